@@ -26,7 +26,6 @@ pub fn agent_run(
         mcp_servers: spec.mcp_servers.iter().map(mcp_server).collect(),
         max_turns: spec.max_turns,
         timeout_seconds,
-        session: None,
     }))
 }
 

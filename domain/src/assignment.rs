@@ -103,7 +103,8 @@ pub struct TaskWork {
     /// The task's id in its plan, `T001`.
     pub id: String,
     pub title: String,
-    /// Prompt for the agent; the runner writes it to the file named by `ENACT_PROMPT_FILE`.
+    /// Prompt for the agent, without the failure of the previous attempt; the runner writes the whole one to the file named by
+    /// `ENACT_PROMPT_FILE`.
     pub prompt: String,
     pub adapter: Adapter,
     pub agent: String,
@@ -113,6 +114,19 @@ pub struct TaskWork {
     /// Commands that must succeed in the working tree before the work counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,
+    /// The previous attempt, which failed. The runner adds it to the prompt of a coding agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousFailure>,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousFailure {
+    pub attempt: u32,
+    /// Reason of its condition.
+    pub reason: String,
+    pub message: String,
 }
 
 /// Way to execute the work of an agent.

@@ -37,6 +37,10 @@ fn full(adapter: &AdapterDefinition) -> AgentRun {
 }
 
 fn start(adapter: &AdapterDefinition, run: &AgentRun, prompt: &str) -> Start {
+    start_session(adapter, run, prompt, None)
+}
+
+fn start_session(adapter: &AdapterDefinition, run: &AgentRun, prompt: &str, session: Option<&str>) -> Start {
     let values = Values {
         run,
         token: Some("to{ken}"),
@@ -46,6 +50,7 @@ fn start(adapter: &AdapterDefinition, run: &AgentRun, prompt: &str) -> Start {
         home: "/work/home",
         tree: "/work/tree",
         temporary: "/work/tmp",
+        session,
         new_session: "00000000-0000-8000-8000-000000000001",
     };
     render(adapter, &values, &|name| (name == "TRACKER").then(|| "Bearer secret".into())).unwrap()
@@ -99,14 +104,14 @@ fn values_reach_the_program_as_one_argument_each() {
             assert!(everything.contains('9'), "{}", adapter.name);
         }
         if adapter.capabilities.resume {
-            let resumed = AgentRun { session: Some("s-77".into()), ..run };
-            let resumed = start(adapter, &resumed, "go on");
+            let resumed = start_session(adapter, &run, "go on", Some("s-77"));
             assert!(
                 resumed.argv.iter().any(|argument| argument.contains("s-77")),
                 "{}: {:?}",
                 adapter.name,
                 resumed.argv
             );
+            assert!(!adapter.session_files.is_empty(), "the session of {} is not kept", adapter.name);
         }
     }
 }
@@ -167,7 +172,7 @@ fn conflicts_are_named() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("OpenAi") && found[1].contains("remove maxTurns"), "{found:?}");
     assert_eq!(
-        codex.conflicts(&Demands { api: Some(Api::OpenAi), mcp_servers: true, resume: true, max_turns: false }),
+        codex.conflicts(&Demands { api: Some(Api::OpenAi), mcp_servers: true, max_turns: false }),
         [""; 0]
     );
     let devin = builtin::find("Devin").unwrap();

@@ -5,6 +5,7 @@
 //! everything else is here.
 
 pub mod builtin;
+pub mod checkpoint;
 pub mod classify;
 pub mod definition;
 pub mod events;
