@@ -171,10 +171,7 @@ fn conflicts_are_named() {
     let found = codex.conflicts(&demands);
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("OpenAi") && found[1].contains("remove maxTurns"), "{found:?}");
-    assert_eq!(
-        codex.conflicts(&Demands { api: Some(Api::OpenAi), mcp_servers: true, max_turns: false }),
-        [""; 0]
-    );
+    assert_eq!(codex.conflicts(&Demands { api: Some(Api::OpenAi), mcp_servers: true, max_turns: false }), [""; 0]);
     let devin = builtin::find("Devin").unwrap();
     assert_eq!(devin.conflicts(&Demands { api: Some(Api::OpenAi), ..Demands::default() }).len(), 1);
 }

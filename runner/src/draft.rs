@@ -42,9 +42,16 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
             environment.set("ENACT_ATTEMPT", work.attempt.to_string());
             environment.set("ENACT_DOCUMENT_FILE", &file);
             let identity = format!("{}/{}", work.name, work.attempt);
-            let (id, prompt) = (&work.name, &work.prompt);
-            let agent =
-                coding_agent::Work { settings, layout: &layout, environment: &environment, run, id, prompt, identity };
+            let agent = coding_agent::Work {
+                settings,
+                layout: &layout,
+                environment: &environment,
+                run,
+                id: &work.name,
+                prompt: &work.prompt,
+                session: None,
+                identity,
+            };
             // `read` below requires the document, so that nothing else has to show that the agent did something.
             agent.execute(supervisor, &mut Evidence::default())?.check(true, true)?;
         }

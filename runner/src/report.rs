@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use enact_domain::agents::checkpoint::Checkpoint;
 use enact_domain::assignment::{
     AttemptResult, GateResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Reason, Report, Usage, exit,
 };
@@ -16,6 +17,8 @@ pub(crate) struct Evidence {
     pub(crate) transcript: String,
     pub(crate) gates: Vec<GateResult>,
     pub(crate) usage: Usage,
+    /// What a failed attempt leaves for the next one.
+    pub(crate) checkpoint: Option<Checkpoint>,
 }
 
 /// Writes the report to the termination log, which the kubelet reads.

@@ -2,7 +2,9 @@
 
 mod support;
 
-use enact_domain::agents::checkpoint::{Checkpoint, MAX_ARCHIVE_BYTES, MAX_CHECKPOINT_BYTES, SavedSession, UnfinishedWork};
+use enact_domain::agents::checkpoint::{
+    Checkpoint, MAX_ARCHIVE_BYTES, MAX_CHECKPOINT_BYTES, SavedSession, UnfinishedWork,
+};
 use enact_domain::assignment::Usage;
 use enact_domain::digest::Digest;
 use support::http::{Answer, Request};

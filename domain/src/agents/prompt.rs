@@ -109,7 +109,9 @@ pub fn resumed(id: &str, previous: Option<&PreviousFailure>, changed: Option<&st
     let mut prompt = format!("# Task {}, continued\n\n{CONTINUED}", one_line(id));
     failure(&mut prompt, previous);
     if let Some(changed) = changed {
-        prompt.push_str("\nThe task has changed since the session began. What follows replaces all of its first prompt.\n\n");
+        prompt.push_str(
+            "\nThe task has changed since the session began. What follows replaces all of its first prompt.\n\n",
+        );
         prompt.push_str(changed);
     }
     prompt

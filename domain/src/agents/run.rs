@@ -52,11 +52,8 @@ impl AgentRun {
                     .ok_or_else(|| format!("there is no adapter `{}`", self.adapter.escape_debug()))?,
             ),
         };
-        let demands = Demands {
-            api: None,
-            mcp_servers: !self.mcp_servers.is_empty(),
-            max_turns: self.max_turns.is_some(),
-        };
+        let demands =
+            Demands { api: None, mcp_servers: !self.mcp_servers.is_empty(), max_turns: self.max_turns.is_some() };
         match definition.conflicts(&demands).into_iter().next() {
             Some(conflict) => Err(conflict),
             None => Ok(definition),

@@ -14,7 +14,7 @@ use enact_domain::agents::definition::AdapterDefinition;
 use enact_domain::agents::render::{self, Values};
 use enact_domain::agents::run::AgentRun;
 use enact_domain::agents::stream::{EventReader, Summary};
-use enact_domain::assignment::Reason;
+use enact_domain::assignment::{Reason, Usage};
 use enact_domain::digest::Digest;
 
 use crate::agent::{Environment, out_of_memory_kills};
@@ -43,8 +43,17 @@ pub(crate) struct Work<'a> {
     /// Id of the task, or name of the document.
     pub(crate) id: &'a str,
     pub(crate) prompt: &'a str,
+    /// The session to resume; none for a new one.
+    pub(crate) session: Option<&'a Resumed>,
     /// Text that no other attempt has, from which the ID of the session is made.
     pub(crate) identity: String,
+}
+
+/// A session to resume, whose files are in HOME.
+pub(crate) struct Resumed {
+    pub(crate) id: String,
+    /// What the program reports about the session so far.
+    pub(crate) usage: Usage,
 }
 
 /// An agent that has ended.
@@ -79,7 +88,8 @@ impl Work<'_> {
         ));
 
         let stopper = supervisor.stopper();
-        let reader = EventReader::new(definition.events.clone(), self.run.session.is_some());
+        let earlier = self.session.map(|session| session.usage).unwrap_or_default();
+        let reader = EventReader::new(definition.events.clone(), earlier);
         let program = &start.argv[0];
         let failed = |error| Failure::program(program, &error);
         let (command, output) =
@@ -118,6 +128,7 @@ impl Work<'_> {
             home: &home,
             tree: &tree,
             temporary: &temporary,
+            session: self.session.map(|session| session.id.as_str()),
             new_session: &session_id(&self.identity),
         };
         render::render(definition, &values, &|name| self.environment.get(name).map(str::to_owned))
@@ -143,6 +154,20 @@ impl Work<'_> {
 }
 
 impl Ended {
+    pub(crate) fn definition(&self) -> &AdapterDefinition {
+        &self.definition
+    }
+
+    /// Returns the ID of the session that the agent reported.
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.summary.session.as_deref()
+    }
+
+    /// Returns what the agent reports about the whole session.
+    pub(crate) fn session_usage(&self) -> Usage {
+        self.summary.session_usage
+    }
+
     /// Returns whether the agent succeeded. `changed`: it changed a file; `outputs`: it wrote an output.
     pub(crate) fn check(&self, changed: bool, outputs: bool) -> Result<(), Failure> {
         let fail = |reason, message: String| Err(Failure::new(reason, message));

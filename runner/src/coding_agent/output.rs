@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use enact_domain::agents::definition::{EventFormat, StreamFormat};
 use enact_domain::agents::events::{AgentEvent, RAW_PREFIX};
 use enact_domain::agents::stream::{EventReader, Summary};
+use enact_domain::assignment::Usage;
 
 use crate::agent::MAX_TRANSCRIPT;
 use crate::capture::Tail;
@@ -137,7 +138,7 @@ fn spawn_stderr(
         rules: Vec::new(),
     };
     std::thread::spawn(move || {
-        let mut reader = EventReader::new(format, false);
+        let mut reader = EventReader::new(format, Usage::default());
         let mut tail = Tail::new(MAX_STDERR);
         read(stream, &secrets, |chunk, size| {
             tail.push(chunk);

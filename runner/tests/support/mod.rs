@@ -332,6 +332,7 @@ pub fn task(adapter: Adapter) -> TaskWork {
         agent: "scribe".into(),
         inputs: std::collections::BTreeMap::default(),
         gates: Vec::new(),
+        previous: None,
     }
 }
 
