@@ -26,7 +26,7 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
     let layout = WorkspaceLayout::new(settings);
     // A restarted container must not deliver the document of the previous one.
     layout.clear()?;
-    fs::write(&layout.prompt, &work.prompt).map_err(|error| Failure::volume(&layout.root, &error))?;
+    layout.write_prompt(&work.prompt)?;
     let file = layout.outputs.join(DOCUMENT);
     match &work.adapter {
         Adapter::Command { script } => {

@@ -146,6 +146,8 @@ impl Attempt<'_> {
         let work =
             agent_work(self.settings, self.assignment, self.task, run, self.layout, self.environment, &beginning);
         let ended = work.execute(git.supervisor, evidence)?;
+        // A pod that leaves its node keeps the work of its agent, too.
+        git.supervisor.allow_saving();
         let committed = self.commit(git, checkout);
         let changed = committed.as_ref().is_ok_and(|commit| *commit != checkout.base);
         let outputs = coding_agent::is_directory_with_files(&self.layout.outputs);
@@ -172,6 +174,7 @@ impl Attempt<'_> {
         mut failure: Failure,
         evidence: &mut Evidence,
     ) -> Failure {
+        git.supervisor.allow_saving();
         // A tree that cannot be committed cannot be continued, and a session without its files would be misled.
         let Some(commit) = commit else { return failure };
         let mut work = None;

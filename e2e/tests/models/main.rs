@@ -5,3 +5,4 @@ mod budgets;
 mod ends;
 mod feature;
 mod providers;
+mod resume;
