@@ -10,6 +10,7 @@ use enact_crds::prompt::{self, Sources};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Constitution, Plan, Specification, Task, chain, compile, convert};
 use enact_domain::agents;
+use enact_domain::agents::prompt::Situation;
 use enact_domain::assignment::{ASSIGNMENT_ENV, Assignment, Work};
 use enact_domain::drafting::EffectiveConstitution;
 use enact_domain::names::pod_name;
@@ -99,7 +100,10 @@ async fn given(cluster: &Cluster, task: &Task, attempt: u32) -> Result<String> {
     let text = variable.and_then(|var| var.value).unwrap_or_default().replace("$$", "$");
     let assignment: Assignment = serde_json::from_str(&text).context("the pod has no readable assignment")?;
     match assignment.work {
-        Work::Task(work) => Ok(agents::prompt::first(&work.prompt, work.previous.as_ref(), false)),
+        Work::Task(work) => {
+            let (previous, messages) = (work.previous.as_ref(), work.messages.as_slice());
+            Ok(agents::prompt::first(&work.prompt, Situation { previous, messages, unfinished: false }))
+        }
         Work::Integration(_) => bail!("an integration has no prompt"),
     }
 }

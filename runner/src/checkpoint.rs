@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use enact_domain::agents::checkpoint::{Checkpoint, MAX_CHECKPOINT_BYTES, SavedSession, UnfinishedWork, is_resumable};
 use enact_domain::agents::definition::AdapterDefinition;
-use enact_domain::agents::prompt;
+use enact_domain::agents::message;
+use enact_domain::agents::prompt::{self, Situation};
 use enact_domain::assignment::{Assignment, GitWork, Reason, TaskWork};
 use enact_domain::digest::Digest;
 
@@ -25,6 +26,17 @@ pub(crate) struct Beginning {
     pub(crate) prompt: String,
     /// The session to resume.
     pub(crate) session: Option<Resumed>,
+    /// Number of the last message of a person that is in the prompt or known to the session.
+    pub(crate) last_message: u64,
+}
+
+impl Beginning {
+    /// Returns a beginning without a session. `unfinished` says that the work of an earlier attempt is in the working tree.
+    pub(crate) fn fresh(task: &TaskWork, unfinished: bool) -> Self {
+        let situation = Situation { previous: task.previous.as_ref(), messages: &task.messages, unfinished };
+        let prompt = prompt::first(&task.prompt, situation);
+        Self { prompt, session: None, last_message: message::last_id(&task.messages) }
+    }
 }
 
 /// The checkpoints of a task, as one of its attempts reads and leaves them.
@@ -44,9 +56,7 @@ impl Checkpoints<'_> {
         work: &GitWork,
         definition: &AdapterDefinition,
     ) -> Result<Beginning, Failure> {
-        let previous = self.task.previous.as_ref();
-        let fresh =
-            |unfinished| Beginning { prompt: prompt::first(&self.task.prompt, previous, unfinished), session: None };
+        let fresh = |unfinished| Beginning::fresh(self.task, unfinished);
         let Some(checkpoint) = self.fetch(git) else { return Ok(fresh(false)) };
         if let Some(unfinished) = &checkpoint.work {
             match repository::restore_unfinished(git, work, unfinished) {
@@ -60,11 +70,17 @@ impl Checkpoints<'_> {
             }
         }
         let (attempt, unfinished) = (checkpoint.attempt, checkpoint.work.is_some());
+        let known_messages = checkpoint.last_message;
         match self.resume(checkpoint, definition) {
             Ok((session, known)) => {
                 log(&format!("resuming session {} of attempt {attempt}", session.id));
                 let changed = (known != prompt_digest(self.task)).then_some(self.task.prompt.as_str());
-                Ok(Beginning { prompt: prompt::resumed(&self.task.id, previous, changed), session: Some(session) })
+                let TaskWork { id, previous, messages, .. } = self.task;
+                let new = messages.partition_point(|message| message.id <= known_messages);
+                let situation = Situation { previous: previous.as_ref(), messages: &messages[new..], unfinished };
+                let prompt = prompt::resumed(id, situation, changed);
+                let last_message = message::last_id(messages).max(known_messages);
+                Ok(Beginning { prompt, session: Some(session), last_message })
             }
             Err(problem) => {
                 log(&format!("the session of attempt {attempt} is not resumed: {problem}"));
@@ -117,7 +133,8 @@ impl Checkpoints<'_> {
             return None;
         }
         let archive = archive.map(|archive| STANDARD.encode(archive));
-        Some(Checkpoint { attempt: self.assignment.attempt, work, session, archive })
+        let last_message = ended.last_message();
+        Some(Checkpoint { attempt: self.assignment.attempt, work, session, last_message, archive })
     }
 
     fn pack(&self, ended: &Ended, reason: Reason, secrets: &Secrets) -> Option<(SavedSession, Vec<u8>)> {

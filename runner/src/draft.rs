@@ -50,6 +50,7 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
                 id: &work.name,
                 prompt: &work.prompt,
                 session: None,
+                last_message: 0,
                 identity,
             };
             // `read` below requires the document, so that nothing else has to show that the agent did something.

@@ -9,6 +9,7 @@ use enact_domain::assignment::{
 use enact_domain::attempt::{FailureClass, class_of};
 use enact_domain::text::truncate;
 
+use crate::agent::MAX_TRANSCRIPT;
 use crate::log::log;
 
 /// The parts of a result that are not in the report.
@@ -19,6 +20,19 @@ pub(crate) struct Evidence {
     pub(crate) usage: Usage,
     /// What a failed attempt leaves for the next one.
     pub(crate) checkpoint: Option<Checkpoint>,
+}
+
+impl Evidence {
+    /// Adds lines to the transcript. Of a long one, the last lines are kept.
+    pub(crate) fn add_transcript(&mut self, lines: &str) {
+        self.transcript.push_str(lines);
+        let excess = self.transcript.len().saturating_sub(MAX_TRANSCRIPT);
+        if excess > 0 {
+            let from = self.transcript.ceil_char_boundary(excess);
+            let line = self.transcript[from..].find('\n').map_or(from, |at| from + at + 1);
+            self.transcript.drain(..line);
+        }
+    }
 }
 
 /// Writes the report to the termination log, which the kubelet reads.

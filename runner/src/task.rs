@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 
 use enact_domain::agents::checkpoint::UnfinishedWork;
-use enact_domain::agents::prompt;
 use enact_domain::agents::run::AgentRun;
 use enact_domain::assignment::{Adapter, Assignment, GitWork, Reason, Report, TaskWork};
 
@@ -49,8 +48,7 @@ pub(crate) fn run(
             Adapter::Command { script } => run_script(supervisor, script, &layout, &environment, evidence)?,
             Adapter::Agent(run) => {
                 // Without a repository, nothing keeps the files of an attempt, so that its session is not resumed either.
-                let prompt = prompt::first(&task.prompt, task.previous.as_ref(), false);
-                let beginning = Beginning { prompt, session: None };
+                let beginning = Beginning::fresh(task, false);
                 layout.write_prompt(&beginning.prompt)?;
                 let work = agent_work(settings, assignment, task, run, &layout, &environment, &beginning);
                 let ended = work.execute(supervisor, evidence)?;
@@ -265,8 +263,9 @@ fn agent_work<'a>(
     beginning: &'a Beginning,
 ) -> coding_agent::Work<'a> {
     let identity = format!("{}/{}", assignment.subject_uid, assignment.attempt);
-    let (id, prompt, session) = (&task.id, &beginning.prompt, beginning.session.as_ref());
-    coding_agent::Work { settings, layout, environment, run, id, prompt, session, identity }
+    let Beginning { prompt, session, last_message } = beginning;
+    let (id, session, last_message) = (&task.id, session.as_ref(), *last_message);
+    coding_agent::Work { settings, layout, environment, run, id, prompt, session, last_message, identity }
 }
 
 fn environment(layout: &WorkspaceLayout, assignment: &Assignment, task: &TaskWork) -> Environment {

@@ -9,11 +9,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 
 use enact_domain::agents::checkpoint::Checkpoint;
+use enact_domain::agents::message::{self, Message};
 use enact_domain::agents::run::AgentRun;
 use enact_domain::assignment::{Adapter, Assignment, Gate, PreviousFailure, Reason, TaskWork, Work};
 
 use support::http::{response, serve};
-use support::{Ended, GitServer, Pod, assignment, task};
+use support::{Ended, GitServer, Pod, assignment, eventually, task};
 
 /// A program that behaves like Claude Code. It keeps its session in HOME.
 const PROGRAM: &str = r#"#!/bin/sh
@@ -68,6 +69,11 @@ impl Scene {
 
     /// Runs an attempt in a pod of its own.
     fn run(&self, attempt: u32, script: &str, change: impl FnOnce(&mut TaskWork)) -> Ended {
+        self.pod(attempt, script, change).run("task")
+    }
+
+    /// Returns the pod of an attempt.
+    fn pod(&self, attempt: u32, script: &str, change: impl FnOnce(&mut TaskWork)) -> Pod {
         let run = AgentRun { adapter: "ClaudeCode".into(), timeout_seconds: 600, ..AgentRun::default() };
         let mut work = task(Adapter::Agent(Box::new(run)));
         work.previous = (attempt > 1).then(|| PreviousFailure {
@@ -87,8 +93,7 @@ impl Scene {
         pod.write("bin/claude", &format!("{PROGRAM}\n{script}\n"));
         fs::set_permissions(pod.path("bin/claude"), fs::Permissions::from_mode(0o755)).unwrap();
         let path = format!("{}:{}", pod.path("bin").display(), std::env::var("PATH").unwrap());
-        let pod = pod.with_environment("PATH", &path).with_environment("ENACT_SECRET_TRACKER", "tracker-password");
-        pod.run("task")
+        pod.with_environment("PATH", &path).with_environment("ENACT_SECRET_TRACKER", "tracker-password")
     }
 
     fn checkpoint(&self) -> Checkpoint {
@@ -232,4 +237,70 @@ fn invalid_checkpoint_does_not_stop_the_attempt() {
         let arguments = &ended.report.outputs["arguments"];
         assert!(!arguments.contains("--resume"), "{}: {arguments}", String::from_utf8_lossy(&body));
     }
+}
+
+#[test]
+fn stopped_pod_keeps_the_work() {
+    let scene = Scene::new();
+    let pod =
+        scene.pod(1, "begin; echo known > \"$session\"; echo half > half.txt; while :; do sleep 0.1; done", |_| {});
+    let container = pod.start("task");
+    eventually("the agent works", || pod.path("work/tree/half.txt").exists());
+    // As when the node is drained.
+    let killed = std::process::Command::new("kill").args(["-TERM", &container.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let first = pod.finish(container);
+    assert_eq!(first.report.reason, Reason::Cancelled, "{}", first.log);
+    let second = scene.run(2, SECOND, |_| {});
+    succeeded(&second);
+    assert_eq!((second.report.outputs["session"].as_str(), scene.show(2, "half.txt").as_str()), ("known", "half"));
+}
+
+fn message(id: u64, text: &str) -> Message {
+    Message { id, text: text.into(), by: Some("ann".into()), at: None }
+}
+
+#[test]
+fn message_interrupts_the_agent_and_continues_its_session() {
+    let scene = Scene::new();
+    // The program works until it is interrupted, and ends when it is resumed.
+    let script = r#"begin
+    case "$*" in
+        *--resume*) printf '%s\n' "$*" > "$ENACT_OUTPUT_DIR/arguments"; cat half.txt > "$ENACT_OUTPUT_DIR/half"; echo whole > whole.txt; end ;;
+        *) echo half > half.txt; while :; do sleep 0.1; done ;;
+    esac"#;
+    let pod = scene.pod(1, script, |task| task.messages = vec![message(1, "Known at the start.")]);
+    pod.write("messages", &message::format(&[message(1, "Known at the start.")]));
+    let container = pod.start("task");
+    eventually("the agent works", || pod.path("work/tree/half.txt").exists());
+    assert!(pod.read("work/prompt.md").contains("Known at the start."));
+    pod.write("messages", &message::format(&[message(1, "Known at the start."), message(2, "Use SQLite.")]));
+    let ended = pod.finish(container);
+    succeeded(&ended);
+    let arguments = &ended.report.outputs["arguments"];
+    assert!(arguments.starts_with("-p # Task T001, message\n") && arguments.contains("--resume s-1"), "{arguments}");
+    assert!(arguments.contains("message of ann\nUse SQLite.\n") && !arguments.contains("Known"), "{arguments}");
+    assert_eq!(ended.report.outputs["half"], "half");
+    assert!(ended.log.contains("person   ann: Use SQLite.\n"), "{}", ended.log);
+    assert_eq!(scene.show(1, "whole.txt"), "whole");
+    assert_eq!((ended.report.usage.input_tokens, ended.report.usage.cost_micro_usd), (10, 2000));
+}
+
+#[test]
+fn message_that_came_at_the_end_is_not_lost() {
+    let scene = Scene::new();
+    let first = scene.pod(
+        1,
+        "begin; echo known > \"$session\"; echo half > half.txt; fail 'You exceeded your current quota'",
+        |_| {},
+    );
+    first.write("messages", &message::format(&[message(1, "Sent too late.")]));
+    let ended = first.run("task");
+    assert_eq!(ended.report.reason, Reason::ProviderQuota, "{}", ended.log);
+    assert_eq!(scene.checkpoint().last_message, 0);
+    let messages = vec![message(1, "Sent too late."), message(2, "Sent while it waited.")];
+    let second = scene.run(2, SECOND, |task| task.messages = messages);
+    succeeded(&second);
+    let arguments = &second.report.outputs["arguments"];
+    assert!(arguments.contains("Sent too late.") && arguments.contains("Sent while it waited."), "{arguments}");
 }

@@ -27,6 +27,7 @@ fn checkpoint() -> Checkpoint {
             prompt: Digest::of_bytes(b"prompt"),
             usage: Usage::default(),
         }),
+        last_message: 0,
         archive: Some("AJ//".into()),
     }
 }

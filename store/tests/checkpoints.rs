@@ -28,6 +28,7 @@ fn checkpoint(attempt: u32) -> Checkpoint {
             prompt: key("prompt"),
             usage: Usage { output_tokens: u64::MAX, ..Usage::default() },
         }),
+        last_message: 0,
         archive: None,
     }
 }

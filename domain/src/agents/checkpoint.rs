@@ -31,6 +31,9 @@ pub struct Checkpoint {
     /// The session of the agent; none if it must not, or cannot, be resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SavedSession>,
+    /// Number of the last message of a person that the session got; 0 for none.
+    #[serde(default)]
+    pub last_message: u64,
     /// The files of the session, as tar, gzip and base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<String>,
@@ -136,6 +139,7 @@ mod tests {
                 prompt: Digest::of_bytes(b"prompt"),
                 usage: Usage::default(),
             }),
+            last_message: 0,
             archive: Some(String::new()),
         }
     }

@@ -11,6 +11,7 @@ pub mod definition;
 pub mod events;
 pub mod fence;
 pub mod mcp;
+pub mod message;
 pub mod prompt;
 pub mod render;
 pub mod run;

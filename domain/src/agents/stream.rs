@@ -296,23 +296,12 @@ impl EventReader {
             cost_micro_usd: micro(cost),
         };
         if pointers.whole_session {
-            self.summary.session_usage = combined(self.summary.session_usage, counted, u64::saturating_add);
+            self.summary.session_usage = self.summary.session_usage.plus(counted);
             // Subtracted once: the numbers of later events of this run are added to the first ones.
-            counted = combined(counted, std::mem::take(&mut self.earlier), u64::saturating_sub);
+            counted = counted.combined(std::mem::take(&mut self.earlier), u64::saturating_sub);
         }
         let usage = self.summary.usage.get_or_insert_default();
-        *usage = combined(*usage, counted, u64::saturating_add);
-    }
-}
-
-/// Combines each number of two usages.
-fn combined(a: Usage, b: Usage, operation: fn(u64, u64) -> u64) -> Usage {
-    Usage {
-        input_tokens: operation(a.input_tokens, b.input_tokens),
-        cached_input_tokens: operation(a.cached_input_tokens, b.cached_input_tokens),
-        output_tokens: operation(a.output_tokens, b.output_tokens),
-        reasoning_tokens: operation(a.reasoning_tokens, b.reasoning_tokens),
-        cost_micro_usd: operation(a.cost_micro_usd, b.cost_micro_usd),
+        *usage = usage.plus(counted);
     }
 }
 

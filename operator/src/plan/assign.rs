@@ -58,6 +58,7 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         inputs,
         gates: convert::gates(&template.gates),
         previous: previous_failure(decided, node),
+        messages: entry.messages.clone(),
     };
     let workspace = spec.workspace.as_ref();
     let git = workspace.map(|w| git(w, merges(decided, node), decided.branch(task, attempt)));

@@ -13,6 +13,7 @@ use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 
 use super::known_budgets::KnownBudgets;
+use super::messages::PassedMessages;
 use super::validate::Cache;
 use crate::metadata_cache::version;
 
@@ -25,6 +26,7 @@ pub struct Runtime {
     pub cache: Cache,
     pub attempts: OpenAttempts,
     pub budgets: KnownBudgets,
+    pub messages: PassedMessages,
     pub last_write: LastWrite,
 }
 

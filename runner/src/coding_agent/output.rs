@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write as _};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -59,6 +60,8 @@ struct Shown {
     raw: usize,
     read: u64,
     stopper: Stopper,
+    /// Whether the agent has reported its session.
+    session: Arc<AtomicBool>,
 }
 
 /// The last events as JSON lines.
@@ -80,11 +83,17 @@ impl Output {
         let (stdout, stdout_writer) = io::pipe()?;
         let (stderr, stderr_writer) = io::pipe()?;
         command.stdout(stdout_writer).stderr(stderr_writer);
-        let shown = Shown { transcript: Transcript::default(), readable: 0, raw: 0, read: 0, stopper };
+        let shown =
+            Shown { transcript: Transcript::default(), readable: 0, raw: 0, read: 0, stopper, session: Arc::default() };
         let shown = Arc::new(Mutex::new(shown));
         let stdout = spawn_stdout(stdout, reader, Arc::clone(&shown), Arc::clone(&secrets));
         let stderr = spawn_stderr(stderr, Arc::clone(&shown), Arc::clone(&secrets));
         Ok((command, Self { stdout, stderr, shown, secrets }))
+    }
+
+    /// Returns whether the agent has reported its session, as a value that changes.
+    pub(super) fn session(&self) -> Arc<AtomicBool> {
+        Arc::clone(&lock(&self.shown).session)
     }
 
     /// Waits for the end of the output. `report` is a file with one more event.
@@ -190,6 +199,9 @@ impl Shown {
     /// Writes events to the pod's log and the transcript.
     fn show(&mut self, events: Vec<AgentEvent>, secrets: &Secrets) {
         for event in events {
+            if matches!(event, AgentEvent::Session { .. }) {
+                self.session.store(true, Ordering::Relaxed);
+            }
             // The stream was redacted as bytes; JSON can escape characters of a secret.
             let event = event.map_texts(&|text| secrets.redact(text));
             let line = event.readable();

@@ -292,6 +292,7 @@ impl Pod {
             .env("ENACT_TOKEN_FILE", self.path("token"))
             .env("ENACT_GATEWAY_TOKEN_FILE", self.path("gateway-token"))
             .env("ENACT_GIT_CREDENTIALS_DIR", self.path("git"))
+            .env("ENACT_MESSAGES_FILE", self.path("messages"))
             .env("ENACT_REPLAY_DIR", self.path("replay"))
             .env("ENACT_HANDOVER_DIR", self.path("handover"))
             .env("ENACT_TERMINATION_LOG", self.path("report"))
@@ -333,6 +334,7 @@ pub fn task(adapter: Adapter) -> TaskWork {
         inputs: std::collections::BTreeMap::default(),
         gates: Vec::new(),
         previous: None,
+        messages: Vec::new(),
     }
 }
 
