@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::Phase;
 use enact_e2e::git::Git;
 use enact_e2e::models::{ModelServer, coding_agent};
-use enact_e2e::{Stage, on_stage};
+use enact_e2e::{Answer, PATIENCE, Stage, on_stage, until};
 use serde_json::Value;
 
 const SCENARIO: &str = include_str!("resume.yaml");
@@ -67,4 +67,35 @@ fn agent_parked_for_quota_continues_its_session() {
 fn failed_gate_is_corrected_in_the_same_session() {
     let gate = ", gates: [{name: whole, script: test -e whole.txt}]";
     on_stage("resume-gate", move |stage| continues(stage, "GATED", gate, "gate", 4));
+}
+
+#[test]
+fn message_of_a_person_interrupts_and_continues() {
+    on_stage("message", |stage| async move {
+        let git = Git::start(&stage, &[("README.md", "work")]).await?;
+        let server = ModelServer::start(&stage, &[SCENARIO]).await?;
+        stage.apply(&coding_agent("Codex").manifests(&server.url("resume", "message"))).await?;
+        stage.apply(&plan(&git, "LISTENS", "")).await?;
+        until("the command that waits", PATIENCE, || async {
+            let shown = stage.enact(&["logs", "stopped/LISTENS"]).unwrap_or_default();
+            Ok(if shown.contains("sleep 250") { Answer::Yes(()) } else { Answer::NotYet(shown) })
+        })
+        .await?;
+        let sent = stage.enact(&["message", "stopped/LISTENS", "Write whole.txt, too."])?;
+        ensure!(sent.contains("message 1 is sent"), "{sent}");
+        let done = stage.finished("stopped", Phase::Succeeded, Duration::from_mins(4)).await?;
+        ensure!(stage.attempts(&done)?.len() == 1, "the message started another attempt");
+        for (file, content) in [("half.txt", "half\n"), ("whole.txt", "whole\n")] {
+            ensure!(git.git(&["show", &format!("plan/stopped:{file}")])? == content, "{file} has other content");
+        }
+        let uid = done.metadata.uid.clone().unwrap_or_default();
+        let query = format!(
+            "select actor || ': ' || (details ->> 'text') from enact.audit where plan_uid = '{uid}' and event = 'Message'"
+        );
+        let recorded = stage.record(&query)?;
+        let by_a_person =
+            |line: &String| line.ends_with(": Write whole.txt, too.") && !line.starts_with("system:enact:");
+        ensure!(recorded.len() == 1 && recorded.iter().all(by_a_person), "the record has {recorded:?}");
+        Ok(())
+    });
 }
