@@ -353,12 +353,12 @@ impl TaskEntry {
             observed_rerun: status.and_then(|s| s.observed_rerun.clone()),
             observed_redo: status.and_then(|s| s.observed_redo.clone()),
             // The webhook refuses malformed ones.
-            messages: annotations_messages(task),
+            messages: messages_of(task),
         }
     }
 }
 
-fn annotations_messages(task: &Task) -> Vec<Message> {
+fn messages_of(task: &Task) -> Vec<Message> {
     let annotation = task.annotations().get(names::ANNOTATION_MESSAGES);
     annotation.and_then(|text| message::parse(text).ok()).unwrap_or_default()
 }

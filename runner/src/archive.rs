@@ -96,10 +96,13 @@ pub(crate) fn unpack(archive: &[u8], home: &Path, paths: &[String]) -> Result<()
 }
 
 /// An entry of an archive in memory.
-type Entry<'a> = tar::Entry<'a, &'a [u8]>;
+type Entry<'a, 'b> = tar::Entry<'a, &'b [u8]>;
 
 /// Calls `take` with path, content and size of each entry.
-fn each(bytes: &[u8], mut take: impl FnMut(PathBuf, &mut Entry, u64) -> Result<(), String>) -> Result<(), String> {
+fn each<'b>(
+    bytes: &'b [u8],
+    mut take: impl FnMut(PathBuf, &mut Entry<'_, 'b>, u64) -> Result<(), String>,
+) -> Result<(), String> {
     let mut archive = Archive::new(bytes);
     for entry in archive.entries().map_err(|error| error.to_string())? {
         let mut entry = entry.map_err(|error| error.to_string())?;
@@ -116,7 +119,7 @@ fn each(bytes: &[u8], mut take: impl FnMut(PathBuf, &mut Entry, u64) -> Result<(
     Ok(())
 }
 
-fn write(home: &Path, path: &Path, entry: &mut Entry) -> io::Result<()> {
+fn write(home: &Path, path: &Path, entry: &mut Entry<'_, '_>) -> io::Result<()> {
     let modified = entry.header().mtime().unwrap_or_default();
     let target = home.join(path);
     if let Some(parent) = target.parent() {

@@ -62,10 +62,8 @@ impl Intake {
         }
         let AttemptPod { tenant, subject_uid, .. } = pod;
         let delivery = CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint, archive };
-        match self.store.save_checkpoint(delivery).await.map_err(|error| unstored(&error))? {
-            true => Ok(()),
-            false => Err(not_the_runner()),
-        }
+        let accepted = self.store.save_checkpoint(delivery).await.map_err(|error| unstored(&error))?;
+        if accepted { Ok(()) } else { Err(not_the_runner()) }
     }
 
     /// Returns the checkpoint that an earlier attempt at the task of the pod left.

@@ -1,8 +1,6 @@
 //! Messages: what people send to the agents of tasks is recorded, and then written to the pod of the running attempt, whose runner reads it
 //! from a mounted file. An attempt that starts later gets the messages with its assignment.
 
-use std::collections::HashMap;
-
 use enact_domain::agents::message::{self, Message};
 use enact_domain::names::ANNOTATION_MESSAGES;
 use enact_domain::record::{Event, Kind, Record, Subject};
@@ -14,14 +12,11 @@ use serde_json::json;
 
 use super::context::Context;
 use super::observed::Observed;
+use super::runtime::PassedMessages;
 use crate::context::ACTOR;
 use crate::error::Error;
 use crate::index::TaskEntry;
 use crate::patch::FIELD_MANAGER;
-
-/// The messages that are recorded and written: by the UID of the task, the newest one and the pod that has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PassedMessages(HashMap<String, (u64, Option<String>)>);
 
 /// Records new messages and writes them to running pods. Returns what is passed now; `passed` is the result of the last call. A repetition
 /// has no effect.

@@ -13,7 +13,6 @@ use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 
 use super::known_budgets::KnownBudgets;
-use super::messages::PassedMessages;
 use super::validate::Cache;
 use crate::metadata_cache::version;
 
@@ -59,6 +58,10 @@ impl OpenAttempts {
         }
     }
 }
+
+/// The messages of people that are recorded and written to pods: by the UID of the task, the newest one and the pod that has it.
+#[derive(Clone, Debug, Default)]
+pub struct PassedMessages(pub HashMap<String, (u64, Option<String>)>);
 
 /// The last write of the plan's status.
 #[derive(Clone, Debug, Default)]
