@@ -206,6 +206,8 @@ fn invalid_definitions_are_refused() {
         ),
         ("events: {format: Text}", "events: {format: Text}\nfiles: [{path: x, as: home, text: x}]", "another meaning"),
         ("events: {format: Text}", "events: {format: Text}\nenv: {ENACT_X: x}", "ENACT_"),
+        ("title: X", "title: X\nsessionFiles: [../x]", "must be relative"),
+        ("title: X", "title: X\nsessionFiles: [x]", "need resume"),
         ("title: X", "title: X\nshell: true", "unknown field"),
     ] {
         let error = builtin::parse(&good.replace(from, to)).unwrap_err();

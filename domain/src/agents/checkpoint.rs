@@ -87,9 +87,7 @@ impl Checkpoint {
         }
         if let Some(session) = &self.session {
             for (field, text) in [("id", &session.id), ("agent", &session.agent)] {
-                let plain = !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(char::is_control);
-                // An ID that begins with a dash would be an option of the program.
-                if !plain || text.starts_with('-') {
+                if !is_session_id(text) {
                     return Err(format!(
                         "session.{field} must have 1 to {MAX_TEXT} bytes, without control characters and without `-` at its start"
                     ));
@@ -107,6 +105,11 @@ impl Checkpoint {
         }
         Ok(())
     }
+}
+
+/// Returns whether a text can be the ID of a session. One that begins with a dash would be an option of the program.
+pub fn is_session_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_TEXT && !text.starts_with('-') && !text.chars().any(char::is_control)
 }
 
 fn is_commit(text: &str) -> bool {

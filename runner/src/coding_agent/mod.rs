@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use enact_domain::agents::checkpoint::is_session_id;
 use enact_domain::agents::classify::{self, Exit, Outcome};
 use enact_domain::agents::definition::{self, AdapterDefinition};
 use enact_domain::agents::events::AgentEvent;
@@ -210,8 +211,8 @@ impl Ended {
         let well = self.end == End::Exited(0) && self.summary.end != Some(definition::End::Failed);
         let interrupted = self.end == End::Stopped && !self.flooded;
         let able = self.definition.capabilities.resume && self.refusal.is_none() && !self.out_of_memory;
-        let id = self.summary.session.clone().filter(|_| able && (well || interrupted))?;
-        Some(Resumed { id, usage: self.summary.session_usage })
+        let id = self.session().filter(|_| able && (well || interrupted))?;
+        Some(Resumed { id: id.to_owned(), usage: self.summary.session_usage })
     }
 
     /// Returns the number of the last message of a person that the agent got.
@@ -219,9 +220,9 @@ impl Ended {
         self.last_message
     }
 
-    /// Returns the ID of the session that the agent reported.
+    /// Returns the ID of the session that the agent reported. The agent chose it, and the program gets it as an argument.
     pub(crate) fn session(&self) -> Option<&str> {
-        self.summary.session.as_deref()
+        self.summary.session.as_deref().filter(|id| is_session_id(id))
     }
 
     /// Returns what the agent reports about the whole session.
