@@ -100,6 +100,8 @@ pub enum Command {
         after_help = "Examples:\n  kubectl enact attach shop/T003\n  kubectl enact attach shop/T003 -- git status"
     )]
     Attach(Attach),
+    /// Send a message to the agent of a task
+    Message(SendMessage),
     /// Retry a failed task, a failed integration, or everything that failed in a plan
     Retry(Retry),
     /// Repeat the tasks of a plan that are stale after a new revision of its specification
@@ -500,6 +502,20 @@ pub struct Attach {
     /// Command to run instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// Send a message to the agent of a task
+///
+/// A running agent is interrupted, and its session continues with the message. Otherwise the next attempt gets it. The message and its author
+/// are recorded.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: kubectl enact message shop/T003 'Use the existing type Cart.'")]
+pub struct SendMessage {
+    /// PLAN/TASKID
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// The message, at most 2048 bytes
+    pub text: String,
 }
 
 /// Retry failed work

@@ -14,6 +14,7 @@ mod estimate;
 mod history;
 mod import;
 mod logs;
+mod message;
 mod prompt;
 mod record;
 mod requests;
@@ -70,6 +71,7 @@ async fn run(cli: Cli) -> Result<()> {
         },
         Command::Logs(options) => Box::pin(logs::run(&cluster().await?, &options)).await,
         Command::Attach(options) => attach::run(&cluster().await?, target, &options).await,
+        Command::Message(options) => message::send(&cluster().await?, &options).await,
         Command::Retry(options) => control::retry(&cluster().await?, &options.target).await,
         Command::Redo(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_REDO).await,
         Command::Keep(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_KEEP).await,

@@ -9,6 +9,8 @@ use enact_crds::plan::PlanSpec;
 use enact_crds::prompt::{self, Sources};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Constitution, Plan, Specification, Task, chain, compile, convert};
+use enact_domain::agents;
+use enact_domain::agents::prompt::Situation;
 use enact_domain::assignment::{ASSIGNMENT_ENV, Assignment, Work};
 use enact_domain::drafting::EffectiveConstitution;
 use enact_domain::names::pod_name;
@@ -42,7 +44,6 @@ impl Documents {
             specification: self.specification.as_ref(),
             effective: EffectiveConstitution { constitutions: &constitutions, rules: &rules },
             inputs: None,
-            previous: None,
         })
     }
 }
@@ -86,7 +87,7 @@ pub async fn run(cluster: &Cluster, options: &Prompt) -> Result<()> {
     terminal::print(&documents.render(&plan.spec, &template))
 }
 
-/// Returns the prompt in the assignment of an attempt's pod.
+/// Returns the prompt in the assignment of an attempt's pod. A session that is resumed gets a shorter one.
 async fn given(cluster: &Cluster, task: &Task, attempt: u32) -> Result<String> {
     let name = pod_name(&task.name_any(), attempt);
     let pod = cluster.api::<Pod>().get_opt(&name).await.map_err(api_error)?;
@@ -99,7 +100,10 @@ async fn given(cluster: &Cluster, task: &Task, attempt: u32) -> Result<String> {
     let text = variable.and_then(|var| var.value).unwrap_or_default().replace("$$", "$");
     let assignment: Assignment = serde_json::from_str(&text).context("the pod has no readable assignment")?;
     match assignment.work {
-        Work::Task(work) => Ok(work.prompt),
+        Work::Task(work) => {
+            let (previous, messages) = (work.previous.as_ref(), work.messages.as_slice());
+            Ok(agents::prompt::first(&work.prompt, Situation { previous, messages, unfinished: false }))
+        }
         Work::Integration(_) => bail!("an integration has no prompt"),
     }
 }

@@ -308,6 +308,50 @@ fn retry_survives_a_conflict() {
 }
 
 #[test]
+fn message_is_added_to_those_that_were_sent() {
+    let sent = json!([{"id": 4, "text": "one", "by": "bob", "at": "2026-12-01T10:00:00Z"}]).to_string();
+    let patches = AtomicUsize::new(0);
+    let known = sent.clone();
+    let api = Fake::start(move |request| match request.method.as_str() {
+        "PATCH" if patches.fetch_add(1, Ordering::SeqCst) == 0 => Answer::Failure(409, "the object has been modified"),
+        "PATCH" => Answer::Ok(task("T003", "Running", 1)),
+        _ => {
+            let mut task = task("T003", "Running", 1);
+            task["metadata"]["annotations"] = json!({"enact.dev/messages": known});
+            list("Task", &[task])
+        }
+    });
+    let ran = api.enact(&["message", "shop/T003", " Use SQLite. "]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(
+        ran.stdout.starts_with("T003 of Plan shop: message 5 is sent; the running agent gets it"),
+        "{}",
+        ran.stdout
+    );
+    let write = api.writes().pop().expect("a message");
+    assert_eq!(write.line(), format!("PATCH {ENACT}/tasks/shop-t003"));
+    let annotation = write.body["metadata"]["annotations"]["enact.dev/messages"].as_str().unwrap();
+    let mut expected: Value = serde_json::from_str(&sent).unwrap();
+    expected.as_array_mut().unwrap().push(json!({"id": 5, "text": "Use SQLite."}));
+    assert_eq!(serde_json::from_str::<Value>(annotation).unwrap(), expected);
+    assert!(write.body["metadata"]["resourceVersion"].is_string());
+}
+
+#[test]
+fn message_that_reaches_nobody_is_refused() {
+    let api = Fake::start(|_| list("Task", &[task("T003", "Succeeded", 1)]));
+    for (task, text, part) in [
+        ("shop/T003", "hello", "has succeeded"),
+        ("shop/T003", " ", "1 to 2048 bytes"),
+        ("shop", "hello", "PLAN/TASKID"),
+    ] {
+        let ran = api.enact(&["message", task, text]);
+        assert!(ran.code == Some(1) && ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    assert_eq!(api.writes(), []);
+}
+
+#[test]
 fn stale_decision_names_the_shown_revision() {
     let stale = json!({"specificationDigest": "sha256:7", "changes": ["FR-001 Changed"], "tasks": 2, "redo": ["T001"]});
     let api = Fake::start(move |_| {

@@ -28,7 +28,6 @@ pub fn agent_run(
         max_turns: spec.max_turns,
         max_cost_micro_usd: None,
         timeout_seconds,
-        session: None,
     }))
 }
 

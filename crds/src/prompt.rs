@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use enact_domain::agents::prompt::{self, PreviousFailure, PromptInput};
+use enact_domain::agents::prompt::{self, PromptInput};
 use enact_domain::drafting::EffectiveConstitution;
 use enact_domain::rules::Decision;
 use enact_domain::speckit::spec::Spec;
@@ -21,12 +21,11 @@ pub struct Sources<'a> {
     pub effective: EffectiveConstitution<'a>,
     /// Outputs of the tasks that this one depends on: task id → name → value.
     pub inputs: Option<&'a BTreeMap<String, BTreeMap<String, String>>>,
-    pub previous: Option<PreviousFailure<'a>>,
 }
 
-/// Returns the prompt of a task.
+/// Returns the prompt of a task, without the failure of a previous attempt.
 pub fn render(sources: &Sources) -> String {
-    let Sources { plan, task, specification, effective, inputs, previous } = *sources;
+    let Sources { plan, task, specification, effective, inputs } = *sources;
     let decisions: Vec<Decision> = plan.decisions.iter().map(decision).collect();
     prompt::render(&PromptInput {
         id: &task.id,
@@ -40,7 +39,6 @@ pub fn render(sources: &Sources) -> String {
         inputs,
         gates: &convert::gates(&task.gates),
         plan_gates: &convert::gates(&plan.gates),
-        previous,
     })
 }
 
@@ -83,7 +81,6 @@ mod tests {
             specification: None,
             effective: EffectiveConstitution::default(),
             inputs: None,
-            previous: None,
         };
         let text = render(&sources);
         for part in ["T004: Limit the cart", "Store: SQLite", "unit (after this task)", "whole (after all tasks)"] {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agents::message::Message;
 use crate::agents::run::AgentRun;
 use crate::digest::Digest;
 use crate::text::{truncate, truncated};
@@ -55,6 +56,8 @@ pub mod paths {
     pub const TOKEN: &str = "/var/run/enact/token/token";
     /// Projected token for the model gateway.
     pub const GATEWAY_TOKEN: &str = "/var/run/enact/token/gateway-token";
+    /// Messages of people to a coding agent, as they are now: a copy of the annotation of the pod.
+    pub const MESSAGES: &str = "/var/run/enact/token/messages";
     /// Git credentials: `username` and `password`, or `ssh-privatekey` (and `known_hosts`).
     pub const GIT_CREDENTIALS: &str = "/var/run/enact/git";
     /// Recorded work for the adapter `replay`.
@@ -108,7 +111,8 @@ pub struct TaskWork {
     /// The task's id in its plan, `T001`.
     pub id: String,
     pub title: String,
-    /// Prompt for the agent; the runner writes it to the file named by `ENACT_PROMPT_FILE`.
+    /// Prompt for the agent, without the failure of the previous attempt; the runner writes the whole one to the file named by
+    /// `ENACT_PROMPT_FILE`.
     pub prompt: String,
     pub adapter: Adapter,
     pub agent: String,
@@ -118,6 +122,22 @@ pub struct TaskWork {
     /// Commands that must succeed in the working tree before the work counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,
+    /// The previous attempt, which failed. The runner adds it to the prompt of a coding agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousFailure>,
+    /// Messages of people, as far as they are known at the start. The runner adds them to the prompt of a coding agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<Message>,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousFailure {
+    pub attempt: u32,
+    /// Reason of its condition.
+    pub reason: String,
+    pub message: String,
 }
 
 /// Way to execute the work of an agent.
@@ -236,6 +256,24 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Returns the sum of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.combined(other, u64::saturating_add)
+    }
+
+    /// Combines each number with that of another usage.
+    #[must_use]
+    pub fn combined(self, other: Self, operation: fn(u64, u64) -> u64) -> Self {
+        Self {
+            input_tokens: operation(self.input_tokens, other.input_tokens),
+            cached_input_tokens: operation(self.cached_input_tokens, other.cached_input_tokens),
+            output_tokens: operation(self.output_tokens, other.output_tokens),
+            reasoning_tokens: operation(self.reasoning_tokens, other.reasoning_tokens),
+            cost_micro_usd: operation(self.cost_micro_usd, other.cost_micro_usd),
+        }
+    }
+
     /// Returns whether nothing was used.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

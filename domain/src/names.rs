@@ -23,6 +23,9 @@ pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
 pub const ANNOTATION_REASON: &str = "enact.dev/reason";
 /// Annotation on a Task: the request of a person for another attempt after a failure, as a number that only increases.
 pub const ANNOTATION_RERUN: &str = "enact.dev/rerun";
+/// Annotation on a Task: messages of people to its agent, in the form of [`crate::agents::message`]. The operator copies it to the pod of
+/// the running attempt.
+pub const ANNOTATION_MESSAGES: &str = "enact.dev/messages";
 /// Annotation on a Plan: the decision of a person to redo the work that a newer revision of the specification made stale, as the digest of
 /// that revision.
 pub const ANNOTATION_REDO: &str = "enact.dev/redo";

@@ -108,6 +108,13 @@ pub enum Event {
         /// Creation time of the pod.
         started: Option<Millis>,
     },
+    /// A person sends a message to the agent of the task that is the subject. Keyed by `id`.
+    Message {
+        plan_uid: String,
+        id: u64,
+        /// At most [`MAX_MESSAGE_BYTES`](crate::agents::message::MAX_MESSAGE_BYTES).
+        text: String,
+    },
     /// A person approves or rejects one content of an object. Keyed by the UID of the Approval, which is the record's subject.
     Approval {
         /// Kind of the object that the person decided on.

@@ -56,7 +56,7 @@ fn credential(variable: &str) -> Option<String> {
     values.iter().find(|(name, _)| *name == variable).map(|(_, value)| (*value).to_owned())
 }
 
-fn values<'a>(run: &'a AgentRun, prompt: &'a str) -> Values<'a> {
+fn values<'a>(run: &'a AgentRun, prompt: &'a str, session: Option<&'a str>) -> Values<'a> {
     Values {
         run,
         token: Some("to{ken}"),
@@ -66,12 +66,17 @@ fn values<'a>(run: &'a AgentRun, prompt: &'a str) -> Values<'a> {
         home: "/work/home",
         tree: "/work/tree",
         temporary: "/work/tmp",
+        session,
         new_session: "00000000-0000-8000-8000-000000000001",
     }
 }
 
 fn start(adapter: &AdapterDefinition, run: &AgentRun, prompt: &str) -> Start {
-    render(adapter, &values(run, prompt), &credential).unwrap()
+    start_session(adapter, run, prompt, None)
+}
+
+fn start_session(adapter: &AdapterDefinition, run: &AgentRun, prompt: &str, session: Option<&str>) -> Start {
+    render(adapter, &values(run, prompt, session), &credential).unwrap()
 }
 
 #[test]
@@ -123,14 +128,14 @@ fn values_reach_the_program_as_one_argument_each() {
         }
         assert_eq!(started.argv.iter().any(|argument| argument == "2.500000"), adapter.capabilities.own_budget);
         if adapter.capabilities.resume {
-            let resumed = AgentRun { session: Some("s-77".into()), ..run };
-            let resumed = start(adapter, &resumed, "go on");
+            let resumed = start_session(adapter, &run, "go on", Some("s-77"));
             assert!(
                 resumed.argv.iter().any(|argument| argument.contains("s-77")),
                 "{}: {:?}",
                 adapter.name,
                 resumed.argv
             );
+            assert!(!adapter.session_files.is_empty(), "the session of {} is not kept", adapter.name);
         }
     }
 }
@@ -158,8 +163,8 @@ fn a_part_without_a_value_is_left_out() {
 #[test]
 fn opencode_reads_its_prompt_from_standard_input() {
     let adapter = builtin::find("OpenCode").unwrap();
-    for session in [None, Some("s-77".to_owned())] {
-        let started = start(adapter, &AgentRun { session, ..full(adapter) }, "say \"hello\" twice");
+    for session in [None, Some("s-77")] {
+        let started = start_session(adapter, &full(adapter), "say \"hello\" twice", session);
         assert_eq!(started.standard_input.as_deref(), Some("say \"hello\" twice"));
         assert!(!started.argv.iter().any(|argument| argument.contains("hello")), "{:?}", started.argv);
     }
@@ -246,13 +251,7 @@ fn conflicts_are_named() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("OpenAi") && found[1].contains("remove maxTurns"), "{found:?}");
     assert_eq!(
-        codex.conflicts(&Demands {
-            api: Some(Api::OpenAi),
-            mcp_servers: true,
-            skills: true,
-            resume: true,
-            max_turns: false
-        }),
+        codex.conflicts(&Demands { api: Some(Api::OpenAi), mcp_servers: true, skills: true, max_turns: false }),
         [""; 0]
     );
     let devin = builtin::find("Devin").unwrap();
@@ -293,6 +292,8 @@ fn invalid_definitions_are_refused() {
         ),
         ("events: {format: Text}", "events: {format: Text}\nfiles: [{path: x, as: home, text: x}]", "another meaning"),
         ("events: {format: Text}", "events: {format: Text}\nenv: {ENACT_X: x}", "ENACT_"),
+        ("title: X", "title: X\nsessionFiles: [../x]", "must be relative"),
+        ("title: X", "title: X\nsessionFiles: [x]", "need resume"),
         ("title: X", "title: X\nshell: true", "unknown field"),
         ("title: X", "title: X\nskills: .x/skills", "must be true"),
         ("streaming: true", "streaming: true, skills: true}\nskills: ../x\nfailures: []\nenv: {", "must be relative"),

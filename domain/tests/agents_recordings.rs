@@ -32,7 +32,7 @@ fn fixture(file: &str) -> PathBuf {
 /// Reads a recording in chunks of `size` bytes.
 fn read(adapter: &AdapterDefinition, file: &str, scenario: &str, size: usize) -> (Vec<AgentEvent>, Summary) {
     let output = fs::read(fixture(&format!("{file}.{scenario}.jsonl"))).unwrap();
-    let mut reader = EventReader::new(adapter.events.clone(), false);
+    let mut reader = EventReader::new(adapter.events.clone(), Usage::default());
     let mut events: Vec<AgentEvent> = output.chunks(size).flat_map(|chunk| reader.push(chunk)).collect();
     if let Ok(report) = fs::read(fixture(&format!("{file}.{scenario}.report.json"))) {
         events.extend(reader.push_report(&report));
@@ -86,11 +86,23 @@ fn a_refused_credential_is_read_from_every_program() {
 }
 
 #[test]
-fn numbers_for_the_whole_session_do_not_count_after_a_resume() {
+fn numbers_for_the_whole_session_count_once() {
     let adapter = builtin::find("Codex").unwrap();
-    let mut reader = EventReader::new(adapter.events.clone(), true);
-    reader.push(&fs::read(fixture("codex.write-file.jsonl")).unwrap());
-    assert_eq!(reader.finish().1.usage, None);
+    let recording = fs::read(fixture("codex.write-file.jsonl")).unwrap();
+    let mut reader = EventReader::new(adapter.events.clone(), Usage::default());
+    reader.push(&recording);
+    let first = reader.finish().1;
+    assert_eq!(first.usage, Some(first.session_usage));
+    assert_eq!(first.session_usage.input_tokens, 1620);
+
+    // The resumed session reports 1,000 tokens of input more than before.
+    let earlier = Usage { input_tokens: 620, output_tokens: 5000, cached_input_tokens: 5100, ..Usage::default() };
+    let mut reader = EventReader::new(adapter.events.clone(), earlier);
+    reader.push(&recording);
+    let resumed = reader.finish().1;
+    let usage = resumed.usage.unwrap();
+    assert_eq!((usage.input_tokens, usage.cached_input_tokens, usage.output_tokens), (1000, 0, 0));
+    assert_eq!(resumed.session_usage, first.session_usage);
 }
 
 #[test]
@@ -110,13 +122,13 @@ fn a_json_document_at_the_end_is_read() {
     format.format = StreamFormat::Json;
     let lines = fs::read_to_string(fixture("claude-code.write-file.jsonl")).unwrap();
     let document = format!("[{}]", lines.lines().collect::<Vec<_>>().join(","));
-    let mut reader = EventReader::new(format.clone(), false);
+    let mut reader = EventReader::new(format.clone(), Usage::default());
     assert_eq!(reader.push(document.as_bytes()), []);
     let (events, summary) = reader.finish();
     assert!(events.contains(&AgentEvent::Command { command: "cat hello.txt".into() }), "{events:?}");
     assert_eq!(summary.end, Some(End::Completed));
     for garbage in ["", "[", "null", "<html>"] {
-        let mut reader = EventReader::new(format.clone(), false);
+        let mut reader = EventReader::new(format.clone(), Usage::default());
         reader.push(garbage.as_bytes());
         assert_eq!(reader.finish().1.end, None, "{garbage}");
     }
@@ -125,7 +137,7 @@ fn a_json_document_at_the_end_is_read() {
 #[test]
 fn long_lines_are_dropped() {
     let adapter = builtin::find("ClaudeCode").unwrap();
-    let mut reader = EventReader::new(adapter.events.clone(), false);
+    let mut reader = EventReader::new(adapter.events.clone(), Usage::default());
     let long = format!("{{\"type\":\"result\",\"x\":\"{}\"}}\n", "y".repeat(2 << 20));
     let events = reader.push(long.as_bytes());
     assert!(matches!(&events[..], [AgentEvent::Output { text }] if text.contains("left out")), "{events:?}");
@@ -219,7 +231,7 @@ fn bounded(format: &EventFormat, output: &[u8]) -> Result<(), TestCaseError> {
 /// Checks that the events do not depend on the chunks.
 fn check(format: &EventFormat, output: &[u8], size: usize) -> Result<(), TestCaseError> {
     let read = |size: usize| {
-        let mut reader = EventReader::new(format.clone(), false);
+        let mut reader = EventReader::new(format.clone(), Usage::default());
         let mut events: Vec<AgentEvent> = output.chunks(size).flat_map(|chunk| reader.push(chunk)).collect();
         let (last, summary) = reader.finish();
         events.extend(last);

@@ -10,6 +10,7 @@ use std::time::Instant;
 use enact_crds::common::Outputs;
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task, convert};
+use enact_domain::agents::message::{self, Message};
 use enact_domain::assignment::VerifiedCommit;
 use enact_domain::attempt::PodView;
 use enact_domain::condition::READY;
@@ -59,6 +60,8 @@ pub struct TaskEntry {
     pub observed_rerun: Option<String>,
     /// The revision of the specification that the task was last redone for.
     pub observed_redo: Option<String>,
+    /// Messages of people to the agent.
+    pub messages: Vec<Message>,
 }
 
 /// The fields of a pod that a reconcile reads.
@@ -349,8 +352,15 @@ impl TaskEntry {
             rerun: task.annotations().get(names::ANNOTATION_RERUN).cloned(),
             observed_rerun: status.and_then(|s| s.observed_rerun.clone()),
             observed_redo: status.and_then(|s| s.observed_redo.clone()),
+            // The webhook refuses malformed ones.
+            messages: messages_of(task),
         }
     }
+}
+
+fn messages_of(task: &Task) -> Vec<Message> {
+    let annotation = task.annotations().get(names::ANNOTATION_MESSAGES);
+    annotation.and_then(|text| message::parse(text).ok()).unwrap_or_default()
 }
 
 impl PodEntry {

@@ -37,6 +37,12 @@ pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings)
     let Some(server) = assignment.server_url.as_deref().filter(|_| delivers(step, &report)) else {
         return report;
     };
+    // Before the result, after which the attempt has ended and leaves nothing more.
+    if let (Some(checkpoint), Some(key)) = (evidence.checkpoint, &key)
+        && let Err(problem) = delivery::deliver_checkpoint(supervisor, settings, &assignment, server, key, &checkpoint)
+    {
+        log(&format!("the next attempt cannot continue with this one's work: {problem}"));
+    }
     let result = AttemptResult {
         subject_uid: assignment.subject_uid.clone(),
         attempt: assignment.attempt,

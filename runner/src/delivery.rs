@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use enact_domain::agents::checkpoint::Checkpoint;
 use enact_domain::assignment::{Assignment, AttemptResult, RUNNER_KEY_HEADER};
 use enact_domain::digest::Digest;
 use ureq::http::{StatusCode, header};
@@ -19,6 +20,8 @@ const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
 const TOTAL_TIMEOUT_CANCELLED: Duration = Duration::from_secs(10);
 /// Time limit for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Most requests to read something.
+const FETCHES: usize = 5;
 /// Waits between two requests.
 const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(250))
@@ -74,8 +77,7 @@ pub(crate) fn register(
     server: &str,
     key: &RunnerKey,
 ) -> Result<(), String> {
-    let (server, subject) = (server.trim_end_matches('/'), &assignment.subject_uid);
-    let url = format!("{server}/v1/attempts/{subject}/{}/runner", assignment.attempt);
+    let url = attempt_url(assignment, server, "runner");
     let digest = Digest::of_bytes(key.0.as_bytes());
     let body = digest.as_str().as_bytes();
     deliver(supervisor, settings, &Payload { url, media_type: "text/plain", body, key: None })
@@ -93,10 +95,57 @@ pub(crate) fn deliver_result(
     key: Option<&RunnerKey>,
     result: AttemptResult,
 ) -> Result<(), String> {
-    let (server, subject) = (server.trim_end_matches('/'), &assignment.subject_uid);
-    let url = format!("{server}/v1/attempts/{subject}/{}/result", assignment.attempt);
+    let url = attempt_url(assignment, server, "result");
     let body = result_json(result);
     deliver(supervisor, settings, &Payload { url, media_type: "application/json", body: body.as_bytes(), key })
+}
+
+/// Delivers the checkpoint of an attempt.
+///
+/// # Errors
+/// A message for a person.
+pub(crate) fn deliver_checkpoint(
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    assignment: &Assignment,
+    server: &str,
+    key: &RunnerKey,
+    checkpoint: &Checkpoint,
+) -> Result<(), String> {
+    let url = attempt_url(assignment, server, "checkpoint");
+    let body = serde_json::to_vec(checkpoint).map_err(|error| error.to_string())?;
+    deliver(supervisor, settings, &Payload { url, media_type: "application/json", body: &body, key: Some(key) })
+}
+
+/// Returns the URL of a resource of the attempt at the server.
+pub(crate) fn attempt_url(assignment: &Assignment, server: &str, resource: &str) -> String {
+    let Assignment { subject_uid, attempt, .. } = assignment;
+    format!("{}/v1/attempts/{subject_uid}/{attempt}/{resource}", server.trim_end_matches('/'))
+}
+
+/// Reads at most `limit` bytes from the server; none if it has nothing there.
+///
+/// # Errors
+/// A message for a person.
+pub(crate) fn fetch(
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    url: &str,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, String> {
+    let agent = agent(REQUEST_TIMEOUT);
+    let mut backoff = BACKOFF.with_max_times(FETCHES - 1).build();
+    loop {
+        let problem = match get(&agent, url, &settings.token_file, limit) {
+            Ok(found) => return Ok(found),
+            Err(RequestError::Permanent(message)) => return Err(message),
+            Err(RequestError::Transient { message, .. }) => message,
+        };
+        match backoff.next().filter(|_| !supervisor.cancelled()) {
+            Some(wait) => supervisor.pause(wait),
+            None => return Err(problem),
+        }
+    }
 }
 
 /// Sends `payload` until the server accepts it, refuses it, or the time limit is over.
@@ -145,24 +194,40 @@ pub(crate) fn agent(timeout: Duration) -> ureq::Agent {
     config.new_agent()
 }
 
-fn post(agent: &ureq::Agent, payload: &Payload, token: &Path) -> Result<(), RequestError> {
-    // Every request reads the file again: the kubelet replaces the token before it expires.
+/// Returns the header with the token. Every request reads the file again: the kubelet replaces the token before it expires.
+fn bearer(token: &Path) -> Result<String, RequestError> {
     let token = std::fs::read_to_string(token)
         .map_err(|error| RequestError::Permanent(format!("the token {} cannot be read: {error}", token.display())))?;
+    Ok(format!("Bearer {}", token.trim()))
+}
+
+fn get(agent: &ureq::Agent, url: &str, token: &Path, limit: u64) -> Result<Option<Vec<u8>>, RequestError> {
+    let transient = |error: ureq::Error| RequestError::Transient { message: error.to_string(), retry_after: None };
+    let mut response = agent.get(url).header(header::AUTHORIZATION, bearer(token)?).call().map_err(transient)?;
+    match response.status() {
+        StatusCode::OK => response.body_mut().with_config().limit(limit).read_to_vec().map(Some).map_err(transient),
+        StatusCode::NOT_FOUND => Ok(None),
+        _ => Err(refusal(response)),
+    }
+}
+
+fn post(agent: &ureq::Agent, payload: &Payload, token: &Path) -> Result<(), RequestError> {
     let mut request = agent
         .post(&payload.url)
-        .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()))
+        .header(header::AUTHORIZATION, bearer(token)?)
         .header(header::CONTENT_TYPE, payload.media_type);
     if let Some(key) = payload.key {
         request = request.header(RUNNER_KEY_HEADER, &key.0);
     }
-    let mut response = request
+    let response = request
         .send(payload.body)
         .map_err(|error| RequestError::Transient { message: error.to_string(), retry_after: None })?;
+    if response.status().is_success() { Ok(()) } else { Err(refusal(response)) }
+}
+
+/// Returns the failure of a request that the server has answered.
+fn refusal(mut response: ureq::http::Response<ureq::Body>) -> RequestError {
     let status = response.status();
-    if status.is_success() {
-        return Ok(());
-    }
     let retry_after = response
         .headers()
         .get(header::RETRY_AFTER)
@@ -171,9 +236,9 @@ fn post(agent: &ureq::Agent, payload: &Payload, token: &Path) -> Result<(), Requ
     let body = response.body_mut().with_config().limit(MAX_REFUSAL_BYTES).read_to_string().unwrap_or_default();
     let message = format!("the server answered {status}: {}", detail(&body));
     if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
-        Err(RequestError::Transient { message, retry_after })
+        RequestError::Transient { message, retry_after }
     } else {
-        Err(RequestError::Permanent(message))
+        RequestError::Permanent(message)
     }
 }
 

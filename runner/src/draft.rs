@@ -26,7 +26,7 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
     let layout = WorkspaceLayout::new(settings);
     // A restarted container must not deliver the document of the previous one.
     layout.clear()?;
-    fs::write(&layout.prompt, &work.prompt).map_err(|error| Failure::volume(&layout.root, &error))?;
+    layout.write_prompt(&work.prompt)?;
     let file = layout.outputs.join(DOCUMENT);
     match &work.adapter {
         Adapter::Command { script } => {
@@ -42,9 +42,17 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
             environment.set("ENACT_ATTEMPT", work.attempt.to_string());
             environment.set("ENACT_DOCUMENT_FILE", &file);
             let identity = format!("{}/{}", work.name, work.attempt);
-            let (id, prompt) = (&work.name, &work.prompt);
-            let agent =
-                coding_agent::Work { settings, layout: &layout, environment: &environment, run, id, prompt, identity };
+            let agent = coding_agent::Work {
+                settings,
+                layout: &layout,
+                environment: &environment,
+                run,
+                id: &work.name,
+                prompt: &work.prompt,
+                session: None,
+                last_message: 0,
+                identity,
+            };
             // `read` below requires the document, so that nothing else has to show that the agent did something.
             agent.execute(supervisor, &mut Evidence::default())?.check(true, true)?;
         }

@@ -9,9 +9,11 @@
 //! from the output of the agent.
 
 mod agent;
+mod archive;
 mod args;
 mod attempt;
 mod capture;
+mod checkpoint;
 mod coding_agent;
 mod credential;
 mod delivery;

@@ -23,6 +23,8 @@ use crate::secrets::Secrets;
 
 /// Longest time between SIGTERM and SIGKILL to a process group.
 const GRACE: Duration = Duration::from_secs(10);
+/// Longest time for children that save work after a request to stop. The kubelet waits for 30 s: this, [`GRACE`], and the delivery.
+const SAVING: Duration = Duration::from_secs(8);
 
 /// The outcome of a child process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub(crate) struct Supervisor {
     children: u64,
     started: Instant,
     cancelled: bool,
+    /// Until when children may run after a request to stop; none if they may not.
+    saving_until: Option<Instant>,
     secrets: Arc<Secrets>,
 }
 
@@ -99,7 +103,15 @@ impl Supervisor {
             }
         });
         let started = Instant::now();
-        Ok(Self { notices, sender, children: 0, started, cancelled: false, secrets: Arc::new(secrets) })
+        Ok(Self {
+            notices,
+            sender,
+            children: 0,
+            started,
+            cancelled: false,
+            saving_until: None,
+            secrets: Arc::new(secrets),
+        })
     }
 
     /// Returns the time since the start of the runner.
@@ -127,6 +139,13 @@ impl Supervisor {
     /// Remembers a request to stop that arrives while no child runs.
     fn note(&mut self, notice: &Notice) {
         self.cancelled |= matches!(notice, Notice::Signal(signal) if *signal != SIGCHLD);
+    }
+
+    /// Allows further children after a request to stop, for the time until the kubelet kills the runner. Call it when the agent has ended.
+    pub(crate) fn allow_saving(&mut self) {
+        if self.cancelled() {
+            self.saving_until.get_or_insert_with(|| Instant::now() + SAVING);
+        }
     }
 
     /// Waits for `time` or until the runner is asked to stop.
@@ -159,15 +178,17 @@ impl Supervisor {
         limit: Option<Duration>,
     ) -> io::Result<End> {
         // A request to stop may have arrived since the previous child ended.
-        if self.cancelled() {
+        let begun = Instant::now();
+        if self.cancelled() && self.saving_until.is_none_or(|until| until <= begun) {
             return Ok(End::Cancelled);
         }
+        let deadline = limit.map(|limit| begun + limit).into_iter().chain(self.saving_until).min();
         self.children += 1;
         let child = command.process_group(0).stdin(input).spawn()?;
         // The command owns the write ends of the output pipes. Their readers see the end of the output only when all of them are closed.
         drop(command);
         let group = Pid::from_child(&child);
-        let end = self.wait_for(group, limit.map(|limit| Instant::now() + limit))?;
+        let end = self.wait_for(group, deadline)?;
         kill_stragglers(group)?;
         Ok(end)
     }
@@ -188,6 +209,8 @@ impl Supervisor {
             let next = stopping.as_ref().map_or(deadline, |s| s.kill_at);
             match (self.next_notice(next), &mut stopping) {
                 (Some(Notice::Signal(SIGCHLD)), _) => {}
+                // The child saves work after an earlier request.
+                (Some(Notice::Signal(_)), None) if self.saving_until.is_some() => {}
                 (Some(Notice::Signal(_)), None) => {
                     self.cancelled = true;
                     stopping = Some(Stopping::begin(group, End::Cancelled)?);

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use enact_domain::agents::checkpoint::Checkpoint;
 use enact_domain::assignment::{
     AttemptResult, GateResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Reason, Report, Usage, exit,
 };
 use enact_domain::attempt::{FailureClass, class_of};
 use enact_domain::text::truncate;
 
+use crate::agent::MAX_TRANSCRIPT;
 use crate::log::log;
 
 /// The parts of a result that are not in the report.
@@ -16,6 +18,21 @@ pub(crate) struct Evidence {
     pub(crate) transcript: String,
     pub(crate) gates: Vec<GateResult>,
     pub(crate) usage: Usage,
+    /// What a failed attempt leaves for the next one.
+    pub(crate) checkpoint: Option<Checkpoint>,
+}
+
+impl Evidence {
+    /// Adds lines to the transcript. Of a long one, the last lines are kept.
+    pub(crate) fn add_transcript(&mut self, lines: &str) {
+        self.transcript.push_str(lines);
+        let excess = self.transcript.len().saturating_sub(MAX_TRANSCRIPT);
+        if excess > 0 {
+            let from = self.transcript.ceil_char_boundary(excess);
+            let line = self.transcript[from..].find('\n').map_or(from, |at| from + at + 1);
+            self.transcript.drain(..line);
+        }
+    }
 }
 
 /// Writes the report to the termination log, which the kubelet reads.

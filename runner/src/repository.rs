@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use enact_domain::agents::checkpoint::UnfinishedWork;
 use enact_domain::assignment::{GitWork, Reason, VerifiedCommit};
 
 use crate::failure::{Failure, explain};
@@ -15,6 +16,8 @@ use crate::refs::{branch_ref, is_commit_id, tag_ref};
 const BASE: &str = "refs/enact/base";
 /// Ref in the clone for an earlier push of the same attempt.
 const EARLIER: &str = "refs/enact/earlier";
+/// Ref in the clone for the unfinished work of an earlier attempt.
+const UNFINISHED: &str = "refs/enact/unfinished";
 /// Most files in conflict that a report names.
 const MAX_CONFLICTS: usize = 200;
 
@@ -142,6 +145,42 @@ pub(crate) fn commit(
         ));
     }
     Ok(head)
+}
+
+/// Adds a commit without changes on top of `commit`, which says that the work is not finished.
+pub(crate) fn mark_unfinished(
+    git: &mut Git,
+    checkout: &Checkout,
+    commit: &str,
+    paragraphs: &[&str],
+) -> Result<String, Failure> {
+    // A gate may have changed the configuration and the index. The tree of the commit is not affected.
+    restore_configuration(git, checkout)?;
+    let tree = format!("{commit}^{{tree}}");
+    let mut args = vec!["commit-tree", &tree, "-p", commit];
+    args.extend(paragraphs.iter().flat_map(|paragraph| ["-m", *paragraph]));
+    git.local(Reason::AgentFailed, &args).map(|id| id.trim().to_owned())
+}
+
+/// Puts the changes of an earlier attempt into the working tree, uncommitted. The tree is unchanged if they do not apply.
+pub(crate) fn restore_unfinished(git: &mut Git, work: &GitWork, unfinished: &UnfinishedWork) -> Result<(), Failure> {
+    let UnfinishedWork { branch, commit, base } = unfinished;
+    let missing = |what: String| Failure::new(Reason::WorkNotFound, what);
+    fetch(git, &work.url, &[format!("+{}:{UNFINISHED}", branch_ref(branch))])?;
+    for (older, newer) in [(commit.as_str(), UNFINISHED), (base, commit)] {
+        if !git.call(&["merge-base", "--is-ancestor", older, newer])?.ok() {
+            return Err(missing(format!("the branch `{branch}` no longer holds its commit {commit}")));
+        }
+    }
+    // All commits of the earlier attempt as one, which is applied to the present base: that may have newer work of other tasks.
+    let (tree, message) = (format!("{commit}^{{tree}}"), "Unfinished work");
+    let squashed = git.local(Reason::WorkNotFound, &["commit-tree", &tree, "-p", base, "-m", message])?;
+    let applied = git.call(&["cherry-pick", "--no-commit", squashed.trim()])?;
+    if !applied.ok() {
+        git.local(Reason::ContainerConfigError, &["reset", "--quiet", "--hard"])?;
+        return Err(missing(explain("its unfinished work does not apply to the present base", &applied.all())));
+    }
+    git.local(Reason::ContainerConfigError, &["reset", "--quiet"]).map(drop)
 }
 
 /// Pushes `commit` to the branch of the attempt and returns the commit that the branch then points to.

@@ -51,6 +51,12 @@ impl Secrets {
         Self::new(values.iter().map(Vec::as_slice))
     }
 
+    /// Returns these secrets.
+    #[cfg(test)]
+    pub(crate) fn of(values: &[&[u8]]) -> Self {
+        Self::new(values.iter().copied())
+    }
+
     /// Splits values into lines, because a program may print a value of several lines with indentation or in part.
     fn new<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
         let lines = values.flat_map(|value| value.split(|byte| matches!(byte, b'\n' | b'\r')));

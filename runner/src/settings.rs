@@ -25,6 +25,9 @@ pub(crate) struct Settings {
     /// Service account token for the model gateway
     #[arg(long, env = "ENACT_GATEWAY_TOKEN_FILE", default_value = paths::GATEWAY_TOKEN)]
     pub(crate) gateway_token_file: PathBuf,
+    /// Messages of people to a coding agent
+    #[arg(long, env = "ENACT_MESSAGES_FILE", default_value = paths::MESSAGES)]
+    pub(crate) messages_file: PathBuf,
     /// Directory of the Git credential: `username` and `password`, or `ssh-privatekey` and `known_hosts`; also `ca.crt` for a private CA
     #[arg(long, env = "ENACT_GIT_CREDENTIALS_DIR", default_value = paths::GIT_CREDENTIALS)]
     pub(crate) git_credentials_dir: PathBuf,

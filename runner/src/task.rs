@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use enact_domain::agents::checkpoint::UnfinishedWork;
 use enact_domain::agents::run::AgentRun;
 use enact_domain::assignment::{Adapter, Assignment, GitWork, Reason, Report, TaskWork};
 
 use crate::agent::{Environment, MAX_TRANSCRIPT, Script, run_gates};
 use crate::capture::Tail;
+use crate::checkpoint::{Beginning, Checkpoints};
+use crate::coding_agent::Ended;
 use crate::failure::{Failure, explain};
 use crate::git::{Git, Identity, PLAN_FIELDS};
 use crate::log::log;
@@ -44,7 +47,10 @@ pub(crate) fn run(
         match &task.adapter {
             Adapter::Command { script } => run_script(supervisor, script, &layout, &environment, evidence)?,
             Adapter::Agent(run) => {
-                let work = agent_work(settings, assignment, task, run, &layout, &environment);
+                // Without a repository, nothing keeps the files of an attempt, so that its session is not resumed either.
+                let beginning = Beginning::fresh(task, false);
+                layout.write_prompt(&beginning.prompt)?;
+                let work = agent_work(settings, assignment, task, run, &layout, &environment, &beginning);
                 let ended = work.execute(supervisor, evidence)?;
                 // Without a repository, files are no result.
                 ended.check(false, coding_agent::is_directory_with_files(&layout.outputs))?;
@@ -84,20 +90,33 @@ impl Attempt<'_> {
         let checkout = repository::prepare(git, work, None)?;
         // The merges above are commits of Enact. The commits from here on are those of the agent.
         git.act_as(Identity::agent(&task.agent));
-        let commit = match &task.adapter {
+        let (commit, ended) = match &task.adapter {
             Adapter::Command { script } => {
                 run_script(git.supervisor, script, self.layout, self.environment, evidence)?;
-                self.commit(git, &checkout)?
+                (self.commit(git, &checkout)?, None)
             }
             Adapter::Replay {} => {
                 self.replay(git, evidence)?;
-                self.commit(git, &checkout)?
+                (self.commit(git, &checkout)?, None)
             }
-            Adapter::Agent(run) => self.run_agent(git, &checkout, run, evidence)?,
+            Adapter::Agent(run) => {
+                let (commit, ended) = self.run_agent(git, &checkout, run, evidence)?;
+                (commit, Some(ended))
+            }
         };
-        let outputs = outputs::read(&self.layout.outputs)?;
-        // After commit and outputs, so that a gate can change neither.
-        run_gates(git.supervisor, &task.gates, &self.layout.tree, self.environment, &mut evidence.gates)?;
+        let checked = outputs::read(&self.layout.outputs).and_then(|outputs| {
+            // After commit and outputs, so that a gate can change neither.
+            run_gates(git.supervisor, &task.gates, &self.layout.tree, self.environment, &mut evidence.gates)?;
+            Ok(outputs)
+        });
+        let outputs = match (checked, ended) {
+            (Ok(outputs), _) => outputs,
+            // The next attempt of a coding agent can correct its work.
+            (Err(failure), Some(ended)) => {
+                return Err(self.leave(git, &checkout, Some(commit), &ended, failure, evidence));
+            }
+            (Err(failure), None) => return Err(failure),
+        };
         if commit == checkout.base {
             log("the agent changed no file");
         }
@@ -111,31 +130,85 @@ impl Attempt<'_> {
         repository::commit(git, checkout, &message(self.assignment, self.task), &trailers)
     }
 
-    /// Runs a coding agent and commits its work. If the agent fails, the work that it has done is pushed, and the failure names its commit.
+    /// Runs a coding agent and commits its work. It continues with the work and the session of an earlier attempt.
     fn run_agent(
         &self,
         git: &mut Git,
         checkout: &Checkout,
         run: &AgentRun,
         evidence: &mut Evidence,
-    ) -> Result<String, Failure> {
-        let work = agent_work(self.settings, self.assignment, self.task, run, self.layout, self.environment);
+    ) -> Result<(String, Ended), Failure> {
+        let definition = run.definition().map_err(|problem| Failure::new(Reason::InvalidAssignment, problem))?;
+        let beginning = self.checkpoints().begin(git, self.work, &definition)?;
+        self.layout.write_prompt(&beginning.prompt)?;
+        let work =
+            agent_work(self.settings, self.assignment, self.task, run, self.layout, self.environment, &beginning);
         let ended = work.execute(git.supervisor, evidence)?;
+        // A pod that leaves its node keeps the work of its agent, too.
+        git.supervisor.allow_saving();
         let committed = self.commit(git, checkout);
         let changed = committed.as_ref().is_ok_and(|commit| *commit != checkout.base);
         let outputs = coding_agent::is_directory_with_files(&self.layout.outputs);
         // A tree that cannot be committed is a failure of its own, unless the agent failed before.
-        let Err(mut failure) = ended.check(changed || committed.is_err(), outputs) else { return committed };
-        if let (true, Ok(commit)) = (changed, committed) {
-            match repository::push_work(git, self.work, checkout, commit) {
+        match ended.check(changed || committed.is_err(), outputs) {
+            Ok(()) => Ok((committed?, ended)),
+            Err(failure) => Err(self.leave(git, checkout, committed.ok(), &ended, failure, evidence)),
+        }
+    }
+
+    fn checkpoints(&self) -> Checkpoints<'_> {
+        let Self { settings, assignment, task, layout, .. } = *self;
+        Checkpoints { settings, assignment, task, layout }
+    }
+
+    /// Pushes the unfinished work in `commit` and leaves a checkpoint for the next attempt. The failure then names the commit that was
+    /// pushed.
+    fn leave(
+        &self,
+        git: &mut Git,
+        checkout: &Checkout,
+        commit: Option<String>,
+        ended: &Ended,
+        mut failure: Failure,
+        evidence: &mut Evidence,
+    ) -> Failure {
+        git.supervisor.allow_saving();
+        // A tree that cannot be committed cannot be continued, and a session without its files would be misled.
+        let Some(commit) = commit else { return failure };
+        let mut work = None;
+        if commit != checkout.base {
+            match self.push_unfinished(git, checkout, &commit, failure.reason) {
                 Ok(commit) => {
                     log(&format!("pushed the unfinished work {commit} to {}", self.work.branch));
-                    failure.commit = Some(commit);
+                    failure.commit = Some(commit.clone());
+                    let (branch, base) = (self.work.branch.clone(), checkout.base.clone());
+                    work = Some(UnfinishedWork { branch, commit, base });
                 }
-                Err(problem) => log(&format!("the unfinished work could not be pushed: {}", problem.message)),
+                Err(problem) => {
+                    log(&format!("the unfinished work could not be pushed: {}", problem.message));
+                    return failure;
+                }
             }
         }
-        Err(failure)
+        evidence.checkpoint = self.checkpoints().leave(ended, failure.reason, work, git.supervisor.secrets());
+        failure
+    }
+
+    fn push_unfinished(
+        &self,
+        git: &mut Git,
+        checkout: &Checkout,
+        commit: &str,
+        reason: Reason,
+    ) -> Result<String, Failure> {
+        let title = format!("Unfinished: {}", subject(self.task));
+        let why = format!(
+            "The attempt ended with the reason {}. This work has not passed; do not merge it.",
+            reason.as_str()
+        );
+        let trailers = trailers(self.assignment, self.task).join("\n");
+        let marked = repository::mark_unfinished(git, checkout, commit, &[&title, &why, &trailers])?;
+        repository::push_work(git, self.work, checkout, marked)
     }
 
     /// Applies recorded work.
@@ -187,9 +260,12 @@ fn agent_work<'a>(
     run: &'a AgentRun,
     layout: &'a WorkspaceLayout,
     environment: &'a Environment,
+    beginning: &'a Beginning,
 ) -> coding_agent::Work<'a> {
     let identity = format!("{}/{}", assignment.subject_uid, assignment.attempt);
-    coding_agent::Work { settings, layout, environment, run, id: &task.id, prompt: &task.prompt, identity }
+    let Beginning { prompt, session, last_message } = beginning;
+    let (id, session, last_message) = (&task.id, session.as_ref(), *last_message);
+    coding_agent::Work { settings, layout, environment, run, id, prompt, session, last_message, identity }
 }
 
 fn environment(layout: &WorkspaceLayout, assignment: &Assignment, task: &TaskWork) -> Environment {
@@ -222,8 +298,12 @@ fn trailers(assignment: &Assignment, task: &TaskWork) -> Vec<String> {
     trailers.iter().map(|trailer| one_line(trailer)).collect()
 }
 
+fn subject(task: &TaskWork) -> String {
+    one_line(&format!("{}: {}", task.id, task.title)).chars().take(MAX_SUBJECT).collect()
+}
+
 fn message(assignment: &Assignment, task: &TaskWork) -> String {
-    let subject: String = one_line(&format!("{}: {}", task.id, task.title)).chars().take(MAX_SUBJECT).collect();
+    let subject = subject(task);
     let body = format!("Work of the agent {} for the plan {}/{}.", task.agent, assignment.namespace, assignment.plan);
     format!("{subject}\n\n{}", one_line(&body))
 }

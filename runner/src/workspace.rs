@@ -75,10 +75,15 @@ impl WorkspaceLayout {
         fs::create_dir_all(&self.temporary)
     }
 
+    /// Writes the file with the prompt.
+    pub(crate) fn write_prompt(&self, prompt: &str) -> Result<(), Failure> {
+        fs::write(&self.prompt, prompt).map_err(|error| Failure::volume(&self.prompt, &error))
+    }
+
     /// Writes the files that the agent of a task reads: prompt, inputs and Git hooks.
     pub(crate) fn write_inputs(&self, task: &TaskWork, trailers: &[String]) -> Result<(), Failure> {
+        self.write_prompt(&task.prompt)?;
         let write = || -> io::Result<()> {
-            fs::write(&self.prompt, &task.prompt)?;
             fs::write(&self.inputs, serde_json::to_string_pretty(&task.inputs)?)?;
             fs::write(self.hooks.join("trailers"), trailers.join("\n") + "\n")?;
             for name in HOOKS {

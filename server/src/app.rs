@@ -28,6 +28,8 @@ use crate::routes::{self, deliveries, readings};
 const CHECKS: [&str; 2] = ["postgres", "api-server"];
 /// Longest wait of a request for a slot.
 const WAIT: Duration = Duration::from_secs(3);
+/// Most concurrent requests with checkpoints, each of which needs about 15 MiB of memory.
+const CHECKPOINTS: usize = 6;
 /// Time limit of one operation in Postgres.
 const OPERATION: Duration = Duration::from_secs(6);
 /// Limits for pods' connections. A pod delivers once, so none needs to live long. The shutdown is shorter than a pod's grace period.
@@ -80,7 +82,8 @@ impl App {
         };
         let pushes = Pushes::new(Arc::clone(&cluster), store.clone(), WAIT, times, metrics.clone());
         let limiter = RequestLimiter::new(usize::from(settings.deliveries), WAIT);
-        let intake = Intake { cluster, store, limiter, times, metrics };
+        let checkpoints = RequestLimiter::new(CHECKPOINTS, WAIT);
+        let intake = Intake { cluster, store, limiter, checkpoints, times, metrics };
         Ok(Self {
             http: listen(settings.listen).await?,
             read_http: listen(settings.read_listen).await?,

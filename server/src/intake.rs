@@ -43,8 +43,8 @@ impl Default for Times {
 /// The attempt that a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptPath {
-    subject_uid: String,
-    attempt: u32,
+    pub(crate) subject_uid: String,
+    pub(crate) attempt: u32,
 }
 
 impl AttemptPath {
@@ -62,6 +62,8 @@ pub struct Intake {
     pub cluster: Arc<Cluster>,
     pub store: Store,
     pub limiter: RequestLimiter,
+    /// Slots for requests with checkpoints, which are larger than results.
+    pub checkpoints: RequestLimiter,
     pub times: Times,
     pub metrics: Metrics,
 }
@@ -227,7 +229,7 @@ impl Reply for Accepted {
 }
 
 /// Returns the digest of the runner's key in the headers.
-fn runner_key(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
+pub(crate) fn runner_key(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
     let Some(value) = headers.get(RUNNER_KEY_HEADER) else { return Ok(None) };
     let key = value.as_bytes();
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
@@ -237,7 +239,7 @@ fn runner_key(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
 }
 
 /// Returns the problem of a path that names no attempt.
-fn no_attempt(resource: &str) -> Problem {
+pub(crate) fn no_attempt(resource: &str) -> Problem {
     let path = format!("/v1/attempts/<UID of the Task or Plan>/<attempt, from 1>/{resource}");
     Problem::new(ProblemKind::NotFound, format!("the path must be {path}"))
 }
@@ -258,7 +260,7 @@ pub(crate) fn check_headers(headers: &HeaderMap, wanted: &str, limit: usize) -> 
 }
 
 /// Checks that the path or the body names the attempt of the pod.
-fn check_subject(pod: &AttemptPod, place: &str, subject_uid: &str, attempt: u32) -> Result<(), Problem> {
+pub(crate) fn check_subject(pod: &AttemptPod, place: &str, subject_uid: &str, attempt: u32) -> Result<(), Problem> {
     if pod.subject_uid == subject_uid && pod.attempt == attempt {
         return Ok(());
     }

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod app;
 pub mod body;
+mod checkpoints;
 pub mod cluster;
 pub mod config;
 pub mod documents;

@@ -27,6 +27,7 @@ pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Err
     let (metrics, unrouted) = (intake.metrics.clone(), intake.metrics.clone());
     let document = document(Arc::clone(&intake));
     let runner = runner(Arc::clone(&intake));
+    let checkpoint = checkpoint(Arc::clone(&intake));
     let result = path!("v1" / "attempts" / String / String / "result")
         .and(warp::post())
         .and(header::headers_cloned())
@@ -43,6 +44,8 @@ pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Err
         .or(document)
         .unify()
         .or(runner)
+        .unify()
+        .or(checkpoint)
         .unify()
         .or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
 }
@@ -61,6 +64,35 @@ fn runner(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Rej
                 observed(&intake.metrics, "runner", registered).await
             }
         })
+}
+
+/// Returns the routes for checkpoints: POST keeps one, GET reads the one of an earlier attempt.
+fn checkpoint(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
+    let reader = Arc::clone(&intake);
+    let save = path!("v1" / "attempts" / String / String / "checkpoint")
+        .and(warp::post())
+        .and(header::headers_cloned())
+        .and(body::stream())
+        .then(move |subject: String, attempt: String, headers, body| {
+            let intake = Arc::clone(&intake);
+            async move {
+                let path = AttemptPath::parse(&subject, &attempt);
+                let saved = Box::pin(intake.save_checkpoint(path, headers, body));
+                observed(&intake.metrics, "checkpoint", saved).await
+            }
+        });
+    let read = path!("v1" / "attempts" / String / String / "checkpoint")
+        .and(warp::get())
+        .and(header::headers_cloned())
+        .then(move |subject: String, attempt: String, headers| {
+            let intake = Arc::clone(&reader);
+            async move {
+                let path = AttemptPath::parse(&subject, &attempt);
+                let found = Box::pin(intake.read_checkpoint(path, headers));
+                observed(&intake.metrics, "checkpoint", found).await
+            }
+        });
+    save.or(read).unify()
 }
 
 /// Returns the route for documents.
@@ -144,7 +176,7 @@ async fn observed(metrics: &Metrics, route: &str, answer: impl Future<Output = R
 
 fn problem(rejection: &Rejection, method: &Method) -> Problem {
     if rejection.find::<MethodNotAllowed>().is_some() {
-        return Problem::new(ProblemKind::MethodNotAllowed, format!("this port accepts only {method}"));
+        return Problem::new(ProblemKind::MethodNotAllowed, format!("this path accepts only {method}"));
     }
     if rejection.find::<InvalidQuery>().is_some() {
         let why = "the query holds an unknown parameter or an invalid value; see docs/reference/server.md";

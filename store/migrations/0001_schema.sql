@@ -174,6 +174,22 @@ comment on table enact.results is
     'has no recorded end; transcripts and gates are read by SQL until `kubectl enact logs` reads them (issue 11).';
 comment on column enact.results.stale is 'Whether the attempt no longer counted when the result arrived. A stale result is evidence only.';
 
+create table enact.checkpoints (
+    tenant_id   enact.tenant not null,
+    subject_uid enact.uid not null,
+    number      integer not null check (number > 0),
+    content     jsonb not null check (octet_length(content::text) <= 32768),
+    archive     bytea check (octet_length(archive) <= 4194304),
+    saved_at    timestamptz not null default clock_timestamp(),
+    primary key (tenant_id, subject_uid)
+);
+create index checkpoints_by_time on enact.checkpoints (tenant_id, saved_at);
+comment on table enact.checkpoints is
+    'What the last attempt at a task left for the next one: its unfinished work, and the session of its agent. Written by the server for the '
+    'runner of the attempt, and read by it for the runner of the next one. Deleted when the task succeeds, or after 30 days.';
+comment on column enact.checkpoints.number is 'The attempt that left it.';
+comment on column enact.checkpoints.archive is 'The packed files of the session. They can contain anything that the agent read or wrote.';
+
 create table enact.approvals (
     tenant_id    enact.tenant not null,
     approval_uid enact.uid not null,
@@ -370,8 +386,8 @@ do $$
 declare
     name text;
 begin
-    foreach name in array array['tenants', 'contents', 'revisions', 'findings', 'plans', 'tasks', 'attempts', 'results', 'approvals',
-                                'audit', 'outbox', 'search_items', 'model_requests', 'budgets', 'refusals', 'request_logs']
+    foreach name in array array['tenants', 'contents', 'revisions', 'findings', 'plans', 'tasks', 'attempts', 'results', 'checkpoints',
+                                'approvals', 'audit', 'outbox', 'search_items', 'model_requests', 'budgets', 'refusals', 'request_logs']
     loop
         execute format('alter table enact.%I enable row level security, force row level security', name);
         execute format('create policy tenant on enact.%I '
@@ -385,6 +401,6 @@ grant usage on schema enact to enact_app;
 grant select, insert on all tables in schema enact to enact_app;
 revoke insert on enact.migrations from enact_app;
 revoke select on enact.outbox from enact_app;
-grant update on enact.tenants, enact.plans, enact.tasks, enact.attempts, enact.model_requests, enact.budgets, enact.refusals
-    to enact_app;
-grant delete on enact.search_items, enact.request_logs to enact_app;
+grant update on enact.tenants, enact.plans, enact.tasks, enact.attempts, enact.model_requests, enact.budgets, enact.refusals,
+    enact.checkpoints to enact_app;
+grant delete on enact.search_items, enact.checkpoints, enact.request_logs to enact_app;

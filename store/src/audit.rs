@@ -123,6 +123,12 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
                 "podCreatedMs": started,
             }),
         },
+        Event::Message { plan_uid, id, text } => Entry {
+            event: "Message",
+            key: id.to_string(),
+            plan_uid: Some(plan_uid.clone()),
+            details: json!({ "id": id, "text": text }),
+        },
         Event::Approval { kind, name, digest, approved, comment } => Entry {
             // The subject is the Approval itself, so its UID is enough.
             event: "Approval",

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod audit;
+mod checkpoints;
 mod config;
 mod contents;
 mod error;
@@ -22,6 +23,7 @@ mod session;
 mod store;
 mod usage;
 
+pub use checkpoints::CheckpointDelivery;
 pub use config::Config;
 pub use contents::{Findings, MAX_CONTENT_BYTES};
 pub use error::{ErrorClass, StoreError};

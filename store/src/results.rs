@@ -97,6 +97,11 @@ impl Store {
                     where not exists (select from attempt where forged)
                     on conflict (tenant_id, subject_uid, number) do nothing
                     returning stale, received_at
+                ), obsolete as (
+                    -- A task that has succeeded is not resumed.
+                    delete from enact.checkpoints
+                    where tenant_id = $1 and subject_uid = $2 and $7::jsonb ->> 'reason' = 'Succeeded'
+                        and exists (select from stored where not stale)
                 ), entry as (
                     insert into enact.audit
                         (tenant_id, at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details)

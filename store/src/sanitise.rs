@@ -46,6 +46,10 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
             failure.iter_mut().for_each(clean);
             sanitise_report(report);
         }
+        Event::Message { plan_uid, text, id: _ } => {
+            clean(plan_uid);
+            truncate(text, MAX_TEXT_BYTES);
+        }
         Event::Approval { name, comment, kind: _, digest: _, approved: _ } => {
             clean(name);
             truncate(comment, MAX_TEXT_BYTES);

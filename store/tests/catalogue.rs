@@ -92,6 +92,7 @@ async fn the_application_has_minimal_rights() {
             "attempts: select insert update",
             "audit: select insert",
             "budgets: select insert update",
+            "checkpoints: select insert update delete",
             "contents: select insert",
             "findings: select insert",
             "model_requests: select insert update",

@@ -27,6 +27,11 @@ fn findings(tenant: &str, subject: Subject, content: &str) -> Record {
     record(tenant, subject, 600, event)
 }
 
+fn message(tenant: &str, task: &str) -> Record {
+    let event = Event::Message { plan_uid: "uid-p".into(), id: 1, text: "Use SQLite.".into() };
+    Record { actor: "ann".into(), ..record(tenant, subject(Kind::Task, task), 650, event) }
+}
+
 /// Returns a record of every kind.
 fn everything(tenant: &str) -> Vec<Record> {
     let mut report = done();
@@ -35,6 +40,7 @@ fn everything(tenant: &str) -> Vec<Record> {
         revision(tenant, subject(Kind::Plan, "p"), "the plan"),
         findings(tenant, subject(Kind::Plan, "p"), "the plan"),
         approval(tenant, "p", Digest::of_bytes(b"the plan")),
+        message(tenant, "t1"),
         plan_transition(tenant, "p", "Running", 800),
         task_transition(tenant, "t1", "Running", 900),
         start(tenant, "t1", 1),
@@ -55,12 +61,13 @@ async fn recording_twice_changes_nothing() {
     let expected = [
         ("approvals", 1),
         ("attempts", 2),
-        ("audit", 10),
+        ("audit", 11),
         ("budgets", 0),
+        ("checkpoints", 0),
         ("contents", 1),
         ("findings", 1),
         ("model_requests", 0),
-        ("outbox", 10),
+        ("outbox", 11),
         ("plans", 1),
         ("refusals", 0),
         ("request_logs", 0),
@@ -82,7 +89,7 @@ async fn recording_twice_changes_nothing() {
     assert_eq!(database.number(transitions).await, 3);
     assert_eq!(database.number("select count(*) from attempts where failure is not null").await, 1);
     // The approval is an object of its own, whose entry does not belong to the plan.
-    assert_eq!(database.number("select count(*) from audit where plan_uid = 'uid-p'").await, 9);
+    assert_eq!(database.number("select count(*) from audit where plan_uid = 'uid-p'").await, 10);
     let attempts = store.recorded_attempts("a", "uid-p").await.unwrap();
     let usage = attempts.iter().filter_map(|attempt| attempt.report.as_ref()).map(|report| report.usage).next_back();
     assert_eq!(

@@ -1,7 +1,9 @@
-//! The fields that the webhook writes into objects: tenant, author, approver, and the author and date of an answer. It writes no others.
+//! The fields that the webhook writes into objects: tenant, author, approver, and author and date of an answer and of a message. It writes
+//! no others.
 
 use enact_crds::approval::Person;
-use enact_domain::names::{ANNOTATION_AUTHOR, LABEL_TENANT};
+use enact_domain::agents::message;
+use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, LABEL_TENANT};
 use enact_domain::record::Kind;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, has_author, part};
+use crate::request::{Request, annotation, has_author, part};
 
 /// Returns the patch that stamps the object of `request`, received at the time `now`; empty when there is nothing to stamp. An object
 /// outside every tenant's namespaces is left as it is, because the validating webhook refuses it.
@@ -46,6 +48,9 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
         let stamp = ["metadata", "annotations", ANNOTATION_AUTHOR];
         patch.push(request.due_author().map_or_else(|| remove(stamp), |author| add(stamp, json!(author))));
     }
+    if kind == Kind::Task {
+        patch.extend(messages(request, now));
+    }
     if kind == Kind::Approval && request.operation() == &Operation::Create {
         patch.extend(sign(request));
     }
@@ -67,6 +72,17 @@ fn sign(request: &Request) -> Option<PatchOperation> {
     let spec = request.object()?.data.get("spec")?.as_object()?;
     let by = json!(Person { user: request.user().to_owned(), groups: request.groups().to_vec() });
     (spec.get("by") != Some(&by)).then(|| add(["spec", "by"], by))
+}
+
+/// Writes author and time into each new message of a Task, and the stored ones into any other. The validating webhook refuses what is not a
+/// list of messages.
+fn messages(request: &Request, now: Timestamp) -> Option<PatchOperation> {
+    let text = |object| annotation(object, ANNOTATION_MESSAGES);
+    let new = text(request.object()).filter(|new| text(request.old()) != Some(*new))?;
+    let old = text(request.old()).and_then(|old| message::parse(old).ok()).unwrap_or_default();
+    let at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let stamped = message::format(&message::stamped(&message::parse(new).ok()?, &old, request.user(), &at));
+    (stamped != new).then(|| add(["metadata", "annotations", ANNOTATION_MESSAGES], json!(stamped)))
 }
 
 /// Writes author and date (UTC) into each of `spec.clarifications`: the requesting user and today for a new answer, the stored values for

@@ -33,6 +33,8 @@ pub const VARIABLES: [&str; 14] = [
 pub const MCP_VARIABLES: [&str; 6] = ["args", "command", "commandLine", "environment", "headers", "url"];
 /// Maximum size of a definition as JSON, in bytes: it is a part of the assignment.
 pub const MAX_DEFINITION_BYTES: usize = 32 << 10;
+/// Maximum number of paths with the state of a session.
+const MAX_SESSION_PATHS: usize = 16;
 /// Maximum size of a compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
@@ -60,6 +62,10 @@ pub struct AdapterDefinition {
     /// its arguments, or takes only a short one there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standard_input: Option<String>,
+    /// Files and directories with the state of a session: paths below the home directory. They are kept for the next attempt. Without
+    /// them, each attempt starts a new session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub session_files: Vec<String>,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -298,14 +304,12 @@ pub struct FailureRule {
 
 /// What an Agent asks of its adapter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is an independent field of an Agent")]
 pub struct Demands {
     /// API of the models' providers; none without models.
     pub api: Option<Api>,
     pub mcp_servers: bool,
     pub skills: bool,
     pub max_turns: bool,
-    pub resume: bool,
 }
 
 impl AdapterDefinition {
@@ -330,7 +334,6 @@ impl AdapterDefinition {
             (demands.mcp_servers, can.mcp, "use MCP servers", "mcpServers"),
             (demands.skills, can.skills, "use skills", "skills"),
             (demands.max_turns, can.turn_limit, "limit its turns", "maxTurns"),
-            (demands.resume, can.resume, "resume a session", "resume"),
         ] {
             if asked && !has {
                 found.push(format!("the adapter {name} cannot {what}; remove {field}"));
@@ -374,6 +377,15 @@ impl AdapterDefinition {
             if file.place == Place::Tree && first.eq_ignore_ascii_case(".git") {
                 return Err(format!("the path `{}` must not be in .git", file.path.escape_debug()));
             }
+        }
+        if self.session_files.len() > MAX_SESSION_PATHS {
+            return Err(format!("sessionFiles must have at most {MAX_SESSION_PATHS} paths"));
+        }
+        if let Some(path) = self.session_files.iter().find(|path| !is_relative(path)) {
+            return Err(format!("the path `{}` of sessionFiles must be relative, without `..`", path.escape_debug()));
+        }
+        if self.resume.is_empty() && !self.session_files.is_empty() {
+            return Err("sessionFiles need resume: the arguments that resume a session".into());
         }
         Ok(())
     }

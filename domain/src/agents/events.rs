@@ -34,6 +34,8 @@ pub enum AgentEvent {
     Error { text: String },
     /// A line that is not an event.
     Output { text: String },
+    /// A person sent a message, which the agent gets now.
+    Person { by: String, text: String },
     /// The tokens of the whole run.
     Usage(Usage),
     /// The session ended.
@@ -51,7 +53,7 @@ impl AgentEvent {
             | Self::File { path: text }
             | Self::Error { text }
             | Self::Output { text } => *text = change(text),
-            Self::Tool { name, input } => {
+            Self::Person { by: name, text: input } | Self::Tool { name, input } => {
                 *name = change(name);
                 *input = change(input);
             }
@@ -71,6 +73,7 @@ impl AgentEvent {
             Self::Tool { name, input } => ("tool", format!("{name} {}", truncated(input, MAX_INPUT))),
             Self::Error { text } => ("error", text.clone()),
             Self::Output { text } => ("output", text.clone()),
+            Self::Person { by, text } => ("person", format!("{by}: {text}")),
             Self::Usage(usage) => ("usage", tokens(usage)),
             Self::End { completed: true } => ("end", "the agent completed its session".to_owned()),
             Self::End { completed: false } => ("end", "the agent's session failed".to_owned()),

@@ -5,11 +5,13 @@
 //! everything else is here.
 
 pub mod builtin;
+pub mod checkpoint;
 pub mod classify;
 pub mod definition;
 pub mod events;
 pub mod fence;
 pub mod mcp;
+pub mod message;
 pub mod prompt;
 pub mod render;
 pub mod run;

@@ -21,6 +21,8 @@ pub struct Values<'a> {
     pub tree: &'a str,
     /// Path of the directory for temporary files.
     pub temporary: &'a str,
+    /// ID of the session to resume.
+    pub session: Option<&'a str>,
     /// ID for a new session: a UUID.
     pub new_session: &'a str,
 }
@@ -70,7 +72,7 @@ pub fn render(
         }
         files.push(RenderedFile { place: file.place, path: file.path.clone(), content });
     }
-    let groups = if values.run.session.is_some() { &definition.resume } else { &definition.command };
+    let groups = if values.session.is_some() { &definition.resume } else { &definition.command };
     let mut argv = Vec::new();
     for group in groups {
         let rendered: Result<Option<Vec<_>>, String> =
@@ -110,7 +112,7 @@ fn variables(
     set("home", Some(json!(values.home)));
     set("tree", Some(json!(values.tree)));
     set("temporary", Some(json!(values.temporary)));
-    set("sessionId", Some(json!(run.session.as_deref().unwrap_or(values.new_session))));
+    set("sessionId", Some(json!(values.session.unwrap_or(values.new_session))));
     // A program would take a prompt with a dash in front for an option.
     let dash = if values.prompt.starts_with('-') { "\n" } else { "" };
     set("prompt", Some(json!(format!("{dash}{}", values.prompt))));

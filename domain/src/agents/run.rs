@@ -41,9 +41,6 @@ pub struct AgentRun {
     pub max_cost_micro_usd: Option<u64>,
     /// Time limit of the attempt, in seconds: the one of the pod. The runner stops the agent a little earlier, so that its work is pushed.
     pub timeout_seconds: u32,
-    /// ID of the session to resume.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
 }
 
 impl AgentRun {
@@ -71,7 +68,6 @@ impl AgentRun {
             mcp_servers: !self.mcp_servers.is_empty(),
             skills: !self.skills.is_empty(),
             max_turns: self.max_turns.is_some(),
-            resume: self.session.is_some(),
         };
         match definition.conflicts(&demands).into_iter().next() {
             Some(conflict) => Err(conflict),

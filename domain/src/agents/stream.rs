@@ -27,8 +27,10 @@ pub struct Summary {
     pub reason: Option<Reason>,
     /// Texts of all errors.
     pub errors: String,
-    /// Usage that the agent reports; none if it reports none.
+    /// Usage of this run that the agent reports; none if it reports none.
     pub usage: Option<Usage>,
+    /// The numbers that cover the whole session, with the runs before this one.
+    pub session_usage: Usage,
     /// Last text of the model.
     pub last_message: String,
     /// Number of lines that are not events.
@@ -39,8 +41,8 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct EventReader {
     format: EventFormat,
-    /// The session was resumed, so that numbers for the whole session also count earlier runs.
-    resumed: bool,
+    /// Usage of the earlier runs of the session, which is a part of the next numbers for the whole session.
+    earlier: Usage,
     pending: Vec<u8>,
     /// The line is too long: the rest of it is dropped.
     dropping: bool,
@@ -50,11 +52,11 @@ pub struct EventReader {
 }
 
 impl EventReader {
-    /// Returns a reader. `resumed` says that the session was resumed.
-    pub fn new(format: EventFormat, resumed: bool) -> Self {
+    /// Returns a reader. `earlier` is the [usage](Summary::session_usage) of a session that is resumed, and nothing for a new one.
+    pub fn new(format: EventFormat, earlier: Usage) -> Self {
         Self {
             format,
-            resumed,
+            earlier,
             pending: Vec::new(),
             dropping: false,
             partial: String::new(),
@@ -273,9 +275,6 @@ impl EventReader {
     }
 
     fn count(&mut self, pointers: &UsagePointers, value: &Value) {
-        if pointers.whole_session && self.resumed {
-            return;
-        }
         let number = |pointer: &Option<String>| {
             pointer.as_deref().and_then(|pointer| value.pointer(pointer)?.as_u64()).unwrap_or_default()
         };
@@ -291,13 +290,20 @@ impl EventReader {
             output = output.saturating_add(reasoning);
         }
         let cost = pointers.cost.as_deref().and_then(|pointer| value.pointer(pointer)?.as_f64()).unwrap_or_default();
+        let mut counted = Usage {
+            input_tokens: input.saturating_add(number(&pointers.cache_write)),
+            cached_input_tokens: cached,
+            output_tokens: output,
+            reasoning_tokens: reasoning,
+            cost_micro_usd: micro(cost),
+        };
+        if pointers.whole_session {
+            self.summary.session_usage = self.summary.session_usage.plus(counted);
+            // Subtracted once: the numbers of later events of this run are added to the first ones.
+            counted = counted.combined(std::mem::take(&mut self.earlier), u64::saturating_sub);
+        }
         let usage = self.summary.usage.get_or_insert_default();
-        let add = |total: &mut u64, more: u64| *total = total.saturating_add(more);
-        add(&mut usage.input_tokens, input.saturating_add(number(&pointers.cache_write)));
-        add(&mut usage.cached_input_tokens, cached);
-        add(&mut usage.output_tokens, output);
-        add(&mut usage.reasoning_tokens, reasoning);
-        add(&mut usage.cost_micro_usd, micro(cost));
+        *usage = usage.plus(counted);
     }
 }
 

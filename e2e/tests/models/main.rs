@@ -8,3 +8,4 @@ mod feature;
 mod limits;
 mod providers;
 mod request_log;
+mod resume;

@@ -10,9 +10,8 @@ use enact_crds::AgentSpec;
 use enact_crds::common::Resources;
 use enact_crds::plan::Workspace;
 use enact_crds::{convert, prompt};
-use enact_domain::agents::prompt::PreviousFailure;
 use enact_domain::assignment::{
-    Adapter, Assignment, GitWork, IntegrationWork, Reason, Report, TaskWork, VerifiedCommit, Work,
+    Adapter, Assignment, GitWork, IntegrationWork, PreviousFailure, Reason, Report, TaskWork, VerifiedCommit, Work,
 };
 use enact_domain::drafting::EffectiveConstitution;
 use enact_domain::graph::NodeId;
@@ -66,6 +65,8 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         agent: agent_name.to_owned(),
         inputs,
         gates: convert::gates(&template.gates),
+        previous: previous_failure(decided, node),
+        messages: entry.messages.clone(),
     };
     let workspace = spec.workspace.as_ref();
     let git = workspace.map(|w| git(w, merges(decided, node), decided.branch(task, attempt)));
@@ -104,28 +105,23 @@ fn task_prompt(
     };
     let constitutions: Vec<_> = documents.constitution.texts.iter().map(|text| &text.parsed.model).collect();
     let rules: Vec<_> = documents.constitution.programs.iter().map(Program::rule).collect();
-    let previous = previous_failure(decided, NodeId::Task(task));
     prompt::render(&prompt::Sources {
         plan: &decided.observed.plan.spec,
         task: template,
         specification: documents.specification.as_ref().map(|text| &text.parsed.model),
         effective: EffectiveConstitution { constitutions: &constitutions, rules: &rules },
         inputs: Some(inputs),
-        previous: previous.as_ref().map(|(attempt, reason, message)| PreviousFailure {
-            attempt: *attempt,
-            reason,
-            message,
-        }),
     })
 }
 
-/// Returns number, reason and message of the last attempt, if it failed.
-fn previous_failure(decided: &Decided, node: NodeId) -> Option<(u32, String, String)> {
+/// Returns the last attempt, if it failed.
+fn previous_failure(decided: &Decided, node: NodeId) -> Option<PreviousFailure> {
     if let Some((attempt, report)) = decided.ended(node) {
-        return Some((attempt, report.reason.as_str().to_owned(), report.message.clone()));
+        let (reason, message) = (report.reason.as_str().to_owned(), report.message.clone());
+        return Some(PreviousFailure { attempt, reason, message });
     }
     let (reason, message) = decided.task_entry(node)?.failure.clone()?;
-    Some((decided.nodes[node].attempts, reason, message))
+    Some(PreviousFailure { attempt: decided.nodes[node].attempts, reason, message })
 }
 
 fn integration_pod(ctx: &Context, decided: &Decided, attempt: u32, name: String) -> Result<Pod, Report> {

@@ -14,6 +14,7 @@ pub mod history;
 mod known_budgets;
 pub mod limiter;
 mod limits;
+mod messages;
 mod nodes;
 mod observe;
 mod observed;
@@ -100,6 +101,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
         }
     };
 
+    runtime.messages = messages::pass(ctx, observed, &valid.member.tenant, &runtime.messages).await?;
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
     let mut nodes = nodes::nodes(observed, &valid, &runtime.attempts);

@@ -25,6 +25,7 @@ pub struct Runtime {
     pub cache: Cache,
     pub attempts: OpenAttempts,
     pub budgets: KnownBudgets,
+    pub messages: PassedMessages,
     pub last_write: LastWrite,
 }
 
@@ -57,6 +58,10 @@ impl OpenAttempts {
         }
     }
 }
+
+/// The messages of people that are recorded and written to pods: by the UID of the task, the newest one and the pod that has it.
+#[derive(Clone, Debug, Default)]
+pub struct PassedMessages(pub HashMap<String, (u64, Option<String>)>);
 
 /// The last write of the plan's status.
 #[derive(Clone, Debug, Default)]

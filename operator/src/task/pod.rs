@@ -16,10 +16,10 @@ use enact_domain::assignment::{
 use enact_domain::document_job::DocumentJob;
 use enact_domain::names;
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, Pod,
-    PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretKeySelector,
-    SecretVolumeSource, SecurityContext, ServiceAccountTokenProjection, Toleration, Volume, VolumeMount,
-    VolumeProjection,
+    Capabilities, ConfigMapVolumeSource, Container, DownwardAPIProjection, DownwardAPIVolumeFile, EmptyDirVolumeSource,
+    EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource,
+    ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext,
+    ServiceAccountTokenProjection, Toleration, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -124,7 +124,11 @@ fn bounded_json(assignment: &impl Serialize, too_large: impl FnOnce(usize) -> St
 
 /// Builds the pod of an agent; `step` is the argument of its runner.
 pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Option<&LocalRef>) -> Pod {
-    let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token(frame)];
+    let mut token = token(frame);
+    if agent.adapter.is_coding_agent() {
+        add_messages(&mut token);
+    }
+    let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token];
     let mut mounts = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
     if let Some(secret) = credentials {
         volumes.push(secret_volume("git", secret));
@@ -361,6 +365,26 @@ fn token(frame: &Frame) -> Volume {
         name: "token".into(),
         projected: Some(ProjectedVolumeSource { default_mode: Some(0o440), sources: Some(sources) }),
         ..Volume::default()
+    }
+}
+
+/// Adds the messages of people to a projected volume. The kubelet updates the file when the operator changes the annotation.
+fn add_messages(volume: &mut Volume) {
+    let field = ObjectFieldSelector {
+        field_path: format!("metadata.annotations['{}']", names::ANNOTATION_MESSAGES),
+        ..ObjectFieldSelector::default()
+    };
+    let file = DownwardAPIVolumeFile {
+        path: file_name(paths::MESSAGES).into(),
+        field_ref: Some(field),
+        ..DownwardAPIVolumeFile::default()
+    };
+    let source = VolumeProjection {
+        downward_api: Some(DownwardAPIProjection { items: Some(vec![file]) }),
+        ..VolumeProjection::default()
+    };
+    if let Some(projected) = &mut volume.projected {
+        projected.sources.get_or_insert_default().push(source);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod files;
 mod gateway;
+mod inbox;
 mod output;
 
 use std::path::Path;
@@ -9,12 +10,16 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use enact_domain::agents::checkpoint::is_session_id;
 use enact_domain::agents::classify::{self, Exit, Outcome};
-use enact_domain::agents::definition::AdapterDefinition;
+use enact_domain::agents::definition::{self, AdapterDefinition};
+use enact_domain::agents::events::AgentEvent;
+use enact_domain::agents::message::Message;
+use enact_domain::agents::prompt;
 use enact_domain::agents::render::{self, Values};
 use enact_domain::agents::run::AgentRun;
 use enact_domain::agents::stream::{EventReader, Summary};
-use enact_domain::assignment::Reason;
+use enact_domain::assignment::{Reason, Usage};
 use enact_domain::digest::Digest;
 
 use crate::agent::{Environment, out_of_memory_kills};
@@ -26,6 +31,7 @@ use crate::settings::Settings;
 use crate::workspace::WorkspaceLayout;
 
 use self::gateway::{Gateway, Refusal};
+use self::inbox::Inbox;
 use self::output::Output;
 
 /// Part of the time limit of the attempt that is left for commit, gates and push.
@@ -43,8 +49,19 @@ pub(crate) struct Work<'a> {
     /// Id of the task, or name of the document.
     pub(crate) id: &'a str,
     pub(crate) prompt: &'a str,
+    /// The session to resume; none for a new one.
+    pub(crate) session: Option<&'a Resumed>,
+    /// Number of the last message of a person that is in the prompt or known to the session.
+    pub(crate) last_message: u64,
     /// Text that no other attempt has, from which the ID of the session is made.
     pub(crate) identity: String,
+}
+
+/// A session to resume, whose files are in HOME.
+pub(crate) struct Resumed {
+    pub(crate) id: String,
+    /// What the program reports about the session so far.
+    pub(crate) usage: Usage,
 }
 
 /// An agent that has ended.
@@ -56,16 +73,44 @@ pub(crate) struct Ended {
     stderr: String,
     refusal: Option<Refusal>,
     flooded: bool,
+    last_message: u64,
 }
 
 impl Work<'_> {
-    /// Runs the agent to its end. The result says nothing about success; [`Ended::check`] does.
+    /// Runs the agent to its end. If a person sends a message meanwhile, the agent is interrupted and its session resumed with the message.
+    /// The result says nothing about success; [`Ended::check`] does.
     pub(crate) fn execute(&self, supervisor: &mut Supervisor, evidence: &mut Evidence) -> Result<Ended, Failure> {
+        let definition =
+            self.run.definition().map_err(|problem| Failure::new(Reason::InvalidAssignment, problem))?.into_owned();
+        let mut inbox = Inbox::new(self.settings.messages_file.clone(), self.last_message);
+        let mut ended = self.turn(supervisor, evidence, &definition, (self.prompt, self.session), &inbox)?;
+        while let Some(session) = ended.resumable() {
+            let messages = inbox.take();
+            if messages.is_empty() {
+                break;
+            }
+            show(&messages, evidence);
+            let prompt = prompt::interrupted(self.id, &messages);
+            self.layout.write_prompt(&prompt)?;
+            ended = self.turn(supervisor, evidence, &definition, (&prompt, Some(&session)), &inbox)?;
+        }
+        ended.last_message = inbox.last();
+        Ok(ended)
+    }
+
+    /// Runs the program once, with a prompt for a new session or for one that is resumed.
+    fn turn(
+        &self,
+        supervisor: &mut Supervisor,
+        evidence: &mut Evidence,
+        definition: &AdapterDefinition,
+        (prompt, session): (&str, Option<&Resumed>),
+        inbox: &Inbox,
+    ) -> Result<Ended, Failure> {
         let invalid = |problem: String| Failure::new(Reason::InvalidAssignment, problem);
-        let definition = self.run.definition().map_err(invalid)?.into_owned();
         let gateway = self.run.gateway_url.as_deref().map(|url| Gateway::new(url, &self.settings.gateway_token_file));
         let token = gateway.as_ref().map(Gateway::token).transpose()?;
-        let start = self.render(&definition, token.as_deref()).map_err(invalid)?;
+        let start = self.render(definition, token.as_deref(), prompt, session).map_err(invalid)?;
         let mut written = files::write(&start.files, self.layout)?;
         if let Some(folder) = &definition.skills {
             written.add_skills(&self.run.skills, &self.settings.skills_dir, folder, self.layout)?;
@@ -82,33 +127,46 @@ impl Work<'_> {
         ));
 
         let stopper = supervisor.stopper();
-        let reader = EventReader::new(definition.events.clone(), self.run.session.is_some());
+        let earlier = session.map(|session| session.usage).unwrap_or_default();
+        let reader = EventReader::new(definition.events.clone(), earlier);
         let program = &start.argv[0];
         let failed = |error| Failure::program(program, &error);
         let (command, output) =
             Output::follow(command, reader, Arc::clone(supervisor.secrets()), stopper.clone()).map_err(failed)?;
+        let interrupter = definition.capabilities.resume.then(|| inbox.watch(stopper.clone(), output.session()));
         let watch = gateway.map(|gateway| gateway.watch(stopper));
         // The counter is that of the container and only grows, so only an increase during this run counts.
         let killed_before = out_of_memory_kills();
         let end = supervisor.run_with_input(command, input, Some(self.limit(supervisor)));
+        if let Some(interrupter) = interrupter {
+            interrupter.finish();
+        }
         let answer = watch.map(gateway::Watch::finish).unwrap_or_default();
         let report = definition.events.report_file.as_ref().map(|path| self.layout.home.join(path));
         let seen = output.finish(report.as_deref());
-        evidence.transcript = seen.transcript;
-        evidence.usage = answer.usage.or(seen.summary.usage).unwrap_or_default();
+        evidence.add_transcript(&seen.transcript);
+        // The gateway counts the whole attempt, and the program only this turn.
+        evidence.usage = answer.usage.unwrap_or_else(|| evidence.usage.plus(seen.summary.usage.unwrap_or_default()));
         written.remove();
         Ok(Ended {
-            definition,
+            definition: definition.clone(),
             end: end.map_err(failed)?,
             out_of_memory: out_of_memory_kills() > killed_before,
             summary: seen.summary,
             stderr: seen.stderr,
             refusal: answer.refusal,
             flooded: seen.flooded,
+            last_message: inbox.last(),
         })
     }
 
-    fn render(&self, definition: &AdapterDefinition, token: Option<&str>) -> Result<render::Start, String> {
+    fn render(
+        &self,
+        definition: &AdapterDefinition,
+        token: Option<&str>,
+        prompt: &str,
+        session: Option<&Resumed>,
+    ) -> Result<render::Start, String> {
         let [home, tree, temporary, prompt_file] =
             [&self.layout.home, &self.layout.tree, &self.layout.temporary, &self.layout.prompt]
                 .map(|path| path.to_string_lossy());
@@ -116,11 +174,12 @@ impl Work<'_> {
             run: self.run,
             token,
             task_id: self.id,
-            prompt: self.prompt,
+            prompt,
             prompt_file: &prompt_file,
             home: &home,
             tree: &tree,
             temporary: &temporary,
+            session: session.map(|session| session.id.as_str()),
             new_session: &session_id(&self.identity),
         };
         render::render(definition, &values, &credential)
@@ -146,6 +205,34 @@ impl Work<'_> {
 }
 
 impl Ended {
+    pub(crate) fn definition(&self) -> &AdapterDefinition {
+        &self.definition
+    }
+
+    /// Returns the session if a message of a person can continue it: it was interrupted, or ended well.
+    fn resumable(&self) -> Option<Resumed> {
+        let well = self.end == End::Exited(0) && self.summary.end != Some(definition::End::Failed);
+        let interrupted = self.end == End::Stopped && !self.flooded;
+        let able = self.definition.capabilities.resume && self.refusal.is_none() && !self.out_of_memory;
+        let id = self.session().filter(|_| able && (well || interrupted))?;
+        Some(Resumed { id: id.to_owned(), usage: self.summary.session_usage })
+    }
+
+    /// Returns the number of the last message of a person that the agent got.
+    pub(crate) fn last_message(&self) -> u64 {
+        self.last_message
+    }
+
+    /// Returns the ID of the session that the agent reported. The agent chose it, and the program gets it as an argument.
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.summary.session.as_deref().filter(|id| is_session_id(id))
+    }
+
+    /// Returns what the agent reports about the whole session.
+    pub(crate) fn session_usage(&self) -> Usage {
+        self.summary.session_usage
+    }
+
     /// Returns whether the agent succeeded. `changed`: it changed a file; `outputs`: it wrote an output.
     pub(crate) fn check(&self, changed: bool, outputs: bool) -> Result<(), Failure> {
         let fail = |reason, message: String| Err(Failure::new(reason, message));
@@ -178,6 +265,16 @@ impl Ended {
         };
         let outcome = Outcome { exit, summary: &self.summary, stderr: &self.stderr, changed, outputs };
         classify::classify(&self.definition, &outcome).or_else(|(reason, message)| fail(reason, message))
+    }
+}
+
+/// Shows messages in the pod's log and in the transcript.
+fn show(messages: &[Message], evidence: &mut Evidence) {
+    for Message { by, text, .. } in messages {
+        let event = AgentEvent::Person { by: by.clone().unwrap_or_default(), text: text.clone() };
+        print!("{}", event.readable());
+        // An event can always be written as JSON.
+        evidence.add_transcript(&format!("{}\n", serde_json::to_string(&event).unwrap_or_default()));
     }
 }
 

@@ -7,12 +7,14 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write as _};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use enact_domain::agents::definition::{EventFormat, StreamFormat};
 use enact_domain::agents::events::{AgentEvent, RAW_PREFIX};
 use enact_domain::agents::stream::{EventReader, Summary};
+use enact_domain::assignment::Usage;
 
 use crate::agent::MAX_TRANSCRIPT;
 use crate::capture::Tail;
@@ -58,6 +60,8 @@ struct Shown {
     raw: usize,
     read: u64,
     stopper: Stopper,
+    /// Whether the agent has reported its session.
+    session: Arc<AtomicBool>,
 }
 
 /// The last events as JSON lines.
@@ -79,11 +83,17 @@ impl Output {
         let (stdout, stdout_writer) = io::pipe()?;
         let (stderr, stderr_writer) = io::pipe()?;
         command.stdout(stdout_writer).stderr(stderr_writer);
-        let shown = Shown { transcript: Transcript::default(), readable: 0, raw: 0, read: 0, stopper };
+        let shown =
+            Shown { transcript: Transcript::default(), readable: 0, raw: 0, read: 0, stopper, session: Arc::default() };
         let shown = Arc::new(Mutex::new(shown));
         let stdout = spawn_stdout(stdout, reader, Arc::clone(&shown), Arc::clone(&secrets));
         let stderr = spawn_stderr(stderr, Arc::clone(&shown), Arc::clone(&secrets));
         Ok((command, Self { stdout, stderr, shown, secrets }))
+    }
+
+    /// Returns whether the agent has reported its session, as a value that changes.
+    pub(super) fn session(&self) -> Arc<AtomicBool> {
+        Arc::clone(&lock(&self.shown).session)
     }
 
     /// Waits for the end of the output. `report` is a file with one more event.
@@ -137,7 +147,7 @@ fn spawn_stderr(
         rules: Vec::new(),
     };
     std::thread::spawn(move || {
-        let mut reader = EventReader::new(format, false);
+        let mut reader = EventReader::new(format, Usage::default());
         let mut tail = Tail::new(MAX_STDERR);
         read(stream, &secrets, |chunk, size| {
             tail.push(chunk);
@@ -189,6 +199,9 @@ impl Shown {
     /// Writes events to the pod's log and the transcript.
     fn show(&mut self, events: Vec<AgentEvent>, secrets: &Secrets) {
         for event in events {
+            if matches!(event, AgentEvent::Session { .. }) {
+                self.session.store(true, Ordering::Relaxed);
+            }
             // The stream was redacted as bytes; JSON can escape characters of a secret.
             let event = event.map_texts(&|text| secrets.redact(text));
             let line = event.readable();

@@ -292,6 +292,7 @@ impl Pod {
             .env("ENACT_TOKEN_FILE", self.path("token"))
             .env("ENACT_GATEWAY_TOKEN_FILE", self.path("gateway-token"))
             .env("ENACT_GIT_CREDENTIALS_DIR", self.path("git"))
+            .env("ENACT_MESSAGES_FILE", self.path("messages"))
             .env("ENACT_REPLAY_DIR", self.path("replay"))
             .env("ENACT_SKILLS_DIR", self.path("skills"))
             .env("ENACT_HANDOVER_DIR", self.path("handover"))
@@ -333,6 +334,8 @@ pub fn task(adapter: Adapter) -> TaskWork {
         agent: "scribe".into(),
         inputs: std::collections::BTreeMap::default(),
         gates: Vec::new(),
+        previous: None,
+        messages: Vec::new(),
     }
 }
 

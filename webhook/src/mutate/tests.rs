@@ -153,3 +153,24 @@ async fn an_answer_keeps_its_author_and_date() {
     let odd = object("Specification", "o", &spec(json!(["text", 5])));
     assert_eq!(stamped(&create(&odd)).await["spec"]["clarifications"], json!(["text", 5]));
 }
+
+#[tokio::test]
+async fn a_message_is_by_who_sends_it() {
+    const MESSAGES: &str = "/metadata/annotations/enact.dev~1messages";
+    let task = object("Task", "shop-t001", &json!({ "planRef": { "name": "shop" }, "id": "T001", "title": "t" }));
+    let sent = |messages: Value| with(task.clone(), MESSAGES, json!(messages.to_string()));
+    let bobs = json!({ "id": 1, "text": "one", "by": "bob", "at": "2026-11-24T10:00:00Z" });
+    let old = sent(json!([bobs]));
+    let forged = json!({ "id": 1, "text": "one", "by": ANN, "at": "2026-11-24T10:00:00Z" });
+    let new = sent(json!([forged, { "id": 2, "text": "two", "by": "boss" }]));
+    let after = stamped(&update(&old, &new)).await;
+    let messages: Value = serde_json::from_str(after.pointer(MESSAGES).unwrap().as_str().unwrap()).unwrap();
+    assert_eq!(messages, json!([bobs, { "id": 2, "text": "two", "by": ANN, "at": DAY }]));
+    // Others change the Task without becoming the author, and what is no list is left to the validating webhook.
+    assert_eq!(
+        stamped(&update(&old, &with(old.clone(), "/metadata/labels/team", json!("red")))).await.pointer(MESSAGES),
+        old.pointer(MESSAGES)
+    );
+    let broken = with(task.clone(), MESSAGES, json!("hello"));
+    assert_eq!(stamped(&update(&task, &broken)).await, broken);
+}

@@ -64,9 +64,10 @@ impl<L: Lookup> Validator<L> {
     }
 
     async fn namespaced(&self, kind: Kind, request: &Request) -> Outcome {
-        // These two rules are about annotations, so they come before the shortcut for an unchanged spec.
+        // These rules are about annotations, so they come before the shortcut for an unchanged spec.
         tenancy::rerun(request)?;
         plan::decision(request)?;
+        task::messages(request)?;
         // No lookup here: finalizers can be removed even if the Tenant is gone or the API server is slow.
         if !request.changes_spec() && tenancy::keeps_guarded(request) {
             return Ok(Vec::new());

@@ -1,7 +1,9 @@
 //! Task: only the operator creates and changes Tasks; people may only ask for a rerun.
 
 use enact_crds::TaskSpec;
-use enact_domain::names::{GROUP, LABEL_TENANT};
+use enact_domain::agents::message;
+use enact_domain::names::{ANNOTATION_MESSAGES, GROUP, LABEL_TENANT};
+use enact_domain::record::Kind;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::core::admission::Operation;
@@ -9,7 +11,7 @@ use kube::core::admission::Operation;
 use super::validator::{Validate, Validator};
 use crate::denial::{Denial, Outcome};
 use crate::lookup::Lookup;
-use crate::request::Request;
+use crate::request::{Request, annotation};
 
 /// User names of the garbage collector, which changes owner references. The name depends on the authentication of the controller manager.
 const GARBAGE_COLLECTORS: [&str; 2] =
@@ -40,6 +42,32 @@ impl<L: Lookup> Validate<TaskSpec> for Validator<L> {
         }
         Ok(Vec::new())
     }
+}
+
+/// Refuses messages that are malformed, without their author, or changed after they were sent.
+pub(super) fn messages(request: &Request) -> Result<(), Denial> {
+    let text = |object| annotation(object, ANNOTATION_MESSAGES);
+    let (new, old) = (text(request.object()), text(request.old()));
+    if request.kind() != Some(Kind::Task) || request.operation() == &Operation::Delete || new == old {
+        return Ok(());
+    }
+    let refuse = |problem: String| {
+        let message = format!("{problem}; use `kubectl enact message`");
+        Err(Denial::invalid(format!("metadata.annotations[{ANNOTATION_MESSAGES}]"), message))
+    };
+    let new = match message::parse(new.unwrap_or_default()) {
+        Ok(new) => new,
+        Err(problem) => return refuse(problem),
+    };
+    // A stored annotation that cannot be read is older than this rule.
+    let old = old.and_then(|old| message::parse(old).ok()).unwrap_or_default();
+    if let Err(problem) = message::check_change(&new, &old) {
+        return refuse(problem);
+    }
+    if new.iter().any(|message| message.by.is_none()) {
+        return refuse("a message has no author, although the mutating webhook sets it".to_owned());
+    }
+    Ok(())
 }
 
 /// Returns whether an update leaves the labels and owners of a Task unchanged, or comes from the garbage collector.

@@ -141,6 +141,31 @@ async fn the_operator_alone_writes_status_and_tasks() {
 }
 
 #[tokio::test]
+async fn sent_messages_stay_as_they_are() {
+    let lookup = FakeLookup::two_tenants();
+    let with_messages =
+        |messages: Value| with(task(), "/metadata/annotations/enact.dev~1messages", json!(messages.to_string()));
+    let (one, two) = (json!({"id": 1, "text": "one", "by": "ann"}), json!({"id": 2, "text": "two", "by": "bob"}));
+    let old = with_messages(json!([one, two]));
+    assert_admitted(admit(&lookup, &update(&task(), &with_messages(json!([one])))).await);
+    assert_admitted(
+        admit(&lookup, &update(&old, &with_messages(json!([two, {"id": 3, "text": "t", "by": "c"}])))).await,
+    );
+    for (messages, part) in [
+        (json!("hello"), "not a list of messages"),
+        (json!([one, {"id": 2, "text": "other", "by": "bob"}]), "cannot be changed"),
+        (json!([one]), "the newest message must stay"),
+        (json!([two, {"id": 3, "text": "three"}]), "has no author"),
+        (json!([two, {"id": 3, "text": "x".repeat(3000), "by": "c"}]), "1 to 2048 bytes"),
+    ] {
+        let refused = admit(&lookup, &update(&old, &with_messages(messages))).await;
+        assert_refused(refused, "invalid", &["enact.dev/messages", part]);
+    }
+    let removed = update(&old, &task());
+    assert_refused(admit(&lookup, &removed).await, "invalid", &["the newest message must stay"]);
+}
+
+#[tokio::test]
 async fn people_may_only_ask_for_a_rerun_of_a_task() {
     let lookup = FakeLookup::two_tenants();
     let rerun = |n: &str| with(task(), "/metadata/annotations/enact.dev~1rerun", json!(n));

@@ -1,0 +1,71 @@
+//! `message`: sends a message to the agent of a task. It is an annotation of the Task: the webhook writes the author, and the operator records
+//! it and passes it to the pod.
+
+use anyhow::{Result, anyhow, bail};
+use enact_crds::Task;
+use enact_crds::task::Phase;
+use enact_domain::agents::message;
+use enact_domain::names::ANNOTATION_MESSAGES;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+use crate::args::SendMessage;
+use crate::cluster::{Cluster, api_error};
+use crate::control::{Target, task_of};
+use crate::status::phase_of;
+use crate::terminal;
+
+/// Most attempts to add the message while others change the Task.
+const TRIES: u32 = 5;
+
+/// Sends a message.
+pub async fn send(cluster: &Cluster, options: &SendMessage) -> Result<()> {
+    let Target::TaskOfPlan(plan, id) = Target::parse(&options.task) else {
+        bail!("name the task as PLAN/TASKID");
+    };
+    // Before any request, so that a text that is too long is named at once.
+    message::with_next(Vec::new(), &options.text).map_err(|problem| anyhow!(problem))?;
+    let api: Api<Task> = cluster.api();
+    for _ in 0..TRIES {
+        let task = task_of(cluster, &plan, &id).await?;
+        let phase = phase_of(&task);
+        if phase == Phase::Succeeded {
+            bail!("{id} of Plan {plan} has succeeded, so no agent works on it; a message would reach nobody");
+        }
+        let annotation = task.annotations().get(ANNOTATION_MESSAGES).map(String::as_str).unwrap_or_default();
+        let sent = message::parse(annotation)
+            .and_then(|sent| message::with_next(sent, &options.text))
+            .map_err(|problem| anyhow!("the messages of Task {} cannot be read: {problem}", task.name_any()))?;
+        let patch = json!({ "metadata": {
+            "resourceVersion": task.resource_version(),
+            "annotations": { ANNOTATION_MESSAGES: message::format(&sent) },
+        }});
+        // A conflict means that another message may have been sent: read the Task again.
+        match api.patch_metadata(&task.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(_) => {
+                let number = message::last_id(&sent);
+                return terminal::print_line(&format!(
+                    "{id} of Plan {plan}: message {number} is sent; {}",
+                    recipient(phase)
+                ));
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(api_error(error)),
+        }
+    }
+    bail!("Task {plan}/{id} was changed {TRIES} times in the meantime; try again")
+}
+
+/// Returns who gets a message to a task in this phase.
+fn recipient(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Running => {
+            "the running agent gets it within about a minute, or the next attempt if the agent cannot be interrupted"
+        }
+        Phase::Pending => "the next attempt gets it",
+        Phase::Succeeded | Phase::Failed | Phase::Cancelled | Phase::Unknown => {
+            "the next attempt gets it; `kubectl enact retry` starts one"
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Checkpoints: what an attempt that did not succeed leaves for the next one.
+
+use enact_domain::agents::checkpoint::Checkpoint;
+use enact_domain::digest::Digest;
+
+use crate::error::StoreError;
+use crate::session::Session;
+use crate::store::Store;
+
+/// A checkpoint with the identity of its attempt. The server has [checked](Checkpoint::check) it, and that the pod works on this attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointDelivery {
+    /// Tenant of the pod's namespace.
+    pub tenant: String,
+    pub subject_uid: String,
+    /// Digest of the runner's key that came with the checkpoint.
+    pub runner_key: Digest,
+    /// The checkpoint, without its archive.
+    pub checkpoint: Checkpoint,
+    /// The packed files of the session.
+    pub archive: Option<Vec<u8>>,
+}
+
+impl Store {
+    /// Stores a checkpoint in place of the one of an earlier attempt, and returns whether it was accepted: it must come from the runner of
+    /// the latest attempt, while the attempt has no recorded end. Checkpoints of the tenant that are older than 30 days are deleted.
+    ///
+    /// # Errors
+    /// If it cannot be written. The same checkpoint can then be stored again.
+    pub async fn save_checkpoint(&self, delivery: CheckpointDelivery) -> Result<bool, StoreError> {
+        let CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint, archive } = delivery;
+        let content = serde_json::to_value(&checkpoint).map_err(StoreError::unreadable("the checkpoint"))?;
+        self.transaction("store a checkpoint", &tenant, async |session: &mut Session| {
+            let saved = sqlx::query!(
+                "with expired as (
+                    delete from enact.checkpoints
+                    where tenant_id = $1 and subject_uid <> $2 and saved_at < clock_timestamp() - interval '30 days'
+                )
+                insert into enact.checkpoints as old (tenant_id, subject_uid, number, content, archive)
+                select $1, $2, $3::bigint, $4, $5
+                where exists (
+                    select from enact.attempts
+                    where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and runner_key = $6 and finished_at is null
+                ) and not exists (
+                    select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number > $3::bigint
+                )
+                on conflict (tenant_id, subject_uid) do update
+                set number = excluded.number, content = excluded.content, archive = excluded.archive, saved_at = excluded.saved_at
+                where old.number <= excluded.number",
+                tenant,
+                subject_uid,
+                i64::from(checkpoint.attempt),
+                content,
+                archive,
+                runner_key.as_str(),
+            )
+            .execute(session.statement())
+            .await?;
+            Ok(saved.rows_affected() == 1)
+        })
+        .await
+    }
+
+    /// Returns the checkpoint that an attempt before number `attempt` left, and its archive.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn checkpoint(
+        &self,
+        tenant: &str,
+        subject_uid: &str,
+        attempt: u32,
+    ) -> Result<Option<(Checkpoint, Option<Vec<u8>>)>, StoreError> {
+        let row = self
+            .transaction("read a checkpoint", tenant, async |session: &mut Session| {
+                sqlx::query!(
+                    "select content, archive from enact.checkpoints
+                    where tenant_id = $1 and subject_uid = $2 and number < $3::bigint",
+                    tenant,
+                    subject_uid,
+                    i64::from(attempt),
+                )
+                .fetch_optional(session.statement())
+                .await
+            })
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let checkpoint = serde_json::from_value(row.content).map_err(StoreError::unreadable("a checkpoint"))?;
+        Ok(Some((checkpoint, row.archive)))
+    }
+}
