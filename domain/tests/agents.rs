@@ -238,7 +238,7 @@ fn mcp_servers_are_checked() {
     }
     let missing = McpServer { env: named(None, Some("ENACT_MCP_docs.A")), ..good };
     let run = AgentRun { mcp_servers: vec![missing], ..full(adapter) };
-    let values = values(&run, "go");
+    let values = values(&run, "go", None);
     let error = render(adapter, &values, &credential).unwrap_err();
     assert!(error.contains("`ENACT_MCP_docs.A`, which the pod does not have"), "{error}");
 }

@@ -383,7 +383,8 @@ impl Gateway {
     /// Records why an attempt cannot continue, so that its runner stops the agent.
     async fn record_refusal(&self, pod: &AgentPod, denial: &Denial) {
         let waits = || self.waiting.refused(attempt_key(pod), self.patience.limited);
-        if !denial.kind.ends_attempt() && !(denial.kind == DenialKind::RateLimited && waits()) {
+        let ends = denial.kind.ends_attempt() || (denial.kind == DenialKind::RateLimited && waits());
+        if !ends {
             return;
         }
         let mut message = denial.message.clone();

@@ -6,7 +6,8 @@ use enact_domain::record::{Event, Kind};
 use enact_domain::time::Millis;
 use enact_domain::usage::Charge;
 use enact_store::{
-    Dimension, Discarded, FinishedTask, ModelRequest, RequestLog, RequestLogFilter, Store, UsageFilter, UsageQuery, UsageRow,
+    Dimension, Discarded, FinishedTask, ModelRequest, RequestLog, RequestLogFilter, Store, UsageFilter, UsageQuery,
+    UsageRow,
 };
 use serde_json::json;
 use support::usage::*;
