@@ -108,7 +108,7 @@ fn numbers_for_the_whole_session_count_once() {
 #[test]
 fn claude_code_reports_its_own_budget() {
     let adapter = builtin::find("ClaudeCode").unwrap();
-    let mut reader = EventReader::new(adapter.events.clone(), false);
+    let mut reader = EventReader::new(adapter.events.clone(), Usage::default());
     reader
         .push(b"{\"type\":\"result\",\"subtype\":\"error_max_budget_usd\",\"is_error\":true,\"total_cost_usd\":2.6}\n");
     let (_, summary) = reader.finish();
@@ -205,7 +205,7 @@ fn large_events(text: &str, values: usize, number: i64) -> Vec<Value> {
 
 /// Checks the limits of what is kept of an output.
 fn bounded(format: &EventFormat, output: &[u8]) -> Result<(), TestCaseError> {
-    let mut reader = EventReader::new(format.clone(), false);
+    let mut reader = EventReader::new(format.clone(), Usage::default());
     let mut batches = vec![reader.push(output), reader.push_report(output)];
     let (last, summary) = reader.finish();
     batches.push(last);
