@@ -51,7 +51,7 @@ async fn run(cli: Cli) -> Result<()> {
     let cluster = || Cluster::connect(target);
     match cli.command {
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
-        Command::Status(options) => status::run(&cluster().await?, &options).await,
+        Command::Status(options) => Box::pin(status::run(&cluster().await?, &options)).await,
         Command::Approve(options) => Box::pin(decide::approve(&cluster().await?, &options)).await,
         Command::Reject(options) => Box::pin(decide::reject(&cluster().await?, &options)).await,
         Command::History(options) => Box::pin(history::history(&cluster().await?, &options)).await,

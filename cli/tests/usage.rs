@@ -196,7 +196,8 @@ fn estimated(request: &Request) -> Answer {
         }
         ("GET", "/approvals") => list("Approval", &[]),
         _ if request.path.ends_with("/usage") && request.parameter("by") == "task" => {
-            let mut of_task = row("claude", &charge(800, 0, 100, Some(1_500_000)), 0, &charge(50, 0, 0, Some(100_000)));
+            let mut of_task =
+                row("claude", &charge(800, 0, 100, Some(1_500_000)), 0, &charge(50, 0, 0, Some(100_000)), 0);
             of_task["task"] = json!("shop-t001");
             Answer::Ok(json!({ "from": 0, "to": 1, "by": ["namespace", "plan", "task"], "rows": [of_task] }))
         }

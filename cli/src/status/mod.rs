@@ -33,7 +33,7 @@ pub async fn run(cluster: &Cluster, options: &Status) -> Result<()> {
         return all(cluster, options.all_namespaces).await;
     };
     if options.watch || options.until_finished {
-        return watch::run(cluster, name, options.until_finished).await;
+        return Box::pin(watch::run(cluster, name, options.until_finished)).await;
     }
     let mut snapshot = Snapshot::fetch(cluster, name).await?;
     if options.usage {

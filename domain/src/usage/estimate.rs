@@ -137,14 +137,15 @@ struct Pool<'a> {
 impl<'a> Pool<'a> {
     /// Returns the most similar samples of which there are enough.
     fn of(samples: &'a [Sample], worker: &Worker) -> Option<Self> {
-        let choices: [(Basis, &dyn Fn(&Sample) -> bool); 3] = [
-            (Basis::Agent, &|sample| sample.worker.agent == worker.agent && sample.worker.metered == worker.metered),
-            (Basis::Model, &|sample| !worker.model.is_empty() && sample.worker.model == worker.model),
+        let is_similar = |basis: Basis, sample: &Sample| match basis {
+            Basis::Agent => sample.worker.agent == worker.agent && sample.worker.metered == worker.metered,
+            Basis::Model => !worker.model.is_empty() && sample.worker.model == worker.model,
             // Scripts take seconds and agents minutes: neither says anything about the other.
-            (Basis::Tenant, &|sample| worker.metered && sample.worker.metered),
-        ];
-        choices.into_iter().find_map(|(basis, is_similar)| {
-            let samples: Vec<&Sample> = samples.iter().filter(|sample| is_similar(sample)).collect();
+            Basis::Tenant => worker.metered && sample.worker.metered,
+            Basis::Unknown => false,
+        };
+        [Basis::Agent, Basis::Model, Basis::Tenant].into_iter().find_map(|basis| {
+            let samples: Vec<&Sample> = samples.iter().filter(|sample| is_similar(basis, sample)).collect();
             (samples.len() >= MIN_SAMPLES).then_some(Self { basis, samples })
         })
     }

@@ -12,10 +12,13 @@ use crate::record_store::RecordStore;
 /// Seconds for which finished tasks are used again, unless a plan of the tenant finishes.
 const FRESH_SECONDS: u32 = 600;
 
-/// The finished tasks of tenants, and the time at which they were read.
+/// Finished tasks, and the time at which they were read.
+type ReadTasks = (Millis, Arc<Vec<FinishedTask>>);
+
+/// The finished tasks of tenants.
 #[derive(Debug, Default)]
 pub struct History {
-    known: Mutex<HashMap<String, (Millis, Arc<Vec<FinishedTask>>)>>,
+    known: Mutex<HashMap<String, ReadTasks>>,
 }
 
 impl History {

@@ -228,7 +228,7 @@ fn sample(ctx: &Context, task: &FinishedTask) -> Option<Sample> {
         // Of a deleted Agent, only its tasks tell whether it used models.
         None => Worker { agent: task.agent.clone(), model: String::new(), metered: task.tokens > 0 },
     };
-    (!worker.metered || task.tokens > 0).then(|| Sample {
+    (!worker.metered || task.tokens > 0).then_some(Sample {
         worker,
         tokens: task.tokens,
         cost_micro_usd: task.cost_micro_usd,

@@ -19,13 +19,13 @@ async fn bench() -> Bench {
     bench.agent_with("coder", json!({"adapter": "Command", "models": models}));
     bench.agent_with("twin", json!({"adapter": "Command", "models": models}));
     bench.agent("scripts");
-    let task = |id: &str| json!({"id": id, "title": "A", "script": "true"});
+    let tasks = ["T001", "T002", "T003"].map(|id| json!({"id": id, "title": "A", "script": "true"}));
     bench.api.put(
         "plans/p",
         json!({
             "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
             "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "coder"}, "approval": {"required": 1}, "tasks": ["T001", "T002", "T003"].map(task)},
+            "spec": {"agentRef": {"name": "coder"}, "approval": {"required": 1}, "tasks": tasks},
         }),
     );
     bench
