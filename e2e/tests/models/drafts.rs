@@ -44,14 +44,14 @@ fn a_coding_agent_drafts_through_the_gateway() {
         let done = reason(&stage, "Approved").await?;
         let requirements = done.status.map(|status| status.requirements);
         ensure!(requirements == Some(1), "{requirements:?}");
-        let served = server.served("drafts", "cart")?;
-        ensure!(served.requests > 0, "the model server served nothing");
+        let bill = server.served("drafts", "cart")?;
+        ensure!(bill.requests > 0, "the model server served nothing");
         let query = format!(
             "select count(*), sum(input_tokens), sum(output_tokens) from enact.model_requests \
              where plan_uid = '' and agent = '{}/coder' and http_status = 200 and outcome is not null",
             stage.name
         );
-        let expected = format!("{}|{}|{}", served.requests, served.tokens.input, served.tokens.output);
+        let expected = format!("{}|{}|{}", bill.requests, bill.tokens.input, bill.tokens.output);
         recorded(&stage, &query, &expected).await
     });
 }
@@ -78,8 +78,8 @@ fn the_agents_budget_ends_a_draft() {
         let failed = reason(&stage, "DraftFailed").await?;
         let draft = failed.status.and_then(|status| status.draft).context("no draft")?;
         ensure!(draft.attempts == 1, "{draft:?}");
-        let served = server.served("drafts", "budget")?.tokens;
-        ensure!((1..=5000).contains(&(served.input + served.output)), "{served:?}");
+        let bill = server.served("drafts", "budget")?.tokens;
+        ensure!((1..=5000).contains(&(bill.input + bill.output)), "{bill:?}");
         let refused = "select count(*) from enact.refusals where reason = 'BudgetExceeded'";
         recorded(&stage, refused, "1").await
     });

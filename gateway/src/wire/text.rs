@@ -20,7 +20,7 @@ pub fn append(event: &Value, text: &mut String) {
 }
 
 fn responses(event: &Value, text: &mut String) {
-    if event["type"].as_str().is_some_and(|kind| kind.ends_with(".delta")) {
+    if event["type"].as_str().and_then(|kind| kind.rsplit_once('.')).is_some_and(|(_, last)| last == "delta") {
         add(&event["delta"], text);
     }
     if event["type"] == "response.output_item.added" {
