@@ -155,7 +155,7 @@ pub fn agent_pod(
         agent.ok_or_else(|| format!("the pod's agent uses no models: it has no annotation {ANNOTATION_AGENT}"))?;
     let (agent_namespace, name) = agent.split_once('/').unwrap_or((&attempt.namespace, agent));
     let agent = (agent_namespace.to_owned(), name.to_owned());
-    Ok(AgentPod { plan, task, agent, attempt })
+    Ok(AgentPod { attempt, plan, task, agent })
 }
 
 /// Returns the tenant of a pod, if the token was made for this pod.
