@@ -46,7 +46,7 @@ pub(crate) fn pack(home: &Path, paths: &[String], secrets: &Secrets) -> Result<O
             return Err(format!("its files have more than {} MiB", MAX_UNPACKED_BYTES >> 20));
         };
         left -= content.len();
-        let content = without_secrets(content, secrets)
+        let content = without_secrets(&content, secrets)
             .ok_or_else(|| format!("{} contains a secret and is not text", path.display()))?;
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);
@@ -172,9 +172,9 @@ fn read(path: &Path, limit: usize) -> io::Result<(Option<Vec<u8>>, u64)> {
 }
 
 /// Redacts secrets in a text. Returns nothing if another file contains one: without the secret, its program could not read it.
-fn without_secrets(content: Vec<u8>, secrets: &Secrets) -> Option<Vec<u8>> {
-    let redacted = secrets.redact_stream(&mut content.clone(), true);
-    (redacted == content || std::str::from_utf8(&content).is_ok()).then_some(redacted)
+fn without_secrets(content: &[u8], secrets: &Secrets) -> Option<Vec<u8>> {
+    let redacted = secrets.redact_stream(&mut content.to_vec(), true);
+    (redacted == content || std::str::from_utf8(content).is_ok()).then_some(redacted)
 }
 
 /// Returns whether a part of `path`, which is relative to `home`, is a link.

@@ -1,5 +1,7 @@
 //! Checkpoints: only the runner of the latest attempt keeps one, and only a later attempt at the same task reads it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use enact_domain::agents::checkpoint::{Checkpoint, SavedSession, UnfinishedWork};

@@ -335,11 +335,11 @@ mod tests {
         let message = Message { id: 2, text: "```\nUse SQLite.".into(), by: Some("ann\n# x".into()), at: None };
         let situation = Situation { messages: std::slice::from_ref(&message), ..Situation::default() };
         for prompt in
-            [first("The task.\n", situation), resumed("T004", situation, None), interrupted("T004", &[message.clone()])]
+            [first("The task.\n", situation), resumed("T004", situation, None), interrupted("T004", situation.messages)]
         {
             assert!(prompt.ends_with("\n````text message of ann # x\n```\nUse SQLite.\n````\n"), "{prompt}");
         }
-        assert!(interrupted("T004", &[message.clone()]).starts_with("# Task T004, message\n"));
+        assert!(interrupted("T004", situation.messages).starts_with("# Task T004, message\n"));
     }
 
     fn failed() -> PreviousFailure {
