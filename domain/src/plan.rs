@@ -410,15 +410,15 @@ impl Scheduler<'_> {
             match assigner.assign(node, &budgets) {
                 Err(Obstacle::Budget(shortage)) => starts.unfunded.push((id, shortage)),
                 Err(Obstacle::Agents(why)) => {
-                    starts.unassigned.get_or_insert_with(|| Unassigned { first: id, why, count: 0 }).count += 1;
+                    starts.unassigned.get_or_insert(Unassigned { first: id, why, count: 0 }).count += 1;
                 }
                 Ok(_) if free == 0 => starts.waiting += 1,
-                Ok(assigned) => {
+                Ok(start) => {
                     free -= 1;
-                    budgets.reserve(&assigned.funding);
-                    if let Some(agent) = assigned.agent {
+                    budgets.reserve(&start.funding);
+                    if let Some(agent) = start.agent {
                         assigner.occupy(agent);
-                        starts.assignments.push(Assignment { node: id, agent, selection: assigned.selection });
+                        starts.assignments.push(Assignment { node: id, agent, selection: start.selection });
                     }
                     self.actions.push(Action::Start { node: id, attempt: node.attempts + 1 });
                     phases[id] = TaskPhase::Running;

@@ -55,7 +55,9 @@ impl Needs {
     /// Returns needs that a person stated.
     pub fn stated(names: &[String]) -> Self {
         let mut needs = Self { names: Vec::new(), stated: true };
-        names.iter().for_each(|name| needs.add(name));
+        for name in names {
+            needs.add(name);
+        }
         needs
     }
 
