@@ -84,7 +84,7 @@ fn table(selection: &Selection) -> Vec<String> {
                 [name].into_iter().chain(parts.map(|part| part.to_string())).chain([String::new()]).collect()
             }
             Outcome::Excluded(exclusion) => {
-                let none = (0..6).map(|_| "-".to_owned());
+                let none = std::iter::repeat_n("-".to_owned(), 6);
                 [name].into_iter().chain(none).chain([one_line(&exclusion.message)]).collect()
             }
         });

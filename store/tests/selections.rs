@@ -79,10 +79,10 @@ async fn the_newest_attempts_count() {
     let mut records = Vec::new();
     for number in 1..=250 {
         records.push(start_with("t", number, Some(&["rust"])));
-        let failed = number <= 50;
-        let mut ended = match failed {
-            true => ended("t", number, Some("Task"), Reason::GateFailed),
-            false => ended("t", number, None, Reason::Succeeded),
+        let mut ended = if number <= 50 {
+            ended("t", number, Some("Task"), Reason::GateFailed)
+        } else {
+            ended("t", number, None, Reason::Succeeded)
         };
         ended.at = Millis(i64::from(number) * 1_000);
         records.push(ended);
