@@ -92,8 +92,7 @@ async fn a_shared_agent_uses_the_models_of_the_installation() {
         gateway.cluster.installed("agents", "Agent", name, &agent(json!({ "tenants": [tenants] })));
         gateway.cluster.pod(&format!("token-{name}"), name);
     }
-    let status =
-        async |token: &str| read(gateway.send(token, "/v1/chat/completions", &chat("m")).await).await.0.as_u16();
+    let status = async |token: &str| read(gateway.send(token, "/v1/chat/completions", &chat("m")).await).await.0;
     eventually("the shared Agent is known", async || {
         gateway.provider.answer("p", answered(1, 1));
         status("token-shared").await == 200

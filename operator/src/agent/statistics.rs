@@ -20,7 +20,7 @@ pub async fn add(ctx: &Context, object: &Agent, tenant: Option<&str>, status: &m
     let namespace = object.namespace().unwrap_or_default();
     let key = (namespace.clone(), object.name_any());
     if let Some(old) = &object.status {
-        status.running.clone_from(&old.running);
+        status.running = old.running;
         status.capabilities.clone_from(&old.capabilities);
     }
     let Some(tenant) = tenant.filter(|_| is_due(ctx, &key, ctx.now())) else { return };
