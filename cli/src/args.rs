@@ -93,6 +93,8 @@ pub enum Command {
     Requests(Requests),
     /// Print the prompt that the agent of a task gets
     Prompt(Prompt),
+    /// Show why the agent of a task was selected from the pool of its plan
+    Explain(Explain),
     /// Print the logs of an attempt
     Logs(Logs),
     /// Open a shell beside the running agent of a task
@@ -486,6 +488,22 @@ pub struct Prompt {
     /// Document with the constitution (constitution.md)
     #[arg(long, value_name = "FILE", requires = "tasks")]
     pub constitution: Option<PathBuf>,
+}
+
+/// Show why the agent of a task was selected from the pool of its plan
+///
+/// Prints all agents of the pool with the components of their scores, and why the others were excluded.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl enact explain task/shop-t004\n  kubectl enact explain shop/T004 --attempt 2"
+)]
+pub struct Explain {
+    /// PLAN/TASKID, or the name of a Task
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// Explain this attempt [default: the newest one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempt: Option<u32>,
 }
 
 /// Open a shell beside the running agent of a task

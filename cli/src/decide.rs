@@ -7,7 +7,7 @@ use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
 use enact_crds::common::{ApprovalPolicy, Budget};
 use enact_crds::document::{Finding, Source};
 use enact_crds::plan::{Execution, PlanEstimate};
-use enact_crds::{Approval, Constitution, Plan, Specification, convert};
+use enact_crds::{Approval, Constitution, Plan, PlanSpec, Specification, convert};
 use enact_domain::approval::{self, Decision, Verdict, evaluate};
 use enact_domain::names::ANNOTATION_AUTHOR;
 use enact_domain::time::Millis;
@@ -370,11 +370,20 @@ fn plan(plan: Plan) -> Content {
         generation: plan.metadata.generation,
         author,
         policy: spec.approval,
-        summary: format!("{tasks} by Agent {}{repository}{specification}", spec.agent_ref.name),
+        summary: format!("{tasks} by {}{repository}{specification}", agents(&spec)),
         source: spec.source,
         budgets: budgets(&spec.execution),
         estimate: status.estimate,
         findings: status.top_findings,
+    }
+}
+
+/// Returns the agents of a plan's tasks for a sentence.
+fn agents(spec: &PlanSpec) -> String {
+    let pool: Vec<&str> = spec.agents.iter().map(|member| member.name.as_str()).collect();
+    match &spec.agent_ref {
+        Some(agent) => format!("Agent {}", agent.name),
+        None => format!("the best of the Agents {}", pool.join(", ")),
     }
 }
 

@@ -11,6 +11,7 @@ mod decide;
 mod document;
 mod edit;
 mod estimate;
+mod explain;
 mod history;
 mod import;
 mod logs;
@@ -69,6 +70,7 @@ async fn run(cli: Cli) -> Result<()> {
             Some(tasks) => prompt::offline(&options, tasks),
             None => Box::pin(prompt::run(&cluster().await?, &options)).await,
         },
+        Command::Explain(options) => Box::pin(explain::run(&cluster().await?, &options)).await,
         Command::Logs(options) => Box::pin(logs::run(&cluster().await?, &options)).await,
         Command::Attach(options) => attach::run(&cluster().await?, target, &options).await,
         Command::Message(options) => message::send(&cluster().await?, &options).await,

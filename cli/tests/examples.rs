@@ -38,19 +38,20 @@ fn every_object_is_one_that_the_api_takes() {
     assert_eq!(shop.kinds(), ["Agent", "Agent", "ConfigMap", "Constitution", "Plan", "Specification", "Tenant"]);
     let minimal = load(&examples().join("minimal"));
     assert_eq!(minimal.kinds(), ["Agent", "Plan", "Tenant"]);
+    let pool = load(&examples().join("pool"));
+    assert_eq!(pool.kinds(), ["Agent", "Agent", "Plan", "Tenant"]);
     let documents = load(&examples().join("documents"));
     assert_eq!(documents.kinds(), ["Agent", "Constitution", "Plan", "Specification"]);
 }
 
 #[test]
 fn references_and_graphs_hold() {
-    for folder in [examples(), examples().join("minimal"), examples().join("documents")] {
+    for folder in [examples(), examples().join("minimal"), examples().join("pool"), examples().join("documents")] {
         let example = load(&folder);
         let plan: Plan = example.only();
         let agents: BTreeSet<String> = example.all::<Agent>().into_iter().filter_map(|a| a.metadata.name).collect();
-        let named = plan.spec.tasks.iter().filter_map(|t| t.agent_ref.as_ref()).chain([&plan.spec.agent_ref]);
-        for agent in named {
-            assert!(agents.contains(&agent.name), "{} is not an agent of {}", agent.name, folder.display());
+        for agent in plan.spec.agent_names() {
+            assert!(agents.contains(agent), "{agent} is not an agent of {}", folder.display());
         }
         if let Some(specification) = &plan.spec.specification_ref {
             assert_eq!(example.only::<Specification>().metadata.name.as_ref(), Some(&specification.name));
@@ -91,7 +92,7 @@ fn the_shop_is_built() {
         let task = &plan.spec.tasks[index];
         let inputs = task.depends_on.iter().map(|id| (id.clone(), outputs[id].clone())).collect();
         let allowed = 1 + convert::retry(task.retry.as_ref(), &plan.spec.execution.retry).limit;
-        let agent = &agents[&task.agent_ref.as_ref().unwrap_or(&plan.spec.agent_ref).name];
+        let agent = &agents[&task.agent_ref.as_ref().or(plan.spec.agent_ref.as_ref()).expect("an agent").name];
         let mut attempt = 0;
         let done = loop {
             attempt += 1;

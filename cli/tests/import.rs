@@ -62,7 +62,7 @@ fn project_becomes_objects_with_the_same_text() {
     assert_eq!(plan.spec.source.clone().unwrap().inline, document("tasks.md"));
     assert_eq!(specification.spec.constitution_ref, Some(LocalRef { name: "constitution".into() }));
     assert_eq!(plan.spec.specification_ref, Some(LocalRef { name: "f001-word-count".into() }));
-    assert_eq!(plan.spec.agent_ref.name, "scripts");
+    assert_eq!(plan.spec.agent_names().collect::<Vec<_>>(), ["scripts"]);
     assert_eq!(plan.spec.workspace, None);
     for metadata in [constitution.metadata, specification.metadata, plan.metadata] {
         assert_eq!(metadata.namespace.as_deref(), Some("demo"));
@@ -149,7 +149,7 @@ fn script_becomes_an_agent() {
     let agent: Agent = manifests.only();
     assert_eq!((agent.metadata.name.as_deref(), agent.spec.adapter), (Some("notes"), Adapter::Command));
     assert_eq!(agent.spec.script.as_deref(), Some(script));
-    assert_eq!(manifests.only::<Plan>().spec.agent_ref.name, "notes");
+    assert_eq!(manifests.only::<Plan>().spec.agent_names().collect::<Vec<_>>(), ["notes"]);
     let refused = import(&feature, &["--script", &path("empty.sh")]);
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
     assert!(refused.stderr.contains("empty.sh is empty"), "{}", refused.stderr);

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::common::{Budget, Condition, LocalRef, Resources};
-use crate::provider::{Api, RateLimits};
+use crate::provider::{Api, RateLimits, Sharing};
 
 /// How one coding agent runs.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -30,6 +30,7 @@ use crate::provider::{Api, RateLimits};
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", priority = 1),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Running", type_ = "integer", json_path = ".status.running", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -77,6 +78,15 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_turns: Option<u32>,
+    /// What the agent can do. A Plan with a pool of agents gives a task to an agent that declares all that the task requires.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 64))]
+    pub capabilities: Vec<Capability>,
+    /// Maximum number of running attempts of the agent. Default: the limits of plan and tenant apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub concurrency: Option<u32>,
     /// Budget of a calendar month (UTC) for all attempts of this agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_budget: Option<Budget>,
@@ -99,6 +109,10 @@ pub struct AgentSpec {
     /// Compute resources of the pods of tasks that name none.
     #[serde(default)]
     pub resources: Resources,
+    /// For an Agent in the namespace of the installation: tenants whose plans may use it. Its pods run in the namespaces of the tenants, and
+    /// its models are those of the installation. The tenants never get the keys of the ModelProviders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_with: Option<Sharing>,
 }
 
 impl AgentSpec {
@@ -306,6 +320,23 @@ pub struct Skill {
     pub config_map_ref: LocalRef,
 }
 
+/// Something that an agent can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Capability {
+    /// Name of the capability, which tasks require: `rust`, `security-review`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// How good the agent is at it, from 1 to 100. Default: 50.
+    #[serde(default = "default_proficiency")]
+    #[schemars(range(min = 1, max = 100))]
+    pub proficiency: u8,
+}
+
+fn default_proficiency() -> u8 {
+    50
+}
+
 /// Recorded work: `<task id>.patch` (an mbox for `git am`) and `<task id>.transcript`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -377,6 +408,28 @@ pub struct AgentStatus {
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// Number of running attempts, for an Agent of a pool or with a concurrency. Refreshed every ten minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<u32>,
+    /// Results of past attempts at tasks that needed a declared capability. Refreshed every ten minutes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub capabilities: Vec<CapabilityStatus>,
+}
+
+/// Results of past attempts at tasks that needed a capability.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CapabilityStatus {
+    /// Name of the capability.
+    pub name: String,
+    /// Number of attempts that count: the newest ones, at most 200, whose result depended on the agent.
+    pub attempts: u32,
+    /// Share of them that succeeded, in percent.
+    pub success_percent: u8,
+    /// Median cost of an attempt in US dollars, as a decimal number, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub median_usd: Option<String>,
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Compiles a Plan into tasks and their graph: operator, webhook and CLI all use this module, so that they accept the same plans.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
+use enact_domain::agents::needs::Needs;
 use enact_domain::graph::{Graph, GraphError};
 use enact_domain::names;
 use enact_domain::speckit::tasks::{self, TaskState, TasksFile};
@@ -11,7 +13,7 @@ use serde::Serialize;
 
 use crate::PlanSpec;
 use crate::common::{Gate, LocalRef};
-use crate::plan::{PlanDecision, Workspace};
+use crate::plan::{PlanDecision, PoolMember, Workspace};
 use crate::task::TaskTemplate;
 
 /// Most tasks of one plan.
@@ -30,6 +32,8 @@ pub struct Compiled {
     pub names: Vec<String>,
     /// Their graph, by the same indices.
     pub graph: Graph,
+    /// What each of them needs of its agent.
+    pub needs: Vec<Arc<Needs>>,
 }
 
 /// Why a plan's tasks cannot be run.
@@ -83,7 +87,16 @@ impl CompileError {
 /// What [`check`] finds.
 pub fn compile(plan: &str, tasks: Vec<TaskTemplate>) -> Result<Compiled, Vec<CompileError>> {
     let (names, graph) = check(plan, &tasks)?;
-    Ok(Compiled { tasks, names, graph })
+    let needs = tasks.iter().map(|task| Arc::new(needs(task))).collect();
+    Ok(Compiled { tasks, names, graph, needs })
+}
+
+/// Returns what a task needs of its agent: what it requires, or else what its text names.
+pub fn needs(task: &TaskTemplate) -> Needs {
+    if !task.requires.is_empty() {
+        return Needs::stated(&task.requires);
+    }
+    Needs::of_text(&format!("{}\n{}", task.title, task.prompt.as_deref().unwrap_or_default()))
 }
 
 /// Checks tasks; returns the names of their Task objects and their graph.
@@ -128,7 +141,10 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
     #[serde(rename_all = "camelCase")]
     struct Canonical<'a> {
         specification_ref: &'a Option<LocalRef>,
-        agent_ref: &'a LocalRef,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        agent_ref: &'a Option<LocalRef>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        agents: &'a [PoolMember],
         tasks: &'a [TaskTemplate],
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         decisions: &'a [PlanDecision],
@@ -138,6 +154,7 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
     let canonical = Canonical {
         specification_ref: &spec.specification_ref,
         agent_ref: &spec.agent_ref,
+        agents: &spec.agents,
         tasks,
         decisions: &spec.decisions,
         workspace: &spec.workspace,

@@ -2,10 +2,11 @@
 //! call the same functions.
 
 use std::borrow::Borrow;
+use std::sync::Arc;
 
-use crate::AgentSpec;
 use crate::agent::Adapter;
 use crate::provider::{Api, ModelProviderSpec};
+use crate::{Agent, AgentSpec};
 
 /// The ModelProvider that a name refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,13 @@ pub enum Resolved<P> {
     /// It is in the installation's namespace, and not shared with the tenant.
     NotShared,
     NotFound,
+}
+
+/// Returns the Agent that a name in a plan refers to. `own` is the one with this name in the plan's namespace, `installed` the one in the
+/// installation's namespace; `tenant` owns the plan's namespace.
+pub fn resolve_agent(own: Option<Arc<Agent>>, installed: Option<Arc<Agent>>, tenant: &str) -> Option<Arc<Agent>> {
+    let is_shared = |agent: &Arc<Agent>| agent.spec.share_with.as_ref().is_some_and(|with| with.includes(tenant));
+    own.or_else(|| installed.filter(is_shared))
 }
 
 /// Returns the provider that a name refers to. `own` is the one with this name in the Agent's namespace, `installed` the one in the
@@ -156,6 +164,18 @@ mod tests {
             .concat()
             .join("\n")
         );
+    }
+
+    #[test]
+    fn an_own_agent_precedes_a_shared_one() {
+        let agent = |spec: Value| Arc::new(Agent::new("coder", serde_json::from_value(spec).unwrap()));
+        let own = agent(json!({"adapter": "Command"}));
+        let shared = agent(json!({"adapter": "Codex", "shareWith": {"tenants": ["acme"]}}));
+        let resolve = |own: Option<Arc<Agent>>, tenant: &str| resolve_agent(own, Some(shared.clone()), tenant);
+        assert_eq!(resolve(Some(own.clone()), "acme"), Some(own.clone()));
+        assert_eq!(resolve(None, "acme"), Some(shared.clone()));
+        assert_eq!(resolve(None, "other"), None);
+        assert_eq!(resolve_agent(None, Some(own), "acme"), None, "it is shared with nobody");
     }
 
     #[test]

@@ -37,13 +37,23 @@ use crate::task::TaskTemplate;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("(has(self.tasks) && self.tasks.size() > 0) != has(self.source)").message("set exactly one of tasks and source"))]
+#[x_kube(
+    validation = Rule::new("(has(self.tasks) && self.tasks.size() > 0) != has(self.source)").message("set exactly one of tasks and source"),
+    validation = Rule::new("has(self.agentRef) != (has(self.agents) && self.agents.size() > 0)").message("set exactly one of agentRef (one agent for all tasks) and agents (a pool, from which each attempt gets the best agent)"),
+)]
 pub struct PlanSpec {
     /// Specification that the plan implements. The plan starts when the specification is ready, and is pinned to its approved digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specification_ref: Option<LocalRef>,
     /// Agent of tasks that name none.
-    pub agent_ref: LocalRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_ref: Option<LocalRef>,
+    /// Pool of agents, instead of `agentRef`: when an attempt at a task that names no agent starts, the best agent for what the task needs is
+    /// selected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 16))]
+    pub agents: Vec<PoolMember>,
     /// Tasks. Their order matters only between tasks of equal priority without dependencies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
@@ -76,6 +86,31 @@ pub struct PlanSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("self || !oldSelf").message("a cancelled Plan cannot be resumed; create another one"))]
     pub cancel: bool,
+}
+
+impl PlanSpec {
+    /// Returns the names of all agents that the plan or its listed tasks name, with repetitions.
+    pub fn agent_names(&self) -> impl Iterator<Item = &str> {
+        let named = self.tasks.iter().filter_map(|task| task.agent_ref.as_ref()).chain(&self.agent_ref);
+        named.map(|reference| reference.name.as_str()).chain(self.agents.iter().map(|member| member.name.as_str()))
+    }
+}
+
+/// An agent of a plan's pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoolMember {
+    /// Name of the Agent, in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Preference for this agent: the part of its score, of at most 1000 points, that people decide. Default: 50.
+    #[serde(default = "default_preference")]
+    #[schemars(range(min = 0, max = 100))]
+    pub preference: u8,
+}
+
+fn default_preference() -> u8 {
+    50
 }
 
 /// A decision of a plan.

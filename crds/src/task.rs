@@ -27,6 +27,7 @@ use crate::common::{Condition, Gate, LocalRef, Outputs, Resources, RetryPolicy, 
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Agent", type_ = "string", json_path = ".status.agent", priority = 1),
     printcolumn(name = "Title", type_ = "string", json_path = ".spec.title", priority = 1),
     printcolumn(name = "Commit", type_ = "string", json_path = ".status.commit", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -75,7 +76,15 @@ pub struct TaskTemplate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2000), inner(length(min = 1, max = 63)))]
     pub depends_on: Vec<String>,
-    /// Agent of the task. Default: the agent of the plan.
+    /// Capabilities that the agent of the task must declare, if it is selected from the pool of the plan. Default: they are derived from
+    /// title and prompt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
+    pub requires: Vec<String>,
+    /// Agent of the task. Default: the agent of the plan, or one of its pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_ref: Option<LocalRef>,
     /// Commands that must succeed in the working tree before the work is accepted.
@@ -137,6 +146,9 @@ pub struct TaskStatus {
     /// Number of attempts that were started.
     #[serde(default)]
     pub attempts: u32,
+    /// Name of the Agent of the last attempt, if it was selected from the pool of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// Number of attempts that ended with a task failure since the last rerun.
     #[serde(default, skip_serializing_if = "is_none_counted")]
     pub failures: u32,

@@ -144,6 +144,35 @@ pub fn agent(spec: &AgentSpec) -> Vec<FieldError> {
     errors
 }
 
+/// Checks the sharing of an Agent; `in_installation` says whether it is in the namespace of the installation. There it is only used by plans
+/// in other namespaces.
+pub fn agent_sharing(spec: &AgentSpec, in_installation: bool) -> Vec<FieldError> {
+    if !in_installation {
+        let message = "only an Agent in the namespace of the installation can be shared; remove shareWith";
+        return spec.share_with.iter().map(|_| FieldError::new("spec.shareWith", message)).collect();
+    }
+    let mut errors = Vec::new();
+    for (field, key) in spec.secret_keys() {
+        let message = format!(
+            "the pods of a shared Agent run in the namespaces of tenants, which do not have the Secret {}; remove it, and use models \
+             instead of a credential",
+            key.name
+        );
+        errors.push(FieldError::new(field, message));
+    }
+    let maps = [("spec.replay", spec.replay.is_some()), ("spec.skills", !spec.skills.is_empty())];
+    for (field, _) in maps.into_iter().filter(|(_, has_map)| *has_map) {
+        let message =
+            "the pods of a shared Agent run in the namespaces of tenants, which do not have its ConfigMap; remove it";
+        errors.push(FieldError::new(field, message));
+    }
+    if spec.monthly_budget.is_some() {
+        let message = "a shared Agent has no budget of its own; remove it, and set monthlyBudget of the Tenants";
+        errors.push(FieldError::new("spec.monthlyBudget", message));
+    }
+    errors
+}
+
 /// Checks a ModelProvider; `in_installation` says whether it is in the namespace of the installation.
 pub fn provider(spec: &ModelProviderSpec, in_installation: bool) -> Vec<FieldError> {
     let mut errors: Vec<FieldError> = base_url(&spec.base_url).into_iter().collect();

@@ -12,13 +12,16 @@ use crate::graph::{Graph, NodeId, PerNode};
 use crate::time::Millis;
 use crate::usage::Limit;
 
+mod agents;
 mod budgets;
 mod node;
 mod policy;
 mod state;
 
+pub use agents::{Agent, Agents, Assignment, Unassigned};
+use agents::{Assigner, Obstacle};
 pub use budgets::{Budgets, Funding, Shortage};
-pub use node::{CurrentAttempt, Node, ReportedState, Request, TaskPhase};
+pub use node::{CurrentAttempt, Executor, Node, ReportedState, Request, TaskPhase};
 pub use policy::{OnFailure, Policy, Retry};
 pub use state::{Counts, PlanState};
 use state::{is_released, state_of};
@@ -29,6 +32,8 @@ pub const STUCK_SECONDS: u32 = 120;
 pub const LOST_SECONDS: u32 = 120;
 /// Seconds after which budgets are checked again while an attempt waits for one: usage that was reserved may not have been needed.
 const BUDGET_SECONDS: u32 = 30;
+/// Seconds after which agents are considered again while no agent can have a task: health and capabilities change without an event.
+const AGENT_SECONDS: u32 = 30;
 /// Seconds to wait for the reset of a provider's quota when its time is unknown.
 const QUOTA_SECONDS: u32 = 900;
 
@@ -101,14 +106,19 @@ pub struct Decision {
     pub waiting_for_slots: u32,
     /// The nodes that could start but for a budget, in the order in which they would start.
     pub unfunded: Vec<(NodeId, Shortage)>,
+    /// The agents of the new attempts.
+    pub assignments: Vec<Assignment>,
+    /// The nodes that could start but for an agent.
+    pub unassigned: Option<Unassigned>,
 }
 
 /// What a plan's attempts share with those of other plans.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shared {
     /// Number of attempts that the tenant's limit allows; the plan's own limit is applied by [`decide`].
     pub free_slots: u32,
     pub budgets: Budgets,
+    pub agents: Agents,
 }
 
 /// Decides what a plan does next.
@@ -152,9 +162,9 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
     // Among equal priorities, the longest remaining path starts first, since it delays the plan most. The id makes the order
     // deterministic.
     ready.sort_by_key(|&id| (Reverse(nodes[id].priority), Reverse(graph.remaining(id)), id));
-    let (waiting, unfunded) = scheduler.start(policy, shared, nodes, &ready, &mut phases);
+    let starts = scheduler.start(policy, shared, nodes, &ready, &mut phases);
     // A node that is only created now starts in a later decision, so the plan must not count as finished yet.
-    let waits = scheduler.requeue_at.is_some() || waiting > 0 || (!stop && nodes.values().any(|n| !n.exists));
+    let waits = scheduler.requeue_at.is_some() || starts.waiting > 0 || (!stop && nodes.values().any(|n| !n.exists));
     let state = state_of(policy, expired, halted, waits, graph, &phases);
     // No event announces the deadline.
     if let (Some(deadline), false, PlanState::Running | PlanState::Suspended) = (policy.deadline, stop, state) {
@@ -166,9 +176,21 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         phases,
         actions: scheduler.actions,
         requeue_at: scheduler.requeue_at,
-        waiting_for_slots: waiting,
-        unfunded,
+        waiting_for_slots: starts.waiting,
+        unfunded: starts.unfunded,
+        assignments: starts.assignments,
+        unassigned: starts.unassigned,
     }
+}
+
+/// The starts of a decision, apart from their actions.
+#[derive(Default)]
+struct Starts {
+    /// Number of nodes that only lack a slot.
+    waiting: u32,
+    unfunded: Vec<(NodeId, Shortage)>,
+    assignments: Vec<Assignment>,
+    unassigned: Option<Unassigned>,
 }
 
 /// The actions that one visit of all nodes collects.
@@ -363,8 +385,7 @@ impl Scheduler<'_> {
         NextStep::Retry(self.now.plus_seconds(node.retry.wait_seconds(so_far + 1)))
     }
 
-    /// Starts attempts at the `ready` nodes, in this order, as far as slots and budgets allow. Returns the number of nodes that only lack a
-    /// slot, and the nodes that lack a budget.
+    /// Starts attempts at the `ready` nodes, in this order, as far as slots, budgets and agents allow.
     fn start(
         &mut self,
         policy: &Policy,
@@ -372,30 +393,46 @@ impl Scheduler<'_> {
         nodes: &PerNode<Node>,
         ready: &[NodeId],
         phases: &mut PerNode<TaskPhase>,
-    ) -> (u32, Vec<(NodeId, Shortage)>) {
+    ) -> Starts {
         let running = phases.values().filter(|p| **p == TaskPhase::Running).count();
         let running = u32::try_from(running).unwrap_or(u32::MAX);
         let mut free = policy.parallelism.saturating_sub(running).min(shared.free_slots);
         let mut budgets = shared.budgets.clone();
-        let (mut waiting, mut unfunded) = (0, Vec::new());
-        for &node in ready {
-            let funding = &nodes[node].funding;
-            if let Err(shortage) = budgets.check(funding) {
-                unfunded.push((node, shortage));
-            } else if free == 0 {
-                waiting += 1;
-            } else {
-                free -= 1;
-                budgets.reserve(funding);
-                self.actions.push(Action::Start { node, attempt: nodes[node].attempts + 1 });
-                phases[node] = TaskPhase::Running;
+        let mut assigner = Assigner::new(&shared.agents);
+        let mut starts = Starts::default();
+        for &id in ready {
+            let node = &nodes[id];
+            // Without a slot, no agent is selected: that would evaluate the pool for every task that waits.
+            if free == 0 && matches!(node.executor, Executor::Pool { .. }) {
+                starts.waiting += 1;
+                continue;
+            }
+            match assigner.assign(node, &budgets) {
+                Err(Obstacle::Budget(shortage)) => starts.unfunded.push((id, shortage)),
+                Err(Obstacle::Agents(why)) => {
+                    starts.unassigned.get_or_insert(Unassigned { first: id, why, count: 0 }).count += 1;
+                }
+                Ok(_) if free == 0 => starts.waiting += 1,
+                Ok(start) => {
+                    free -= 1;
+                    budgets.reserve(&start.funding);
+                    if let Some(agent) = start.agent {
+                        assigner.occupy(agent);
+                        starts.assignments.push(Assignment { node: id, agent, selection: start.selection });
+                    }
+                    self.actions.push(Action::Start { node: id, attempt: node.attempts + 1 });
+                    phases[id] = TaskPhase::Running;
+                }
             }
         }
-        if !unfunded.is_empty() {
+        if !starts.unfunded.is_empty() {
             // No event announces that usage was released.
             self.requeue(self.now.plus_seconds(BUDGET_SECONDS));
         }
-        (waiting, unfunded)
+        if starts.unassigned.is_some() {
+            self.requeue(self.now.plus_seconds(AGENT_SECONDS));
+        }
+        starts
     }
 
     fn stop_reason(&self) -> Reason {

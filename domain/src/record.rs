@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr};
 
+use crate::agents::selection::Selection;
 use crate::assignment::Report;
 use crate::attempt::FailureClass;
 use crate::digest::Digest;
@@ -96,7 +97,17 @@ pub enum Event {
         task: Option<TaskRef>,
     },
     /// An attempt starts. Recorded before its pod is created. Keyed by `number`.
-    AttemptStarted { plan_uid: String, number: u32, pod: String, agent: String },
+    AttemptStarted {
+        plan_uid: String,
+        number: u32,
+        pod: String,
+        agent: String,
+        /// The needs of the task that its agent declares; its result counts for them. None if the agent declares no capability and was not
+        /// selected from a pool: then its result counts for no selection.
+        capabilities: Option<Vec<String>>,
+        /// The evaluation of the pool that the agent was selected from, if it was.
+        selection: Option<Selection>,
+    },
     /// An attempt ends. Keyed by `number`.
     AttemptFinished {
         plan_uid: String,
@@ -167,6 +178,8 @@ pub struct RecordedAttempt {
     /// UID of the Task, or of the Plan for an integration.
     pub subject_uid: String,
     pub number: u32,
+    /// Name of the Agent, if the start is recorded.
+    pub agent: Option<String>,
     /// None while the end is not recorded; otherwise the class of its failure, if any.
     pub finished: Option<Option<FailureKind>>,
     /// The report at the end; while the end is not recorded, the report that the pod delivered to the server.

@@ -5,11 +5,11 @@
 use std::fs;
 use std::path::Path;
 
-use enact_domain::agents::builtin;
 use enact_domain::agents::definition::{AdapterDefinition, Api, Demands, Place};
 use enact_domain::agents::mcp::{McpServer, NamedValue, credential_variable};
 use enact_domain::agents::render::{Start, Values, render};
 use enact_domain::agents::run::AgentRun;
+use enact_domain::agents::{builtin, needs};
 use serde_json::{Value, json};
 
 const NAMES: [&str; 8] = ["ClaudeCode", "Codex", "GeminiCli", "QwenCode", "OpenCode", "Copilot", "Cursor", "Devin"];
@@ -331,4 +331,24 @@ fn row(adapter: &AdapterDefinition) -> String {
         files.join(", "),
     ];
     format!("| {} |\n", cells.join(" | ").replace("  ", " "))
+}
+
+#[test]
+fn the_guide_lists_what_texts_need() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/agents.md")).unwrap();
+    let (_, section) = page.split_once("### What a task needs").unwrap();
+    let section = section.split("\n### ").next().unwrap();
+    let words = section.to_lowercase().replace('-', " ");
+    for (capability, phrases) in needs::WORDS {
+        assert!(section.contains(&format!("`{capability}`")), "{capability}");
+        for phrase in phrases {
+            assert!(words.contains(phrase), "{capability}: {phrase}");
+        }
+    }
+    for (capability, extensions) in needs::EXTENSIONS {
+        assert!(section.contains(&format!("`{capability}`")), "{capability}");
+        for extension in extensions {
+            assert!(section.contains(&format!("`.{extension}`")), "{capability}: .{extension}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use enact_domain::usage::Limit;
 
 /// Decides without budgets.
 fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, free_slots: u32, now: Millis) -> Decision {
-    plan::decide(policy, graph, nodes, &Shared { free_slots, budgets: Budgets::default() }, now)
+    plan::decide(policy, graph, nodes, &Shared { free_slots, ..Shared::default() }, now)
 }
 
 fn report(reason: Reason) -> AttemptState {
@@ -305,7 +305,7 @@ fn funded(n: usize) -> (Graph, PerNode<Node>) {
 }
 
 fn decide_with(remaining: u64, free_slots: u32, graph: &Graph, nodes: &PerNode<Node>, now: Millis) -> Decision {
-    let shared = Shared { free_slots, budgets: Budgets::new(vec![tokens(remaining)]) };
+    let shared = Shared { free_slots, budgets: Budgets::new(vec![tokens(remaining)]), ..Shared::default() };
     plan::decide(&policy(), graph, nodes, &shared, now)
 }
 

@@ -26,8 +26,8 @@ use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, FailureClass, class_of};
 use enact_domain::graph::{Graph, NodeId, PerNode};
 use enact_domain::plan::{
-    Action, Budgets, Decision, NextStep, Node, OnFailure, PlanState, Policy, ReportedState, Request, Retry, Shared,
-    TaskPhase, decide,
+    Action, Decision, NextStep, Node, OnFailure, PlanState, Policy, ReportedState, Request, Retry, Shared, TaskPhase,
+    decide,
 };
 use enact_domain::time::Millis;
 use proptest::prelude::*;
@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
         }
         let graph = self.graph.clone();
         let nodes = graph.per_node(|node| self.tasks[node].observe());
-        let shared = Shared { free_slots: self.free_slots, budgets: Budgets::default() };
+        let shared = Shared { free_slots: self.free_slots, ..Shared::default() };
         let mut decision = decide(&self.policy, &self.graph, &nodes, &shared, self.now);
         self.check(&decision, &nodes);
         decision.actions.sort_by_key(|action| match action {

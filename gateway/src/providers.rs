@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use enact_crds::convert::micro_usd;
 use enact_crds::identity::AgentPod;
-use enact_crds::models::{Resolved, resolve};
+use enact_crds::models::{Resolved, resolve, resolve_agent};
 use enact_crds::provider::{Api as ProviderApi, ModelProviderSpec, RateLimits, is_model};
 use enact_crds::tenant::RequestLogging;
 use enact_crds::{Agent, ModelProvider, Tenant};
@@ -134,9 +134,13 @@ impl Catalogue {
         if *namespace != pod.attempt.namespace {
             return Err(not_found());
         }
-        let agent = self.agents.get(&ObjectRef::new(name).within(namespace)).ok_or_else(not_found)?;
+        let found = |namespace: &str| self.agents.get(&ObjectRef::new(name).within(namespace));
+        let agent = resolve_agent(found(namespace), found(&self.installation), &pod.attempt.tenant);
+        let agent = agent.ok_or_else(not_found)?;
+        // The models of a shared Agent are those of the installation, whether their providers are shared or not.
+        let place = agent.metadata.namespace.as_deref().unwrap_or(namespace);
         let models = agent.spec.models.iter();
-        Ok(models.filter_map(|entry| self.candidate(pod, &entry.provider, &entry.model, at)).collect())
+        Ok(models.filter_map(|entry| self.candidate(pod, place, &entry.provider, &entry.model, at)).collect())
     }
 
     /// Returns the names of all Tenants.
@@ -157,13 +161,21 @@ impl Catalogue {
 
     /// Returns the limits per minute that an Agent has; none for one without.
     pub fn agent_limits(&self, namespace: &str, name: &str) -> RateLimits {
-        let found = self.agents.get(&ObjectRef::new(name).within(namespace));
+        let found = |namespace: &str| self.agents.get(&ObjectRef::new(name).within(namespace));
+        // A request of an Agent that does not exist in the namespace passes only if the installation shares one of this name.
+        let found = found(namespace).or_else(|| found(&self.installation));
         found.and_then(|agent| agent.spec.limits.clone()).unwrap_or_default()
     }
 
     /// Returns the candidate for one model of an agent; none when its provider is missing, is not shared, or does not allow the model.
-    fn candidate(&self, pod: &AgentPod, provider: &str, model: &str, at: Millis) -> Option<Candidate> {
-        let (agent_namespace, _) = &pod.agent;
+    fn candidate(
+        &self,
+        pod: &AgentPod,
+        agent_namespace: &str,
+        provider: &str,
+        model: &str,
+        at: Millis,
+    ) -> Option<Candidate> {
         let named = |namespace: &str| self.providers.get(&ObjectRef::new(provider).within(namespace)).map(Cached);
         match resolve(named(agent_namespace), named(&self.installation), &pod.attempt.tenant) {
             Resolved::Found(Cached(found)) => candidate(&found, model, &self.installation, at),

@@ -74,6 +74,34 @@ async fn a_draft_is_metered_for_its_agent_and_stopped_by_its_budget() {
 }
 
 #[tokio::test]
+async fn a_shared_agent_uses_the_models_of_the_installation() {
+    let gateway = Gateway::start().await;
+    let url = format!("{}/p", gateway.provider.url());
+    // The provider itself is not shared.
+    gateway.cluster.installed(
+        "modelproviders",
+        "ModelProvider",
+        "platform",
+        &json!({ "api": "OpenAi", "baseUrl": url }),
+    );
+    let agent = |sharing: Value| {
+        let models = json!([{ "provider": "platform", "model": "m" }]);
+        json!({ "adapter": "Codex", "models": models, "shareWith": sharing })
+    };
+    for (name, tenants) in [("shared", "acme"), ("private", "other")] {
+        gateway.cluster.installed("agents", "Agent", name, &agent(json!({ "tenants": [tenants] })));
+        gateway.cluster.pod(&format!("token-{name}"), name);
+    }
+    let status = async |token: &str| read(gateway.send(token, "/v1/chat/completions", &chat("m")).await).await.0;
+    eventually("the shared Agent is known", async || {
+        gateway.provider.answer("p", answered(1, 1));
+        status("token-shared").await == 200
+    })
+    .await;
+    assert_eq!(status("token-private").await, 403, "it is shared with another tenant");
+}
+
+#[tokio::test]
 async fn a_used_up_budget_ends_the_attempt() {
     let gateway = Gateway::start().await;
     gateway.ledger.limit(plan(), 200);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::models::{self, Resolved};
-use enact_crds::{ModelProviderSpec, Tenant};
+use enact_crds::{Agent, ModelProviderSpec, Tenant};
 use enact_domain::condition::STALLED;
 use enact_domain::names::DEFAULT_TENANT;
 use enact_domain::record::Record;
@@ -15,6 +15,8 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt as _};
 
+use crate::agent_health::AgentHealth;
+use crate::agent_histories::AgentHistories;
 use crate::caches::{Caches, NamespaceEntry};
 use crate::config::Config;
 use crate::error::Error;
@@ -53,6 +55,8 @@ pub struct Context {
     /// Which object refers to which, and the queues of all controllers.
     pub references: References,
     pub monthly_budgets: MonthlyBudgets,
+    pub agent_histories: AgentHistories,
+    pub agent_health: AgentHealth,
 }
 
 /// The tenant that owns a namespace, with the settings that a reconcile needs.
@@ -102,6 +106,12 @@ impl Context {
     pub fn provider(&self, namespace: &str, tenant: &str, name: &str) -> Resolved<ModelProviderSpec> {
         let spec = |namespace: &str| lookup(&self.caches.providers, namespace, name).map(|found| found.spec.clone());
         models::resolve(spec(namespace), spec(&self.config.namespace), tenant)
+    }
+
+    /// Returns the Agent that a name refers to in a namespace of `tenant`.
+    pub fn agent(&self, namespace: &str, tenant: &str, name: &str) -> Option<Arc<Agent>> {
+        let found = |namespace: &str| lookup(&self.caches.agents, namespace, name);
+        models::resolve_agent(found(namespace), found(&self.config.namespace), tenant)
     }
 
     /// Returns whether no tenant owns `namespace` yet, but a Tenant lists it and is about to set it up. A reconcile in such a namespace

@@ -7,7 +7,10 @@ use futures::channel::mpsc::UnboundedReceiver;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
 
+use crate::agent_health::AgentHealth;
+use crate::agent_histories::AgentHistories;
 use crate::caches::Caches;
 use crate::change_detection::ChangeDetector;
 use crate::config::Config;
@@ -27,7 +30,7 @@ use crate::references::{References, Requeued};
 use crate::search::{IndexJob, Search};
 use crate::sourcing::jobs::DocumentJobs;
 use crate::tenant::cluster::ClusterView;
-use crate::{documents, plan, sourcing, tenant};
+use crate::{agent, documents, plan, sourcing, tenant};
 
 /// The inputs that the contexts are built from.
 pub struct Environment {
@@ -43,8 +46,9 @@ pub struct Environment {
 
 /// The contexts of all controllers.
 pub struct Contexts {
-    /// The context of the ModelProvider, Agent and Approval controllers, which need no other.
+    /// The context of the ModelProvider and Approval controllers, which need no other.
     pub common: Arc<Context>,
+    pub agents: Arc<agent::Context>,
     pub tenants: Arc<tenant::Context>,
     pub documents: Arc<documents::Context>,
     pub plans: Arc<plan::Context>,
@@ -88,12 +92,16 @@ impl Contexts {
             initial_sync,
             references,
             monthly_budgets: MonthlyBudgets::default(),
+            agent_histories: AgentHistories::default(),
+            agent_health: AgentHealth::default(),
         });
         let (search, dependents) = (Arc::new(search), Arc::new(Dependents::default()));
         let limiter = Arc::new(ConcurrencyLimiter::default());
         let sourcing =
             Arc::new(sourcing::Context { common: common.clone(), jobs, document_cache: document_cache.clone() });
         let tenants = Arc::new(tenant::Context { common: common.clone(), cluster, limiter: limiter.clone() });
+        let agents =
+            Arc::new(agent::Context { common: common.clone(), limiter: limiter.clone(), refreshed: Mutex::default() });
         let documents = Arc::new(documents::Context {
             common: common.clone(),
             cache: document_cache.clone(),
@@ -114,7 +122,7 @@ impl Contexts {
             sourcing: sourcing.clone(),
             search: search.clone(),
         });
-        let contexts = Self { common, tenants, documents, plans: plan_context, sourcing, search };
+        let contexts = Self { common, agents, tenants, documents, plans: plan_context, sourcing, search };
         (contexts, Queues { requeued, plans, index_jobs })
     }
 }

@@ -39,6 +39,8 @@ pub struct TaskEntry {
     pub phase: Phase,
     /// Number of the last attempt that the status shows.
     pub attempts: u32,
+    /// Name of the agent of that attempt, if it was selected from a pool.
+    pub agent: Option<String>,
     /// Task failures.
     pub failures: u32,
     pub infrastructure_failures: u32,
@@ -75,6 +77,8 @@ pub struct PodEntry {
     pub attempt: u32,
     /// UID of the object that controls it.
     pub owner: String,
+    /// Name of the agent that the pod names.
+    pub agent: Option<String>,
     /// The tenant whose slot the pod occupies.
     pub tenant: String,
     /// Time at which the operator first saw its end.
@@ -100,6 +104,8 @@ pub struct Occupancy {
     pub occupied: bool,
     /// Time at which the slot becomes free although no event about the pod arrives.
     pub until: Option<Millis>,
+    /// Name of the agent that the pod names.
+    pub agent: Option<String>,
 }
 
 /// Tasks and pods by the UID of their plan.
@@ -247,13 +253,13 @@ impl Index {
                         children.pods.retain(|name, pod| {
                             let stays = fresh.contains(&pod.uid);
                             if !stays {
-                                let (tenant, namespace) = (pod.tenant.clone(), namespace.clone());
                                 gone.push(Occupancy {
-                                    tenant,
-                                    namespace,
+                                    tenant: pod.tenant.clone(),
+                                    namespace: namespace.clone(),
                                     pod: name.clone(),
                                     occupied: false,
                                     until: None,
+                                    agent: pod.agent.clone(),
                                 });
                             }
                             stays
@@ -341,6 +347,7 @@ impl TaskEntry {
             version: version(task),
             phase: status.map(|s| s.phase).unwrap_or_default(),
             attempts: status.map_or(0, |s| s.attempts),
+            agent: status.and_then(|s| s.agent.clone()),
             failures: status.map_or(0, |s| s.failures),
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
@@ -372,6 +379,7 @@ impl PodEntry {
             task: label(pod, names::LABEL_TASK)?,
             attempt: label(pod, names::LABEL_ATTEMPT)?.parse().ok()?,
             owner: owner.uid.clone(),
+            agent: agent(pod),
             tenant: label(pod, names::LABEL_TENANT).unwrap_or_default(),
             ended: pod.has_ended().then(Instant::now),
             view: pod.view(),
@@ -387,6 +395,7 @@ impl Occupancy {
             pod: pod.name_any(),
             occupied,
             until: pod.lost_at(),
+            agent: agent(pod),
         }
     }
 }
@@ -395,6 +404,11 @@ fn remove<E>(map: &mut HashMap<String, Arc<E>>, name: &str, is: impl Fn(&E) -> b
     if map.get(name).is_some_and(|entry| is(entry)) {
         map.remove(name);
     }
+}
+
+/// Returns the name of the agent that a pod names.
+fn agent(pod: &AttemptPod) -> Option<String> {
+    pod.annotations().get(names::ANNOTATION_AGENT).cloned()
 }
 
 /// Returns the UID and name of the plan that controls a Task.

@@ -4,6 +4,8 @@
 //! decision are in `enact-domain`; this crate watches, reads, records and writes.
 
 pub mod agent;
+pub mod agent_health;
+pub mod agent_histories;
 pub mod approval;
 pub mod backoff;
 pub mod budget_thresholds;

@@ -4,7 +4,7 @@ use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{Discarded, FinishedTask, ModelRequest, Recorder, Refusal, Store, StoreError};
+use enact_store::{AgentHistory, Discarded, FinishedTask, ModelRequest, Recorder, Refusal, Store, StoreError};
 use futures::future::BoxFuture;
 
 /// The records that controllers write, and those that they read again.
@@ -53,6 +53,13 @@ pub trait RecordStore: Send + Sync {
         task_uid: &'a str,
         attempt: u32,
     ) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>>;
+
+    /// Returns the histories of agents, named by namespace and name.
+    fn agent_histories<'a>(
+        &'a self,
+        tenant: &'a str,
+        agents: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<Vec<AgentHistory>, StoreError>>;
 
     /// Records the usage that an agent reports itself. A repetition has no effect.
     fn report_usage<'a>(
@@ -127,6 +134,14 @@ impl RecordStore for PostgresRecordStore {
         attempt: u32,
     ) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>> {
         Box::pin(self.store.refusal(tenant, task_uid, attempt))
+    }
+
+    fn agent_histories<'a>(
+        &'a self,
+        tenant: &'a str,
+        agents: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<Vec<AgentHistory>, StoreError>> {
+        Box::pin(self.store.agent_histories(tenant, agents))
     }
 
     fn report_usage<'a>(

@@ -209,7 +209,7 @@ impl Controllers {
         set.spawn(drive(self.plans, common(), stop(), move |plan| plan::reconcile(plan, plans.clone())));
         let ctx = common();
         set.spawn(drive(self.providers, common(), stop(), move |object| provider::reconcile(object, ctx.clone())));
-        let ctx = common();
+        let ctx = contexts.agents.clone();
         set.spawn(drive(self.agents, common(), stop(), move |agent| agent::reconcile(agent, ctx.clone())));
         let ctx = common();
         set.spawn(drive(self.approvals, common(), stop(), move |approval| approval::reconcile(approval, ctx.clone())));

@@ -103,6 +103,12 @@ pub enum Resource {
     Content { of: ObjectName, which: RevisionSelector },
     /// The findings about one revision.
     Findings { of: ObjectName, which: RevisionSelector },
+    /// Why agents were selected for the attempts at a task of a plan.
+    Selections {
+        of: ObjectName,
+        /// Name of the Task.
+        task: String,
+    },
     /// Objects whose documents are similar to an object's.
     Related { of: ObjectName, limit: u32 },
     /// Items of documents that match a text.
@@ -133,6 +139,7 @@ impl Resource {
             Self::Revision { .. } => "revision",
             Self::Content { .. } => "content",
             Self::Findings { .. } => "findings",
+            Self::Selections { .. } => "selections",
             Self::Related { .. } => "related",
             Self::Search { .. } => "search",
             Self::Usage(_) => "usage",
@@ -148,6 +155,7 @@ impl Resource {
             | Self::Revision { of, .. }
             | Self::Content { of, .. }
             | Self::Findings { of, .. }
+            | Self::Selections { of, .. }
             | Self::Related { of, .. } => Some(of),
             Self::Search { .. } | Self::Usage(_) | Self::Requests { .. } | Self::Budgets { .. } => None,
         }
@@ -194,6 +202,12 @@ impl ReadRequest {
             ["usage"] => Resource::Usage(usage(namespace, query)?),
             ["requests"] => requests(namespace, query)?,
             ["budgets"] => Resource::Budgets { plan: plan(query)?, month: month(query)? },
+            ["plans", name, "tasks", task, "selections"] => {
+                if !is_label(task) {
+                    return Err(bad("the name of a Task must have 1 to 63 characters of a-z, 0-9 and -"));
+                }
+                Resource::Selections { of: object_name("plans", name)?, task: (*task).to_owned() }
+            }
             [kind, name, "related"] => {
                 Resource::Related { of: object_name(kind, name)?, limit: bounded(query.limit, HITS)? }
             }
@@ -383,6 +397,7 @@ mod tests {
             "/v1/namespaces/team/plans/shop",
             "/v1/namespaces/team/plans/shop/revisions/1/content/more",
             "/v1/namespaces/team/plans/shop/revisions/1/secrets",
+            "/v1/namespaces/team/specifications/shop/tasks/a/selections",
         ] {
             assert_eq!(parsed(path), Err(ProblemKind::NotFound), "{path}");
         }
@@ -391,6 +406,7 @@ mod tests {
             "/v1/namespaces/te%61m/plans/shop/revisions",
             "/v1/namespaces/team/plans/../revisions",
             "/v1/namespaces/team/plans/Shop/revisions",
+            "/v1/namespaces/team/plans/shop/tasks/T001/selections",
             "/v1/namespaces/team/plans/shop/revisions/0",
         ] {
             assert_eq!(parsed(path), Err(ProblemKind::BadParameter), "{path}");

@@ -107,6 +107,10 @@ impl Reading {
                     "total": found.total, "findings": found.findings,
                 })))
             }
+            Resource::Selections { of, task } => {
+                let found = Box::pin(self.store.selections(tenant, namespace, &of.name, task)).await;
+                Ok(json(&json!({ "selections": read(found)? })))
+            }
             Resource::Related { of, limit } => {
                 let ObjectName { kind, name } = of;
                 // `related` needs the UID of the object, which its newest revision has.

@@ -4,6 +4,7 @@
 
 mod support;
 
+use enact_domain::agents::selection::Selection;
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, Record};
 use enact_store::{Item, ItemKind};
@@ -214,6 +215,24 @@ async fn a_search_is_limited_to_the_namespace() {
     let one = server.read("reader", &format!("{SHOP}/related?limit=1")).await.json();
     assert_eq!(names(&one, "related").len(), 1);
     server.read("reader", "team/specifications/nobody/related").await.assert_problem(404, "not-found", "holds no");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_selection_of_an_agent_is_explained_to_whoever_may_get_the_plan() {
+    let (database, _api, server) = scene().await;
+    let selected = Selection { needs: vec!["rust".into()], ..Selection::default() };
+    let mut start = database::start("acme", "p-t001", 1);
+    if let Event::AttemptStarted { selection, .. } = &mut start.event {
+        *selection = Some(selected);
+    }
+    database.store().record(vec![database::plan_transition("acme", "p", "Running", 500), start]).await.unwrap();
+    let path = "team/plans/p/tasks/p-t001/selections";
+    let found = server.read("reader", path).await.json();
+    let first = &found["selections"][0];
+    assert_eq!((&first["attempt"], &first["agent"], &first["needs"]), (&json!(1), &json!("coder"), &json!(["rust"])));
+    let none = server.read("reader", "team/plans/p/tasks/p-t002/selections").await;
+    assert_eq!((none.status, none.json()), (200, json!({ "selections": [] })));
+    server.read("elsewhere", path).await.assert_problem(403, "forbidden", "may not get Plan p");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -104,7 +104,7 @@ create table enact.plans (
 );
 comment on table enact.plans is
     'Plans with their latest state; the audit log has the earlier ones. Written by the operator at each transition of a Plan. '
-    'Not read by a program yet; REST lists Plans that Kubernetes no longer has.';
+    'Read by the server (why agents were selected).';
 
 create table enact.tasks (
     tenant_id enact.tenant not null,
@@ -140,14 +140,23 @@ create table enact.attempts (
     failure        text check (octet_length(failure) between 1 and 64),
     report         jsonb,
     runner_key     text check (runner_key ~ '^sha256:[0-9a-f]{64}$'),
+    capabilities   text[] check (cardinality(capabilities) <= 64),
+    selection      jsonb,
     primary key (tenant_id, subject_uid, number),
     check ((finished_at is null) = (report is null)),
     check (failure is null or finished_at is not null)
 );
 create index attempts_of_plan on enact.attempts (tenant_id, plan_uid);
+-- Only the attempts of agents that declare capabilities: those of others count for no selection.
+create index attempts_of_agent on enact.attempts (tenant_id, namespace, agent, finished_at) where capabilities is not null;
 comment on table enact.attempts is
     'Attempts at tasks and integrations. Written by the operator before it creates the pod, and once when the attempt ends. Read by the '
-    'operator after a restart, so that it starts no attempt twice, and by the server''s delivery to reject stale results.';
+    'operator after a restart, so that it starts no attempt twice, and for the history of agents; by the server''s delivery to reject stale '
+    'results, and by the server for people (why an agent was selected).';
+comment on column enact.attempts.capabilities is
+    'The needs of the task that its agent declares; the result counts for them. Null if the agent declares no capability and was not '
+    'selected from a pool.';
+comment on column enact.attempts.selection is 'The evaluation of the pool that the agent was selected from. Null if there was none.';
 comment on column enact.attempts.runner_key is
     'Digest of the key that the runner of the attempt registered with the server before it started the agent. Only a result with this key '
     'is accepted: the agent can read the token of the pod, but not the memory of the runner.';

@@ -14,7 +14,7 @@ impl Store {
         let rows = self
             .transaction("read a plan's attempts", tenant, async |session: &mut Session| {
                 sqlx::query!(
-                    r#"select a.subject_uid as "subject_uid!", a.number, a.finished_at is not null as "finished!", a.failure,
+                    r#"select a.subject_uid as "subject_uid!", a.number, a.agent, a.finished_at is not null as "finished!", a.failure,
                               coalesce(a.report, r.report) as "report?"
                     from enact.attempts a
                     left join enact.results r
@@ -33,6 +33,7 @@ impl Store {
                 Ok(RecordedAttempt {
                     subject_uid: row.subject_uid,
                     number: row.number.unsigned_abs(),
+                    agent: row.agent,
                     finished: row.finished.then_some(row.failure),
                     report: row
                         .report

@@ -104,7 +104,7 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
                 "task": task.as_ref().map(|task| &task.id),
             }),
         },
-        Event::AttemptStarted { plan_uid, number, pod, agent } => Entry {
+        Event::AttemptStarted { plan_uid, number, pod, agent, capabilities: _, selection: _ } => Entry {
             event: "AttemptStarted",
             key: number.to_string(),
             plan_uid: Some(plan_uid.clone()),

@@ -163,19 +163,30 @@ async fn transitions(session: &mut Session, tenant: &str, records: &[&Record]) -
 
 async fn attempt_starts(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
     let rows = select(records, |event| match event {
-        Event::AttemptStarted { plan_uid, number, pod, agent } => Some((plan_uid, *number, pod, agent)),
+        Event::AttemptStarted { plan_uid, number, pod, agent, capabilities, selection } => {
+            Some((plan_uid, *number, pod, agent, capabilities, selection))
+        }
         _ => None,
     });
     if rows.is_empty() {
         return Ok(());
     }
+    // As JSON, because a parameter cannot be an array of arrays of different lengths.
+    let capabilities = rows.iter().map(|(_, row)| row.4.as_ref().map(serde_json::to_value).transpose());
+    let capabilities = capabilities.collect::<Result<Vec<Option<Value>>, _>>();
+    let selections = rows.iter().map(|(_, row)| row.5.as_ref().map(serde_json::to_value).transpose());
+    let selections = selections.collect::<Result<Vec<Option<Value>>, _>>();
     sqlx::query!(
-        "insert into enact.attempts as old (tenant_id, subject_uid, number, plan_uid, kind, namespace, name, pod, agent, started_at)
-        select $1, subject_uid, number, plan_uid, kind, namespace, name, pod, agent, to_timestamp(at / 1000.0)
-        from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[])
-            as t (subject_uid, number, plan_uid, kind, namespace, name, pod, agent, at)
+        "insert into enact.attempts as old
+            (tenant_id, subject_uid, number, plan_uid, kind, namespace, name, pod, agent, started_at, capabilities, selection)
+        select $1, subject_uid, number, plan_uid, kind, namespace, name, pod, agent, to_timestamp(at / 1000.0),
+               case when capabilities is not null then array(select jsonb_array_elements_text(capabilities)) end, selection
+        from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[],
+                    $11::jsonb[], $12::jsonb[])
+            as t (subject_uid, number, plan_uid, kind, namespace, name, pod, agent, at, capabilities, selection)
         on conflict (tenant_id, subject_uid, number) do update
-        set pod = excluded.pod, agent = excluded.agent, started_at = excluded.started_at
+        set pod = excluded.pod, agent = excluded.agent, started_at = excluded.started_at, capabilities = excluded.capabilities,
+            selection = excluded.selection
         where old.started_at is null",
         tenant,
         &each(&rows, |(record, _)| record.subject.uid.as_str()) as &[&str],
@@ -184,9 +195,11 @@ async fn attempt_starts(session: &mut Session, tenant: &str, records: &[&Record]
         &each(&rows, |(record, _)| record.subject.kind.as_str()) as &[&str],
         &each(&rows, |(record, _)| record.subject.namespace.as_str()) as &[&str],
         &each(&rows, |(record, _)| record.subject.name.as_str()) as &[&str],
-        &each(&rows, |(_, (_, _, pod, _))| pod.as_str()) as &[&str],
-        &each(&rows, |(_, (.., agent))| agent.as_str()) as &[&str],
+        &each(&rows, |(_, (_, _, pod, ..))| pod.as_str()) as &[&str],
+        &each(&rows, |(_, (_, _, _, agent, ..))| agent.as_str()) as &[&str],
         &each(&rows, |(record, _)| record.at.0),
+        &capabilities.map_err(StoreError::unreadable("the capabilities of an attempt"))? as &[Option<Value>],
+        &selections.map_err(StoreError::unreadable("the selection of an agent"))? as &[Option<Value>],
     )
     .execute(session.statement())
     .await

@@ -40,7 +40,12 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
                 [&mut task.plan_uid, &mut task.id].into_iter().for_each(clean);
             }
         }
-        Event::AttemptStarted { plan_uid, pod, agent, number: _ } => [plan_uid, pod, agent].into_iter().for_each(clean),
+        Event::AttemptStarted { plan_uid, pod, agent, capabilities, selection, number: _ } => {
+            [plan_uid, pod, agent].into_iter().chain(capabilities.iter_mut().flatten()).for_each(clean);
+            if let Some(selection) = selection {
+                selection.texts_mut().for_each(clean);
+            }
+        }
         Event::AttemptFinished { plan_uid, failure, report, number: _, started: _ } => {
             clean(plan_uid);
             failure.iter_mut().for_each(clean);

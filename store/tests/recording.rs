@@ -103,7 +103,13 @@ async fn a_finished_attempt_does_not_change() {
     let database = Database::migrated().await;
     let store = database.store();
     store.record(vec![start("a", "t", 1)]).await.unwrap();
-    let known = |finished| RecordedAttempt { subject_uid: "uid-t".into(), number: 1, finished, report: None };
+    let known = |finished| RecordedAttempt {
+        subject_uid: "uid-t".into(),
+        number: 1,
+        agent: Some("coder".into()),
+        finished,
+        report: None,
+    };
     assert_eq!(store.recorded_attempts("a", "uid-p").await.unwrap(), [known(None)]);
     store.record(vec![end("a", "t", 1, None, done())]).await.unwrap();
     let lost = || end("a", "t", 1, Some("Unknown"), Report::new(Reason::Lost, "gone"));

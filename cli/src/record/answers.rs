@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use enact_domain::agents::selection::Selection;
 use enact_domain::usage::{Balance, Charge, Scope};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -47,6 +48,19 @@ impl Revision {
 pub struct Verdict {
     pub actor: String,
     pub approved: bool,
+}
+
+/// The agent that was selected for an attempt.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Selected {
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// Name of the Agent.
+    pub agent: String,
+    /// Time of the selection, in milliseconds since 1970.
+    pub at: Option<i64>,
+    #[serde(flatten)]
+    pub selection: Selection,
 }
 
 #[derive(Clone, Debug, Deserialize)]

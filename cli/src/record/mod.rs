@@ -22,8 +22,8 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 pub use answers::{
-    Budget, Budgets, Finding, Findings, Hit, LoggedRequest, LoggedRequests, Page, Related, Revision, UsageReport,
-    UsageRow,
+    Budget, Budgets, Finding, Findings, Hit, LoggedRequest, LoggedRequests, Page, Related, Revision, Selected,
+    UsageReport, UsageRow,
 };
 
 use crate::cluster::{Cluster, api_error};
@@ -49,6 +49,11 @@ struct Hits {
 #[derive(Deserialize)]
 struct Similar {
     related: Vec<Related>,
+}
+
+#[derive(Deserialize)]
+struct Selections {
+    selections: Vec<Selected>,
 }
 
 /// Access to the record of a namespace.
@@ -121,6 +126,12 @@ impl Record {
     pub async fn related(&self, subject: &Subject) -> Result<Vec<Related>> {
         let found: Option<Similar> = self.json(&format!("{}/related", path(subject))).await?;
         Ok(found.map(|found| found.related).unwrap_or_default())
+    }
+
+    /// Reads why agents were selected for the attempts at a Task, newest first.
+    pub async fn selections(&self, plan: &str, task: &str) -> Result<Vec<Selected>> {
+        let found: Option<Selections> = self.json(&format!("plans/{plan}/tasks/{task}/selections")).await?;
+        Ok(found.map(|found| found.selections).unwrap_or_default())
     }
 
     /// Reads the usage of the namespace as JSON or CSV. `parameters` are those of the server.

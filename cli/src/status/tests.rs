@@ -106,7 +106,7 @@ fn snapshot() -> Snapshot {
         "door",
         PlanSpec {
             specification_ref: Some(LocalRef { name: "house".into() }),
-            agent_ref: LocalRef { name: "scripts".into() },
+            agent_ref: Some(LocalRef { name: "scripts".into() }),
             tasks: works,
             workspace: Some(Workspace { url: "https://git.example.com/door.git".into(), ..Workspace::default() }),
             approval: ApprovalPolicy {

@@ -1,7 +1,10 @@
 //! The state of a node, from which the scheduler decides.
 
+use std::sync::Arc;
+
 use super::budgets::Funding;
 use super::policy::Retry;
+use crate::agents::needs::Needs;
 use crate::assignment::Report;
 use crate::attempt::AttemptState;
 use crate::time::Millis;
@@ -62,6 +65,35 @@ pub enum ReportedState {
     Unschedulable,
 }
 
+/// Who carries out the attempts of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Executor {
+    /// No agent: the integration.
+    #[default]
+    None,
+    /// The agent that the task or the plan names, by its index in the agents of the plan.
+    Named(usize),
+    /// An agent of the pool, selected when an attempt starts.
+    Pool {
+        needs: Arc<Needs>,
+        /// Agent of the last attempt; the next attempt keeps it if possible, because it can resume the session.
+        last: Option<usize>,
+        /// Agent of the next attempt, if its start is recorded already.
+        next: Option<usize>,
+    },
+}
+
+impl Executor {
+    /// Returns the agent of the last attempt.
+    pub fn last(&self) -> Option<usize> {
+        match self {
+            Self::None => None,
+            Self::Named(agent) => Some(*agent),
+            Self::Pool { last, .. } => *last,
+        }
+    }
+}
+
 /// Request of a person for a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Request {
@@ -97,8 +129,10 @@ pub struct Node {
     pub external_effect: bool,
     /// A node of higher priority starts first.
     pub priority: i32,
-    /// The budgets that its attempts use.
+    /// The budgets that its attempts use, whatever agent a pool selects.
     pub funding: Funding,
+    /// Who carries out its attempts.
+    pub executor: Executor,
 }
 
 impl Node {

@@ -4,3 +4,4 @@
 mod agents;
 mod ends;
 mod order;
+mod pool;

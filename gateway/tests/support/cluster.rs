@@ -60,6 +60,15 @@ impl Cluster {
         );
     }
 
+    /// Adds an object in the namespace of the installation.
+    pub fn installed(&self, resource: &str, kind: &str, name: &str, spec: &Value) {
+        let metadata = json!({ "name": name, "namespace": "enact-system" });
+        self.api.put(
+            &format!("{resource}/{name}"),
+            json!({ "apiVersion": "enact.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec }),
+        );
+    }
+
     /// Adds a running pod with this token, which runs this Agent. Its task is `task-<agent>`.
     pub fn pod(&self, token: &str, agent: &str) {
         let pod = format!("pod-{token}");

@@ -42,20 +42,30 @@ pub fn skill_problem(index: usize, skill: &Skill, keys: Option<&[String]>) -> Op
     }
 }
 
+/// What the namespace of an Agent is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Whether it belongs to a tenant.
+    pub in_tenant: bool,
+    /// Whether it is the namespace of the installation.
+    pub in_installation: bool,
+}
+
 /// Returns the readiness of an Agent. `problem` is the first problem with its models, `skill` the first one with its skills.
 pub fn decide(
     spec: &AgentSpec,
-    in_tenant: bool,
+    place: Place,
     recorded: &Recorded,
     problem: Option<&(usize, ModelProblem)>,
     skill: Option<String>,
 ) -> Readiness {
-    if !in_tenant {
+    if !place.in_tenant && !place.in_installation {
         let message = "the namespace belongs to no tenant; add it to spec.namespaces of a Tenant, or move the object to one of its namespaces";
         return Readiness::stalled("NotInTenant", message);
     }
     // The webhook refuses these, unless it was down.
-    if let Some(error) = validation::agent(spec).into_iter().next() {
+    let sharing = validation::agent_sharing(spec, place.in_installation);
+    if let Some(error) = validation::agent(spec).into_iter().chain(sharing).next() {
         let reason = if error.field == "spec.image" { "InvalidImage" } else { "InvalidAgent" };
         return Readiness::stalled(reason, error.to_string());
     }
@@ -87,17 +97,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_shared_agent_names_nothing_of_its_namespace() {
+        let reason = |spec: serde_json::Value, in_installation| {
+            let spec = serde_json::from_value(spec).unwrap();
+            let readiness =
+                decide(&spec, Place { in_tenant: !in_installation, in_installation }, &Recorded::None, None, None);
+            format!("{}: {}", readiness.reason, readiness.message)
+        };
+        let shared = |field: &str, value: serde_json::Value| {
+            let mut spec = json!({"adapter": "Command", "shareWith": {"allTenants": true}});
+            spec[field] = value;
+            spec
+        };
+        assert_eq!(reason(shared("script", json!("true")), true), "Valid: the agent can be used");
+        assert!(
+            reason(shared("script", json!("true")), false).contains("spec.shareWith: only an Agent in the namespace")
+        );
+        let secret = json!([{"name": "KEY", "secretKeyRef": {"name": "a", "key": "b"}}]);
+        assert!(reason(shared("env", secret), true).contains("spec.env[0].secretKeyRef: the pods of a shared Agent"));
+        assert!(
+            reason(shared("monthlyBudget", json!({"usd": "1"})), true).contains("set monthlyBudget of the Tenants")
+        );
+    }
+
+    #[test]
     fn every_state_has_its_reason() {
         let spec = |image: Option<&str>| serde_json::from_value(json!({"adapter": "Command", "image": image})).unwrap();
         let readiness = |Readiness { progress, reason, message }| format!("{progress:?} {reason}: {message}\n");
-        let shown =
-            |image, in_tenant, recorded: &Recorded| readiness(decide(&spec(image), in_tenant, recorded, None, None));
+        let place = |in_tenant| Place { in_tenant, in_installation: false };
+        let shown = |image, in_tenant, recorded: &Recorded| {
+            readiness(decide(&spec(image), place(in_tenant), recorded, None, None))
+        };
         let with_skill =
             json!({"adapter": "Codex", "skills": [{"name": "review", "configMapRef": {"name": "team-review"}}]});
         let with_skill: AgentSpec = serde_json::from_value(with_skill).unwrap();
         let skill = |keys: Option<&[String]>| {
             let problem = skill_problem(0, &with_skill.skills[0], keys);
-            readiness(decide(&with_skill, true, &Recorded::None, None, problem))
+            readiness(decide(&with_skill, place(true), &Recorded::None, None, problem))
         };
         let unable = json!({"adapter": "Codex", "maxTurns": 3});
         insta::assert_snapshot!(
@@ -108,7 +144,7 @@ mod tests {
                 shown(Some("https://ghcr.io/a\nb"), true, &Recorded::None),
                 shown(None, true, &Recorded::new("work", None)),
                 shown(None, true, &Recorded::new("work", Some(vec!["README".into()]))),
-                readiness(decide(&serde_json::from_value(unable).unwrap(), true, &Recorded::None, None, None)),
+                readiness(decide(&serde_json::from_value(unable).unwrap(), place(true), &Recorded::None, None, None)),
                 skill(None),
                 skill(Some(&["README.md".into()])),
                 skill(Some(&["SKILL.md".into()])),

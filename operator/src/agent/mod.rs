@@ -1,11 +1,14 @@
-//! The controller of Agents, which checks whether pods can run them.
+//! The controller of Agents, which checks whether pods can run them, and reports what the record has about them.
 
+pub mod context;
 pub mod decide;
+mod statistics;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use enact_crds::{Agent, AgentStatus, ModelProvider, convert, models};
-use enact_domain::condition::Progress;
+use enact_domain::condition::{Progress, Readiness};
 use enact_domain::usage::Scope;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
@@ -13,7 +16,9 @@ use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
-use crate::context::{Context, RESYNC};
+pub use context::Context;
+
+use crate::context::RESYNC;
 use crate::error::Error;
 use crate::patch;
 use crate::references::Target;
@@ -46,14 +51,26 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     let tenant = ctx.tenant_of(&namespace).map(|member| member.tenant);
     let problems =
         models::check(&object.spec, |name| ctx.provider(&namespace, tenant.as_deref().unwrap_or_default(), name));
-    let readiness = decide::decide(&object.spec, tenant.is_some(), &recorded, problems.first(), skill);
+    let place = decide::Place { in_tenant: tenant.is_some(), in_installation: namespace == ctx.config.namespace };
+    let readiness = decide::decide(&object.spec, place, &recorded, problems.first(), skill);
+    let key = (namespace.clone(), object.name_any());
+    let unhealthy = ctx.agent_health.problem(&key, object.metadata.generation, ctx.now());
+    let tried_again_at = unhealthy.as_ref().map(|(.., at)| *at);
+    let readiness = match unhealthy {
+        Some((reason, message, _)) if readiness.progress == Progress::Ready => {
+            Readiness::stalled(reason.as_str(), message)
+        }
+        _ => readiness,
+    };
     let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let status = AgentStatus {
+    let mut status = AgentStatus {
         observed_generation: object.metadata.generation,
         adapter: object.spec.adapter_status(),
         conditions: patch::conditions(&*object, old, readiness.conditions(), ctx.now()),
+        ..AgentStatus::default()
     };
+    statistics::add(&ctx, &object, tenant.as_deref(), &mut status).await;
     let is_transition = !old.iter().any(|c| c.reason == readiness.reason);
     patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
     if is_transition && readiness.progress == Progress::Stalled {
@@ -65,7 +82,8 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         let scope = |month| Scope::Agent { namespace: namespace.clone(), name: object.name_any(), month };
         ctx.monthly_budgets.write(&*ctx.record_store, &tenant, limit, ctx.now(), scope).await?;
     }
-    Ok(Action::requeue(RESYNC))
+    let wait = tried_again_at.map_or(RESYNC, |at| Duration::from_millis(at.since(ctx.now()).max(10)).min(RESYNC));
+    Ok(Action::requeue(wait))
 }
 
 /// Returns the ModelProviders that the names in an Agent can refer to: a provider in its own namespace precedes that of the installation.

@@ -235,6 +235,7 @@ async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Ef
     let task_in_git = node.task().filter(|_| observed.plan.spec.workspace.is_some());
     let end = status::End {
         attempt: *attempt,
+        agent: decided.selected_agent(*node),
         failure: *failure,
         report,
         next: *next,
@@ -247,9 +248,23 @@ async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Ef
     }
     let task = |task: &TaskEntry| status::ended((task.failures, task.infrastructure_failures), &end, observed.now);
     let effect = change_status(ctx, decided, *node, task, |old| integrated(observed, old, &end)).await?;
+    report_health(ctx, decided, *node, report);
     // Counted only after the status is written: a failed write is repeated by the next reconcile.
     ctx.metrics.attempts.with_label_values(&[report.reason.as_str()]).inc();
     Ok(effect)
+}
+
+/// Adds the end of an attempt to the health of its agent, and requeues the Agent if that makes a difference.
+fn report_health(ctx: &Context, decided: &Decided, node: NodeId, report: &Report) {
+    let Some(agent) = node.task().and_then(|_| decided.observed.agents.get(decided.agent(node))) else { return };
+    let key = (agent.namespace().unwrap_or_default(), agent.name_any());
+    if key.0 != decided.observed.namespace {
+        // Pods of one tenant must not make a shared Agent unusable for others.
+        return;
+    }
+    if ctx.agent_health.add(&key, agent.metadata.generation, report, decided.observed.now) {
+        ctx.references.agents.requeue_key(&key);
+    }
 }
 
 async fn mark_running(
@@ -270,7 +285,8 @@ async fn mark_running(
         return Ok(Effect::Postponed(now.plus_seconds(1)));
     }
     let attempt = decided.nodes[node].attempts;
-    let task = |_: &TaskEntry| status::running(attempt, since, unschedulable, now);
+    let agent = decided.selected_agent(node);
+    let task = |_: &TaskEntry| status::running(attempt, agent, since, unschedulable, now);
     let effect = change_status(ctx, decided, node, task, |old| running(old, attempt, unschedulable)).await?;
     // The attempt has not ended: it stays open.
     Ok(if matches!(effect, Effect::Ended(_)) { Effect::None } else { effect })

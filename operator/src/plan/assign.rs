@@ -43,7 +43,7 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
     let (node, template, task_name) = (NodeId::Task(task), &compiled.tasks[task], &compiled.names[task]);
     let spec = &observed.plan.spec;
     let entry = decided.task_entry(node).ok_or_else(|| invalid("the Task was deleted"))?;
-    let agent_name = observed.agent_of(template);
+    let agent_name = decided.agent(node);
     let agent = &observed.agents.get(agent_name).ok_or_else(|| invalid("the Agent was deleted"))?.spec;
     let timeout_seconds = template.timeout_seconds.unwrap_or(spec.execution.timeout_seconds);
     let gateway_url = ctx.config.gateway_url.as_deref();
@@ -81,7 +81,9 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         name,
         namespace: observed.namespace.clone(),
         labels: labels(decided, task_name, TASK, attempt),
-        gateway_agent: pod::gateway_agent(&ctx.config, agent_name, agent),
+        agent: (pod::uses_gateway(&ctx.config, agent) || decided.counted_agent(node).is_some())
+            .then(|| agent_name.to_owned()),
+        uses_gateway: pod::uses_gateway(&ctx.config, agent),
         owner,
         assignment: pod::assignment_json(&assignment(ctx, decided, &entry.uid, attempt, git, Work::Task(work)))?,
         timeout_seconds,
@@ -138,7 +140,8 @@ fn integration_pod(ctx: &Context, decided: &Decided, attempt: u32, name: String)
         name,
         namespace: observed.namespace.clone(),
         labels: labels(decided, names::INTEGRATION, names::INTEGRATION, attempt),
-        gateway_agent: None,
+        agent: None,
+        uses_gateway: false,
         owner: build::controlled_by(observed.plan.as_ref()),
         assignment: pod::assignment_json(&assignment(ctx, decided, &observed.uid, attempt, Some(git), work))?,
         timeout_seconds: spec.execution.timeout_seconds,

@@ -10,7 +10,7 @@ use enact_crds::plan::PlanUsage;
 use enact_domain::approval::{self, Choice, Decision, check_decision};
 use enact_domain::assignment::Reason;
 use enact_domain::graph::{NodeId, PerNode};
-use enact_domain::plan::{Budgets, CurrentAttempt, Node, TaskPhase};
+use enact_domain::plan::{Agents, Budgets, CurrentAttempt, Executor, Node, TaskPhase};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Limit, Scope, month};
 
@@ -32,6 +32,8 @@ const USAGE_SECONDS: u32 = 10;
 pub struct PlanBudgets {
     /// The budgets with a limit; the index is that in a node's funding.
     pub limits: Vec<(Scope, Limit)>,
+    /// The index of each scope in `limits`.
+    indices: HashMap<Scope, usize>,
     /// The limit of the plan, which its own budget and its Approvals set.
     pub plan: Limit,
     pub plan_set_by: Vec<String>,
@@ -43,8 +45,8 @@ pub struct PlanBudgets {
     pub known: KnownBudgets,
 }
 
-/// Reads the balances of the budgets that apply to the plan, and adds the budgets to its `nodes`. A plan that uses no models costs nothing
-/// here.
+/// Reads the balances of the budgets that apply to the plan, and adds the budgets to its `agents` and `nodes`. A plan that uses no models
+/// costs nothing here.
 ///
 /// # Errors
 /// When the record cannot be read.
@@ -52,17 +54,18 @@ pub async fn read(
     ctx: &Context,
     observed: &Observed,
     valid: &Valid,
+    agents: &mut Agents,
     nodes: &mut PerNode<Node>,
     known: &KnownBudgets,
 ) -> Result<PlanBudgets, Error> {
     if !observed.uses_models() {
         return Ok(PlanBudgets::default());
     }
-    let mut budgets = PlanBudgets::of(ctx, observed, valid, nodes);
+    let mut budgets = PlanBudgets::of(ctx, observed, valid, agents, nodes);
     budgets.known = known.clone();
     let tenant = &valid.member.tenant;
     for (&id, uid) in &budgets.metered {
-        if let Some((request, charge)) = self_reported::usage(observed, valid, id, &nodes[id], uid) {
+        if let Some((request, charge)) = self_reported::usage(observed, valid, agents, id, &nodes[id], uid) {
             // Before the balances are read, so that they contain it.
             ctx.record_store.report_usage(tenant, request, charge).await?;
         }
@@ -133,8 +136,8 @@ fn is_running(node: &Node) -> bool {
 }
 
 impl PlanBudgets {
-    /// Returns the budgets that apply, without their balances, and adds their indices to the nodes.
-    fn of(ctx: &Context, observed: &Observed, valid: &Valid, nodes: &mut PerNode<Node>) -> Self {
+    /// Returns the budgets that apply, without their balances, and adds their indices to the agents and nodes.
+    fn of(ctx: &Context, observed: &Observed, valid: &Valid, agents: &mut Agents, nodes: &mut PerNode<Node>) -> Self {
         let execution = &observed.plan.spec.execution;
         let limit = |budget: &Option<_>| budget.as_ref().map(convert::limit).unwrap_or_default();
         let month = month(observed.now);
@@ -147,32 +150,63 @@ impl PlanBudgets {
             attempt: limit(&execution.attempt_budget),
             ..Self::default()
         };
+        for agent in &mut agents.all {
+            let name = &agent.candidate.name;
+            let Some(spec) = observed.agents.get(name).map(|agent| &agent.spec).filter(|s| s.uses_models()) else {
+                continue;
+            };
+            let scope =
+                Scope::Agent { namespace: observed.namespace.clone(), name: name.clone(), month: month.clone() };
+            agent.metered = true;
+            agent.budget = budgets.index(scope, limit(&spec.monthly_budget));
+        }
         let compiled = &valid.content.compiled;
-        let mut indices: HashMap<Scope, usize> = HashMap::new();
-        for (i, task) in compiled.tasks.iter().enumerate() {
-            let (name, id) = (observed.agent_of(task), NodeId::Task(i));
-            let agent = observed.agents.get(name).map(|agent| &agent.spec).filter(|agent| agent.uses_models());
+        for (i, name) in compiled.names.iter().enumerate() {
+            let id = NodeId::Task(i);
             // A Task that does not exist yet starts in a later reconcile.
-            let entry = observed.children.tasks.get(&compiled.names[i]);
-            let (Some(agent), Some(entry), false) = (agent, entry, nodes[id].phase.is_finished()) else { continue };
-            let of_agent =
-                Scope::Agent { namespace: observed.namespace.clone(), name: name.to_owned(), month: month.clone() };
-            let scopes = [
-                (Scope::Tenant { month: month.clone() }, tenant),
-                (of_agent, limit(&agent.monthly_budget)),
-                (Scope::Plan { uid: observed.uid.clone() }, budgets.plan),
-                (Scope::Task { uid: entry.uid.clone() }, budgets.task),
-            ];
-            for (scope, limit) in scopes.into_iter().filter(|(_, limit)| !limit.is_unlimited()) {
-                let index = *indices.entry(scope.clone()).or_insert_with(|| {
-                    budgets.limits.push((scope, limit));
-                    budgets.limits.len() - 1
-                });
-                nodes[id].funding.budgets.push(index);
+            let Some(entry) = observed.children.tasks.get(name).filter(|_| !nodes[id].phase.is_finished()) else {
+                continue;
+            };
+            let agent = Self::certain_agent(&nodes[id]).and_then(|index| agents.all.get(index));
+            let is_metered = match agent {
+                Some(agent) => agent.metered,
+                None => agents.pool.iter().any(|index| agents.all[*index].metered),
+            };
+            if !is_metered || nodes[id].executor == Executor::None {
+                continue;
             }
+            let indices = [
+                budgets.index(Scope::Tenant { month: month.clone() }, tenant),
+                agent.and_then(|agent| agent.budget),
+                budgets.index(Scope::Plan { uid: observed.uid.clone() }, budgets.plan),
+                budgets.index(Scope::Task { uid: entry.uid.clone() }, budgets.task),
+            ];
+            nodes[id].funding.budgets = indices.into_iter().flatten().collect();
             budgets.metered.insert(id, entry.uid.clone());
         }
         budgets
+    }
+
+    /// Returns the agent of a node if it is certain: it is named, or an attempt is in progress.
+    fn certain_agent(node: &Node) -> Option<usize> {
+        match &node.executor {
+            Executor::Named(agent) => Some(*agent),
+            executor if !matches!(node.current, CurrentAttempt::None) => executor.last(),
+            _ => None,
+        }
+    }
+
+    /// Returns the index of a scope; none if it has no limit.
+    fn index(&mut self, scope: Scope, limit: Limit) -> Option<usize> {
+        if limit.is_unlimited() {
+            return None;
+        }
+        let known = self.indices.get(&scope).copied();
+        Some(known.unwrap_or_else(|| {
+            self.indices.insert(scope.clone(), self.limits.len());
+            self.limits.push((scope, limit));
+            self.limits.len() - 1
+        }))
     }
 
     /// Returns the scopes whose balances a decision depends on. That of the plan is also shown in its status.

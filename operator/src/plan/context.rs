@@ -36,6 +36,13 @@ impl Deref for Context {
 }
 
 impl Context {
+    /// Requeues the plans of a tenant that wait for agents, because an agent is free.
+    pub fn wake_waiting_for_agents(&self, tenant: &str) {
+        for plan in self.limiter.take_waiting_for_agents(tenant) {
+            self.index.requeue(plan);
+        }
+    }
+
     /// Requeues the next plan of a tenant that waits for a slot, if there is a free one.
     pub fn wake_next(&self, tenant: &str) {
         self.limiter.expire(tenant, self.now());

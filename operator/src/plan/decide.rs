@@ -5,12 +5,17 @@ use enact_domain::assignment::Report;
 use enact_domain::condition::Readiness;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
-use enact_domain::plan::{self as scheduler, Action, Counts, Decision, Node, PlanState, Request, Shared, TaskPhase};
+use enact_domain::plan::{
+    self as scheduler, Action, Agents, Assignment, Counts, Decision, Executor, Node, PlanState, Request, Shared,
+    TaskPhase,
+};
 use enact_domain::record::{Kind, Subject};
+use enact_domain::text::truncate;
 use enact_domain::time::Millis;
 
 use super::budgets::PlanBudgets;
 use super::context::Context;
+use super::limiter::AgentLimit;
 use super::observed::{Choice, Loaded, Observed};
 use super::reservations::Amount;
 use super::shortage::Waiting;
@@ -22,11 +27,17 @@ use crate::task::status::message as task_message;
 /// Most actions of one reconcile. The next one does the rest, so that the ends of attempts do not wait for many starts.
 const MAX_ACTIONS: usize = 256;
 
+/// Longest explanation of why no agent can have a task, in bytes.
+const MAX_OBSTACLES_BYTES: usize = 2048;
+
 /// A decision with everything that it was made from.
 pub struct Decided<'a> {
     pub observed: &'a Observed,
     pub loaded: &'a Loaded,
     pub valid: &'a Valid,
+    /// The agents, before the decision.
+    pub agents: Agents,
+    /// The nodes, with the agents of the attempts that start.
     pub nodes: PerNode<Node>,
     pub budgets: &'a PlanBudgets,
     /// What was reserved of each budget before this decision.
@@ -48,7 +59,8 @@ pub fn decide<'a>(
     observed: &'a Observed,
     loaded: &'a Loaded,
     valid: &'a Valid,
-    nodes: PerNode<Node>,
+    agents: Agents,
+    mut nodes: PerNode<Node>,
     budgets: &'a PlanBudgets,
 ) -> Decided<'a> {
     let member = &valid.member;
@@ -57,13 +69,20 @@ pub fn decide<'a>(
     let free_slots = ctx.limiter.free_slots(&member.tenant, member.parallelism);
     ctx.reservations.replace(&member.tenant, &observed.uid, |others| {
         let reserved = budgets.reserved(&nodes, others);
-        let shared = Shared { free_slots, budgets: budgets.remaining(&reserved) };
+        let shared = Shared { free_slots, budgets: budgets.remaining(&reserved), agents };
         let mut decision = scheduler::decide(&valid.policy, &valid.graph, &nodes, &shared, observed.now);
+        let agents = shared.agents;
+        for Assignment { node, agent, .. } in &decision.assignments {
+            nodes[*node].funding = agents.funding(&nodes[*node], *agent);
+            if let Executor::Pool { last, .. } = &mut nodes[*node].executor {
+                *last = Some(*agent);
+            }
+        }
         let unfinished = decision.actions.len() > MAX_ACTIONS;
         decision.actions.sort_by_key(rank);
         // Before slots are reserved: a start that is cut off here must not occupy one.
         decision.actions.truncate(MAX_ACTIONS);
-        let decided = Decided { observed, loaded, valid, nodes, budgets, reserved, decision, unfinished };
+        let decided = Decided { observed, loaded, valid, agents, nodes, budgets, reserved, decision, unfinished };
         let decided = decided.reserve_slots(ctx, free_slots);
         let shared = budgets.shared_reservations(&decided.nodes, &decided.decision.phases);
         (decided, shared)
@@ -90,16 +109,24 @@ impl Decided<'_> {
         let mut new = 0;
         for (node, attempt) in self.starts() {
             let pod = self.pod_name(node, attempt);
-            if !ctx.limiter.reserve(&member.tenant, member.parallelism, &observed.namespace, &pod) {
+            // An attempt that is recorded already starts in any case: it was within the limit when it was recorded.
+            let is_new = attempt > self.nodes[node].attempts;
+            let agent = self
+                .counted_agent(node)
+                .map(|agent| AgentLimit { concurrency: agent.concurrency.filter(|_| is_new), ..agent });
+            if !ctx.limiter.reserve(&member.tenant, member.parallelism, &observed.namespace, &pod, agent) {
                 refused.push(node);
             // A repeated start of an open attempt may have its slot already, so only new attempts use up the free slots.
-            } else if attempt > self.nodes[node].attempts {
+            } else if is_new {
                 new += 1;
             }
         }
         let waiting = self.decision.waiting_for_slots > 0 && new >= free_slots;
         if waiting || !refused.is_empty() {
             ctx.limiter.wait(&member.tenant, observed.reference(), observed.plan.spec.execution.priority);
+        }
+        if self.decision.unassigned.is_some() {
+            ctx.limiter.wait_for_agents(&member.tenant, observed.reference());
         }
         self.decision.actions.retain(|a| !matches!(a, Action::Start { node, .. } if refused.contains(node)));
         for node in refused {
@@ -185,9 +212,33 @@ impl Decided<'_> {
         })
     }
 
-    /// Returns the name of the agent of a node.
+    /// Returns the name of the agent of the attempt that runs, starts or ends by this decision.
     pub fn agent(&self, node: NodeId) -> &str {
-        node.task().map_or(names::INTEGRATION, |i| self.observed.agent_of(&self.valid.content.compiled.tasks[i]))
+        self.nodes[node].executor.last().map_or(names::INTEGRATION, |agent| self.agents.name(agent))
+    }
+
+    /// Returns that name if it was selected from the pool of the plan.
+    pub fn selected_agent(&self, node: NodeId) -> Option<&str> {
+        matches!(self.nodes[node].executor, Executor::Pool { .. }).then(|| self.agent(node))
+    }
+
+    /// Returns the agent of a node if its running attempts are counted: its pods then name it. Attempts of a named agent without a limit are
+    /// not.
+    pub fn counted_agent(&self, node: NodeId) -> Option<AgentLimit<'_>> {
+        let executor = &self.nodes[node].executor;
+        let candidate = &self.agents.all.get(executor.last()?)?.candidate;
+        let is_counted = candidate.concurrency.is_some() || matches!(executor, Executor::Pool { .. });
+        is_counted.then_some(AgentLimit { name: &candidate.name, concurrency: candidate.concurrency })
+    }
+
+    /// Returns the agents that this decision selects from the pool, with the numbers of their attempts.
+    pub fn selected_agents(&self) -> impl Iterator<Item = (NodeId, (u32, String))> {
+        self.starts().filter_map(move |(node, attempt)| Some((node, (attempt, self.selected_agent(node)?.to_owned()))))
+    }
+
+    /// Returns the assignment of an agent to a new attempt.
+    pub fn assignment(&self, node: NodeId) -> Option<&Assignment> {
+        self.decision.assignments.iter().find(|assignment| assignment.node == node)
     }
 
     /// Returns the branch of a task's attempt.
@@ -302,6 +353,9 @@ impl Decided<'_> {
                 };
                 (so_far, readiness)
             }
+            PlanState::Running if let Some(message) = self.lack_of_agents() => {
+                (so_far, Readiness::reconciling("WaitingForAgent", format!("{message}; {progress}")))
+            }
             PlanState::Running if self.decision.phases.tasks.iter().all(|p| *p == TaskPhase::Succeeded) => {
                 let message = "the work of the tasks is being merged, checked and published";
                 (Phase::Integrating, Readiness::reconciling("Integrating", message))
@@ -336,6 +390,18 @@ impl Decided<'_> {
             reserved,
         };
         waiting.message()
+    }
+
+    /// Returns the message about tasks that no agent can have now.
+    fn lack_of_agents(&self) -> Option<String> {
+        let unassigned = self.decision.unassigned.as_ref()?;
+        let waiting = match unassigned.count {
+            1 => "1 task waits for an agent".to_owned(),
+            count => format!("{count} tasks wait for an agent"),
+        };
+        let mut why = unassigned.why.clone();
+        truncate(&mut why, MAX_OBSTACLES_BYTES);
+        Some(format!("{waiting}: {}: {why}", self.describe(unassigned.first)))
     }
 
     /// Returns the message about the choice that a person has to make before stale tasks start.

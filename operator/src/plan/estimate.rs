@@ -2,6 +2,7 @@
 
 use enact_crds::AgentSpec;
 use enact_crds::plan::PlanEstimate;
+use enact_domain::agents::needs::Needs;
 use enact_domain::usage::{self, Sample, Work, Worker};
 
 use super::observed::{Content, Observed};
@@ -18,8 +19,8 @@ pub fn worker(key: String, agent: &AgentSpec) -> Worker {
 pub fn estimate(observed: &Observed, content: &Content, history: &[Sample]) -> Option<PlanEstimate> {
     let compiled = &content.compiled;
     let of_tenant = observed.member.as_ref().map_or(u32::MAX, |member| member.parallelism);
-    let workers = compiled.tasks.iter().map(|task| {
-        let name = observed.agent_of(task);
+    let workers = compiled.tasks.iter().zip(&compiled.needs).map(|(task, needs)| {
+        let name = observed.named_agent(task).or_else(|| pool_member(observed, needs))?;
         Some(worker(format!("{}/{name}", observed.namespace), &observed.agents.get(name)?.spec))
     });
     let workers: Vec<Worker> = workers.collect::<Option<_>>()?;
@@ -34,6 +35,15 @@ pub fn estimate(observed: &Observed, content: &Content, history: &[Sample]) -> O
         parallelism: observed.plan.spec.execution.parallelism.min(of_tenant),
     };
     Some((&usage::estimate(history, &work).rounded()).into())
+}
+
+/// Returns the first agent of the pool that declares what a task needs, or else its first one: which one is selected depends on the load.
+fn pool_member<'a>(observed: &'a Observed, needs: &Needs) -> Option<&'a str> {
+    let members = || observed.plan.spec.agents.iter().map(|member| member.name.as_str());
+    let declares = |name: &str, need: &String| {
+        observed.agents.get(name).is_some_and(|agent| agent.spec.capabilities.iter().any(|c| c.name == *need))
+    };
+    members().find(|name| needs.names.iter().all(|need| declares(name, need))).or_else(|| members().next())
 }
 
 #[cfg(test)]

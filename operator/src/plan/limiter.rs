@@ -1,7 +1,7 @@
 //! The concurrency limiter: counts the running attempts of each tenant, so that its plans share its parallelism.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use enact_crds::Plan;
 use enact_domain::time::Millis;
@@ -10,10 +10,31 @@ use parking_lot::Mutex;
 
 use crate::metadata_cache::ObjectKey;
 
+/// A slot that a pod occupies.
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    /// When the slot becomes free although no event about the pod arrives.
+    until: Option<Millis>,
+    /// The agent of the pod, if its attempts are counted.
+    agent: Option<ObjectKey>,
+}
+
+/// An agent whose running attempts are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentLimit<'a> {
+    pub name: &'a str,
+    /// Maximum number of running attempts.
+    pub concurrency: Option<u32>,
+}
+
 #[derive(Debug, Default)]
 struct TenantSlots {
-    /// The pods that occupy slots, and when a slot becomes free although no event about the pod arrives.
-    occupied: HashMap<ObjectKey, Option<Millis>>,
+    /// The pods that occupy slots.
+    occupied: HashMap<ObjectKey, Slot>,
+    /// The number of slots of each counted agent.
+    agents: HashMap<ObjectKey, u32>,
+    /// Plans that could start more attempts if agents were free.
+    waiting_for_agents: HashSet<ObjectRef<Plan>>,
     /// Plans that could start more attempts if there were free slots.
     waiting: HashMap<ObjectRef<Plan>, Ticket>,
     /// Number of tickets so far.
@@ -39,33 +60,73 @@ impl ConcurrencyLimiter {
         self.with(tenant, |slots| parallelism.saturating_sub(slots.count()))
     }
 
-    /// Reserves a slot for a pod, and returns false when there is none. A pod that has a slot keeps it.
-    pub fn reserve(&self, tenant: &str, parallelism: u32, namespace: &str, pod: &str) -> bool {
+    /// Reserves a slot of the tenant, and of `agent` if its attempts are counted, for a pod. Returns false when there is none. A pod that has
+    /// a slot keeps it.
+    pub fn reserve(
+        &self,
+        tenant: &str,
+        parallelism: u32,
+        namespace: &str,
+        pod: &str,
+        agent: Option<AgentLimit<'_>>,
+    ) -> bool {
         self.with(tenant, |slots| {
             let key = (namespace.to_owned(), pod.to_owned());
-            let has_slot = slots.occupied.contains_key(&key);
-            let is_free = slots.count() < parallelism;
-            if !has_slot && is_free {
-                // The check and the insertion are one step under the lock: concurrent reconciles cannot exceed the parallelism.
-                slots.occupied.insert(key, None);
+            if slots.occupied.contains_key(&key) {
+                return true;
             }
-            has_slot || is_free
+            let concurrency = agent.and_then(|agent| agent.concurrency).unwrap_or(u32::MAX);
+            let agent = agent.map(|agent| (namespace.to_owned(), agent.name.to_owned()));
+            let is_free = slots.count() < parallelism
+                && agent
+                    .as_ref()
+                    .is_none_or(|agent| slots.agents.get(agent).copied().unwrap_or_default() < concurrency);
+            if is_free {
+                // The check and the insertion are one step under the lock: concurrent reconciles cannot exceed the limits.
+                slots.insert(key, Slot { until: None, agent });
+            }
+            is_free
         })
     }
 
-    /// Counts a pod that runs, whether there is a free slot or not. `until` is when its slot becomes free if no more events arrive.
-    pub fn occupy(&self, tenant: &str, namespace: &str, pod: &str, until: Option<Millis>) {
-        self.with(tenant, |slots| slots.occupied.insert((namespace.to_owned(), pod.to_owned()), until));
+    /// Counts a pod that runs, whether there is a free slot or not. `until` is when its slot becomes free if no more events arrive; `agent`
+    /// is the agent that the pod names.
+    pub fn occupy(&self, tenant: &str, namespace: &str, pod: &str, until: Option<Millis>, agent: Option<&str>) {
+        let agent = agent.map(|agent| (namespace.to_owned(), agent.to_owned()));
+        self.with(tenant, |slots| slots.insert((namespace.to_owned(), pod.to_owned()), Slot { until, agent }));
     }
 
     /// Frees the slots that expired.
     pub fn expire(&self, tenant: &str, now: Millis) {
-        self.with(tenant, |slots| slots.occupied.retain(|_, until| until.is_none_or(|at| now < at)));
+        self.with(tenant, |slots| {
+            let is_expired = |slot: &Slot| slot.until.is_some_and(|at| now >= at);
+            let expired: Vec<ObjectKey> =
+                slots.occupied.iter().filter(|(_, slot)| is_expired(slot)).map(|(key, _)| key.clone()).collect();
+            for key in expired {
+                slots.remove(&key);
+            }
+        });
     }
 
     /// Frees the slot of a pod, and returns whether it had one.
     pub fn release(&self, tenant: &str, namespace: &str, pod: &str) -> bool {
-        self.with(tenant, |slots| slots.occupied.remove(&(namespace.to_owned(), pod.to_owned())).is_some())
+        self.with(tenant, |slots| slots.remove(&(namespace.to_owned(), pod.to_owned())))
+    }
+
+    /// Returns the number of running attempts of an agent whose attempts are counted.
+    pub fn running_of(&self, tenant: &str, namespace: &str, agent: &str) -> u32 {
+        let key = (namespace.to_owned(), agent.to_owned());
+        self.with(tenant, |slots| slots.agents.get(&key).copied().unwrap_or_default())
+    }
+
+    /// Registers a plan that could start more attempts if agents were free.
+    pub fn wait_for_agents(&self, tenant: &str, plan: ObjectRef<Plan>) {
+        self.with(tenant, |slots| slots.waiting_for_agents.insert(plan));
+    }
+
+    /// Removes and returns the plans that wait for agents. A plan that still waits registers again in its next reconcile.
+    pub fn take_waiting_for_agents(&self, tenant: &str) -> HashSet<ObjectRef<Plan>> {
+        self.with(tenant, |slots| std::mem::take(&mut slots.waiting_for_agents))
     }
 
     /// Registers a plan that could start more attempts if its tenant had free slots. A plan that waits already keeps its position.
@@ -120,6 +181,32 @@ impl ConcurrencyLimiter {
 }
 
 impl TenantSlots {
+    fn insert(&mut self, key: ObjectKey, slot: Slot) {
+        if let Some(agent) = &slot.agent {
+            *self.agents.entry(agent.clone()).or_default() += 1;
+        }
+        // After the new one is counted: the number of an agent that stays does not drop to zero in between.
+        if let Some(old) = self.occupied.insert(key, slot) {
+            self.discount(&old);
+        }
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> bool {
+        let removed = self.occupied.remove(key);
+        removed.iter().for_each(|slot| self.discount(slot));
+        removed.is_some()
+    }
+
+    fn discount(&mut self, slot: &Slot) {
+        let Some(agent) = &slot.agent else { return };
+        if let Some(number) = self.agents.get_mut(agent) {
+            *number -= 1;
+            if *number == 0 {
+                self.agents.remove(agent);
+            }
+        }
+    }
+
     fn count(&self) -> u32 {
         u32::try_from(self.occupied.len()).unwrap_or(u32::MAX)
     }
@@ -132,11 +219,11 @@ mod tests {
     #[test]
     fn respects_parallelism_and_priority() {
         let limiter = ConcurrencyLimiter::default();
-        assert!(limiter.reserve("t", 2, "ns", "a-1"));
-        assert!(limiter.reserve("t", 2, "ns", "b-1"));
-        assert!(limiter.reserve("t", 2, "ns", "b-1"), "the same pod again");
-        assert!(!limiter.reserve("t", 2, "ns", "c-1"));
-        assert!(limiter.reserve("u", 2, "ns", "c-1"), "another tenant has its own slots");
+        assert!(limiter.reserve("t", 2, "ns", "a-1", None));
+        assert!(limiter.reserve("t", 2, "ns", "b-1", None));
+        assert!(limiter.reserve("t", 2, "ns", "b-1", None), "the same pod again");
+        assert!(!limiter.reserve("t", 2, "ns", "c-1", None));
+        assert!(limiter.reserve("u", 2, "ns", "c-1", None), "another tenant has its own slots");
         let plan = |name: &str| ObjectRef::new(name).within("ns");
         limiter.wait("t", plan("slow"), 0);
         limiter.wait("t", plan("urgent"), 5);
@@ -170,10 +257,10 @@ mod tests {
     #[test]
     fn counts_running_pods_after_a_restart() {
         let limiter = ConcurrencyLimiter::default();
-        limiter.occupy("t", "ns", "a-1", None);
-        limiter.occupy("t", "ns", "a-1", None);
-        limiter.occupy("t", "ns", "b-1", None);
-        assert!(!limiter.reserve("t", 2, "ns", "c-1"));
+        limiter.occupy("t", "ns", "a-1", None, None);
+        limiter.occupy("t", "ns", "a-1", None, None);
+        limiter.occupy("t", "ns", "b-1", None, None);
+        assert!(!limiter.reserve("t", 2, "ns", "c-1", None));
         assert_eq!(
             (limiter.totals(), limiter.free_slots("t", 1)),
             ((2, 0), 0),
@@ -184,11 +271,41 @@ mod tests {
     #[test]
     fn frees_a_slot_when_it_expires() {
         let limiter = ConcurrencyLimiter::default();
-        assert!(limiter.reserve("t", 1, "ns", "a-1"));
-        limiter.occupy("t", "ns", "a-1", Some(Millis(5)));
+        assert!(limiter.reserve("t", 1, "ns", "a-1", None));
+        limiter.occupy("t", "ns", "a-1", Some(Millis(5)), None);
         limiter.expire("t", Millis(4));
         assert_eq!(limiter.free_slots("t", 1), 0);
         limiter.expire("t", Millis(5));
         assert_eq!(limiter.free_slots("t", 1), 1);
+    }
+
+    #[test]
+    fn counts_the_attempts_of_agents() {
+        let limiter = ConcurrencyLimiter::default();
+        let reserve = |namespace: &str, pod: &str| {
+            limiter.reserve("t", 9, namespace, pod, Some(AgentLimit { name: "coder", concurrency: Some(1) }))
+        };
+        assert!(reserve("ns", "a-1") && reserve("ns", "a-1"), "the same pod again");
+        assert!(!reserve("ns", "b-1"));
+        assert!(reserve("other", "b-1"), "the agent of the same name in another namespace");
+        assert!(limiter.reserve("t", 9, "ns", "c-1", Some(AgentLimit { name: "coder", concurrency: None })));
+        // The watch reports the pods again, as after a restart.
+        limiter.occupy("t", "ns", "a-1", Some(Millis(5)), Some("coder"));
+        limiter.occupy("t", "ns", "d-1", None, None);
+        assert_eq!(limiter.running_of("t", "ns", "coder"), 2);
+        limiter.expire("t", Millis(5));
+        assert!(limiter.release("t", "ns", "c-1"));
+        assert_eq!(limiter.running_of("t", "ns", "coder"), 0);
+        assert!(reserve("ns", "b-1"));
+    }
+
+    #[test]
+    fn wakes_each_plan_that_waits_for_agents_once() {
+        let limiter = ConcurrencyLimiter::default();
+        let plan = ObjectRef::<Plan>::new("p").within("ns");
+        limiter.wait_for_agents("t", plan.clone());
+        limiter.wait_for_agents("t", plan.clone());
+        assert_eq!(limiter.take_waiting_for_agents("t"), HashSet::from([plan]));
+        assert!(limiter.take_waiting_for_agents("t").is_empty());
     }
 }

@@ -1,8 +1,9 @@
 //! The Plan controller: creates a plan's tasks, runs their attempts, and integrates their work.
 //!
-//! A reconcile is a sequence of steps, each with typed inputs and outputs: [`observe`] → [`validate`] → [`budgets`] → [`decide`] →
-//! [`record`] → [`apply`] → [`status`]. Steps return values; only [`reconcile`] writes the plan's [`runtime`].
+//! A reconcile is a sequence of steps, each with typed inputs and outputs: [`observe`] → [`validate`] → [`agents`] → [`budgets`] →
+//! [`decide`] → [`record`] → [`apply`] → [`status`]. Steps return values; only [`reconcile`] writes the plan's [`runtime`].
 
+mod agents;
 mod apply;
 mod assign;
 mod budgets;
@@ -105,8 +106,10 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
     let mut nodes = nodes::nodes(observed, &valid, &runtime.attempts);
-    let budgets = budgets::read(ctx, observed, &valid, &mut nodes, &runtime.budgets).await?;
-    let decided = decide::decide(ctx, observed, &loaded, &valid, nodes, &budgets);
+    let mut agents = agents::read(ctx, observed, &valid).await?;
+    agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);
+    let budgets = budgets::read(ctx, observed, &valid, &mut agents, &mut nodes, &runtime.budgets).await?;
+    let decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
 
     let recorded = match record::record(ctx, &decided).await {
         Ok(recorded) => recorded,
@@ -117,6 +120,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
         }
     };
     runtime.budgets = recorded.budgets.clone();
+    // If a pod cannot be created now, its attempt keeps the recorded agent.
+    runtime.attempts.agents.extend(decided.selected_agents());
 
     let mut applied = apply::apply(ctx, &decided, recorded).await;
     // Before the status is written: if that fails, the next reconcile still knows which pods exist.

@@ -48,11 +48,21 @@ pub async fn open_attempts(
             let open = attempts.by_node.entry(id).or_default();
             // An older pod may still exist while the record already has a newer attempt: the newer one wins.
             if pod.attempt >= open.number {
+                // What the record says comes first: a user of the tenant can change the annotation.
+                let is_newer = attempts.agents.get(&id).is_none_or(|(number, _)| pod.attempt > *number);
+                if let Some(agent) = pod.agent.as_ref().filter(|_| has_pool(observed) && is_newer) {
+                    attempts.agents.insert(id, (pod.attempt, agent.clone()));
+                }
                 *open = OpenAttempt { number: pod.attempt, seen: true, result: None };
             }
         }
     }
     Ok(attempts)
+}
+
+/// Returns whether the agents of tasks are selected from a pool.
+fn has_pool(observed: &Observed) -> bool {
+    !observed.plan.spec.agents.is_empty()
 }
 
 async fn read_record(
@@ -71,6 +81,10 @@ async fn read_record(
     for attempt in recorded {
         // The Task was deleted, or created again with another UID: the attempts of the old object do not count.
         let Some(&node) = nodes.get(attempt.subject_uid.as_str()) else { continue };
+        let is_newest = attempts.agents.get(&node).is_none_or(|(number, _)| attempt.number > *number);
+        if let Some(agent) = attempt.agent.filter(|_| has_pool(observed) && is_newest) {
+            attempts.agents.insert(node, (attempt.number, agent));
+        }
         let open = attempts.by_node.entry(node).or_default();
         if attempt.number > open.number {
             // An attempt whose end is recorded had a pod: it is never started a second time.

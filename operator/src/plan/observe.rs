@@ -30,13 +30,14 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
     let uid = plan.uid().unwrap_or_default();
     // The references are set before the objects are read: a change in between requeues the plan.
     ctx.references.plans.set(&plan, targets(ctx, &plan, &namespace));
-    let (member, agents) = (ctx.tenant_of(&namespace), agents(ctx, &plan, &namespace));
+    let member = ctx.tenant_of(&namespace);
     let tenant = member.as_ref().map_or("", |member| member.tenant.as_str());
+    let agents = agents(ctx, &plan, &namespace, tenant);
     Observed {
         now: ctx.now(),
         children: ctx.index.children(&uid),
         specification: specification(ctx, &plan, &namespace),
-        model_problems: model_problems(ctx, &namespace, tenant, &agents),
+        model_problems: model_problems(ctx, tenant, &agents),
         caps: caps(ctx, &plan, &namespace, &agents),
         member,
         agents,
@@ -54,7 +55,10 @@ fn targets(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Target> {
     if plan.status.as_ref().is_some_and(|s| s.phase.is_finished()) {
         return specification.into_iter().collect();
     }
-    let mut targets: Vec<Target> = agent_names(plan).map(|name| Target::new::<Agent>(namespace, name)).collect();
+    // A name can refer to an Agent that the installation shares.
+    let places = [namespace, &ctx.config.namespace];
+    let agents = plan.spec.agent_names().flat_map(|name| places.map(|namespace| Target::new::<Agent>(namespace, name)));
+    let mut targets: Vec<Target> = agents.collect();
     targets.push(Target::namespace(namespace));
     targets.extend(specification);
     // Constitutions are checked at the start only: a later amendment does not affect a running plan.
@@ -77,11 +81,11 @@ fn constitution_chain(ctx: &Context, plan: &Plan, namespace: &str) -> Chain {
     chain_of_specification(ctx, namespace, specification(ctx, plan, namespace).as_deref())
 }
 
-fn agents(ctx: &Context, plan: &Plan, namespace: &str) -> HashMap<String, Arc<Agent>> {
+fn agents(ctx: &Context, plan: &Plan, namespace: &str, tenant: &str) -> HashMap<String, Arc<Agent>> {
     let mut agents = HashMap::new();
-    for name in agent_names(plan) {
+    for name in plan.spec.agent_names() {
         if !agents.contains_key(name)
-            && let Some(agent) = lookup(&ctx.caches.agents, namespace, name)
+            && let Some(agent) = ctx.agent(namespace, tenant, name)
         {
             agents.insert(name.to_owned(), agent);
         }
@@ -92,12 +96,14 @@ fn agents(ctx: &Context, plan: &Plan, namespace: &str) -> HashMap<String, Arc<Ag
 /// Returns the first problem with the models of each agent. A change of a ModelProvider reconciles the Agent, which requeues the plan.
 fn model_problems(
     ctx: &Context,
-    namespace: &str,
     tenant: &str,
     agents: &HashMap<String, Arc<Agent>>,
 ) -> HashMap<String, (usize, ModelProblem)> {
-    let problem =
-        |agent: &Agent| models::check(&agent.spec, |name| ctx.provider(namespace, tenant, name)).into_iter().next();
+    let problem = |agent: &Agent| {
+        // The models of a shared Agent are those of the installation.
+        let namespace = agent.namespace().unwrap_or_default();
+        models::check(&agent.spec, |name| ctx.provider(&namespace, tenant, name)).into_iter().next()
+    };
     agents.iter().filter_map(|(name, agent)| Some((name.clone(), problem(agent)?))).collect()
 }
 
@@ -116,11 +122,6 @@ fn caps(ctx: &Context, plan: &Plan, namespace: &str, agents: &HashMap<String, Ar
     // The cache has no order, and the status names the first that applies.
     caps.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
     caps
-}
-
-fn agent_names(plan: &Plan) -> impl Iterator<Item = &str> {
-    let named = plan.spec.tasks.iter().filter_map(|t| t.agent_ref.as_ref());
-    named.chain([&plan.spec.agent_ref]).map(|r| r.name.as_str())
 }
 
 /// Returns people's decisions on a plan that needs them. A started plan is pinned to what was approved.

@@ -191,9 +191,16 @@ impl Observed {
         self.agents.values().any(|agent| agent.spec.uses_models())
     }
 
-    /// Returns the name of the agent of a task.
-    pub fn agent_of<'a>(&'a self, task: &'a TaskTemplate) -> &'a str {
-        task.agent_ref.as_ref().map_or(&self.plan.spec.agent_ref.name, |r| &r.name)
+    /// Returns the name of the agent that a task, or else the plan, names; none if it is selected from the pool of the plan.
+    pub fn named_agent<'a>(&'a self, task: &'a TaskTemplate) -> Option<&'a str> {
+        task.agent_ref.as_ref().or(self.plan.spec.agent_ref.as_ref()).map(|reference| reference.name.as_str())
+    }
+
+    /// Returns the field of an agent that names the Secret of the integration, if one does: such an agent could push to the target branch
+    /// without the gates.
+    pub fn integration_secret_field(&self, agent: &Agent) -> Option<String> {
+        let integrator = &self.plan.spec.workspace.as_ref()?.integration.credentials_secret_ref.as_ref()?.name;
+        agent.spec.secret_keys().into_iter().find(|(_, key)| key.name == *integrator).map(|(field, _)| field)
     }
 
     /// Returns the branch that receives the plan's work.

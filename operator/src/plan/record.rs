@@ -4,6 +4,7 @@ use enact_domain::graph::NodeId;
 use enact_domain::plan::{Action, NextStep, TaskPhase};
 use enact_domain::record::{Event, Record, Subject, TaskRef, failure_kind};
 
+use super::agents::counted_needs;
 use super::context::Context;
 use super::decide::Decided;
 use super::known_budgets::KnownBudgets;
@@ -79,6 +80,8 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
             number: *attempt,
             pod: decided.pod_name(*node, *attempt),
             agent: decided.agent(*node).to_owned(),
+            capabilities: capabilities(decided, *node),
+            selection: decided.assignment(*node).and_then(|assignment| assignment.selection.clone()),
         }],
         Action::End { node, attempt, failure, report, next, .. } => {
             let mut events = vec![Event::AttemptFinished {
@@ -113,6 +116,13 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
         }
         Action::Create(_) | Action::MarkRunning { .. } => Vec::new(),
     }
+}
+
+/// Returns the needs of a task that an attempt counts for in the history of its agent.
+fn capabilities(decided: &Decided, node: NodeId) -> Option<Vec<String>> {
+    let candidate = &decided.agents.all.get(decided.nodes[node].executor.last()?)?.candidate;
+    let needs = decided.valid.content.compiled.needs.get(node.task()?)?;
+    counted_needs(needs, candidate, decided.selected_agent(node).is_some())
 }
 
 /// Returns the transition of a task; none for the integration, whose transitions are those of the plan. `key` makes the transition unique

@@ -33,6 +33,8 @@ pub struct Runtime {
 #[derive(Clone, Debug, Default)]
 pub struct OpenAttempts {
     pub by_node: HashMap<NodeId, OpenAttempt>,
+    /// The agents that were selected from the pool for the newest attempts, with the number of the attempt.
+    pub agents: HashMap<NodeId, (u32, String)>,
     /// Whether the attempts of earlier processes were read from the record.
     pub loaded: bool,
 }

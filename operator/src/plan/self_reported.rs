@@ -3,7 +3,7 @@
 use enact_crds::AgentSpec;
 use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
-use enact_domain::plan::Node;
+use enact_domain::plan::{Agents, Node};
 use enact_domain::usage::{Charge, Tokens};
 use enact_store::ModelRequest;
 use uuid::Uuid;
@@ -16,12 +16,13 @@ use super::validate::Valid;
 pub fn usage(
     observed: &Observed,
     valid: &Valid,
+    agents: &Agents,
     id: NodeId,
     node: &Node,
     task_uid: &str,
 ) -> Option<(ModelRequest, Charge)> {
     let task = id.task()?;
-    let name = observed.agent_of(&valid.content.compiled.tasks[task]);
+    let name = agents.name(node.executor.last()?);
     let agent: &AgentSpec = &observed.agents.get(name)?.spec;
     let usage = node.end_report()?.usage;
     if !agent.models.is_empty() || usage.is_empty() {

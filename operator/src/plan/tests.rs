@@ -205,6 +205,7 @@ async fn does_not_repeat_an_attempt_with_a_recorded_end() {
     bench.record_store.attempts.lock().unwrap().push(enact_domain::record::RecordedAttempt {
         subject_uid: uid,
         number: 1,
+        agent: Some("scripts".into()),
         finished: Some(Some("Task".into())),
         report: Some(Report::new(Reason::Evicted, "the node was drained")),
     });

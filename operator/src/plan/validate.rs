@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use enact_crds::agent::Adapter;
+use enact_crds::compile::Compiled;
 use enact_crds::document::Finding;
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
-use enact_crds::{Plan, compile, convert, validation};
+use enact_crds::{AgentSpec, Plan, compile, convert, validation};
+use enact_domain::agents::needs::Needs;
 use enact_domain::approval::{self, Verdict, evaluate as evaluate_approvals};
 use enact_domain::condition::{READY, Readiness};
 use enact_domain::digest::Digest;
@@ -124,7 +127,7 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
     if !plan.spec.cancel && !observed.phase().is_finished() {
         let checks = if loaded.changed { Err(content_changed()) } else { Ok(()) }
             .and_then(|()| check_workspace(plan.spec.workspace.as_ref()))
-            .and_then(|()| check_agents(observed, &content.compiled.tasks));
+            .and_then(|()| check_agents(observed, &content.compiled));
         match checks {
             // Running attempts end as usual, and their ends are recorded.
             Err(readiness) if observed.started().is_some() => hold = Some(readiness),
@@ -301,36 +304,72 @@ fn check_workspace(workspace: Option<&Workspace>) -> Result<(), Readiness> {
     error.map_or(Ok(()), |error| Err(Readiness::stalled("InvalidWorkspace", error.to_string())))
 }
 
-fn check_agents(observed: &Observed, tasks: &[TaskTemplate]) -> Result<(), Readiness> {
-    let workspace = observed.plan.spec.workspace.as_ref();
-    // An agent that reads this Secret could push to the target branch without the gates.
-    let integrator = workspace.and_then(|w| w.integration.credentials_secret_ref.as_ref()).map(|secret| &secret.name);
-    for task in tasks {
-        let name = observed.agent_of(task);
-        let Some(agent) = observed.agents.get(name) else {
-            let message = format!("task {}: there is no Agent {name} in this namespace; create it", task.id);
-            return Err(Readiness::reconciling("AgentNotFound", message));
-        };
-        if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
-            let message = format!("task {}: Agent {name}: {error}", task.id);
-            return Err(Readiness::stalled("AgentNotReady", message));
-        }
-        if let Some((index, problem)) = observed.model_problems.get(name) {
-            let message = format!("task {}: Agent {name}: spec.models[{index}]: {problem}", task.id);
-            return Err(Readiness::reconciling("AgentNotReady", message));
-        }
-        pod::adapter(name, &agent.spec, task.script.as_deref(), None, 0)
-            .map_err(|why| Readiness::stalled("InvalidPlan", format!("task {}: {why}", task.id)))?;
-        if let Some((field, _)) = agent.spec.secret_keys().iter().find(|(_, key)| Some(&key.name) == integrator) {
-            let message = format!(
-                "task {}: {field} of Agent {name} is the Secret of spec.workspace.integration, which only the integration pod may use; \
-                 name another Secret in one of them",
-                task.id
-            );
-            return Err(Readiness::stalled("InvalidWorkspace", message));
+fn check_agents(observed: &Observed, compiled: &Compiled) -> Result<(), Readiness> {
+    for (task, needs) in compiled.tasks.iter().zip(&compiled.needs) {
+        match observed.named_agent(task) {
+            Some(name) => check_named_agent(observed, task, name)?,
+            None => check_pool(observed, task, needs)?,
         }
     }
     Ok(())
+}
+
+fn check_named_agent(observed: &Observed, task: &TaskTemplate, name: &str) -> Result<(), Readiness> {
+    let Some(agent) = observed.agents.get(name) else {
+        let message = format!("task {}: there is no Agent {name} in this namespace; create it", task.id);
+        return Err(Readiness::reconciling("AgentNotFound", message));
+    };
+    if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+        let message = format!("task {}: Agent {name}: {error}", task.id);
+        return Err(Readiness::stalled("AgentNotReady", message));
+    }
+    if let Some((index, problem)) = observed.model_problems.get(name) {
+        let message = format!("task {}: Agent {name}: spec.models[{index}]: {problem}", task.id);
+        return Err(Readiness::reconciling("AgentNotReady", message));
+    }
+    check_script(task, name, &agent.spec)?;
+    if let Some(field) = observed.integration_secret_field(agent) {
+        let message = format!(
+            "task {}: {field} of Agent {name} is the Secret of spec.workspace.integration, which only the integration pod may use; \
+             name another Secret in one of them",
+            task.id
+        );
+        return Err(Readiness::stalled("InvalidWorkspace", message));
+    }
+    Ok(())
+}
+
+/// Checks that an agent of the pool declares what a task requires, and that each can run it. Whether an agent is ready only matters when an
+/// attempt starts: the others can have the task meanwhile.
+fn check_pool(observed: &Observed, task: &TaskTemplate, needs: &Needs) -> Result<(), Readiness> {
+    let members = || observed.plan.spec.agents.iter().map(|member| member.name.as_str());
+    let known = || members().filter_map(|name| Some((name, &observed.agents.get(name)?.spec)));
+    // The only other check that depends on the task. An Agent that is invalid itself is excluded from the selection.
+    for (name, spec) in known().filter(|(_, spec)| spec.adapter == Adapter::Command && task.script.is_none()) {
+        check_script(task, name, spec)?;
+    }
+    let declares =
+        |spec: &AgentSpec, need: &String| spec.capabilities.iter().any(|capability| capability.name == *need);
+    let has_all = |spec: &AgentSpec| needs.names.iter().all(|need| declares(spec, need));
+    // A plan that has started continues with its other tasks; this one then waits for an agent.
+    if !needs.stated || observed.started().is_some() || known().any(|(_, spec)| has_all(spec)) {
+        return Ok(());
+    }
+    let missing = members().find(|name| !observed.agents.contains_key(*name));
+    let pool = members().collect::<Vec<_>>().join(", ");
+    let missing = missing.map(|name| format!("; there is no Agent {name} in this namespace")).unwrap_or_default();
+    let message = format!(
+        "task {} requires {}, and no Agent of the pool ({pool}) declares all of it in spec.capabilities; add it to an Agent, or correct \
+         requires{missing}",
+        task.id,
+        needs.names.join(", ")
+    );
+    Err(Readiness::reconciling("CapabilityMissing", message))
+}
+
+fn check_script(task: &TaskTemplate, name: &str, agent: &AgentSpec) -> Result<(), Readiness> {
+    let adapter = pod::adapter(name, agent, task.script.as_deref(), None, 0);
+    adapter.map(drop).map_err(|why| Readiness::stalled("InvalidPlan", format!("task {}: {why}", task.id)))
 }
 
 /// Returns the digest of the specification as it was approved; none if the plan names no specification.

@@ -31,9 +31,12 @@ pub async fn follow_pods(ctx: Arc<Context>, shutdown: CancellationToken) {
 /// Counts the slot of a pod for the tenant in the pod's label: its namespace may belong to another tenant by now.
 fn count(ctx: &Context, pod: &Occupancy) {
     if pod.occupied {
-        ctx.limiter.occupy(&pod.tenant, &pod.namespace, &pod.pod, pod.until);
+        ctx.limiter.occupy(&pod.tenant, &pod.namespace, &pod.pod, pod.until, pod.agent.as_deref());
     } else if ctx.limiter.release(&pod.tenant, &pod.namespace, &pod.pod) {
         ctx.wake_next(&pod.tenant);
+        if pod.agent.is_some() {
+            ctx.wake_waiting_for_agents(&pod.tenant);
+        }
     }
     let (running, waiting) = ctx.limiter.totals();
     ctx.metrics.running.set(running.into());

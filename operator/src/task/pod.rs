@@ -50,8 +50,10 @@ pub struct Frame<'a> {
     pub namespace: String,
     /// Labels without the tenant's.
     pub labels: Vec<(&'static str, String)>,
-    /// For the pod of an agent that uses models: the value of [`names::ANNOTATION_AGENT`]. The pod gets a token for the model gateway.
-    pub gateway_agent: Option<String>,
+    /// The value of [`names::ANNOTATION_AGENT`], for the pod of an agent that uses models or whose running attempts are counted.
+    pub agent: Option<String>,
+    /// Whether the pod gets a token for the model gateway.
+    pub uses_gateway: bool,
     /// Controller of the pod.
     pub owner: OwnerReference,
     /// JSON from [`assignment_json`] or [`document_job_json`].
@@ -250,7 +252,7 @@ fn pod(frame: &Frame, init: Vec<Container>, main: Container, volumes: Vec<Volume
             namespace: Some(frame.namespace.clone()),
             labels: Some(labels.collect()),
             annotations: frame
-                .gateway_agent
+                .agent
                 .as_ref()
                 .map(|agent| BTreeMap::from([(names::ANNOTATION_AGENT.to_owned(), agent.clone())])),
             owner_references: Some(vec![frame.owner.clone()]),
@@ -356,7 +358,7 @@ fn token(frame: &Frame) -> Volume {
         ..VolumeProjection::default()
     };
     let mut sources = vec![projected(names::RESULT_AUDIENCE, file_name(paths::TOKEN), TOKEN_SECONDS)];
-    if frame.gateway_agent.is_some() {
+    if frame.uses_gateway {
         // The agent reads it once, at its start, so that it must be valid until the attempt ends. It is valid only while the pod exists.
         let seconds = i64::from(frame.timeout_seconds) + GATEWAY_TOKEN_MARGIN_SECONDS;
         sources.push(projected(names::GATEWAY_AUDIENCE, file_name(paths::GATEWAY_TOKEN), seconds.max(600)));
@@ -431,9 +433,9 @@ fn parent(path: &str) -> String {
     path.rsplit_once('/').map_or(path, |(dir, _)| dir).to_owned()
 }
 
-/// Returns [`Frame::gateway_agent`] of the pods of an Agent in their namespace.
-pub fn gateway_agent(config: &Config, name: &str, agent: &AgentSpec) -> Option<String> {
-    (!agent.models.is_empty() && config.gateway_url.is_some()).then(|| name.to_owned())
+/// Returns whether the pods of an agent get a token for the model gateway.
+pub fn uses_gateway(config: &Config, agent: &AgentSpec) -> bool {
+    !agent.models.is_empty() && config.gateway_url.is_some()
 }
 
 /// Returns the adapter with which the runner runs an agent's task. A coding agent with models uses the gateway at `gateway_url`, and an

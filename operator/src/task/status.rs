@@ -25,6 +25,8 @@ pub const UNSCHEDULABLE: &str = "Unschedulable";
 /// The end of an attempt.
 pub struct End<'a> {
     pub attempt: u32,
+    /// Name of the agent, if it was selected from the pool of the plan.
+    pub agent: Option<&'a str>,
     /// Class of the failure; none on success.
     pub failure: Option<FailureClass>,
     pub report: &'a Report,
@@ -44,7 +46,7 @@ pub fn ended(failures: (u32, u32), end: &End, now: Millis) -> Value {
         NextStep::Park { remaining, .. } => remaining,
         NextStep::Finish(_) | NextStep::Retry(_) => None,
     };
-    json!({
+    let patch = json!({
         "phase": Phase::from(phase),
         "attempts": end.attempt,
         "failures": nonzero(failures),
@@ -57,7 +59,16 @@ pub fn ended(failures: (u32, u32), end: &End, now: Millis) -> Value {
         "branch": end.branch.as_deref().filter(|_| succeeded),
         "outputs": Some(&end.report.outputs).filter(|o| succeeded && !o.is_empty()),
         "conditions": end_conditions(phase, end, now),
-    })
+    });
+    with_agent(patch, end.agent)
+}
+
+/// Adds the agent that was selected for an attempt.
+fn with_agent(mut patch: Value, agent: Option<&str>) -> Value {
+    if let Some(agent) = agent {
+        patch["agent"] = agent.into();
+    }
+    patch
 }
 
 impl End<'_> {
@@ -159,19 +170,26 @@ pub fn unschedulable(attempt: u32, why: &str) -> String {
 }
 
 /// Returns the patch for a task whose attempt runs, or waits for a node of the cluster.
-pub fn running(attempt: u32, since: Millis, why_unschedulable: Option<&str>, now: Millis) -> Value {
+pub fn running(
+    attempt: u32,
+    agent: Option<&str>,
+    since: Millis,
+    why_unschedulable: Option<&str>,
+    now: Millis,
+) -> Value {
     let readiness = match why_unschedulable {
         Some(why) => Readiness::reconciling(UNSCHEDULABLE, unschedulable(attempt, why)),
         None => Readiness::reconciling("Running", format!("attempt {attempt} is running")),
     };
-    json!({
+    let patch = json!({
         "phase": Phase::Running,
         "attempts": attempt,
         "retryAt": null,
         "remainingBudget": null,
         "startedAt": convert::time(since),
         "conditions": convert::conditions(&[], readiness.conditions(), None, now),
-    })
+    });
+    with_agent(patch, agent)
 }
 
 /// Returns the patch for a task that a person reopens: this task alone, by the annotation `rerun`; or every task that the revision `redo`
@@ -184,6 +202,8 @@ pub fn reopened(rerun: Option<&str>, redo: Option<&str>, now: Millis) -> Value {
     let readiness = Readiness::reconciling(reason, format!("the annotation {annotation} requests another attempt"));
     let mut patch = json!({
         "phase": Phase::Pending,
+        // The next attempt selects an agent again.
+        "agent": null,
         "failures": null,
         "infrastructureFailures": null,
         "retryAt": null,
@@ -214,7 +234,15 @@ mod tests {
     const NOW: Millis = Millis(1_767_225_600_000);
 
     fn end(report: &Report, failure: Option<FailureClass>, next: NextStep) -> End<'_> {
-        End { attempt: 2, failure, report, next, branch: Some("enact/p-5f0c1a2b/t001-2".into()), started: Some(NOW) }
+        End {
+            attempt: 2,
+            agent: None,
+            failure,
+            report,
+            next,
+            branch: Some("enact/p-5f0c1a2b/t001-2".into()),
+            started: Some(NOW),
+        }
     }
 
     #[test]
@@ -237,8 +265,8 @@ mod tests {
             "of unknown end": ended((1, 0), &end(&lost, Some(FailureClass::Unknown), NextStep::Finish(TaskPhase::Unknown)), NOW),
             "stopped": ended((1, 0), &end(&stopped, Some(FailureClass::Task), NextStep::Finish(TaskPhase::Cancelled)), NOW),
             "closed": closed(TaskPhase::Cancelled, Reason::DeadlineExceeded, NOW),
-            "running": running(2, NOW, None, NOW),
-            "waiting for a node": running(2, NOW, Some("0/1 nodes are available: 1 Insufficient memory."), NOW),
+            "running": running(2, Some("coder"), NOW, None, NOW),
+            "waiting for a node": running(2, None, NOW, Some("0/1 nodes are available: 1 Insufficient memory."), NOW),
             "reopened": reopened(Some("2"), None, NOW),
             "redone": reopened(Some("2"), Some("sha256:1"), NOW),
         }));

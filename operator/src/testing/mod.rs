@@ -11,7 +11,7 @@ use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{Discarded, FinishedTask, ModelRequest, Refusal, StoreError};
+use enact_store::{AgentHistory, Discarded, FinishedTask, ModelRequest, Refusal, StoreError};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::{Stream, stream};
@@ -80,6 +80,10 @@ pub struct InMemoryRecordStore {
     pub discarded: Mutex<Discarded>,
     /// The time at which a provider's quota is reset, for all attempts.
     pub quota_reset: Mutex<Option<Millis>>,
+    /// The histories of all agents.
+    pub histories: Mutex<Vec<AgentHistory>>,
+    /// Number of times that histories were read.
+    pub history_reads: AtomicUsize,
     /// Usage that agents reported themselves.
     pub reported: Mutex<Vec<(ModelRequest, Charge)>>,
     pub down: AtomicBool,
@@ -177,6 +181,19 @@ impl RecordStore for InMemoryRecordStore {
         Box::pin(future::ready(self.reach(|| {
             let reset_at = *self.quota_reset.lock().unwrap();
             Some(Refusal { reason: "ProviderQuota".into(), message: "the quota is used up".into(), reset_at })
+        })))
+    }
+
+    fn agent_histories<'a>(
+        &'a self,
+        _: &'a str,
+        agents: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<Vec<AgentHistory>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| {
+            self.history_reads.fetch_add(1, Ordering::Relaxed);
+            let known = self.histories.lock().unwrap();
+            let wanted = |h: &&AgentHistory| agents.iter().any(|(ns, name)| *ns == h.namespace && *name == h.agent);
+            known.iter().filter(wanted).cloned().collect()
         })))
     }
 
@@ -300,7 +317,7 @@ impl Bench {
     pub async fn reconcile_agent(&mut self, name: &str) -> Result<Action, Error> {
         let agent: Agent = serde_json::from_value(self.api.get(&format!("agents/{name}"))).unwrap();
         self.agents.apply_watcher_event(&Event::Apply(agent.clone()));
-        crate::agent::reconcile(Arc::new(agent), self.contexts.common.clone()).await
+        crate::agent::reconcile(Arc::new(agent), self.contexts.agents.clone()).await
     }
 
     /// Adds a Constitution to the cache.
@@ -343,8 +360,13 @@ impl Bench {
 
     /// Adds an Agent in the namespace `ns` with this spec.
     pub fn agent_with(&mut self, name: &str, spec: Value) {
+        self.agent_in("ns", name, spec);
+    }
+
+    /// Adds an Agent with this spec.
+    pub fn agent_in(&mut self, namespace: &str, name: &str, spec: Value) {
         let mut agent = Agent::new(name, serde_json::from_value(spec).unwrap());
-        agent.metadata.namespace = Some("ns".into());
+        agent.metadata.namespace = Some(namespace.into());
         self.agents.apply_watcher_event(&Event::Apply(agent));
     }
 
@@ -449,7 +471,7 @@ impl Bench {
         let limiter = &self.contexts.plans.limiter;
         let count = |pod: Occupancy| {
             if pod.occupied {
-                limiter.occupy(&pod.tenant, &pod.namespace, &pod.pod, pod.until);
+                limiter.occupy(&pod.tenant, &pod.namespace, &pod.pod, pod.until, pod.agent.as_deref());
             } else {
                 limiter.release(&pod.tenant, &pod.namespace, &pod.pod);
             }

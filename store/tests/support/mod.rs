@@ -215,6 +215,8 @@ pub fn start(tenant: &str, task: &str, number: u32) -> Record {
         number,
         pod: format!("{task}-{number}"),
         agent: "coder".into(),
+        capabilities: None,
+        selection: None,
     };
     record(tenant, subject(Kind::Task, task), 1_000, event)
 }

@@ -15,6 +15,8 @@ use crate::request::Request;
 impl<L: Lookup> Validate<AgentSpec> for Validator<L> {
     async fn validate(&self, request: &Request, spec: AgentSpec) -> Outcome {
         let mut causes: Vec<Cause> = validation::agent(&spec).into_iter().map(Cause::from).collect();
+        let in_installation = self.is_installation(request.namespace());
+        causes.extend(validation::agent_sharing(&spec, in_installation).into_iter().map(Cause::from));
         if let Some(replay) = &spec.replay {
             causes.extend(reference::check_object(
                 "spec.replay.configMapRef",

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use enact_crds::common::LocalRef;
 use enact_crds::compile::{self, CompileError};
 use enact_crds::plan::Workspace;
 use enact_crds::task::TaskTemplate;
@@ -46,7 +47,13 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
             causes.extend(listed_tasks(request.name(), &spec.tasks));
         }
         Denial::unless_empty(causes)?;
-        warnings.extend(self.warn_unless_exists(request, AGENT, Kind::Agent, &spec.agent_ref).await);
+        if let Some(agent) = &spec.agent_ref {
+            warnings.extend(self.warn_unless_exists(request, AGENT, Kind::Agent, agent).await);
+        }
+        for (i, member) in spec.agents.iter().enumerate() {
+            let agent = LocalRef { name: member.name.clone() };
+            warnings.extend(self.warn_unless_exists(request, &pool(i), Kind::Agent, &agent).await);
+        }
         if let Some(specification) = &spec.specification_ref {
             warnings.extend(self.warn_unless_exists(request, SPECIFICATION, Kind::Specification, specification).await);
         }
@@ -98,8 +105,17 @@ fn refuse_change_under_way(request: &Request) -> Result<(), Denial> {
     Err(Denial::invalid("spec", message))
 }
 
+/// Returns the path of a member of the pool.
+fn pool(index: usize) -> String {
+    format!("spec.agents[{index}]")
+}
+
 fn references(spec: &PlanSpec) -> Vec<Cause> {
-    let mut causes: Vec<Cause> = reference::check(AGENT, Kind::Agent, &spec.agent_ref).into_iter().collect();
+    let agent = spec.agent_ref.as_ref();
+    let mut causes: Vec<Cause> = agent.and_then(|r| reference::check(AGENT, Kind::Agent, r)).into_iter().collect();
+    for (i, member) in spec.agents.iter().enumerate() {
+        causes.extend(reference::check_name(&format!("{}.name", pool(i)), Kind::Agent, &member.name));
+    }
     let specification = spec.specification_ref.as_ref();
     causes.extend(specification.and_then(|r| reference::check(SPECIFICATION, Kind::Specification, r)));
     for (i, task) in spec.tasks.iter().enumerate() {

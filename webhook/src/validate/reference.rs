@@ -88,7 +88,12 @@ impl<L: Lookup> Validator<L> {
         kind: Kind,
         reference: &LocalRef,
     ) -> Option<String> {
-        let exists = timeout(HINT, self.lookup.exists(kind, request.namespace(), &reference.name)).await;
+        let exists = async {
+            // The installation may share an Agent of this name. Whether it does is for the operator to say.
+            Ok(self.lookup.exists(kind, request.namespace(), &reference.name).await?
+                || (kind == Kind::Agent && self.lookup.exists(kind, &self.settings.namespace, &reference.name).await?))
+        };
+        let exists = timeout(HINT, exists).await;
         match exists.unwrap_or(Err(LookupError::Timeout)) {
             Ok(true) => None,
             Ok(false) => Some(warning(format!(

@@ -11,11 +11,11 @@ use crate::lookup::Lookup;
 use crate::request::{Request, annotation, has_author};
 
 impl<L: Lookup> Validator<L> {
-    /// Refuses an object outside every tenant's namespaces, and one whose label names another tenant. A ModelProvider may be in the namespace
-    /// of the installation, which shares it with tenants.
+    /// Refuses an object outside every tenant's namespaces, and one whose label names another tenant. A ModelProvider or an
+    /// Agent may be in the namespace of the installation, which shares it with tenants.
     pub(super) async fn tenancy(&self, request: &Request) -> Result<(), Denial> {
         let namespace = request.namespace();
-        if request.kind() == Some(Kind::ModelProvider)
+        if matches!(request.kind(), Some(Kind::ModelProvider | Kind::Agent))
             && self.is_installation(namespace)
             && request.tenant_label().is_none()
         {

@@ -38,7 +38,8 @@ fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
         name: "shop-integration-1".into(),
         namespace: "ns".into(),
         labels: vec![(names::LABEL_ROLE, names::INTEGRATION.into())],
-        gateway_agent: None,
+        agent: None,
+        uses_gateway: false,
         owner: OwnerReference::default(),
         assignment: assignment_json(assignment).unwrap(),
         timeout_seconds: 60,
@@ -150,7 +151,8 @@ fn only_agents_with_models_get_a_token_for_the_gateway() {
     let audiences = |agent_name: Option<&str>| -> Vec<(String, i64)> {
         let pod = framed(&assignment, |frame| {
             let frame = Frame {
-                gateway_agent: agent_name.map(str::to_owned),
+                agent: agent_name.map(str::to_owned),
+                uses_gateway: agent_name.is_some(),
                 labels: frame.labels.clone(),
                 name: frame.name.clone(),
                 namespace: frame.namespace.clone(),

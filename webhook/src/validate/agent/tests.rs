@@ -110,3 +110,26 @@ async fn a_change_is_checked_like_a_new_agent() {
     let new = with(old.clone(), "/spec/models/0/model", json!("gpt-5"));
     assert_refused(admit(&lookup(), &update(&old, &new)).await, "invalid", &["does not allow"]);
 }
+
+#[tokio::test]
+async fn only_the_installation_shares_agents() {
+    let shared = json!({ "adapter": "Command", "script": "true", "shareWith": { "tenants": ["acme"] } });
+    let installed = |spec: &Value| {
+        let agent = with(object("Agent", "platform", spec), "/metadata/namespace", json!("enact"));
+        with(agent, "/metadata/labels", Value::Null)
+    };
+    let lookup = FakeLookup::two_tenants();
+    assert_admitted(admit(&lookup, &create(&installed(&shared))).await);
+    assert_refused(admit(&lookup, &create(&object("Agent", "own", &shared))).await, "invalid", &["spec.shareWith"]);
+    let secret = json!([{ "name": "KEY", "secretKeyRef": { "name": "a", "key": "b" } }]);
+    let with_secret = with(installed(&shared), "/spec/env", secret);
+    assert_refused(
+        admit(&lookup, &create(&with_secret)).await,
+        "invalid",
+        &["spec.env[0].secretKeyRef", "the Secret a"],
+    );
+    // A plan that names it gets no warning.
+    let known = FakeLookup { existing: vec!["Agent enact/platform".into()], ..lookup };
+    let plan = json!({ "agentRef": { "name": "platform" }, "tasks": [{ "id": "T001", "title": "a" }] });
+    assert_eq!(assert_admitted(admit(&known, &create(&object("Plan", "p", &plan))).await), Vec::<String>::new());
+}

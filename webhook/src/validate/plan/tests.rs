@@ -31,6 +31,18 @@ async fn an_agent_that_is_still_missing_is_only_a_warning() {
 }
 
 #[tokio::test]
+async fn a_pool_names_agents_of_the_namespace() {
+    let pool = |names: &[&str]| {
+        let agents: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
+        object("Plan", "shop", &json!({ "agents": agents, "tasks": chain() }))
+    };
+    let warnings = assert_admitted(admit(&lookup(), &create(&pool(&["coder", "writer"]))).await);
+    assert!(warnings.len() == 1 && warnings[0].contains("spec.agents[1]: there is no Agent writer"), "{warnings:?}");
+    let refused = admit(&lookup(), &create(&pool(&["coder", "team-b/coder"]))).await;
+    assert_refused(refused, "invalid", &["spec.agents[1].name", "same namespace"]);
+}
+
+#[tokio::test]
 async fn graphs_that_cannot_be_run_are_refused() {
     let cases = [
         (

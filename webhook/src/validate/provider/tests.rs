@@ -24,8 +24,8 @@ async fn providers_are_in_a_tenant_or_in_the_installation() {
     assert_refused(admit(&lookup, &create(&elsewhere)).await, "forbidden", &["belongs to no tenant"]);
     let labelled = with(installed(provider(&json!({}))), "/metadata/labels", json!({ "enact.dev/tenant": "acme" }));
     assert_refused(admit(&lookup, &create(&labelled)).await, "forbidden", &["belongs to no tenant"]);
-    let agent = installed(object("Agent", "coder", &json!({ "adapter": "Command" })));
-    assert_refused(admit(&lookup, &create(&agent)).await, "forbidden", &["belongs to no tenant"]);
+    let document = installed(object("Constitution", "own", &json!({ "source": { "inline": "# A" } })));
+    assert_refused(admit(&lookup, &create(&document)).await, "forbidden", &["belongs to no tenant"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,125 @@
+//! `explain`: why the agent of a task was selected.
+
+use anyhow::{Result, bail};
+use enact_crds::{Plan, Task, compile};
+use enact_domain::agents::selection::{Outcome, Selection};
+use enact_domain::condition::READY;
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::args::Explain;
+use crate::cluster::Cluster;
+use crate::control::{Target, task_of};
+use crate::record::{Record, Selected};
+use crate::terminal;
+use crate::text::{align, one_line};
+
+/// Prints the candidates of a task with all components of their scores, and why the others were excluded.
+pub async fn run(cluster: &Cluster, options: &Explain) -> Result<()> {
+    let task: Task = match Target::parse(&options.task) {
+        Target::TaskOfPlan(plan, id) => task_of(cluster, &plan, &id).await?,
+        Target::Name(name) => cluster.get(&name).await?,
+    };
+    let plan: Plan = cluster.get(&task.spec.plan_ref.name).await?;
+    terminal::print_line(&format!("{}: {}", task.spec.work.id, one_line(&task.spec.work.title)))?;
+    let named = task.spec.work.agent_ref.as_ref().map(|agent| (agent, "the task"));
+    if let Some((agent, by)) = named.or(plan.spec.agent_ref.as_ref().map(|agent| (agent, "the plan"))) {
+        return terminal::print_line(&format!("Agent {} is named by {by}: none is selected", one_line(&agent.name)));
+    }
+    terminal::print_line(&format!("needs: {}", needs(&task)))?;
+    let record = Record::open(cluster).await?;
+    let mut selections = record.selections(&task.spec.plan_ref.name, &task.name_any()).await?;
+    if let Some(attempt) = options.attempt {
+        selections.retain(|selected| selected.attempt == attempt);
+        if selections.is_empty() {
+            bail!(
+                "the record has no selection for attempt {attempt} of this task; without --attempt, the newest is shown"
+            );
+        }
+    }
+    let waiting = waiting(&plan);
+    match (selections.first(), waiting) {
+        (Some(selected), _) => lines(selected).iter().try_for_each(|line| terminal::print_line(line)),
+        (None, Some(message)) => terminal::print_line(&message),
+        (None, None) => terminal::print_line("no attempt has started; an agent is selected when one starts"),
+    }
+}
+
+/// Returns what a task needs, and where that comes from.
+fn needs(task: &Task) -> String {
+    let needs = compile::needs(&task.spec.work);
+    let names = needs.names.iter().map(|name| one_line(name)).collect::<Vec<_>>().join(", ");
+    match (names.is_empty(), needs.stated) {
+        (true, _) => "nothing".to_owned(),
+        (false, true) => format!("{names} (stated)"),
+        (false, false) => format!("{names} (derived from its text)"),
+    }
+}
+
+/// Returns the message of a plan some of whose tasks wait for an agent.
+fn waiting(plan: &Plan) -> Option<String> {
+    let ready = plan.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == READY)?;
+    (ready.reason == "WaitingForAgent").then(|| one_line(&ready.message))
+}
+
+/// Returns the lines about one selection.
+fn lines(selected: &Selected) -> Vec<String> {
+    let Selected { attempt, agent, at, selection } = selected;
+    let at = at.and_then(|at| Timestamp::from_millisecond(at).ok());
+    let at = at.map(|at| format!(" at {}", at.strftime("%Y-%m-%d %H:%M"))).unwrap_or_default();
+    let kept = if selection.kept { ", which had the previous attempt" } else { "" };
+    let mut lines = vec![format!("attempt {attempt}: Agent {} was selected{at}{kept}", one_line(agent)), String::new()];
+    lines.extend(table(selection));
+    lines
+}
+
+fn table(selection: &Selection) -> Vec<String> {
+    let head = ["AGENT", "SCORE", "PROFICIENCY", "SUCCESS", "LOAD", "PRICE", "PREFERENCE", "EXCLUDED"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for candidate in &selection.candidates {
+        let name = one_line(&candidate.agent);
+        rows.push(match &candidate.outcome {
+            Outcome::Score(s) => {
+                let parts = [s.total(), s.proficiency, s.success, s.load, s.price, s.preference];
+                [name].into_iter().chain(parts.map(|part| part.to_string())).chain([String::new()]).collect()
+            }
+            Outcome::Excluded(exclusion) => {
+                let none = std::iter::repeat_n("-".to_owned(), 6);
+                [name].into_iter().chain(none).chain([one_line(&exclusion.message)]).collect()
+            }
+        });
+    }
+    align(&mut rows);
+    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn shows_all_candidates_and_components() {
+        let selected: Selected = serde_json::from_value(json!({
+            "attempt": 2, "agent": "coder", "at": 1_767_225_600_000_i64, "needs": ["rust"], "kept": true,
+            "candidates": [
+                {"agent": "coder", "score": {"proficiency": 360, "success": 270, "load": 25, "price": 25, "preference": 50}},
+                {"agent": "cheap", "score": {"proficiency": 160, "success": 150, "load": 100, "price": 100, "preference": 50}},
+                {"agent": "writer", "excluded": {"reason": "LacksCapability", "message": "lacks rust"}},
+            ],
+        }))
+        .unwrap();
+        assert_eq!(
+            lines(&selected),
+            [
+                "attempt 2: Agent coder was selected at 2026-01-01 00:00, which had the previous attempt",
+                "",
+                "AGENT   SCORE  PROFICIENCY  SUCCESS  LOAD  PRICE  PREFERENCE  EXCLUDED",
+                "coder   730    360          270      25    25     50",
+                "cheap   560    160          150      100   100    50",
+                "writer  -      -            -        -     -      -           lacks rust",
+            ]
+        );
+    }
+}

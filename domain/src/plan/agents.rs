@@ -1,0 +1,173 @@
+//! The agents of a plan's nodes: which agent carries out the next attempt.
+
+use std::collections::HashMap;
+
+use crate::agents::needs::Needs;
+use crate::agents::selection::{self, Candidate, Exclusion, ExclusionReason, Selection};
+use crate::graph::NodeId;
+
+use super::budgets::{Budgets, Funding, Shortage};
+use super::node::{Executor, Node};
+
+/// The agents that a plan names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agents {
+    /// All agents.
+    pub all: Vec<Agent>,
+    /// Indices of the agents of the pool.
+    pub pool: Vec<usize>,
+}
+
+/// An agent that a plan names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agent {
+    pub candidate: Candidate,
+    /// Whether its attempts use models, so that budgets apply.
+    pub metered: bool,
+    /// Index in [`Budgets`] of its own budget, if it has one.
+    pub budget: Option<usize>,
+}
+
+/// The agent of a new attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    pub node: NodeId,
+    /// Index in [`Agents::all`].
+    pub agent: usize,
+    /// The evaluation of the pool; none if the agent was certain before.
+    pub selection: Option<Selection>,
+}
+
+/// The nodes that no agent can have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unassigned {
+    /// Number of these nodes.
+    pub count: u32,
+    /// The one that would start first.
+    pub first: NodeId,
+    /// Why no agent can have the first one, for people.
+    pub why: String,
+}
+
+/// Why an attempt cannot start.
+pub(super) enum Obstacle {
+    Budget(Shortage),
+    /// No agent can have it; the message is for people.
+    Agents(String),
+}
+
+/// An attempt that can start.
+pub(super) struct Assigned {
+    pub agent: Option<usize>,
+    pub funding: Funding,
+    pub selection: Option<Selection>,
+}
+
+/// Assigns agents to the attempts that start in one decision.
+pub(super) struct Assigner<'a> {
+    agents: Agents,
+    /// Evaluations of the pool since the last start, by needs: many tasks need the same.
+    known: HashMap<&'a Needs, Selection>,
+}
+
+impl<'a> Assigner<'a> {
+    pub fn new(agents: &Agents) -> Self {
+        Self { agents: agents.clone(), known: HashMap::new() }
+    }
+
+    /// Counts an attempt that starts with an agent.
+    pub fn occupy(&mut self, agent: usize) {
+        if let Some(agent) = self.agents.all.get_mut(agent) {
+            agent.candidate.running += 1;
+        }
+        self.known.clear();
+    }
+
+    /// Returns the agent of the next attempt at a node.
+    ///
+    /// # Errors
+    /// If no attempt can start now.
+    pub fn assign(&mut self, node: &'a Node, budgets: &Budgets) -> Result<Assigned, Obstacle> {
+        let agent = match &node.executor {
+            Executor::None => {
+                budgets.check(&node.funding).map_err(Obstacle::Budget)?;
+                return Ok(Assigned { agent: None, funding: node.funding.clone(), selection: None });
+            }
+            Executor::Named(agent) | Executor::Pool { next: Some(agent), .. } => *agent,
+            Executor::Pool { needs, last, next: None } => return self.select(node, needs, *last, budgets),
+        };
+        let busy = self.agents.all.get(agent).and_then(|agent| {
+            let exclusion = selection::busy(&agent.candidate)?;
+            Some(format!("{} {}", agent.candidate.name, exclusion.message))
+        });
+        if let Some(busy) = busy {
+            return Err(Obstacle::Agents(busy));
+        }
+        let funding = self.agents.funding(node, agent);
+        budgets.check(&funding).map_err(Obstacle::Budget)?;
+        Ok(Assigned { agent: Some(agent), funding, selection: None })
+    }
+
+    fn select(
+        &mut self,
+        node: &Node,
+        needs: &'a Needs,
+        last: Option<usize>,
+        budgets: &Budgets,
+    ) -> Result<Assigned, Obstacle> {
+        let agents = &self.agents;
+        let known = self.known.entry(needs).or_insert_with(|| {
+            let pool: Vec<&Candidate> =
+                agents.pool.iter().filter_map(|&index| Some(&agents.all.get(index)?.candidate)).collect();
+            selection::select(needs, &pool)
+        });
+        let last = last.filter(|index| known.eligible().any(|name| agents.name(*index) == name));
+        let ranked: Vec<usize> =
+            last.into_iter().chain(known.eligible().filter_map(|name| agents.index(name))).collect();
+        if ranked.is_empty() {
+            return Err(Obstacle::Agents(known.obstacles()));
+        }
+        let mut selection = known.clone();
+        let mut shortage = None;
+        for agent in ranked {
+            let funding = agents.funding(node, agent);
+            match budgets.check(&funding) {
+                Ok(()) => {
+                    selection.kept = last == Some(agent);
+                    return Ok(Assigned { agent: Some(agent), funding, selection: Some(selection) });
+                }
+                Err(short) => {
+                    let message = "has no budget for the attempt".to_owned();
+                    let exclusion = Exclusion { reason: ExclusionReason::BudgetExceeded, message };
+                    selection.exclude(agents.name(agent), exclusion);
+                    shortage = shortage.or(Some(short));
+                }
+            }
+        }
+        Err(shortage.map_or_else(|| Obstacle::Agents(selection.obstacles()), Obstacle::Budget))
+    }
+}
+
+impl Agents {
+    /// Returns the name of the agent with this index; empty if there is none.
+    pub fn name(&self, index: usize) -> &str {
+        self.all.get(index).map_or("", |agent| agent.candidate.name.as_str())
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        self.all.iter().position(|agent| agent.candidate.name == name)
+    }
+
+    /// Returns the budgets of an attempt at a node with an agent.
+    pub fn funding(&self, node: &Node, agent: usize) -> Funding {
+        let Executor::Pool { .. } = node.executor else { return node.funding.clone() };
+        match self.all.get(agent) {
+            Some(agent) if agent.metered => {
+                let budgets = node.funding.budgets.iter().copied().chain(agent.budget).collect();
+                Funding { budgets, ..node.funding.clone() }
+            }
+            // Without models it uses no budget.
+            _ => Funding::default(),
+        }
+    }
+}

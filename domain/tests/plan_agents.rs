@@ -1,0 +1,135 @@
+//! The agents of new attempts: a named one, or the best one of a pool.
+
+use std::sync::Arc;
+
+use enact_domain::agents::needs::Needs;
+use enact_domain::agents::selection::{Candidate, Outcome};
+use enact_domain::graph::NodeId::Task;
+use enact_domain::graph::{Graph, PerNode};
+use enact_domain::plan::{
+    self, Action, Agent, Agents, Budgets, Decision, Executor, Funding, Node, PlanState, Policy, Shared, Shortage,
+};
+use enact_domain::time::Millis;
+use enact_domain::usage::Limit;
+
+fn agent(name: &str, capability: &str, concurrency: u32) -> Agent {
+    Agent {
+        candidate: Candidate {
+            name: name.into(),
+            capabilities: [(capability.to_owned(), 80)].into(),
+            concurrency: Some(concurrency),
+            preference: 50,
+            ..Candidate::default()
+        },
+        ..Agent::default()
+    }
+}
+
+fn pool(need: &str) -> Executor {
+    Executor::Pool { needs: Arc::new(Needs::stated(&[need.to_owned()])), last: None, next: None }
+}
+
+/// Decides about tasks without dependencies, one for each executor.
+fn decide(shared: &Shared, executors: &[Executor]) -> Decision {
+    let ids: Vec<String> = (0..executors.len()).map(|i| format!("T{i:03}")).collect();
+    let graph = Graph::build(ids.iter().map(|id| (id.as_str(), Vec::new()))).expect("no edges");
+    let node = |executor: &Executor| Node {
+        exists: true,
+        executor: executor.clone(),
+        funding: Funding { budgets: vec![0], ..Funding::default() },
+        ..Node::default()
+    };
+    let nodes = PerNode { tasks: executors.iter().map(node).collect(), integration: None };
+    plan::decide(&Policy { parallelism: 9, ..Policy::default() }, &graph, &nodes, shared, Millis(5))
+}
+
+fn shared(agents: Vec<Agent>) -> Shared {
+    let pool = (0..agents.len()).collect();
+    Shared { free_slots: 9, budgets: Budgets::new(vec![Limit::default()]), agents: Agents { all: agents, pool } }
+}
+
+fn assigned(decision: &Decision) -> Vec<(usize, usize)> {
+    decision.assignments.iter().map(|assignment| (assignment.node.task().unwrap(), assignment.agent)).collect()
+}
+
+#[test]
+fn each_task_gets_an_agent_with_its_capability() {
+    let shared = shared(vec![agent("docs", "docs", 9), agent("rust", "rust", 9)]);
+    let decision = decide(&shared, &[pool("rust"), pool("docs"), pool("rust")]);
+    assert_eq!(assigned(&decision), [(0, 1), (1, 0), (2, 1)]);
+    let selection = decision.assignments[0].selection.as_ref().unwrap();
+    assert_eq!(selection.candidates.iter().map(|c| c.agent.as_str()).collect::<Vec<_>>(), ["rust", "docs"]);
+    assert!(matches!(selection.candidates[1].outcome, Outcome::Excluded(_)));
+}
+
+#[test]
+fn a_task_waits_while_its_agents_are_busy() {
+    let shared = shared(vec![agent("docs", "docs", 9), agent("rust", "rust", 1)]);
+    let decision = decide(&shared, &[pool("rust"), pool("rust"), pool("rust"), pool("docs")]);
+    assert_eq!(assigned(&decision), [(0, 1), (3, 0)], "the others do not block a task that has an agent");
+    let unassigned = decision.unassigned.unwrap();
+    assert_eq!((unassigned.count, unassigned.first), (2, Task(1)));
+    assert_eq!(unassigned.why, "docs lacks rust, rust is busy (1 of 1 attempts)");
+    assert_eq!((decision.state, decision.requeue_at), (PlanState::Running, Some(Millis(30_005))));
+}
+
+#[test]
+fn starts_in_one_decision_share_the_load() {
+    let shared = shared(vec![agent("a", "rust", 4), agent("b", "rust", 4)]);
+    let decision = decide(&shared, &[pool("rust"), pool("rust"), pool("rust"), pool("rust")]);
+    assert_eq!(assigned(&decision), [(0, 0), (1, 1), (2, 0), (3, 1)]);
+}
+
+#[test]
+fn a_retry_keeps_its_agent_if_it_can() {
+    let shared = shared(vec![agent("a", "rust", 1), agent("b", "rust", 1)]);
+    let retry = Executor::Pool { needs: Arc::new(Needs::stated(&["rust".into()])), last: Some(1), next: None };
+    let decision = decide(&shared, &[retry.clone(), retry]);
+    assert_eq!(assigned(&decision), [(0, 1), (1, 0)], "the second one finds its agent busy");
+    let kept = |index: usize| decision.assignments[index].selection.as_ref().unwrap().kept;
+    assert!(kept(0) && !kept(1));
+}
+
+#[test]
+fn a_recorded_start_keeps_its_agent() {
+    let shared = shared(vec![agent("a", "rust", 1), agent("b", "docs", 1)]);
+    let recorded = Executor::Pool { needs: Arc::new(Needs::stated(&["rust".into()])), last: None, next: Some(1) };
+    let decision = decide(&shared, &[recorded.clone(), recorded]);
+    assert_eq!(assigned(&decision), [(0, 1)]);
+    assert_eq!(decision.unassigned.unwrap().why, "b is busy (1 of 1 attempts)");
+}
+
+#[test]
+fn a_named_agent_has_its_concurrency_too() {
+    let shared = shared(vec![agent("a", "rust", 2)]);
+    let decision = decide(&shared, &[Executor::Named(0), Executor::Named(0), Executor::Named(0)]);
+    assert_eq!(assigned(&decision), [(0, 0), (1, 0)]);
+    assert_eq!(decision.assignments[0].selection, None);
+    assert_eq!(decision.unassigned.unwrap().count, 1);
+}
+
+#[test]
+fn an_agent_without_budget_is_passed_over() {
+    let mut shared = shared(vec![agent("a", "rust", 9), agent("b", "rust", 9), agent("free", "docs", 9)]);
+    let spent = Limit { tokens: Some(0), cost_micro_usd: None };
+    shared.budgets = Budgets::new(vec![Limit::default(), spent]);
+    for (agent, budget) in shared.agents.all.iter_mut().zip([Some(1), None]) {
+        (agent.metered, agent.budget) = (true, budget);
+    }
+    let decision = decide(&shared, &[pool("rust")]);
+    assert_eq!(assigned(&decision), [(0, 1)]);
+
+    shared.budgets = Budgets::new(vec![spent, spent]);
+    let decision = decide(&shared, &[pool("rust"), pool("docs")]);
+    assert_eq!(assigned(&decision), [(1, 2)], "an agent without models uses no budget");
+    assert_eq!(decision.unfunded, [(Task(0), Shortage::Budget(0))]);
+}
+
+#[test]
+fn no_agent_is_selected_without_a_slot() {
+    let shared = Shared { free_slots: 1, ..shared(vec![agent("a", "rust", 9)]) };
+    let decision = decide(&shared, &[pool("rust"), pool("rust")]);
+    assert_eq!((assigned(&decision), decision.waiting_for_slots), (vec![(0, 0)], 1));
+    assert_eq!(decision.actions, [Action::Start { node: Task(0), attempt: 1 }]);
+    assert_eq!(decision.unassigned, None);
+}

@@ -1,0 +1,27 @@
+//! The state of the Agent controller in addition to the common context.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use enact_domain::time::Millis;
+use parking_lot::Mutex;
+
+use crate::metadata_cache::ObjectKey;
+use crate::plan::limiter::ConcurrencyLimiter;
+
+pub struct Context {
+    pub common: Arc<crate::context::Context>,
+    /// Counts the running attempts.
+    pub limiter: Arc<ConcurrencyLimiter>,
+    /// When the statistics of each Agent were last read.
+    pub refreshed: Mutex<HashMap<ObjectKey, Millis>>,
+}
+
+impl Deref for Context {
+    type Target = crate::context::Context;
+
+    fn deref(&self) -> &Self::Target {
+        &self.common
+    }
+}

@@ -1,0 +1,131 @@
+//! The agents of a plan: what is known about each, and which of them carries out the attempts of each task.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use enact_crds::{Agent, validation};
+use enact_domain::agents::needs::Needs;
+use enact_domain::agents::selection::Candidate;
+use enact_domain::condition::READY;
+use enact_domain::graph::{NodeId, PerNode};
+use enact_domain::plan::{self as scheduler, Agents, CurrentAttempt, Executor, Node};
+
+use super::context::Context;
+use super::observed::Observed;
+use super::runtime::OpenAttempts;
+use super::validate::Valid;
+use crate::error::Error;
+
+/// Returns the agents that the plan and its tasks name. Budgets are added later.
+///
+/// # Errors
+/// When the record cannot be read.
+pub async fn read(ctx: &Context, observed: &Observed, valid: &Valid) -> Result<Agents, Error> {
+    let pool = &observed.plan.spec.agents;
+    let tasks = valid.content.compiled.tasks.iter().filter_map(|task| observed.named_agent(task));
+    let names: BTreeSet<&str> = tasks.chain(pool.iter().map(|member| member.name.as_str())).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let mut all: Vec<scheduler::Agent> = names
+        .iter()
+        .map(|name| scheduler::Agent {
+            candidate: candidate(ctx, observed, valid, name),
+            ..scheduler::Agent::default()
+        })
+        .collect();
+    let index = |name: &str| names.binary_search(&name).ok();
+    // Finished plans select nothing.
+    if !pool.is_empty() && !observed.phase().is_finished() {
+        let tenant = &valid.member.tenant;
+        let store = &*ctx.record_store;
+        let histories = ctx.agent_histories.of(store, tenant, &observed.namespace, &names, observed.now).await?;
+        for (agent, history) in all.iter_mut().zip(histories) {
+            agent.candidate.history = BTreeMap::clone(&history);
+        }
+    }
+    for member in pool {
+        if let Some(agent) = index(&member.name).and_then(|index| all.get_mut(index)) {
+            agent.candidate.preference = member.preference;
+        }
+    }
+    Ok(Agents { pool: pool.iter().filter_map(|member| index(&member.name)).collect(), all })
+}
+
+/// Returns what the cluster shows of an agent.
+fn candidate(ctx: &Context, observed: &Observed, valid: &Valid, name: &str) -> Candidate {
+    let Some(agent) = observed.agents.get(name) else {
+        let missing = format!("there is no Agent {name} in this namespace; create it");
+        return Candidate { name: name.to_owned(), unusable: Some(missing), ..Candidate::default() };
+    };
+    let capabilities = agent.spec.capabilities.iter();
+    Candidate {
+        name: name.to_owned(),
+        capabilities: capabilities.map(|capability| (capability.name.clone(), capability.proficiency)).collect(),
+        concurrency: agent.spec.concurrency,
+        running: ctx.limiter.running_of(&valid.member.tenant, &observed.namespace, name),
+        unusable: unusable(observed, name, agent),
+        ..Candidate::default()
+    }
+}
+
+/// Returns why no attempt can use an agent of the pool, with the remedy.
+fn unusable(observed: &Observed, name: &str, agent: &Agent) -> Option<String> {
+    if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+        return Some(error.to_string());
+    }
+    if let Some((index, problem)) = observed.model_problems.get(name) {
+        return Some(format!("spec.models[{index}]: {problem}"));
+    }
+    if let Some(field) = observed.integration_secret_field(agent) {
+        return Some(format!(
+            "its {field} is the Secret of spec.workspace.integration, which only the integration pod may use; name another Secret"
+        ));
+    }
+    let status = agent.status.as_ref()?;
+    let is_current = status.observed_generation == agent.metadata.generation;
+    let ready = status.conditions.iter().find(|condition| condition.type_ == READY)?;
+    (is_current && ready.status == "False").then(|| format!("{}: {}", ready.reason, ready.message))
+}
+
+/// Adds the executor to each task.
+pub fn add_executors(
+    observed: &Observed,
+    valid: &Valid,
+    agents: &Agents,
+    attempts: &OpenAttempts,
+    nodes: &mut PerNode<Node>,
+) {
+    let compiled = &valid.content.compiled;
+    let index = |name: &str| agents.all.iter().position(|agent| agent.candidate.name == name);
+    for (i, task) in compiled.tasks.iter().enumerate() {
+        let (id, node) = (NodeId::Task(i), &mut nodes.tasks[i]);
+        if let Some(name) = observed.named_agent(task) {
+            node.executor = index(name).map_or(Executor::None, Executor::Named);
+            continue;
+        }
+        let started = attempts.agents.get(&id);
+        let of_attempt = |number: u32| started.filter(|(n, _)| *n == number).map(|(_, name)| name.as_str());
+        // The status of a task shows the agent of its last attempt, unless a person has reopened the task.
+        let entry = observed.children.tasks.get(&compiled.names[i]);
+        let shown = entry.filter(|entry| entry.attempts == node.attempts).and_then(|entry| entry.agent.as_deref());
+        let last = match node.current {
+            CurrentAttempt::None => shown,
+            _ => of_attempt(node.attempts).or(shown),
+        };
+        node.executor = Executor::Pool {
+            needs: compiled.needs[i].clone(),
+            last: last.and_then(index),
+            next: of_attempt(node.attempts + 1).and_then(index),
+        };
+    }
+}
+
+/// Returns the needs that an attempt counts for in the history of its agent: those that the agent declares. None if the agent declares no
+/// capability and was not selected from a pool.
+pub fn counted_needs(needs: &Needs, candidate: &Candidate, is_selected: bool) -> Option<Vec<String>> {
+    if candidate.capabilities.is_empty() && !is_selected {
+        return None;
+    }
+    Some(needs.names.iter().filter(|need| candidate.capabilities.contains_key(*need)).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests;
