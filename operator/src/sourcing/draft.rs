@@ -265,6 +265,7 @@ impl DraftReconcile<'_> {
                 (names::LABEL_ATTEMPT, attempt.to_string()),
             ],
             gateway_agent: pod::gateway_agent(&self.ctx.config, name, &agent.spec),
+            repository: None,
             owner: self.subject.owner.clone(),
             assignment: assignment.map_err(|report| failed(report.message))?,
             timeout_seconds: drafting.timeout_seconds,

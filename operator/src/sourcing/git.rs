@@ -305,6 +305,7 @@ impl GitReconcile<'_> {
             namespace: self.subject.namespace.clone(),
             labels: vec![(names::LABEL_ROLE, JobRole::Fetch.as_str().to_owned())],
             gateway_agent: None,
+            repository: None,
             owner: self.subject.owner.clone(),
             assignment: pod::document_job_json(&job).map_err(|report| report.message)?,
             timeout_seconds: TIMEOUT_SECONDS,
