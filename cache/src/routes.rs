@@ -116,7 +116,8 @@ impl Cache {
         let accepted = pack::accept(&upload.folder, &commit, upload.first, self.git_memory).await;
         let outcome = match accepted {
             Ok(pack) => {
-                tracing::info!(repository = requester.repository, bytes = pack.bytes, "stored a pack");
+                let (repository, pod, bytes) = (&requester.repository, &requester.pod_uid, pack.bytes);
+                tracing::info!(repository, pod, bytes, "stored a pack");
                 upload.complete(pack, commit);
                 "stored"
             }
