@@ -86,7 +86,8 @@ impl Cache {
         let requester = self.identifier.identify(headers).await?;
         let bytes = number(headers, BYTES_HEADER)?;
         self.repositories.reserve(&requester, bytes)?;
-        Ok(text(StatusCode::OK, "reserved"))
+        // Without a body, so that the pack comes over the same connection, and therefore to the same one of several pods.
+        Ok(text(StatusCode::NO_CONTENT, ""))
     }
 
     /// Receives a pack. It is checked after the response, so that the runner need not wait.

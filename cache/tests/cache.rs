@@ -84,8 +84,8 @@ async fn one_of_several_runners_sends_a_pack() {
     let bytes = pack.len().to_string();
     let reserve = |token: &'static str| cache.send("POST", RESERVATION_PATH, token, &[(BYTES_HEADER, &bytes)], b"");
     let statuses = futures::join!(reserve("one"), reserve("two"));
-    assert!([(200, 409), (409, 200)].contains(&statuses), "{statuses:?}");
-    let [winner, loser] = if statuses.0 == 200 { ["one", "two"] } else { ["two", "one"] };
+    assert!([(204, 409), (409, 204)].contains(&statuses), "{statuses:?}");
+    let [winner, loser] = if statuses.0 == 204 { ["one", "two"] } else { ["two", "one"] };
     let put = |token: &'static str| cache.send("PUT", CLONE_PATH, token, &[(COMMIT_HEADER, &commit)], &pack);
     assert_eq!(put(loser).await, 409, "it has no reservation");
     assert_eq!(put(winner).await, 202);
@@ -99,7 +99,7 @@ async fn refuses_what_it_cannot_keep() {
     for size in ["", "-1", "0", "many"] {
         assert_eq!(cache.send("POST", RESERVATION_PATH, "one", &[(BYTES_HEADER, size)], b"").await, 411, "{size}");
     }
-    assert_eq!(cache.send("POST", RESERVATION_PATH, "one", &[(BYTES_HEADER, "4")], b"").await, 200);
+    assert_eq!(cache.send("POST", RESERVATION_PATH, "one", &[(BYTES_HEADER, "4")], b"").await, 204);
     for commit in ["", "main", "--all", "../../x"] {
         assert_eq!(cache.send("PUT", CLONE_PATH, "one", &[(COMMIT_HEADER, commit)], b"PACK").await, 400, "{commit}");
     }

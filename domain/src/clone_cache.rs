@@ -46,7 +46,7 @@ pub struct Pack {
 impl CachedClone {
     /// Returns the size of all packs and indexes, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.packs.iter().fold(0, |sum, pack| sum.saturating_add(pack.bytes).saturating_add(pack.index_bytes))
+        self.packs.iter().fold(0u64, |sum, pack| sum.saturating_add(pack.bytes).saturating_add(pack.index_bytes))
     }
 
     /// Checks what another program sent.

@@ -126,44 +126,23 @@ impl CloneCache {
         cached: &Cached,
         commit: &str,
     ) -> Result<(), Failure> {
-        match self.lacking(tree, cached) {
-            Ok(None) => Ok(()),
-            Ok(Some(pack)) => {
-                let (cache, commit, begun) = (self.clone(), commit.to_owned(), Instant::now());
-                let sent = Transfer::start(move || cache.send(&pack, &commit)).finish(supervisor)?;
-                match sent {
-                    Ok(Some(bytes)) => {
-                        log(&format!("sent {bytes} bytes to the clone cache in {} ms", begun.elapsed().as_millis()))
-                    }
-                    Ok(None) => {}
-                    Err(problem) => log(&format!("the clone cache did not accept the repository: {problem}")),
-                }
-                Ok(())
-            }
+        let pack = match lacking(tree, cached) {
+            Ok(Some(pack)) => pack,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 log(&format!("the clone cannot be read for the cache: {error}"));
-                Ok(())
+                return Ok(());
             }
-        }
-    }
-
-    /// Returns the pack that the cache lacks, if it is worth its transfer.
-    fn lacking(&self, tree: &Path, cached: &Cached) -> io::Result<Option<PathBuf>> {
-        let (known, worth): (&[_], u64) = match cached {
-            Cached::Packs(clone) => (&clone.packs, WORTH_BYTES.min(clone.bytes() / WORTH_PART)),
-            Cached::Nothing => (&[], 0),
         };
-        let mut found = Vec::new();
-        for entry in fs::read_dir(tree.join(".git").join(PACKS))? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()?.strip_prefix("pack-")?.strip_suffix(".pack"));
-            if name.is_some_and(|name| known.iter().all(|pack| pack.name != name)) {
-                found.push(path);
+        let (cache, commit, begun) = (self.clone(), commit.to_owned(), Instant::now());
+        match Transfer::start(move || cache.send(&pack, &commit)).finish(supervisor)? {
+            Ok(Some(bytes)) => {
+                log(&format!("sent {bytes} bytes to the clone cache in {} ms", begun.elapsed().as_millis()));
             }
+            Ok(None) => {}
+            Err(problem) => log(&format!("the clone cache did not accept the repository: {problem}")),
         }
-        // One fetch makes one pack.
-        let [pack] = found.as_slice() else { return Ok(None) };
-        Ok((fs::metadata(pack)?.len() >= worth).then(|| pack.clone()))
+        Ok(())
     }
 
     /// Sends a pack and returns its size; none if another attempt sends it.
@@ -233,6 +212,25 @@ impl<T: Send + 'static> Transfer<T> {
             }
         }
     }
+}
+
+/// Returns the pack that the cache lacks, if it is worth its transfer.
+fn lacking(tree: &Path, cached: &Cached) -> io::Result<Option<PathBuf>> {
+    let (known, worth) = match cached {
+        Cached::Packs(clone) => (clone.packs.as_slice(), WORTH_BYTES.min(clone.bytes() / WORTH_PART)),
+        Cached::Nothing => (&[][..], 0),
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(tree.join(".git").join(PACKS))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()?.strip_prefix("pack-")?.strip_suffix(".pack"));
+        if name.is_some_and(|name| known.iter().all(|pack| pack.name != name)) {
+            found.push(path);
+        }
+    }
+    // One fetch makes one pack.
+    let [pack] = found.as_slice() else { return Ok(None) };
+    Ok((fs::metadata(pack)?.len() >= worth).then(|| pack.clone()))
 }
 
 /// Copies exactly `bytes` into a new file.

@@ -52,7 +52,7 @@ fn answer(state: &mut State, request: &Request) -> Vec<u8> {
             state.body.extend([pack, index].concat());
             response("202 Accepted", &[], b"")
         }
-        _ => response("200 OK", &[], b""),
+        _ => response("204 No Content", &[], b""),
     }
 }
 

@@ -116,7 +116,7 @@ impl Cache {
     pub async fn store(&self, token: &str, commit: &str, pack: &[u8]) -> u16 {
         let bytes = pack.len().to_string();
         let reserved = self.send("POST", RESERVATION_PATH, token, &[(BYTES_HEADER, &bytes)], b"").await;
-        if reserved != 200 {
+        if reserved != 204 {
             return reserved;
         }
         self.send("PUT", CLONE_PATH, token, &[(COMMIT_HEADER, commit)], pack).await
