@@ -1,4 +1,4 @@
-//! Clones from the clone cache. One test at a time: the last one switches the cache off.
+//! Clones from the clone cache, and without it.
 
 use std::time::Duration;
 
@@ -66,10 +66,22 @@ async fn fill_and_use(stage: &Stage, git: &Git, plan: &str, tasks: &[&str]) -> R
 }
 
 #[test]
-fn attempts_clone_from_the_cache_and_without_it() {
+fn attempts_clone_with_and_without_the_cache() {
     on_stage("clones", |stage| async move {
         installation::await_healthy()?;
         let git = Git::start(&stage, &[("README.md", "work")]).await?;
+        let plan = |name: &str, script: &str| {
+            let task = format!("  tasks: [{{id: T001, title: read, script: '{script}'}}]\n");
+            scripted_plan(name, &format!("{}  execution: {{cleanup: Never}}\n{task}", git.workspace()))
+        };
+        // First without the cache. It has nothing of an earlier run when it is back.
+        let cache = Scaled::to("deployment/enact-cache", 0)?;
+        stage.apply(&plan("without", "test -f README.md")).await?;
+        stage.finished("without", Phase::Succeeded, PATIENCE).await?;
+        let without = log(&stage, "without", "T001").await?;
+        ensure!(without.contains("the clone cache cannot be used"), "{without}");
+        cache.back()?;
+
         fill_and_use(&stage, &git, "first", &["T002"]).await?;
         ensure!(!log(&stage, "first", "T001").await?.contains(FROM_CACHE), "the cache had it before");
         let second = log(&stage, "first", "T002").await?;
@@ -77,19 +89,10 @@ fn attempts_clone_from_the_cache_and_without_it() {
 
         // Every attempt works on the newest commit of its revision.
         git.commit("new.txt", "new\n")?;
-        let task = "  execution: {cleanup: Never}\n  tasks: [{id: T001, title: read, script: 'grep -q new new.txt'}]\n";
-        let plan = |name: &str| scripted_plan(name, &format!("{}{task}", git.workspace()));
-        stage.apply(&plan("newest")).await?;
+        stage.apply(&plan("newest", "grep -q new new.txt")).await?;
         stage.finished("newest", Phase::Succeeded, PATIENCE).await?;
         let newest = log(&stage, "newest", "T001").await?;
         ensure!(newest.contains(FROM_CACHE), "{newest}");
-
-        let cache = Scaled::to("deployment/enact-cache", 0)?;
-        stage.apply(&plan("without")).await?;
-        stage.finished("without", Phase::Succeeded, PATIENCE).await?;
-        let without = log(&stage, "without", "T001").await?;
-        ensure!(without.contains("the clone cache cannot be used"), "{without}");
-        cache.back()?;
 
         let (bytes, files) = LARGE;
         git.fill(files, bytes)?;
