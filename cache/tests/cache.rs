@@ -82,11 +82,13 @@ async fn one_of_several_runners_sends_a_pack() {
     let cache = Cache::start().await;
     let (commit, pack) = Repository::new().commit("a.txt", "one");
     let bytes = pack.len().to_string();
-    let reserve = |token: &'static str| cache.send("POST", RESERVATION_PATH, token, &[(BYTES_HEADER, &bytes)], b"");
+    let headers = [(BYTES_HEADER, bytes.as_str())];
+    let reserve = |token| cache.send("POST", RESERVATION_PATH, token, &headers, b"");
     let statuses = futures::join!(reserve("one"), reserve("two"));
     assert!([(204, 409), (409, 204)].contains(&statuses), "{statuses:?}");
     let [winner, loser] = if statuses.0 == 204 { ["one", "two"] } else { ["two", "one"] };
-    let put = |token: &'static str| cache.send("PUT", CLONE_PATH, token, &[(COMMIT_HEADER, &commit)], &pack);
+    let headers = [(COMMIT_HEADER, commit.as_str())];
+    let put = |token| cache.send("PUT", CLONE_PATH, token, &headers, &pack);
     assert_eq!(put(loser).await, 409, "it has no reservation");
     assert_eq!(put(winner).await, 202);
 }
