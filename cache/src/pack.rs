@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub fn remove_incoming(repository: &Path) {
 }
 
 /// Returns the paths of a pack and of its index.
-pub fn paths(repository: &Path, name: &str) -> [std::path::PathBuf; 2] {
+pub fn paths(repository: &Path, name: &str) -> [PathBuf; 2] {
     ["pack", "idx"].map(|suffix| repository.join(PACKS).join(format!("pack-{name}.{suffix}")))
 }
 

@@ -124,6 +124,7 @@ impl Cache {
             }
             Err(problem) => {
                 tracing::warn!(repository = requester.repository, pod = requester.pod_uid, problem, "refused a pack");
+                drop(upload);
                 "refused"
             }
         };
@@ -136,7 +137,7 @@ fn parts(files: Vec<std::fs::File>) -> impl Stream<Item = io::Result<Bytes>> + S
     let files = files.into_iter().map(File::from_std);
     stream::try_unfold((files, None::<File>), |(mut files, mut open)| async move {
         loop {
-            let Some(mut file) = open.take().or_else(|| files.next()) else { return Ok(None) };
+            let Some(mut file) = open.take().or_else(|| files.next()) else { return Ok::<_, io::Error>(None) };
             let mut part = BytesMut::with_capacity(PART);
             if file.read_buf(&mut part).await? > 0 {
                 return Ok(Some((part.freeze(), (files, Some(file)))));

@@ -1,6 +1,6 @@
 //! The cache over HTTP, with real packs and a fake API server.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod support;
 

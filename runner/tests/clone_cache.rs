@@ -1,5 +1,7 @@
 //! Clones from the clone cache, against a real Git server and a cache that keeps one repository, or lies.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use std::process::Command;
