@@ -58,6 +58,8 @@ pub mod paths {
     pub const GATEWAY_TOKEN: &str = "/var/run/enact/token/gateway-token";
     /// Messages of people to a coding agent, as they are now: a copy of the annotation of the pod.
     pub const MESSAGES: &str = "/var/run/enact/token/messages";
+    /// Projected token for the clone cache.
+    pub const CACHE_TOKEN: &str = "/var/run/enact/token/cache-token";
     /// Git credentials: `username` and `password`, or `ssh-privatekey` (and `known_hosts`).
     pub const GIT_CREDENTIALS: &str = "/var/run/enact/git";
     /// Recorded work for the adapter `replay`.
@@ -175,6 +177,9 @@ pub struct GitWork {
     pub merge: Vec<VerifiedCommit>,
     /// Branch to push the work to.
     pub branch: String,
+    /// Base URL of the clone cache. Without it, the repository is cloned from its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_url: Option<String>,
 }
 
 /// The verified work of a task that has succeeded. Agents may push to each other's branches, so that the branch alone does not identify the

@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod approval;
 pub mod assignment;
 pub mod attempt;
+pub mod clone_cache;
 pub mod condition;
 pub mod digest;
 pub mod document_job;

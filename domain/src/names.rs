@@ -42,6 +42,10 @@ pub const ROLE_DRAFT: &str = "draft";
 pub const INTEGRATION: &str = "integration";
 /// Annotation on Pods of tasks and drafts whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
 pub const ANNOTATION_AGENT: &str = "enact.dev/agent";
+/// Annotation on Pods that may use the clone cache: [`crate::clone_cache::repository`].
+pub const ANNOTATION_REPOSITORY: &str = "enact.dev/repository";
+/// Audience of the token with which a pod uses the clone cache.
+pub const CACHE_AUDIENCE: &str = "enact-cache";
 /// Audience of the token with which a pod delivers its result.
 pub const RESULT_AUDIENCE: &str = "enact-server";
 /// Audience of the token with which an agent uses the model gateway.

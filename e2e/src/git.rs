@@ -27,6 +27,22 @@ rm -f "$GIT_INDEX_FILE"
 echo "$commit"
 "#;
 
+/// A script that commits many files of random content.
+const FILL: &str = r#"cd /srv/git/work.git
+export GIT_INDEX_FILE="/tmp/index.$$" GIT_AUTHOR_NAME=e2e GIT_AUTHOR_EMAIL=e2e@enact.dev
+export GIT_COMMITTER_NAME="$GIT_AUTHOR_NAME" GIT_COMMITTER_EMAIL="$GIT_AUTHOR_EMAIL"
+git read-tree main
+n=0
+while [ "$n" -lt "$1" ]; do
+    n=$((n + 1))
+    id=$(head -c "$2" /dev/urandom | git hash-object -w --stdin)
+    git update-index --add --cacheinfo "100644,$id,large/$n.bin"
+done
+git update-ref refs/heads/main "$(git commit-tree "$(git write-tree)" -p main -m "By a test")"
+rm -f "$GIT_INDEX_FILE"
+git repack -adq --window=0
+"#;
+
 impl Git {
     /// Starts the server with a first commit of `files`, and creates the Secrets `git-agent` and `git-integrator` in the stage's namespace.
     ///
@@ -110,5 +126,15 @@ impl Git {
     pub fn commit(&self, file: &str, text: &str) -> Result<String> {
         let there = ["--namespace", &self.namespace, "deployment/git-server", "--"];
         exec(&[&there[..], &["sh", "-ec", COMMIT, "commit", file, text]].concat()).map(|id| id.trim().to_owned())
+    }
+
+    /// Adds a commit to `main` with this number of files of random content, each of this size in bytes.
+    ///
+    /// # Errors
+    /// If the commit fails, with the output.
+    pub fn fill(&self, files: u32, bytes: u32) -> Result<()> {
+        let there = ["--namespace", &self.namespace, "deployment/git-server", "--"];
+        let numbers = [files.to_string(), bytes.to_string()];
+        exec(&[&there[..], &["sh", "-ec", FILL, "fill", &numbers[0], &numbers[1]]].concat()).map(drop)
     }
 }

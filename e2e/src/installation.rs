@@ -9,8 +9,9 @@ use crate::{REQUEST_TIMEOUT, Stage, program, run};
 
 pub const NAMESPACE: &str = "enact-system";
 pub const RELEASE: &str = "enact";
-pub const WORKLOADS: [&str; 5] = [
+pub const WORKLOADS: [&str; 6] = [
     "statefulset/enact-postgres",
+    "deployment/enact-cache",
     "deployment/enact-gateway",
     "deployment/enact-operator",
     "deployment/enact-server",

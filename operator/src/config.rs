@@ -40,6 +40,9 @@ pub struct Config {
     /// Base URL at which pods reach the model gateway. Without it, agents with models are not ready.
     #[arg(long, env = "ENACT_GATEWAY_URL")]
     pub gateway_url: Option<String>,
+    /// Base URL at which pods reach the clone cache. Without it, every attempt clones from the Git server.
+    #[arg(long, env = "ENACT_CACHE_URL")]
+    pub cache_url: Option<String>,
     /// Images of coding agents whose Agent names none, `adapter=image` separated by commas.
     #[arg(long, env = "ENACT_ADAPTER_IMAGES", value_delimiter = ',')]
     pub adapter_images: Vec<String>,
@@ -78,6 +81,14 @@ pub struct Config {
         default_value = "app.kubernetes.io/part-of=enact,app.kubernetes.io/component=gateway"
     )]
     pub gateway_pod_labels: Vec<String>,
+    /// Labels of the clone cache's pods, `key=value` separated by commas; tenants' pods may connect to them.
+    #[arg(
+        long,
+        env = "ENACT_CACHE_POD_LABELS",
+        value_delimiter = ',',
+        default_value = "app.kubernetes.io/part-of=enact,app.kubernetes.io/component=cache"
+    )]
+    pub cache_pod_labels: Vec<String>,
     /// Labels of enact-server's pods, `key=value` separated by commas; tenants' pods may connect to them.
     #[arg(
         long,
@@ -119,7 +130,11 @@ pub struct Migrate {
 impl Config {
     /// Returns the services that tenants' pods may connect to: their port, and the labels of their pods.
     pub fn services<'a>(&'a self) -> Vec<(u16, Vec<(&'a str, &'a str)>)> {
-        let services = [(&self.server_url, &self.server_pod_labels), (&self.gateway_url, &self.gateway_pod_labels)];
+        let services = [
+            (&self.server_url, &self.server_pod_labels),
+            (&self.gateway_url, &self.gateway_pod_labels),
+            (&self.cache_url, &self.cache_pod_labels),
+        ];
         let service = |(url, labels): (&'a Option<String>, &'a Vec<String>)| {
             let port = url::Url::parse(url.as_deref()?).ok()?.port_or_known_default()?;
             Some((port, labels.iter().filter_map(|pair| pair.split_once('=')).collect()))

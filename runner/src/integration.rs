@@ -15,6 +15,7 @@ use std::fs;
 use enact_domain::assignment::{Gate, GateResult, GitWork, IntegrationWork, Reason, Report};
 
 use crate::agent::{Environment, run_gates};
+use crate::clone_cache::CloneCache;
 use crate::failure::Failure;
 use crate::git::{Git, Identity, PLAN_FIELDS};
 use crate::log::log;
@@ -40,7 +41,8 @@ pub(crate) fn merge(
     let mut git = Git::new(supervisor, settings, &work.url, &PLAN_FIELDS)?;
     log(&format!("merging {} branch(es) for {} in {}", work.merge.len(), integration.target, work.url));
     // The base of this checkout is the head after all merges, so it is the candidate.
-    let checkout = repository::prepare(&mut git, work, Some(&integration.target))?;
+    let cache = CloneCache::of(settings, work);
+    let checkout = repository::prepare(&mut git, work, Some(&integration.target), cache.as_ref())?;
     let candidate = checkout.base.clone();
     let pushed = repository::push_work(&mut git, work, &checkout, candidate)?;
     log(&format!("pushed the candidate {pushed} to {}", work.branch));

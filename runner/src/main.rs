@@ -14,6 +14,7 @@ mod args;
 mod attempt;
 mod capture;
 mod checkpoint;
+mod clone_cache;
 mod coding_agent;
 mod credential;
 mod delivery;

@@ -8,8 +8,10 @@ use std::path::Path;
 use enact_domain::agents::checkpoint::UnfinishedWork;
 use enact_domain::assignment::{GitWork, Reason, VerifiedCommit};
 
+use crate::clone_cache::{Cached, CloneCache};
 use crate::failure::{Failure, explain};
 use crate::git::{Git, PLAN_FIELDS};
+use crate::log::log;
 use crate::refs::{branch_ref, is_commit_id, tag_ref};
 
 /// Ref in the clone for the commit that the work starts from.
@@ -35,14 +37,67 @@ pub(crate) struct Checkout {
 /// Clones the repository at the revision (or at `target` if that branch exists) and merges the verified commits in order. It ignores newer
 /// commits on their branches: they have not passed the gates.
 ///
-/// It fetches only the commits that the work needs, and configures no remote for the agent.
-pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Result<Checkout, Failure> {
-    git.local(Reason::ContainerConfigError, &["init", "--quiet", "."])?;
+/// It fetches only the commits that the work needs and the clone cache lacks, and configures no remote for the agent.
+pub(crate) fn prepare(
+    git: &mut Git,
+    work: &GitWork,
+    target: Option<&str>,
+    cache: Option<&CloneCache>,
+) -> Result<Checkout, Failure> {
+    init(git)?;
+    let download = cache.map(|cache| cache.download(git.tree()));
+    // The answer also shows that the credential can read the repository: the clone cache is never a way around it.
     let refs = remote_refs(git, work, target)?;
     let start = target.map(branch_ref).filter(|name| refs.contains_key(name)).map_or_else(|| start(&refs, work), Ok)?;
     if let Some(missing) = work.merge.iter().find(|verified| !refs.contains_key(&branch_ref(&verified.branch))) {
         return Err(work_not_found(work, missing, "does not exist"));
     }
+    let cached = match download.map(|download| download.finish(git.supervisor)).transpose()? {
+        Some(Ok(cached)) => Some(cached),
+        Some(Err(problem)) => {
+            log(&format!("the clone cache cannot be used, cloning from the Git server: {problem}"));
+            None
+        }
+        None => None,
+    };
+    match (obtain(git, work, &start), &cached) {
+        // The cache may have something that Git cannot use. Without it, the same failure occurs again if it has another cause.
+        (Err(failure), Some(Cached::Packs(_))) if failure.reason != Reason::Cancelled => {
+            log(&format!("trying again without the clone cache: {}", failure.message));
+            clear(git)?;
+            obtain(git, work, &start)?;
+        }
+        (obtained, _) => obtained?,
+    }
+    if let (Some(cache), Some(cached)) = (cache, &cached) {
+        let (tree, commit) = (git.tree().to_owned(), commit_id(git, BASE)?);
+        cache.update(git.supervisor, &tree, cached, &commit)?;
+    }
+    for VerifiedCommit { branch, commit } in &work.merge {
+        merge(git, branch, commit)?;
+    }
+    // Read before the agent runs. `commit` and `push_work` restore it, because agents and gates can change it.
+    let file = git.tree().join(".git/config");
+    let configuration = fs::read(&file).map_err(|error| Failure::volume(&file, &error))?;
+    // An earlier container of the same attempt may have pushed and then failed, for example before its delivery.
+    let earlier = refs.get(&branch_ref(&work.branch)).cloned();
+    Ok(Checkout { base: commit_id(git, "HEAD")?, earlier, configuration })
+}
+
+fn init(git: &mut Git) -> Result<(), Failure> {
+    git.local(Reason::ContainerConfigError, &["init", "--quiet", "."]).map(drop)
+}
+
+/// Starts the clone again, without anything in it.
+fn clear(git: &mut Git) -> Result<(), Failure> {
+    let tree = git.tree().to_owned();
+    let cleared = fs::remove_dir_all(&tree).and_then(|()| fs::create_dir(&tree));
+    cleared.map_err(|error| Failure::volume(&tree, &error))?;
+    init(git)
+}
+
+/// Fetches `start` and the verified commits, and checks out `start` as the branch of the attempt.
+fn obtain(git: &mut Git, work: &GitWork, start: &str) -> Result<(), Failure> {
     let mut refspecs = vec![format!("+{start}:{BASE}")];
     let heads =
         work.merge.iter().enumerate().map(|(n, verified)| format!("+{}:{}", branch_ref(&verified.branch), merged(n)));
@@ -56,21 +111,11 @@ pub(crate) fn prepare(git: &mut Git, work: &GitWork, target: Option<&str>) -> Re
     }
     let base = format!("{BASE}^{{commit}}");
     let checkout = git.call(&["checkout", "--quiet", "--no-track", "-B", &work.branch, &base])?;
-    if !checkout.ok() {
-        return Err(Failure::new(
-            Reason::ContainerConfigError,
-            explain("the working tree cannot be written", &checkout.all()),
-        ));
+    if checkout.ok() {
+        return Ok(());
     }
-    for VerifiedCommit { branch, commit } in &work.merge {
-        merge(git, branch, commit)?;
-    }
-    // Read before the agent runs. `commit` and `push_work` restore it, because agents and gates can change it.
-    let file = git.tree().join(".git/config");
-    let configuration = fs::read(&file).map_err(|error| Failure::volume(&file, &error))?;
-    // An earlier container of the same attempt may have pushed and then failed, for example before its delivery.
-    let earlier = refs.get(&branch_ref(&work.branch)).cloned();
-    Ok(Checkout { base: commit_id(git, "HEAD")?, earlier, configuration })
+    let message = explain("the working tree cannot be written", &checkout.all());
+    Err(Failure::new(Reason::ContainerConfigError, message))
 }
 
 /// Restores the configuration of the clone and removes the files that redirect Git to another one. Filters and URLs in a configuration that
@@ -107,7 +152,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Fetches `branch` only and returns its commit.
 pub(crate) fn fetch_branch(git: &mut Git, url: &str, branch: &str) -> Result<String, Failure> {
-    git.local(Reason::ContainerConfigError, &["init", "--quiet", "."])?;
+    init(git)?;
     fetch(git, url, &[format!("+{}:{BASE}", branch_ref(branch))])?;
     commit_id(git, BASE)
 }
@@ -256,7 +301,9 @@ fn work_not_found(work: &GitWork, VerifiedCommit { branch, commit }: &VerifiedCo
 }
 
 fn fetch(git: &mut Git, url: &str, refspecs: &[String]) -> Result<(), Failure> {
-    let mut args = vec!["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--", url];
+    // One pack for each fetch, whatever its size: the clone cache gets it as it is.
+    let mut args = vec!["-c", "fetch.unpackLimit=1", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
+    args.extend(["--no-recurse-submodules", "--", url]);
     args.extend(refspecs.iter().map(String::as_str));
     git.remote(url, &args).map(drop)
 }

@@ -39,6 +39,7 @@ impl Secrets {
             CREDENTIAL_KEYS.iter().map(|key| read(&settings.git_credentials_dir.join(key))).collect();
         values.push(read(&settings.token_file));
         values.push(read(&settings.gateway_token_file));
+        values.push(read(&settings.cache_token_file));
         for (name, value) in std::env::vars_os() {
             let (name, value) = (name.to_string_lossy(), value.into_encoded_bytes());
             if name.starts_with(MCP_SECRET_PREFIX) {

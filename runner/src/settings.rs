@@ -28,6 +28,9 @@ pub(crate) struct Settings {
     /// Messages of people to a coding agent
     #[arg(long, env = "ENACT_MESSAGES_FILE", default_value = paths::MESSAGES)]
     pub(crate) messages_file: PathBuf,
+    /// Service account token for the clone cache
+    #[arg(long, env = "ENACT_CACHE_TOKEN_FILE", default_value = paths::CACHE_TOKEN)]
+    pub(crate) cache_token_file: PathBuf,
     /// Directory of the Git credential: `username` and `password`, or `ssh-privatekey` and `known_hosts`; also `ca.crt` for a private CA
     #[arg(long, env = "ENACT_GIT_CREDENTIALS_DIR", default_value = paths::GIT_CREDENTIALS)]
     pub(crate) git_credentials_dir: PathBuf,
@@ -85,7 +88,7 @@ fn check_document_job(job: &DocumentJob) -> Result<(), String> {
 
 fn check_assignment(assignment: &Assignment) -> Result<(), String> {
     let message = |error: GitNameError| error.to_string();
-    if let Some(GitWork { url, revision, merge, branch }) = &assignment.git {
+    if let Some(GitWork { url, revision, merge, branch, .. }) = &assignment.git {
         // The webhook has checked these values too. This check protects the Git calls if the assignment is from elsewhere.
         check_url(url).map_err(message)?;
         for name in [revision, branch].into_iter().chain(merge.iter().map(|work| &work.branch)) {

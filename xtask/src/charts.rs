@@ -23,6 +23,8 @@ const VARIANTS: [(&str, &[&str]); 2] = [
             "metrics.dashboard.enabled=true",
             "operator.replicas=2",
             "server.pushes.enabled=true",
+            "cache.enabled=true",
+            "cache.replicas=2",
         ],
     ),
 ];

@@ -62,7 +62,8 @@ const AGENTS: &str = "agents";
 const USUAL_AGENT: &str = "agent-codex";
 
 /// Helm's flags for the tests.
-const FLAGS: [&str; 3] = [
+const FLAGS: [&str; 4] = [
+    "--set=cache.enabled=true",
     "--set=server.pushes.enabled=true",
     // The model servers of the tests, which are Services and therefore have private addresses.
     "--set=gateway.allowedPrivateHosts={*.e2e-models.svc}",

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates, dependencies first, and the crates that each may depend on.
-const CRATES: [(&str, &[&str]); 16] = [
+const CRATES: [(&str, &[&str]); 17] = [
     ("enact-domain", &[]),
     ("enact-crds", &["enact-domain"]),
     ("enact-store", &["enact-domain", "enact-crds"]),
@@ -20,6 +20,7 @@ const CRATES: [(&str, &[&str]); 16] = [
     ("enact-webhook", &["enact-domain", "enact-crds", "enact-service"]),
     ("enact-server", &["enact-domain", "enact-crds", "enact-store", "enact-embed", "enact-service"]),
     ("enact-gateway", &["enact-domain", "enact-crds", "enact-store", "enact-service"]),
+    ("enact-cache", &["enact-domain", "enact-crds", "enact-service"]),
     ("enact-runner", &["enact-domain"]),
     ("enact-cli", &["enact-domain", "enact-crds"]),
     ("enact-e2e", &["enact-domain", "enact-crds"]),
@@ -218,7 +219,7 @@ fn domain_is_pure() {
 #[test]
 fn webhook_does_not_depend_on_postgres() {
     let resolved = Resolved::read();
-    for member in ["enact-webhook", "enact-crds", "enact-domain", "enact-runner", "enact-cli"] {
+    for member in ["enact-webhook", "enact-crds", "enact-domain", "enact-cache", "enact-runner", "enact-cli"] {
         let found: Vec<_> =
             resolved.all_of(member).into_iter().filter(|n| *n == "enact-store" || n.starts_with("sqlx")).collect();
         assert!(found.is_empty(), "{member} depends on {found:?}");
@@ -249,7 +250,8 @@ fn only_pods_of_tenants_open_their_urls() {
 #[test]
 fn metrics_are_registered_in_one_module() {
     let module = Path::new("service/src/metrics.rs");
-    let crates = TRUSTED.into_iter().chain(["enact-gateway", "enact-service", "enact-store", "enact-embed"]);
+    let crates =
+        TRUSTED.into_iter().chain(["enact-gateway", "enact-cache", "enact-service", "enact-store", "enact-embed"]);
     let (inside, outside): (Vec<_>, Vec<_>) = crates.flat_map(programs).partition(|(path, _)| path.ends_with(module));
     assert!(inside.iter().any(|(_, source)| source.contains("registry.register(")), "the module registers metrics");
     without(&outside, &REGISTERS, "registers a metric without a check of its labels; use enact_service::metrics");

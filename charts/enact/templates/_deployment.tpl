@@ -1,5 +1,5 @@
 {{- /*
-The Deployment of a component. Takes a dict: root, component, args, env (YAML), ports (name → number), initContainers, volumes and volumeMounts (YAML),
+The Deployment of a component. Takes a dict: root, component, image (default: the release's), args, env (YAML), ports (name → number), initContainers, volumes and volumeMounts (YAML),
 drain (seconds that a pod goes on serving while its endpoint is being taken out).
 */}}
 {{- define "enact.deployment" -}}
@@ -39,7 +39,7 @@ spec:
       {{- end }}
       containers:
         - name: {{ .component }}
-          image: {{ include "enact.image" (list .root .root.Values.image) }}
+          image: {{ include "enact.image" (list .root (.image | default .root.Values.image)) }}
           imagePullPolicy: {{ .root.Values.image.pullPolicy }}
           command: [enact-{{ .component }}]
           {{- with .args }}

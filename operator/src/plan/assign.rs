@@ -13,6 +13,7 @@ use enact_crds::{convert, prompt};
 use enact_domain::assignment::{
     Adapter, Assignment, GitWork, IntegrationWork, PreviousFailure, Reason, Report, TaskWork, VerifiedCommit, Work,
 };
+use enact_domain::clone_cache;
 use enact_domain::drafting::EffectiveConstitution;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
@@ -69,7 +70,7 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         messages: entry.messages.clone(),
     };
     let workspace = spec.workspace.as_ref();
-    let git = workspace.map(|w| git(w, merges(decided, node), decided.branch(task, attempt)));
+    let git = workspace.map(|w| git(ctx, w, merges(decided, node), decided.branch(task, attempt)));
     // The pod belongs to the Task, so that Kubernetes deletes it with the Task.
     let mut owner = build::controlled_by(observed.plan.as_ref());
     owner.kind = "Task".into();
@@ -84,6 +85,7 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         agent: (pod::uses_gateway(&ctx.config, agent) || decided.counted_agent(node).is_some())
             .then(|| agent_name.to_owned()),
         uses_gateway: pod::uses_gateway(&ctx.config, agent),
+        repository: workspace.and_then(|workspace| repository(ctx, workspace)),
         owner,
         assignment: pod::assignment_json(&assignment(ctx, decided, &entry.uid, attempt, git, Work::Task(work)))?,
         timeout_seconds,
@@ -132,7 +134,7 @@ fn integration_pod(ctx: &Context, decided: &Decided, attempt: u32, name: String)
     let workspace = spec.workspace.as_ref().ok_or_else(|| invalid("a plan without workspace has no integration"))?;
     let work = IntegrationWork { target: observed.target_branch(workspace), gates: convert::gates(&spec.gates) };
     let branch = names::candidate_branch(&observed.name(), &observed.uid, attempt);
-    let git = git(workspace, merges(decided, NodeId::Integration), branch);
+    let git = git(ctx, workspace, merges(decided, NodeId::Integration), branch);
     let work = Work::Integration(work);
     let frame = pod::Frame {
         config: &ctx.config,
@@ -142,6 +144,7 @@ fn integration_pod(ctx: &Context, decided: &Decided, attempt: u32, name: String)
         labels: labels(decided, names::INTEGRATION, names::INTEGRATION, attempt),
         agent: None,
         uses_gateway: false,
+        repository: repository(ctx, workspace),
         owner: build::controlled_by(observed.plan.as_ref()),
         assignment: pod::assignment_json(&assignment(ctx, decided, &observed.uid, attempt, Some(git), work))?,
         timeout_seconds: spec.execution.timeout_seconds,
@@ -184,8 +187,15 @@ fn assignment(
     }
 }
 
-fn git(workspace: &Workspace, merge: Vec<VerifiedCommit>, branch: String) -> GitWork {
-    GitWork { url: workspace.url.clone(), revision: workspace.revision.clone(), merge, branch }
+fn git(ctx: &Context, workspace: &Workspace, merge: Vec<VerifiedCommit>, branch: String) -> GitWork {
+    let Workspace { url, revision, .. } = workspace;
+    GitWork { url: url.clone(), revision: revision.clone(), merge, branch, cache_url: ctx.config.cache_url.clone() }
+}
+
+/// Returns the name under which the clone cache keeps the repository, as the tasks' credential reads it; none without a cache.
+fn repository(ctx: &Context, workspace: &Workspace) -> Option<String> {
+    let secret = workspace.credentials_secret_ref.as_ref().map(|secret| secret.name.as_str());
+    ctx.config.cache_url.as_ref().map(|_| clone_cache::repository(&workspace.url, secret).to_string())
 }
 
 fn invalid(why: &str) -> Report {

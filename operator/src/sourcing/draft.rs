@@ -266,6 +266,7 @@ impl DraftReconcile<'_> {
             ],
             agent: pod::uses_gateway(&self.ctx.config, &agent.spec).then(|| name.clone()),
             uses_gateway: pod::uses_gateway(&self.ctx.config, &agent.spec),
+            repository: None,
             owner: self.subject.owner.clone(),
             assignment: assignment.map_err(|report| failed(report.message))?,
             timeout_seconds: drafting.timeout_seconds,

@@ -306,6 +306,7 @@ impl GitReconcile<'_> {
             labels: vec![(names::LABEL_ROLE, JobRole::Fetch.as_str().to_owned())],
             agent: None,
             uses_gateway: false,
+            repository: None,
             owner: self.subject.owner.clone(),
             assignment: pod::document_job_json(&job).map_err(|report| report.message)?,
             timeout_seconds: TIMEOUT_SECONDS,

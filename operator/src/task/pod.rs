@@ -54,6 +54,8 @@ pub struct Frame<'a> {
     pub agent: Option<String>,
     /// Whether the pod gets a token for the model gateway.
     pub uses_gateway: bool,
+    /// For a pod that uses the clone cache: the value of [`names::ANNOTATION_REPOSITORY`]. The pod gets a token for the cache.
+    pub repository: Option<String>,
     /// Controller of the pod.
     pub owner: OwnerReference,
     /// JSON from [`assignment_json`] or [`document_job_json`].
@@ -251,10 +253,7 @@ fn pod(frame: &Frame, init: Vec<Container>, main: Container, volumes: Vec<Volume
             name: Some(frame.name.clone()),
             namespace: Some(frame.namespace.clone()),
             labels: Some(labels.collect()),
-            annotations: frame
-                .agent
-                .as_ref()
-                .map(|agent| BTreeMap::from([(names::ANNOTATION_AGENT.to_owned(), agent.clone())])),
+            annotations: annotations(frame),
             owner_references: Some(vec![frame.owner.clone()]),
             ..ObjectMeta::default()
         },
@@ -284,6 +283,14 @@ fn pod(frame: &Frame, init: Vec<Container>, main: Container, volumes: Vec<Volume
         }),
         status: None,
     }
+}
+
+/// Returns the annotations by which gateway and cache know what the pod may use.
+fn annotations(frame: &Frame) -> Option<BTreeMap<String, String>> {
+    let all = [(names::ANNOTATION_AGENT, &frame.agent), (names::ANNOTATION_REPOSITORY, &frame.repository)];
+    let named: BTreeMap<_, _> =
+        all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))).collect();
+    (!named.is_empty()).then_some(named)
 }
 
 fn container(frame: &Frame, name: &str, image: &str, mounts: Vec<VolumeMount>) -> Container {
@@ -347,7 +354,8 @@ fn scratch(name: &str, frame: &Frame) -> Volume {
     }
 }
 
-/// Returns the volume with the pod's tokens: one for enact-server, and one for the model gateway if the agent uses models.
+/// Returns the volume with the pod's tokens: one for enact-server, one for the model gateway if the agent uses models, and one for the clone
+/// cache if the pod uses it.
 fn token(frame: &Frame) -> Volume {
     let projected = |audience: &str, path: &str, seconds: i64| VolumeProjection {
         service_account_token: Some(ServiceAccountTokenProjection {
@@ -362,6 +370,9 @@ fn token(frame: &Frame) -> Volume {
         // The agent reads it once, at its start, so that it must be valid until the attempt ends. It is valid only while the pod exists.
         let seconds = i64::from(frame.timeout_seconds) + GATEWAY_TOKEN_MARGIN_SECONDS;
         sources.push(projected(names::GATEWAY_AUDIENCE, file_name(paths::GATEWAY_TOKEN), seconds.max(600)));
+    }
+    if frame.repository.is_some() {
+        sources.push(projected(names::CACHE_AUDIENCE, file_name(paths::CACHE_TOKEN), TOKEN_SECONDS));
     }
     Volume {
         name: "token".into(),

@@ -229,6 +229,7 @@ impl Pod {
         pod.write("git/password", "secret\n");
         pod.write("token", "a.b.c\n");
         pod.write("gateway-token", "gateway.token.value\n");
+        pod.write("cache-token", "cache.token.value\n");
         pod
     }
 
@@ -261,6 +262,11 @@ impl Pod {
         self.with(|assignment| assignment.server_url = Some(server.url.clone()))
     }
 
+    /// Names a clone cache in the assignment.
+    pub fn with_cache(self, url: &str) -> Self {
+        self.with(|assignment| assignment.git.as_mut().unwrap().cache_url = Some(url.to_owned()))
+    }
+
     pub fn with_environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
@@ -291,6 +297,7 @@ impl Pod {
             .env("ENACT_WORK_DIR", self.path("work"))
             .env("ENACT_TOKEN_FILE", self.path("token"))
             .env("ENACT_GATEWAY_TOKEN_FILE", self.path("gateway-token"))
+            .env("ENACT_CACHE_TOKEN_FILE", self.path("cache-token"))
             .env("ENACT_GIT_CREDENTIALS_DIR", self.path("git"))
             .env("ENACT_MESSAGES_FILE", self.path("messages"))
             .env("ENACT_REPLAY_DIR", self.path("replay"))
@@ -349,7 +356,13 @@ pub fn assignment(url: &str, branch: &str, work: Work) -> Assignment {
         attempt: 1,
         server_url: None,
         spec_digest: Some("sha256:abc".into()),
-        git: Some(GitWork { url: url.into(), revision: "main".into(), merge: Vec::new(), branch: branch.into() }),
+        git: Some(GitWork {
+            url: url.into(),
+            revision: "main".into(),
+            merge: Vec::new(),
+            branch: branch.into(),
+            cache_url: None,
+        }),
         work,
     }
 }

@@ -23,7 +23,7 @@ use crate::{binaries, cluster, parallel};
 /// The images, and the programs in their build context. An image without programs has the Containerfile's folder as its context.
 const IMAGES: [(&str, &[&str]); 12] = [
     ("enact", &binaries::NAMES),
-    ("agent", &["enact-runner"]),
+    ("agent", &["enact-cache", "enact-runner"]),
     ("postgres", &[]),
     ("git-server", &[]),
     ("modelsim", &["enact-modelsim"]),

@@ -23,6 +23,7 @@ fn integration(branches: usize) -> Assignment {
             revision: "main".into(),
             merge: (0..branches).map(merge).collect(),
             branch: "enact/shop-5f0c1a2b/candidate/1".into(),
+            cache_url: None,
         }),
         work: Work::Integration(IntegrationWork { target: "plan/shop".into(), gates: Vec::new() }),
     }
@@ -40,6 +41,7 @@ fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
         labels: vec![(names::LABEL_ROLE, names::INTEGRATION.into())],
         agent: None,
         uses_gateway: false,
+        repository: None,
         owner: OwnerReference::default(),
         assignment: assignment_json(assignment).unwrap(),
         timeout_seconds: 60,
@@ -143,32 +145,43 @@ fn gates_have_neither_token_nor_handover() {
     assert!(publish.iter().all(|(name, ..)| name != "work" && name != "tmp"), "{publish:?}");
 }
 
-#[test]
-fn only_agents_with_models_get_a_token_for_the_gateway() {
+/// Audiences and lifetimes of a pod's tokens.
+fn tokens(
+    gateway_agent: Option<&str>,
+    repository: Option<&str>,
+) -> (Vec<(String, i64)>, Option<BTreeMap<String, String>>) {
     let agent: AgentSpec =
         serde_json::from_value(json!({"adapter": "Codex", "models": [{"provider": "p", "model": "m"}]})).unwrap();
-    let assignment = integration(0);
-    let audiences = |agent_name: Option<&str>| -> Vec<(String, i64)> {
-        let pod = framed(&assignment, |frame| {
-            let frame = Frame {
-                agent: agent_name.map(str::to_owned),
-                uses_gateway: agent_name.is_some(),
-                labels: frame.labels.clone(),
-                name: frame.name.clone(),
-                namespace: frame.namespace.clone(),
-                owner: frame.owner.clone(),
-                assignment: frame.assignment.clone(),
-                ..*frame
-            };
-            for_agent(&frame, "task", &agent, None)
-        });
-        let volumes = pod.spec.unwrap().volumes.unwrap();
-        let sources = volumes.into_iter().filter_map(|v| v.projected?.sources).flatten();
-        sources
-            .filter_map(|s| s.service_account_token)
-            .map(|t| (t.audience.unwrap(), t.expiration_seconds.unwrap()))
-            .collect()
-    };
-    assert_eq!(audiences(None), [("enact-server".to_owned(), 3600)]);
-    assert_eq!(audiences(Some("coder")), [("enact-server".to_owned(), 3600), ("enact-gateway".to_owned(), 660)]);
+    let pod = framed(&integration(0), |frame| {
+        let frame = Frame {
+            agent: gateway_agent.map(str::to_owned),
+            uses_gateway: gateway_agent.is_some(),
+            repository: repository.map(str::to_owned),
+            labels: frame.labels.clone(),
+            name: frame.name.clone(),
+            namespace: frame.namespace.clone(),
+            owner: frame.owner.clone(),
+            assignment: frame.assignment.clone(),
+            ..*frame
+        };
+        for_agent(&frame, "task", &agent, None)
+    });
+    let volumes = pod.spec.unwrap().volumes.unwrap();
+    let sources = volumes.into_iter().filter_map(|v| v.projected?.sources).flatten();
+    let tokens = sources.filter_map(|s| s.service_account_token);
+    (tokens.map(|t| (t.audience.unwrap(), t.expiration_seconds.unwrap())).collect(), pod.metadata.annotations)
+}
+
+#[test]
+fn only_agents_with_models_get_a_token_for_the_gateway() {
+    assert_eq!(tokens(None, None), (vec![("enact-server".to_owned(), 3600)], None));
+    let expected = [("enact-server".to_owned(), 3600), ("enact-gateway".to_owned(), 660)];
+    assert_eq!(tokens(Some("coder"), None).0, expected);
+}
+
+#[test]
+fn pods_that_use_the_clone_cache_name_their_repository_and_get_a_token() {
+    let (tokens, annotations) = tokens(None, Some("sha256:abc"));
+    assert_eq!(tokens, [("enact-server".to_owned(), 3600), ("enact-cache".to_owned(), 3600)]);
+    assert_eq!(annotations, Some([("enact.dev/repository".to_owned(), "sha256:abc".to_owned())].into()));
 }
