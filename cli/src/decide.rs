@@ -363,6 +363,7 @@ fn plan(plan: Plan) -> Content {
     let repository = spec.workspace.as_ref().map_or_else(String::new, |w| format!(" on {}", one_line(&w.url)));
     let specification =
         spec.specification_ref.as_ref().map_or_else(String::new, |s| format!(" for Specification {}", s.name));
+    let summary = format!("{tasks} by {}{repository}{specification}", agents(&spec));
     Content {
         digest: status.digest,
         approved: status.approved_digest,
@@ -370,7 +371,7 @@ fn plan(plan: Plan) -> Content {
         generation: plan.metadata.generation,
         author,
         policy: spec.approval,
-        summary: format!("{tasks} by {}{repository}{specification}", agents(&spec)),
+        summary,
         source: spec.source,
         budgets: budgets(&spec.execution),
         estimate: status.estimate,

@@ -71,6 +71,7 @@ fn with(kind: &str, fields: &Value) -> Value {
 }
 
 /// What a rule refuses: its kind, the words of its message, and the fields that differ from the good spec.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn refused() -> Vec<(&'static str, &'static str, Value)> {
     let env = |var: Value| json!({"env": [var]});
     let mcp = |server: Value| json!({"adapter": "ClaudeCode", "mcpServers": [server]});

@@ -48,6 +48,7 @@ fn shared(agents: Vec<Agent>) -> Shared {
     Shared { free_slots: 9, budgets: Budgets::new(vec![Limit::default()]), agents: Agents { all: agents, pool } }
 }
 
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 fn assigned(decision: &Decision) -> Vec<(usize, usize)> {
     decision.assignments.iter().map(|assignment| (assignment.node.task().unwrap(), assignment.agent)).collect()
 }

@@ -247,7 +247,9 @@ mod tests {
         let key = Some(Arc::new(SecretString::from("provider-key".to_owned())));
         let mut recording = Recording::begin(&logging(1024), body.as_bytes(), key, NOW);
         recording.answered(form);
-        parts.iter().for_each(|part| recording.feed(part.as_bytes()));
+        for part in parts {
+            recording.feed(part.as_bytes());
+        }
         recording.log(Uuid::nil())
     }
 

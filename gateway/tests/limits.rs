@@ -1,5 +1,7 @@
 //! Limits per minute of tenants, agents and providers.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use std::time::Duration;
@@ -88,11 +90,11 @@ async fn a_tenants_own_limit_replaces_that_of_the_installation() {
     assert!(seconds <= 15, "{seconds}");
     let own = json!({ "spec": { "modelLimits": { "requestsPerMinute": 100_000 } } });
     gateway.cluster.api.change("tenants/acme", &own);
-    let passes = async || {
+    let answers = async || {
         gateway.provider.answer("p", answered(1, 1));
         gateway.chat("m").await.0 == 200
     };
     let begun = std::time::Instant::now();
-    eventually("the tenant's own limit applies", passes).await;
+    eventually("the tenant's own limit applies", answers).await;
     assert!(begun.elapsed() < Duration::from_secs(10), "not because of the installation's limit");
 }

@@ -28,7 +28,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Time limit for the start of a response.
 const RESPONSE: Duration = Duration::from_secs(10);
 /// Time limit for a clone or a pack.
-const TRANSFER: Duration = Duration::from_secs(60);
+const TRANSFER: Duration = Duration::from_mins(1);
 /// Time between two looks at the supervisor while another thread transfers.
 const POLL: Duration = Duration::from_millis(5);
 /// Folder of packs in a repository.

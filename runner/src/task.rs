@@ -11,6 +11,7 @@ use enact_domain::assignment::{Adapter, Assignment, GitWork, Reason, Report, Tas
 use crate::agent::{Environment, MAX_TRANSCRIPT, Script, run_gates};
 use crate::capture::Tail;
 use crate::checkpoint::{Beginning, Checkpoints};
+use crate::clone_cache::CloneCache;
 use crate::coding_agent::Ended;
 use crate::failure::{Failure, explain};
 use crate::git::{Git, Identity, PLAN_FIELDS};

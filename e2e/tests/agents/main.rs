@@ -161,7 +161,7 @@ fn programs_that_try_again_without_end_are_stopped() {
             git.workspace(),
             tasks.concat()
         );
-        stage.apply(&plan).await?;
+        stage.apply(&(agents.concat() + &plan)).await?;
         let plan = stage.finished("limited", Phase::Failed, Duration::from_mins(8)).await?;
         let attempts = stage.attempts(&plan)?;
         let limited = attempts.iter().all(|attempt| attempt.reason == "RateLimited");

@@ -72,7 +72,9 @@ mod tests {
 
     fn text(events: &[Value]) -> String {
         let mut text = String::new();
-        events.iter().for_each(|event| append(event, &mut text));
+        for event in events {
+            append(event, &mut text);
+        }
         text
     }
 

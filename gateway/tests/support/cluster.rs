@@ -61,6 +61,7 @@ impl Cluster {
     }
 
     /// Adds an object in the namespace of the installation.
+    #[allow(dead_code, reason = "the example latency, which includes this file, does not use it")]
     pub fn installed(&self, resource: &str, kind: &str, name: &str, spec: &Value) {
         let metadata = json!({ "name": name, "namespace": "enact-system" });
         self.api.put(

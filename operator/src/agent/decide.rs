@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_shared_agent_names_nothing_of_its_namespace() {
-        let reason = |spec: serde_json::Value, in_installation| {
+        let reason = |spec: serde_json::Value, in_installation: bool| {
             let spec = serde_json::from_value(spec).unwrap();
             let readiness =
                 decide(&spec, Place { in_tenant: !in_installation, in_installation }, &Recorded::None, None, None);

@@ -193,7 +193,9 @@ impl TenantSlots {
 
     fn remove(&mut self, key: &ObjectKey) -> bool {
         let removed = self.occupied.remove(key);
-        removed.iter().for_each(|slot| self.discount(slot));
+        for slot in &removed {
+            self.discount(slot);
+        }
         removed.is_some()
     }
 

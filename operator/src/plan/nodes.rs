@@ -7,7 +7,7 @@ use enact_crds::task::Phase;
 use enact_domain::attempt::classify;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
-use enact_domain::plan::{CurrentAttempt, Funding, Node, ReportedState, Request, TaskPhase};
+use enact_domain::plan::{CurrentAttempt, Executor, Funding, Node, ReportedState, Request, TaskPhase};
 use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
 
@@ -160,8 +160,9 @@ fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<
         retry: rules.retry,
         external_effect: rules.external_effect,
         priority: rules.priority,
-        // The rest follows from the budgets, which are read later.
+        // The rest follows from the budgets, which are read later, and from the agents.
         funding: Funding { parked: status.parked, ..Funding::default() },
+        executor: Executor::None,
     }
 }
 

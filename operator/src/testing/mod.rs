@@ -75,7 +75,7 @@ pub struct InMemoryRecordStore {
     /// Tasks that have succeeded.
     pub finished_tasks: Mutex<Vec<FinishedTask>>,
     /// Number of times that they were read.
-    pub history_reads: AtomicUsize,
+    pub finished_task_reads: AtomicUsize,
     /// What attempts used whose work is discarded.
     pub discarded: Mutex<Discarded>,
     /// The time at which a provider's quota is reset, for all attempts.
@@ -168,7 +168,7 @@ impl RecordStore for InMemoryRecordStore {
 
     fn finished_tasks<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<FinishedTask>, StoreError>> {
         Box::pin(future::ready(self.reach(|| {
-            self.history_reads.fetch_add(1, Ordering::Relaxed);
+            self.finished_task_reads.fetch_add(1, Ordering::Relaxed);
             self.finished_tasks.lock().unwrap().clone()
         })))
     }

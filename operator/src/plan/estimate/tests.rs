@@ -95,7 +95,7 @@ async fn a_started_plan_keeps_its_estimate_and_shows_its_error() {
     }
     assert_eq!(estimate(&bench)["samples"], 55, "the last one before the start");
     let started = estimate(&bench);
-    let reads = bench.record_store.history_reads.load(Ordering::Relaxed);
+    let reads = bench.record_store.finished_task_reads.load(Ordering::Relaxed);
     let uid = bench.api.get("plans/p")["metadata"]["uid"].as_str().unwrap().to_owned();
     let spent = Charge { tokens: Tokens { output: 3000, ..Tokens::default() }, cost_micro_usd: Some(45_000) };
     bench.record_store.balances.lock().unwrap().insert(Scope::Plan { uid }, Balance { spent, ..Balance::default() });
@@ -106,7 +106,7 @@ async fn a_started_plan_keeps_its_estimate_and_shows_its_error() {
     let status = bench.api.get("plans/p")["status"].clone();
     assert_eq!((&status["phase"], &status["estimate"]["errorPercent"]), (&json!("Succeeded"), &json!(50)));
     assert_eq!((&status["estimate"]["usd"], &status["estimate"]["samples"]), (&started["usd"], &started["samples"]));
-    assert_eq!(bench.record_store.history_reads.load(Ordering::Relaxed), reads);
+    assert_eq!(bench.record_store.finished_task_reads.load(Ordering::Relaxed), reads);
 }
 
 #[tokio::test]
@@ -149,5 +149,5 @@ async fn scripts_have_no_estimate() {
     let mut bench = bench().await;
     bench.api.change("plans/p", &json!({"spec": {"agentRef": {"name": "scripts"}}}));
     bench.plan("p").await.unwrap();
-    assert_eq!((estimate(&bench), bench.record_store.history_reads.load(Ordering::Relaxed)), (Value::Null, 0));
+    assert_eq!((estimate(&bench), bench.record_store.finished_task_reads.load(Ordering::Relaxed)), (Value::Null, 0));
 }

@@ -145,11 +145,11 @@ fn gates_have_neither_token_nor_handover() {
     assert!(publish.iter().all(|(name, ..)| name != "work" && name != "tmp"), "{publish:?}");
 }
 
-/// Audiences and lifetimes of a pod's tokens.
-fn tokens(
-    gateway_agent: Option<&str>,
-    repository: Option<&str>,
-) -> (Vec<(String, i64)>, Option<BTreeMap<String, String>>) {
+/// Audience and lifetime of a token.
+type Token = (String, i64);
+
+/// Returns the tokens and the annotations of a pod.
+fn tokens(gateway_agent: Option<&str>, repository: Option<&str>) -> (Vec<Token>, Option<BTreeMap<String, String>>) {
     let agent: AgentSpec =
         serde_json::from_value(json!({"adapter": "Codex", "models": [{"provider": "p", "model": "m"}]})).unwrap();
     let pod = framed(&integration(0), |frame| {
