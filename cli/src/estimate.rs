@@ -21,7 +21,7 @@ pub fn describe(estimate: &PlanEstimate) -> String {
     };
     let cost = estimate.usd.as_ref().map_or_else(
         || "cost unknown, because the price of a model is not known".to_owned(),
-        |usd| format!("{} USD", range(&[&usd.low, &usd.expected, &usd.high].map(|usd| one_line(usd)))),
+        |usd| range(&[one_line(&usd.low), format!("{} USD", one_line(&usd.expected)), one_line(&usd.high)]),
     );
     let tokens =
         estimate.tokens.as_ref().map(|tokens| format!("{} tokens", range(&texts(tokens, |tokens| tokens.to_string()))));

@@ -27,7 +27,7 @@ mkdir -p "${session%/*}"
 "#;
 /// The first attempt: it changes files and is stopped by the quota.
 const FIRST: &str = r#"begin
-say "{\"key\":\"$ANTHROPIC_API_KEY\",\"secret\":\"$TRACKER\"}" > "$session"
+say "{\"key\":\"$ANTHROPIC_API_KEY\",\"tracker\":\"$TRACKER\"}" > "$session"
 echo credentials > "$HOME/.claude/.credentials.json"
 echo half > half.txt; echo more >> README.md; mkdir deep; echo deep > deep/file.txt
 git add half.txt && git commit --quiet --message 'A commit of the agent'
@@ -136,7 +136,7 @@ fn attempt_parked_for_quota_continues_in_another_pod() {
     assert!(!outputs["arguments"].contains("Create the cart, please."), "the session knows the task");
     // The changes are there, uncommitted; the session has no secret, and other files of HOME did not come along.
     assert_eq!(outputs["status"], " M README.md\n?? deep/\n?? half.txt");
-    assert_eq!(outputs["session"], r#"{"key":"","secret":"***"}"#);
+    assert_eq!(outputs["session"], r#"{"key":"","tracker":"***"}"#);
     assert_eq!(outputs["home"], "projects");
     for (file, content) in
         [("half.txt", "half"), ("deep/file.txt", "deep"), ("whole.txt", "whole"), ("other.txt", "other")]

@@ -42,7 +42,7 @@ async fn scene() -> (Database, Api, Server) {
         cluster.namespaces.insert(namespace.into(), json!({ "enact.dev/tenant": owner }));
     }
     cluster.reader("reader", "team", &["plans"]);
-    cluster.reader("auditor", "team", &["plans", "specifications"]);
+    cluster.user("auditor", "ann", "team", &["plans", "specifications"]);
     cluster.reader("elsewhere", "elsewhere", &["plans"]);
     let api = Api::start(cluster).await;
     let server = Server::start(&database.config().url, &api).await;

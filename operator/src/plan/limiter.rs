@@ -193,7 +193,7 @@ impl TenantSlots {
 
     fn remove(&mut self, key: &ObjectKey) -> bool {
         let removed = self.occupied.remove(key);
-        for slot in &removed {
+        if let Some(slot) = &removed {
             self.discount(slot);
         }
         removed.is_some()

@@ -52,6 +52,7 @@ async fn messages_are_recorded_and_reach_the_running_pod() {
     let send = |bench: &Bench, messages: Value| {
         let annotations = json!({"enact.dev/messages": messages.to_string()});
         bench.api.change("tasks/p-t001", &json!({"metadata": {"annotations": annotations}}));
+        bench.contexts.plans.index.put_task(&serde_json::from_value(bench.api.get("tasks/p-t001")).unwrap());
     };
     send(&bench, json!([first]));
     bench.plan("p").await.unwrap();

@@ -95,10 +95,14 @@ impl FakeCluster {
 
     /// Adds a token of the account `enact-reader` of a namespace, and the resources that this account may read there.
     pub fn reader(&mut self, token: &str, namespace: &str, resources: &[&str]) {
-        let user = format!("system:serviceaccount:{namespace}:enact-reader");
-        let rights = resources.iter().map(|resource| (user.clone(), namespace.to_owned(), (*resource).to_owned()));
+        self.user(token, &format!("system:serviceaccount:{namespace}:enact-reader"), namespace, resources);
+    }
+
+    /// Adds a token of a user, and the resources that the user may read in a namespace.
+    pub fn user(&mut self, token: &str, user: &str, namespace: &str, resources: &[&str]) {
+        let rights = resources.iter().map(|resource| (user.to_owned(), namespace.to_owned(), (*resource).to_owned()));
         self.rights.extend(rights);
-        self.tokens.insert(token.into(), Token { audience: "enact-server".into(), user, pod: None });
+        self.tokens.insert(token.into(), Token { audience: "enact-server".into(), user: user.into(), pod: None });
     }
 }
 
