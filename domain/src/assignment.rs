@@ -21,9 +21,6 @@ pub const ASSIGNMENT_ENV: &str = "ENACT_ASSIGNMENT";
 pub const AGENT_ENV_PREFIX: &str = "ENACT_ENV_";
 /// Prefix of variables whose values come from Secrets. The runner redacts these values in everything that it prints, stores and reports.
 pub const AGENT_SECRET_PREFIX: &str = "ENACT_SECRET_";
-/// Prefix of variables with the credentials of an Agent's MCP servers. Their values are redacted, too, and only the configuration of the
-/// servers gets them: they are not in the environment of the agent.
-pub const MCP_SECRET_PREFIX: &str = "ENACT_MCP_";
 /// Header with the key with which a runner delivers its result. It registers the digest of the key before it starts the agent, which can
 /// read the token of the pod, but not the memory of the runner.
 pub const RUNNER_KEY_HEADER: &str = "x-enact-runner-key";

@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use enact_domain::assignment::{AGENT_SECRET_PREFIX, MCP_SECRET_PREFIX, Report};
+use enact_domain::agents::mcp::MCP_SECRET_PREFIX;
+use enact_domain::assignment::{AGENT_SECRET_PREFIX, Report};
 
 use crate::settings::Settings;
 

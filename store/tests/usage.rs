@@ -246,9 +246,9 @@ async fn texts_of_requests_are_read_until_they_expire() {
     let log = |id: u128, days: u32| RequestLog {
         id: Uuid::from_u128(id),
         expires_at: NOW.plus_seconds(days * 86_400),
-        request: format!("question {id}\0"),
+        request: format!("question {id}"),
         request_bytes: 1000,
-        answer: "answer".into(),
+        answer: "answer\0".into(),
         answer_bytes: 6,
     };
     let logs = [log(1, 1), log(2, 7), log(3, 7)];

@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 
 use super::definition::McpTemplates;
 use super::template::{self, Variables};
-use crate::assignment::MCP_SECRET_PREFIX;
 use crate::names::is_label;
+
+/// Prefix of variables with the credentials of an Agent's MCP servers. Their values are redacted, too, and only the configuration of the
+/// servers gets them: they are not in the environment of the agent.
+pub const MCP_SECRET_PREFIX: &str = "ENACT_MCP_";
 
 /// A server that offers tools to an agent by the Model Context Protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -80,3 +80,6 @@ fn record(observed: &Observed, tenant: &str, name: &str, task: &TaskEntry, messa
         event: Event::Message { plan_uid: observed.uid.clone(), id: message.id, text: message.text.clone() },
     }
 }
+
+#[cfg(test)]
+mod tests;

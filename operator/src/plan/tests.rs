@@ -46,31 +46,6 @@ async fn started() -> Bench {
 }
 
 #[tokio::test]
-async fn messages_are_recorded_and_reach_the_running_pod() {
-    let mut bench = started().await;
-    let first = json!({"id": 1, "text": "Use SQLite.", "by": "ann", "at": "2026-12-01T10:00:00Z"});
-    let send = |bench: &Bench, messages: Value| {
-        let annotations = json!({"enact.dev/messages": messages.to_string()});
-        bench.api.change("tasks/p-t001", &json!({"metadata": {"annotations": annotations}}));
-        bench.contexts.plans.index.put_task(&serde_json::from_value(bench.api.get("tasks/p-t001")).unwrap());
-    };
-    send(&bench, json!([first]));
-    bench.plan("p").await.unwrap();
-    assert_eq!(bench.api.writes(), ["PATCH pods/p-t001-1"]);
-    let annotation = bench.api.get("pods/p-t001-1")["metadata"]["annotations"]["enact.dev/messages"].clone();
-    assert_eq!(serde_json::from_str::<Value>(annotation.as_str().unwrap()).unwrap(), json!([first]));
-    bench.plan("p").await.unwrap();
-    assert_eq!(bench.api.writes(), [""; 0], "a message is written once");
-
-    send(&bench, json!([first, {"id": 2, "text": "And tests.", "by": "bob"}]));
-    bench.plan("p").await.unwrap();
-    assert_eq!(bench.api.writes(), ["PATCH pods/p-t001-1"]);
-    let recorded = bench.record_store.summaries();
-    let messages: Vec<&String> = recorded.iter().filter(|line| line.contains("message")).collect();
-    assert_eq!(messages, ["p-t001: message 1 by ann", "p-t001: message 2 by bob"]);
-}
-
-#[tokio::test]
 async fn a_task_costs_three_writes() {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();

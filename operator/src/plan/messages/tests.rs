@@ -1,0 +1,49 @@
+//! Messages against an API server and a record store in memory.
+
+use serde_json::{Value, json};
+
+use crate::testing::Bench;
+
+/// Returns a bench with a plan of one task, whose pod exists.
+async fn running() -> Bench {
+    let mut bench = Bench::new().await;
+    bench.agent("scripts");
+    bench.api.put(
+        "plans/p",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
+            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
+            "spec": {"agentRef": {"name": "scripts"}, "tasks": [{"id": "T001", "title": "T001", "script": "true"}]}
+        }),
+    );
+    for _ in 0..2 {
+        bench.plan("p").await.unwrap();
+    }
+    bench.api.writes();
+    bench
+}
+
+#[tokio::test]
+async fn messages_are_recorded_and_reach_the_running_pod() {
+    let mut bench = running().await;
+    let first = json!({"id": 1, "text": "Use SQLite.", "by": "ann", "at": "2026-12-01T10:00:00Z"});
+    let send = |bench: &Bench, messages: Value| {
+        let annotations = json!({"enact.dev/messages": messages.to_string()});
+        bench.api.change("tasks/p-t001", &json!({"metadata": {"annotations": annotations}}));
+        bench.contexts.plans.index.put_task(&serde_json::from_value(bench.api.get("tasks/p-t001")).unwrap());
+    };
+    send(&bench, json!([first]));
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH pods/p-t001-1"]);
+    let annotation = bench.api.get("pods/p-t001-1")["metadata"]["annotations"]["enact.dev/messages"].clone();
+    assert_eq!(serde_json::from_str::<Value>(annotation.as_str().unwrap()).unwrap(), json!([first]));
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "a message is written once");
+
+    send(&bench, json!([first, {"id": 2, "text": "And tests.", "by": "bob"}]));
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH pods/p-t001-1"]);
+    let recorded = bench.record_store.summaries();
+    let messages: Vec<&String> = recorded.iter().filter(|line| line.contains("message")).collect();
+    assert_eq!(messages, ["p-t001: message 1 by ann", "p-t001: message 2 by bob"]);
+}
