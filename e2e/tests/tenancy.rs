@@ -85,14 +85,14 @@ fn a_tenants_own_objects_are_not_changed() {
         let place =
             |rule: &Value| rule["to"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"].clone();
         let places: Vec<Value> = egress.iter().map(place).collect();
-        // The server and the model gateway are in one namespace.
-        let expected = ["kube-system", "enact-system", "enact-system", "e2e-kept-git"];
+        // The server, the model gateway and the clone cache are in one namespace.
+        let expected = ["kube-system", "enact-system", "enact-system", "enact-system", "e2e-kept-git"];
         ensure!(places == expected, "egress to {places:?}: {policy}");
         ensure!(
-            egress[1..3].iter().all(|rule| rule["to"][0]["podSelector"]["matchLabels"].is_object()),
+            egress[1..4].iter().all(|rule| rule["to"][0]["podSelector"]["matchLabels"].is_object()),
             "egress to the whole installation: {policy}"
         );
-        ensure!(egress[3]["ports"] == json!([{"protocol": "TCP", "port": 8080}]), "{policy}");
+        ensure!(egress[4]["ports"] == json!([{"protocol": "TCP", "port": 8080}]), "{policy}");
 
         let binding = stage.api::<RoleBinding>().get(OWNER).await?;
         let subjects = binding.subjects.clone().unwrap_or_default();
