@@ -25,6 +25,7 @@
 //!     litellm_params:
 //!       {model: openai/scripted, api_base: "http://127.0.0.1:9100/bench/run/v1", api_key: benchmark}
 //! END
+//! export LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY=true LITELLM_LOCAL_MODEL_COST_MAP=True
 //! /tmp/litellm/bin/litellm --config /tmp/litellm.yaml --host 127.0.0.1 --port 9101 --num_workers 2 &
 //! ```
 //!
