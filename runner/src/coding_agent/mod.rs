@@ -288,11 +288,11 @@ fn credential(name: &str) -> Option<String> {
     Some(std::env::var(name).ok()?.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Returns a UUID (version 8) for the session of an attempt.
+/// Returns a UUID for the session of an attempt. It has the form of version 4: Qwen Code ends at once with any that is not of version 1 to 5.
 fn session_id(identity: &str) -> String {
     let digest = Digest::of_bytes(identity.as_bytes()).to_string();
     let hex = digest.rsplit(':').next().unwrap_or_default();
-    format!("{}-{}-8{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
 }
 
 #[cfg(test)]
@@ -305,5 +305,7 @@ mod tests {
         let lengths: Vec<usize> = id.split('-').map(str::len).collect();
         assert_eq!(lengths, [8, 4, 4, 4, 12]);
         assert_ne!(id, session_id("uid/2"));
+        // Qwen Code refuses other versions.
+        assert_eq!((&id[14..15], &id[19..20]), ("4", "8"));
     }
 }
