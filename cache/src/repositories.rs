@@ -128,7 +128,9 @@ impl Repositories {
         if full {
             // The next attempt finds nothing, fetches everything in one pack, and sends that.
             self.remove(&mut state, &requester.repository, "packs");
-            return Err(Problem::conflict("the repository is collected anew"));
+            return Err(Problem::conflict(
+                "the repository was removed, because it has too many packs or would be too large; the next attempt sends all of it",
+            ));
         }
         if with_index(bytes) > self.sizes.repository.min(self.sizes.capacity / 2) {
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the repository is too large for the cache"));
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_repository_with_many_packs_is_collected_anew() {
+    async fn a_repository_with_many_packs_is_removed() {
         let cache = Cache::new(1000);
         let pod = pod("acme", "a", "p");
         for _ in 0..MAX_PACKS {

@@ -11,7 +11,7 @@ pub const RETRY_SECONDS: u32 = 600;
 /// The failures of an agent since its last attempt that could run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failures {
-    /// Generation of the Agent. Another generation starts anew.
+    /// Generation of the Agent. Failures of another generation do not count.
     generation: Option<i64>,
     /// Number of failures in a row.
     number: u32,
