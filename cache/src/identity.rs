@@ -5,7 +5,7 @@ use std::time::Duration;
 use enact_crds::identity::{attempt_pod, bound_pod, missing};
 use enact_domain::digest::Digest;
 use enact_domain::names::{ANNOTATION_REPOSITORY, CACHE_AUDIENCE};
-use enact_service::api_server::{may_review_tokens, user_of_token};
+use enact_service::api_server::{may_review_tokens, pod_runs, user_of_token};
 use http::{HeaderMap, StatusCode, header};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client};
@@ -81,7 +81,7 @@ impl Identifier {
         let (pod, namespace) =
             futures::try_join!(pods.get_opt(&bound.name), namespaces.get_metadata_opt(&bound.namespace))
                 .map_err(|error| unavailable("look up a pod and its namespace", &error))?;
-        let pod = pod.filter(runs).ok_or_else(|| refused(format!("the pod of the token has ended; {ACCEPTED}")))?;
+        let pod = pod.filter(pod_runs).ok_or_else(|| refused(format!("the pod of the token has ended; {ACCEPTED}")))?;
         let namespace = namespace.map(|namespace| namespace.metadata).unwrap_or_default();
         let attempt = attempt_pod(bound, &pod.metadata, &namespace, &self.default_namespaces).map_err(refused)?;
         let annotation = pod.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_REPOSITORY));
@@ -104,12 +104,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let token = token.trim();
     let valid = !token.is_empty() && token.len() <= MAX_TOKEN_BYTES && token.bytes().all(fits);
     (scheme.eq_ignore_ascii_case("bearer") && valid).then_some(token)
-}
-
-/// Returns whether a pod has neither ended nor is being deleted.
-fn runs(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn refused(why: String) -> Problem {

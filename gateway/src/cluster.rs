@@ -2,7 +2,7 @@
 
 use enact_crds::identity::{AgentPod, agent_pod, bound_pod};
 use enact_domain::names::GATEWAY_AUDIENCE;
-use enact_service::api_server::{may_review_tokens, user_of_token};
+use enact_service::api_server::{may_review_tokens, pod_runs, user_of_token};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client};
 
@@ -58,16 +58,10 @@ impl Cluster {
         let (pod, namespace) =
             futures::try_join!(pods.get_opt(&bound.name), namespaces.get_metadata_opt(&bound.namespace))
                 .map_err(|error| unavailable("look up a pod and its namespace", &error))?;
-        let pod = pod.filter(runs).ok_or_else(|| refused(format!("the pod of the token has ended; {ACCEPTED}")))?;
+        let pod = pod.filter(pod_runs).ok_or_else(|| refused(format!("the pod of the token has ended; {ACCEPTED}")))?;
         let namespace = namespace.map(|namespace| namespace.metadata).unwrap_or_default();
         agent_pod(bound, &pod.metadata, &namespace, &self.default_namespaces).map_err(refused)
     }
-}
-
-/// Returns whether a pod has neither ended nor is being deleted.
-fn runs(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 fn refused(why: String) -> Denial {

@@ -1,9 +1,30 @@
 //! Requests to the API server that several programs send.
 
+use std::time::Duration;
+
+use anyhow::Context as _;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use kube::{Api, Client};
+
+/// Longest wait for the API server to accept a connection.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Returns a client without retries, because the senders of requests do not wait long. `read_timeout` is the longest wait for the next byte of
+/// an answer; without it, the client keeps its default, which watches need.
+///
+/// # Errors
+/// When no API server is configured.
+pub async fn client(read_timeout: Option<Duration>) -> anyhow::Result<Client> {
+    let mut config =
+        kube::Config::infer().await.context("cannot find the API server; set KUBECONFIG or run in a pod")?;
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = read_timeout.or(config.read_timeout);
+    Client::try_from(config).context("cannot set up the connection to the API server")
+}
 
 /// Checks that the API server answers, and that this service account may create TokenReviews.
 ///
@@ -49,6 +70,12 @@ pub async fn user_of_token(client: &Client, token: &str, audience: &str) -> Resu
     let text = client.request_text(request).await.map_err(|error| error.to_string())?;
     let review: TokenReview = serde_json::from_str(&text).map_err(|_| "its answer is not a TokenReview".to_owned())?;
     Ok(accepted_user(review.status.unwrap_or_default(), audience))
+}
+
+/// Returns whether a pod has neither ended nor is being deleted.
+pub fn pod_runs(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Returns the user of a token that the API server accepts for `audience`.
