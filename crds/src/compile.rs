@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use enact_domain::agents::needs::Needs;
+use enact_domain::analysis::{self, Coverage, TaskText};
 use enact_domain::graph::{Graph, GraphError};
 use enact_domain::names;
+use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::tasks::{self, TaskState, TasksFile};
 use enact_domain::speckit::{Diagnostic, Severity, TaskId};
 use enact_domain::text::truncated;
@@ -97,6 +99,27 @@ pub fn needs(task: &TaskTemplate) -> Needs {
         return Needs::stated(&task.requires);
     }
     Needs::of_text(&format!("{}\n{}", task.title, task.prompt.as_deref().unwrap_or_default()))
+}
+
+/// Finds the items of a specification that the tasks of a plan cover.
+pub fn coverage(specification: &Spec, tasks: &[TaskTemplate]) -> Coverage {
+    let texts: Vec<String> = tasks.iter().map(task_text).collect();
+    let tasks: Vec<TaskText> = tasks
+        .iter()
+        .zip(&texts)
+        .map(|(task, text)| TaskText { id: &task.id, title: &task.title, text, story: task.story.as_deref() })
+        .collect();
+    analysis::coverage(specification, &tasks)
+}
+
+/// Returns the text of a task without its title.
+pub fn task_text(task: &TaskTemplate) -> String {
+    let mut text = task.prompt.clone().or_else(|| task.script.clone()).unwrap_or_default();
+    for id in &task.requirements {
+        text.push('\n');
+        text.push_str(id);
+    }
+    text
 }
 
 /// Checks tasks; returns the names of their Task objects and their graph.

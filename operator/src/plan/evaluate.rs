@@ -5,8 +5,7 @@ use std::sync::Arc;
 use enact_crds::document::Finding;
 use enact_crds::plan::Coverage;
 use enact_crds::task::TaskTemplate;
-use enact_crds::{PlanSpec, convert};
-use enact_domain::analysis::{self, TaskText};
+use enact_crds::{PlanSpec, compile, convert};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
@@ -75,13 +74,7 @@ pub fn evaluate(
 
 /// Returns which requirements of a specification the tasks serve, and a finding for each that they do not.
 pub fn coverage(text: &SpecificationText, tasks: &[TaskTemplate]) -> (Coverage, Vec<Finding>) {
-    let texts: Vec<String> = tasks.iter().map(task_text).collect();
-    let tasks: Vec<TaskText> = tasks
-        .iter()
-        .zip(&texts)
-        .map(|(task, text)| TaskText { id: &task.id, title: &task.title, text, story: task.story.as_deref() })
-        .collect();
-    let found = analysis::coverage(&text.parsed.model, &tasks);
+    let found = compile::coverage(&text.parsed.model, tasks);
     let uncovered: Vec<&str> =
         found.requirements.iter().filter(|r| r.tasks.is_empty()).map(|r| r.id.as_str()).collect();
     let coverage = Coverage {
@@ -90,16 +83,6 @@ pub fn coverage(text: &SpecificationText, tasks: &[TaskTemplate]) -> (Coverage, 
         uncovered: uncovered.iter().take(MAX_UNCOVERED).map(|id| cut(id)).collect(),
     };
     (coverage, found.findings.iter().map(finding).collect())
-}
-
-/// Returns the text of a task without its title.
-pub fn task_text(task: &TaskTemplate) -> String {
-    let mut text = task.prompt.clone().or_else(|| task.script.clone()).unwrap_or_default();
-    for id in &task.requirements {
-        text.push('\n');
-        text.push_str(id);
-    }
-    text
 }
 
 fn apply_rules(
@@ -141,7 +124,7 @@ fn rule_input(name: &str, spec: &PlanSpec, tasks: &[TaskTemplate]) -> PlanInput 
     let task = |t: &TaskTemplate| TaskInput {
         id: t.id.clone(),
         title: t.title.clone(),
-        text: task_text(t),
+        text: compile::task_text(t),
         phase: t.phase.clone().unwrap_or_default(),
         story: t.story.clone().unwrap_or_default(),
         depends_on: t.depends_on.clone(),
