@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::PlanSpec;
 use crate::common::{Gate, LocalRef};
+use crate::document::AcceptedFinding;
 use crate::plan::{PlanDecision, PoolMember, Workspace};
 use crate::task::TaskTemplate;
 
@@ -171,6 +172,8 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
         tasks: &'a [TaskTemplate],
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         decisions: &'a [PlanDecision],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        accepted: &'a [AcceptedFinding],
         workspace: &'a Option<Workspace>,
         gates: &'a [Gate],
     }
@@ -180,6 +183,7 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
         agents: &spec.agents,
         tasks,
         decisions: &spec.decisions,
+        accepted: &spec.accepted,
         workspace: &spec.workspace,
         gates: &spec.gates,
     };
