@@ -12,13 +12,14 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use self::analyse::Analysed;
 use self::find::Unit;
 use self::report::Report;
 use crate::args::{Check, CheckOutput};
 use crate::terminal;
+use crate::text::one_line;
 
 /// Exit code with findings at or above `--fail-on`.
 const FOUND: u8 = 1;
@@ -30,12 +31,12 @@ pub fn run(options: &Check) -> Result<ExitCode> {
     let found = match find::find(&options.paths, options.kind) {
         Ok(found) => found,
         Err(error) => {
-            terminal::report_error(&error);
+            report_error(&error);
             return Ok(ExitCode::from(UNUSABLE));
         }
     };
     for note in &found.notes {
-        terminal::note(&format!("note: {note}"));
+        terminal::note(&format!("note: {}", one_line(note)));
     }
     let analysed = analyse_all(&found.units);
     let (mut documents, mut problems) = (Vec::new(), 0);
@@ -43,7 +44,7 @@ pub fn run(options: &Check) -> Result<ExitCode> {
         documents.extend(unit.documents);
         for problem in &unit.problems {
             problems += 1;
-            terminal::report_error(problem);
+            report_error(problem);
         }
     }
     let fails = documents.iter().flat_map(|document| &document.findings).any(|f| options.fail_on.includes(f.severity));
@@ -62,6 +63,11 @@ pub fn run(options: &Check) -> Result<ExitCode> {
         (0, true) => ExitCode::from(FOUND),
         _ => ExitCode::from(UNUSABLE),
     })
+}
+
+/// Writes an error on one line: the name of a file must not look like a command of a workflow.
+fn report_error(error: &Error) {
+    terminal::report_error(&Error::msg(one_line(&format!("{error:#}"))));
 }
 
 /// Analyses all units on all processors. The result has the order of the units.

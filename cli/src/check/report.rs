@@ -199,7 +199,9 @@ pub fn names(path: &Path, here: &Path) -> (String, String) {
     };
     let uri = parts.iter().map(encoded).collect::<Vec<_>>().join("/");
     let uri = if path.is_absolute() { format!("file://{uri}") } else { uri };
-    (one_line(&shown.to_string_lossy()), uri)
+    let shown = one_line(&shown.to_string_lossy());
+    // A line that begins with `::` would be a command of a GitHub workflow.
+    (if shown.starts_with("::") { format!("./{shown}") } else { shown }, uri)
 }
 
 #[cfg(test)]
@@ -213,6 +215,7 @@ mod tests {
         assert_eq!(both("./specs/001/spec.md"), same("specs/001/spec.md"));
         assert_eq!(both("/home/ada/spec.md"), same("spec.md"));
         assert_eq!(both("../spec.md"), same("../spec.md"));
+        assert_eq!(both("::stop/spec.md").0, "./::stop/spec.md");
         assert_eq!(both("/srv/a b.md"), ("/srv/a b.md".into(), "file:///srv/a%20b.md".into()));
         assert_eq!(both("a\u{1b}[2J:ä.md"), ("a [2J:ä.md".into(), "a%1B%5B2J%3A%C3%A4.md".into()));
     }

@@ -58,6 +58,7 @@ pub(super) fn read(source: &str) -> Directives {
     }
     let Ok((markdown, _)) = markdown::read(source.as_bytes()) else { return found };
     let next = next_content(&markdown);
+    let title = markdown.sections.iter().find(|section| section.level == 1).map_or(next[0], |section| section.heading);
     let mut at = 0;
     while let Some(start) = source[at..].find("<!--").map(|found| at + found) {
         at = start + "<!--".len();
@@ -86,10 +87,11 @@ pub(super) fn read(source: &str) -> Directives {
         at = span.end;
         match parse(text) {
             Ok((code, reason)) => {
-                let (lines, document) = target(&markdown, span, &next);
-                let about = lines.0;
-                let acceptance = Acceptance::in_lines(code, reason, lines, document);
-                found.valid.push(Directive { acceptance, line, about });
+                let target = target(&markdown, span, &next);
+                let lines = block(&markdown, target);
+                // At the title or above, the comment is also about the document as a whole.
+                let acceptance = Acceptance::in_lines(code, reason, lines, target <= title);
+                found.valid.push(Directive { acceptance, line, about: lines.0 });
             }
             Err(problem) => found.invalid.push(InvalidDirective { line, text: text.trim().to_owned(), problem }),
         }
@@ -129,56 +131,38 @@ fn next_content(markdown: &Markdown) -> Vec<usize> {
     next
 }
 
-/// Returns the first and last line that a comment is about, and whether it is also about the document as a whole: it stands at the title
-/// or above.
-fn target(markdown: &Markdown, comment: Span, next: &[usize]) -> ((u32, u32), bool) {
+/// Returns the index of the line that a comment is about; the number of lines if nothing follows the comment.
+fn target(markdown: &Markdown, comment: Span, next: &[usize]) -> usize {
     let (first, last) = (markdown.line_index(comment.start), markdown.line_index(comment.end - 1));
-    let has_content = |line: usize| !markdown.text(line).trim().is_empty();
-    let line = if has_content(first) {
-        first
-    } else if has_content(last) {
-        last
-    } else {
-        next[last + 1]
-    };
-    let title = markdown.sections.iter().find(|section| section.level == 1).map_or(next[0], |section| section.heading);
-    let Some(number) = markdown.lines.get(line).map(|line| line.number) else {
-        // Nothing follows the comment.
-        let end = markdown.lines[last].number;
-        return ((end, end), false);
-    };
-    let (from, to) = block(markdown, line);
-    let number_of = |index: usize| markdown.lines.get(index).map_or(number, |line| line.number);
-    ((number_of(from), number_of(to)), line <= title)
+    let beside = [first, last].into_iter().find(|line| !markdown.text(*line).trim().is_empty());
+    beside.unwrap_or_else(|| next[last + 1])
 }
 
-/// Returns the first and last line of the list item or paragraph that contains a line. A line of another kind stands for itself.
-fn block(markdown: &Markdown, line: usize) -> (usize, usize) {
-    if markdown.lines[line].kind != LineKind::Text {
-        return (line, line);
+/// Returns the numbers of the first and last line of the list item or paragraph that contains the line with this index. A line of another
+/// kind stands for itself.
+fn block(markdown: &Markdown, line: usize) -> (u32, u32) {
+    let is_text = |index: usize| markdown.lines.get(index).is_some_and(|line| line.kind == LineKind::Text);
+    let (mut from, mut to) = (line, line);
+    if is_text(line) {
+        let text = markdown.text(line);
+        let start = markdown.lines[line].span.start + (text.len() - text.trim_start().len());
+        let before = markdown.items.partition_point(|item| item.span.start <= start);
+        if let Some(item) = markdown.items[..before].last().filter(|item| item.own.contains(start)) {
+            let end = item.own.start + markdown.clean(item.own).trim_end().len();
+            from = markdown.line_index(item.own.start);
+            to = markdown.line_index(end.saturating_sub(1).max(start));
+        } else {
+            let goes_on = |index: usize| is_text(index) && !begins(markdown.text(index));
+            while from > line.saturating_sub(MAX_PARAGRAPH_LINES) && goes_on(from) && is_text(from - 1) {
+                from -= 1;
+            }
+            while to < line + MAX_PARAGRAPH_LINES && goes_on(to + 1) {
+                to += 1;
+            }
+        }
     }
-    let text = markdown.text(line);
-    let start = markdown.lines[line].span.start + (text.len() - text.trim_start().len());
-    let before = markdown.items.partition_point(|item| item.span.start <= start);
-    if let Some(item) = markdown.items[..before].last().filter(|item| item.own.contains(start)) {
-        let end = item.own.start + markdown.clean(item.own).trim_end().len();
-        return (markdown.line_index(item.own.start), markdown.line_index(end.saturating_sub(1).max(start)));
-    }
-    let goes_on = |index: usize| {
-        markdown.lines.get(index).is_some_and(|line| line.kind == LineKind::Text) && !begins(markdown.text(index))
-    };
-    let mut from = line;
-    while from > line.saturating_sub(MAX_PARAGRAPH_LINES)
-        && goes_on(from)
-        && markdown.lines[from - 1].kind == LineKind::Text
-    {
-        from -= 1;
-    }
-    let mut to = line;
-    while to < line + MAX_PARAGRAPH_LINES && goes_on(to + 1) {
-        to += 1;
-    }
-    (from, to)
+    let number = |index: usize| markdown.lines.get(index).or(markdown.lines.last()).map_or(1, |line| line.number);
+    (number(from), number(to))
 }
 
 /// Returns whether a line in a paragraph may begin something with a name of its own: a label, or an identifier.
