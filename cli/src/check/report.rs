@@ -99,14 +99,14 @@ impl Counts {
 
     /// Counts the findings of a document.
     pub fn of(findings: &[Located], accepted: &[Located]) -> Self {
-        let count = |severity| u32::try_from(findings.iter().filter(|f| f.severity == severity).count());
-        let count = |severity| count(severity).unwrap_or(u32::MAX);
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let count = |severity: Severity| number(findings.iter().filter(|f| f.severity == severity).count());
         Self {
             critical: count(Severity::Critical),
             high: count(Severity::High),
             medium: count(Severity::Medium),
             low: count(Severity::Low),
-            accepted: u32::try_from(accepted.len()).unwrap_or(u32::MAX),
+            accepted: number(accepted.len()),
         }
     }
 }
