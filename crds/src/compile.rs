@@ -102,12 +102,11 @@ pub fn needs(task: &TaskTemplate) -> Needs {
     Needs::of_text(&format!("{}\n{}", task.title, task.prompt.as_deref().unwrap_or_default()))
 }
 
-/// Finds the items of a specification that the tasks of a plan cover.
-pub fn coverage(specification: &Spec, tasks: &[TaskTemplate]) -> Coverage {
-    let texts: Vec<String> = tasks.iter().map(task_text).collect();
+/// Finds the items of a specification that tasks cover.
+pub fn coverage<'t>(specification: &Spec, tasks: impl IntoIterator<Item = &'t TaskTemplate>) -> Coverage {
+    let tasks: Vec<(&TaskTemplate, String)> = tasks.into_iter().map(|task| (task, task_text(task))).collect();
     let tasks: Vec<TaskText> = tasks
         .iter()
-        .zip(&texts)
         .map(|(task, text)| TaskText { id: &task.id, title: &task.title, text, story: task.story.as_deref() })
         .collect();
     analysis::coverage(specification, &tasks)

@@ -209,11 +209,12 @@ mod tests {
         analysed.documents
     }
 
-    const SPEC: &str = "# Feature Specification: Door\n\n## Requirements\n\n- **FR-001**: The door MUST open.\n- **FR-002**: The door MUST lock.\n";
+    const SPEC: &str = "# Feature Specification: Door\n\n## Requirements\n\n- **FR-001**: Doors MUST open.\n- **FR-002**: Alarms MUST ring.\n\
+                        - **FR-003**: Keys MUST turn.\n- **FR-004**: Lights MUST shine.\n";
 
     #[test]
     fn ticked_tasks_cover_requirements() {
-        let tasks = "# Tasks: Door\n\n## Phase 1: Setup\n\n- [x] T001 Open (FR-001)\n- [x] T002 Lock (FR-002)\n";
+        let tasks = "# Tasks: Door\n\n## Phase 1: Setup\n\n- [x] T001 Open (FR-001, FR-002)\n- [x] T002 Turn (FR-003, FR-004)\n";
         let both = checked(&[(DocumentKind::Specification, SPEC), (DocumentKind::Tasks, tasks)]);
         assert!(both.iter().flat_map(|d| &d.findings).all(|f| f.category != "Coverage"), "{both:#?}");
         assert!(both[1].findings.iter().all(|f| f.code != INVALID_PLAN), "{both:#?}");
@@ -221,14 +222,14 @@ mod tests {
 
     #[test]
     fn findings_are_at_the_document_that_they_are_about() {
-        let tasks = "# Tasks: Door\n\n## Phase 1: Setup\n\n- [ ] T001 Open (FR-001)\n- [ ] T002 Lock (FR-009)\n";
+        let tasks = "# Tasks: Door\n\n## Phase 1: Setup\n\n- [ ] T001 Open (FR-001, FR-003, FR-004)\n- [ ] T002 Clean (FR-009)\n";
         let both = checked(&[(DocumentKind::Specification, SPEC), (DocumentKind::Tasks, tasks)]);
         let find = |document: usize, code: &str| {
             let found = both[document].findings.iter().find(|f| f.code == code);
             found.map(|f| (f.line, f.column, f.end_column, f.location.as_str()))
         };
-        assert_eq!(find(0, "RequirementWithoutTask"), Some((6, 15, 34, "FR-002")), "{both:#?}");
-        assert_eq!(find(1, "UnknownIdInTask"), Some((6, 18, 24, "T002")), "{both:#?}");
+        assert_eq!(find(0, "RequirementWithoutTask"), Some((6, 15, 32, "FR-002")), "{both:#?}");
+        assert_eq!(find(1, "UnknownIdInTask"), Some((6, 19, 25, "T002")), "{both:#?}");
     }
 
     #[test]

@@ -81,8 +81,13 @@ pub fn constitution(parsed: &Parsed<Constitution>) -> Report {
 /// Reports what the parser says about a tasks.md, as findings.
 pub fn tasks(parsed: &Parsed<TasksFile>) -> Report {
     let file = &parsed.model;
-    let task = |offset: usize| file.tasks.iter().rfind(|t| t.span.start <= offset && offset < t.span.end);
-    format(&parsed.diagnostics, &file.source, |offset| task(offset).map(|t| t.id.as_str().to_owned()))
+    format(&parsed.diagnostics, &file.source, |line| {
+        // A task below another one begins after the indentation of its line.
+        let text = file.source.get(line..).unwrap_or_default();
+        let start = line + (text.len() - text.trim_start_matches([' ', '\t']).len());
+        let task = file.tasks.iter().rfind(|t| t.span.start <= start && start < t.span.end);
+        task.map(|t| t.id.as_str().to_owned())
+    })
 }
 
 /// Reports what the parser says about a plan.md, as findings.
