@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use enact_domain::analysis::Severity;
+use enact_domain::analysis::{FINDING_KINDS, Severity};
 use serde_json::{Value, json};
 
 use super::report::{CheckedDocument, Located, Report};
@@ -37,7 +37,9 @@ pub fn render(report: &Report) -> Result<String> {
 /// Returns the description of a code.
 fn rule(finding: &Located) -> Value {
     let words = words(&finding.code);
-    let page = if finding.category == "Format" { "spec-kit-documents.md" } else { "analysis.md" };
+    // All other codes are the parser's.
+    let is_of_analysis = FINDING_KINDS.iter().any(|kind| kind.code == finding.code);
+    let page = if is_of_analysis { "analysis.md" } else { "spec-kit-documents.md" };
     let link = format!("{REPOSITORY}/blob/main/docs/reference/{page}");
     json!({
         "id": finding.code,
