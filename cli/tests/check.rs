@@ -225,11 +225,13 @@ fn project_is_searched_without_hidden_directories() {
     }
     write(root.path(), "packages/lock/specs/001-lock/spec.md", SPEC);
     write(root.path(), "packages/lock/specs/001-lock/plan.md", "# Implementation Plan: Lock\n");
+    write(root.path(), ".kiro/specs/bolt/tasks.md", TASKS);
     let paths = |arguments: &[&str]| -> Vec<String> {
         let report = json_of(root.path(), arguments);
         report["documents"].as_array().unwrap().iter().map(|d| d["path"].as_str().unwrap().to_owned()).collect()
     };
     let all = [
+        ".kiro/specs/bolt/tasks.md",
         ".specify/memory/constitution.md",
         "packages/lock/specs/001-lock/spec.md",
         "packages/lock/specs/001-lock/plan.md",

@@ -22,6 +22,9 @@ const MAX_DEPTH: usize = 32;
 const FEATURE: [(&str, DocumentKind); 3] =
     [("spec.md", DocumentKind::Specification), ("plan.md", DocumentKind::Plan), ("tasks.md", DocumentKind::Tasks)];
 
+/// Hidden directories that have documents.
+const HIDDEN: [&str; 2] = [".specify", ".kiro"];
+
 /// A document to check.
 #[derive(Debug)]
 pub struct Found {
@@ -161,7 +164,7 @@ impl Search {
             self.add(documents, constitution)?;
         }
         for (name, path, kind) in &entries {
-            let is_wanted = (!name.starts_with('.') || name == ".specify") && name != "node_modules";
+            let is_wanted = (!name.starts_with('.') || HIDDEN.contains(&name.as_str())) && name != "node_modules";
             if !kind.is_dir() || !is_wanted {
                 continue;
             }
