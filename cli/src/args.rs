@@ -9,12 +9,14 @@ use enact_crds::approval::Subject;
 
 use crate::server::ServerAddress;
 
+pub use check::{Check, CheckOutput, DocumentKind, FailOn};
 pub use parse::{DocumentName, PlanOrTask};
 use parse::{
     answer, digest, document, git_revision, git_url, object_name, plan_name, plan_or_task, recorded_revision, revision,
     secret_name, specification, subject, target_branch, usd,
 };
 
+mod check;
 mod parse;
 
 /// Build software on Kubernetes from a constitution and specifications
@@ -56,8 +58,9 @@ pub struct Target {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    // The long help of this command is at its arguments. A doc comment here would replace it.
+    // The long help of these commands is at their arguments. A doc comment here would replace it.
     Import(Box<Import>),
+    Check(Check),
     /// Show the progress of plans
     #[command(visible_alias = "st")]
     Status(Status),

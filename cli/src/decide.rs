@@ -45,6 +45,8 @@ struct Content {
     /// For a plan whose agents use models.
     estimate: Option<PlanEstimate>,
     findings: Vec<Finding>,
+    /// Number of accepted findings.
+    accepted: u32,
 }
 
 /// Approves the content of an object.
@@ -199,6 +201,7 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
         lines.push(format!("  and {} more findings", content.findings.len() - MAX_FINDINGS));
     }
     let namespace = format!("--namespace {}", cluster.namespace);
+    lines.extend(accepted(cluster, subject, content.accepted));
     lines.push(match &content.source {
         Some(Source { config_map_key_ref: Some(key), .. }) => {
             format!(
@@ -214,6 +217,22 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
         None => format!("  read it: kubectl get plan {} {namespace} -o yaml", subject.name),
     });
     lines
+}
+
+/// Returns the line about accepted findings, which an approval covers. A Plan's are in its spec.
+fn accepted(cluster: &Cluster, subject: &Subject, number: u32) -> Option<String> {
+    let what = match number {
+        0 => return None,
+        1 => "1 finding is accepted".to_owned(),
+        n => format!("{n} findings are accepted"),
+    };
+    let (handle, namespace) = (handle(subject), &cluster.namespace);
+    Some(match subject.kind {
+        SubjectKind::Plan => {
+            format!("  {what}: kubectl get {handle} --namespace {namespace} -o jsonpath='{{.spec.accepted}}'")
+        }
+        _ => format!("  {what}: kubectl enact show {handle} --findings --namespace {namespace}"),
+    })
 }
 
 /// Returns the difference between the content and the one that was approved last, without terminal control characters. If there is no
@@ -326,6 +345,7 @@ fn constitution(constitution: Constitution) -> Content {
         source: Some(constitution.spec.source),
         budgets: Vec::new(),
         estimate: None,
+        accepted: status.findings.accepted,
         findings: status.top_findings,
     }
 }
@@ -350,6 +370,7 @@ fn specification(specification: Specification) -> Content {
         source: specification.spec.source,
         budgets: Vec::new(),
         estimate: None,
+        accepted: status.findings.accepted,
         findings: status.top_findings,
     }
 }
@@ -375,6 +396,7 @@ fn plan(plan: Plan) -> Content {
         source: spec.source,
         budgets: budgets(&spec.execution),
         estimate: status.estimate,
+        accepted: status.accepted_findings,
         findings: status.top_findings,
     }
 }

@@ -114,9 +114,10 @@ async fn findings(cluster: &Cluster, subject: &Subject, revision: &str) -> Resul
     let digest = digest(cluster, subject, revision).await?;
     let found = Record::open(cluster).await?.findings(subject, &digest).await?;
     let Some(found) = found else { bail!("the record has no findings for revision {revision} of {}", title(subject)) };
-    for Finding { id, severity, line, location, message, remedy } in &found.kept {
+    for Finding { id, severity, line, location, message, remedy, accepted } in &found.kept {
         let place = if location.is_empty() { String::new() } else { format!(" {location}") };
-        terminal::print_line(&one_line(&format!("line {line}: {severity} {id}{place}: {message}; {remedy}")))?;
+        let rest = accepted.as_ref().map_or_else(|| remedy.clone(), |reason| format!("accepted: {reason}"));
+        terminal::print_line(&one_line(&format!("line {line}: {severity} {id}{place}: {message}; {rest}")))?;
     }
     let shown = found.kept.len();
     let more = (found.total as usize).saturating_sub(shown);

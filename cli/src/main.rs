@@ -4,6 +4,7 @@
 
 mod args;
 mod attach;
+mod check;
 mod clarify;
 mod cluster;
 mod control;
@@ -38,7 +39,7 @@ use cluster::Cluster;
 #[tokio::main]
 async fn main() -> ExitCode {
     match Box::pin(run(args::parse())).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::report_error(&error);
@@ -47,10 +48,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<()> {
+async fn run(cli: Cli) -> Result<ExitCode> {
     let target = &cli.target;
     let cluster = || Cluster::connect(target);
-    match cli.command {
+    let done: Result<()> = match cli.command {
+        // Its exit code says more than success or failure.
+        Command::Check(options) => return check::run(&options),
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
         Command::Status(options) => Box::pin(status::run(&cluster().await?, &options)).await,
         Command::Approve(options) => Box::pin(decide::approve(&cluster().await?, &options)).await,
@@ -82,5 +85,6 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Cancel(options) => control::cancel(&cluster().await?, &options).await,
         Command::Completion { shell } => args::completion(shell),
         Command::Version => terminal::print_line(&format!("enact {}", env!("CARGO_PKG_VERSION"))),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use enact_domain::agents::needs::Needs;
+use enact_domain::analysis::{self, Coverage, TaskText};
 use enact_domain::graph::{Graph, GraphError};
 use enact_domain::names;
+use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::tasks::{self, TaskState, TasksFile};
 use enact_domain::speckit::{Diagnostic, Severity, TaskId};
 use enact_domain::text::truncated;
@@ -13,6 +15,7 @@ use serde::Serialize;
 
 use crate::PlanSpec;
 use crate::common::{Gate, LocalRef};
+use crate::document::AcceptedFinding;
 use crate::plan::{PlanDecision, PoolMember, Workspace};
 use crate::task::TaskTemplate;
 
@@ -99,6 +102,26 @@ pub fn needs(task: &TaskTemplate) -> Needs {
     Needs::of_text(&format!("{}\n{}", task.title, task.prompt.as_deref().unwrap_or_default()))
 }
 
+/// Finds the items of a specification that tasks cover.
+pub fn coverage<'t>(specification: &Spec, tasks: impl IntoIterator<Item = &'t TaskTemplate>) -> Coverage {
+    let tasks: Vec<(&TaskTemplate, String)> = tasks.into_iter().map(|task| (task, task_text(task))).collect();
+    let tasks: Vec<TaskText> = tasks
+        .iter()
+        .map(|(task, text)| TaskText { id: &task.id, title: &task.title, text, story: task.story.as_deref() })
+        .collect();
+    analysis::coverage(specification, &tasks)
+}
+
+/// Returns the text of a task without its title.
+pub fn task_text(task: &TaskTemplate) -> String {
+    let mut text = task.prompt.clone().or_else(|| task.script.clone()).unwrap_or_default();
+    for id in &task.requirements {
+        text.push('\n');
+        text.push_str(id);
+    }
+    text
+}
+
 /// Checks tasks; returns the names of their Task objects and their graph.
 ///
 /// # Errors
@@ -148,6 +171,8 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
         tasks: &'a [TaskTemplate],
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         decisions: &'a [PlanDecision],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        accepted: &'a [AcceptedFinding],
         workspace: &'a Option<Workspace>,
         gates: &'a [Gate],
     }
@@ -157,6 +182,7 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
         agents: &spec.agents,
         tasks,
         decisions: &spec.decisions,
+        accepted: &spec.accepted,
         workspace: &spec.workspace,
         gates: &spec.gates,
     };

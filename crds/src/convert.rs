@@ -197,6 +197,11 @@ pub fn worst_of(findings: &[document::Finding]) -> Option<analysis::Severity> {
     findings.iter().map(|f| f.severity.into()).min()
 }
 
+/// Converts what an object accepts.
+pub fn acceptances(accepted: &[document::AcceptedFinding]) -> Vec<analysis::Acceptance> {
+    accepted.iter().map(|a| analysis::Acceptance::named(&a.code, &a.at, &a.reason, a.by.clone())).collect()
+}
+
 /// Converts a rule of a constitution.
 pub fn rule(rule: &document::ConstitutionRule) -> rules::Rule {
     rules::Rule {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::common::{
     ApprovalPolicy, Budget, Condition, Gate, LocalRef, Resources, RetryPolicy, Time, default_revision,
 };
-use crate::document::{Finding, Source, SourceStatus};
+use crate::document::{AcceptedFinding, Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
 
 /// A graph of tasks over a Git workspace, for one specification.
@@ -66,6 +66,11 @@ pub struct PlanSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub decisions: Vec<PlanDecision>,
+    /// Findings about the coverage of the specification that are accepted with a reason. They are a part of the approved content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["code".into(), "at".into()]))]
+    #[schemars(length(max = 100))]
+    pub accepted: Vec<AcceptedFinding>,
     /// Git repository of the tasks. Without a workspace, tasks run in an empty folder and nothing is integrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Workspace>,
@@ -359,6 +364,9 @@ pub struct PlanStatus {
     /// Findings of tasks.md, and violated rules of the constitution; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_findings: Vec<Finding>,
+    /// Number of findings about coverage that are accepted with a reason. `topFindings` does not have them.
+    #[serde(default)]
+    pub accepted_findings: u32,
 }
 
 /// Expected use of models by a plan, and its expected duration, from finished tasks of the tenant.

@@ -84,6 +84,8 @@ pub struct Finding {
     pub location: String,
     pub message: String,
     pub remedy: String,
+    /// Why it is accepted; none if it is open.
+    pub accepted: Option<String>,
 }
 
 /// A search result: an item of a document.

@@ -296,6 +296,18 @@ fn plan_with_findings_waits_for_their_approval() {
     assert!(text.contains("Plan door  ○ waits for approval by owners because of"), "{text}");
 }
 
+#[test]
+fn tree_counts_accepted_findings() {
+    let mut snapshot = snapshot();
+    snapshot.plan.status.as_mut().unwrap().accepted_findings = 1;
+    let specification = snapshot.specification.as_mut().unwrap();
+    specification.status.as_mut().unwrap().findings.accepted = 2;
+    let text = shown(&snapshot, 160, Length::Whole);
+    let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
+    assert!(line("Plan door  ").ends_with("  1 accepted finding"), "{text}");
+    assert!(line("Specification house  ").ends_with("  2 accepted findings"), "{text}");
+}
+
 /// A plan with this number of tasks in four phases: done, running with one failure, and two that wait.
 fn large(tasks: usize) -> Snapshot {
     let mut snapshot = snapshot();

@@ -114,9 +114,10 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
     let mut lines = vec![title.end(), progress(snapshot, rows, display)];
     if let Some(specification) = &snapshot.specification {
         let approval = snapshot.specification_approval(specification, now);
-        lines.push(subject("specification", &specification.name_any(), &approval, display));
+        let accepted = specification.status.as_ref().map_or(0, |status| status.findings.accepted);
+        lines.push(subject("specification", &specification.name_any(), &approval, accepted, display));
     }
-    lines.push(subject("plan", &plan.name_any(), &snapshot.plan_approval(now), display));
+    lines.push(subject("plan", &plan.name_any(), &snapshot.plan_approval(now), status.accepted_findings, display));
     // A plan that runs without an estimate will not get one.
     let is_useful =
         |estimate: &&plan::PlanEstimate| status.started_at.is_none() || estimate.basis != plan::EstimateBasis::Unknown;
@@ -185,8 +186,8 @@ fn progress(snapshot: &Snapshot, rows: &[Row<'_>], display: Display) -> String {
     display.line().add(GOOD, &"█".repeat(full)).add(FAINT, &"░".repeat(BAR - full)).plain(&summary).end()
 }
 
-/// Returns the line about the approval of a plan or specification.
-fn subject(kind: &str, name: &str, approval: &ApprovalState, display: Display) -> String {
+/// Returns the line about the approval of a plan or specification, and the number of its accepted findings.
+fn subject(kind: &str, name: &str, approval: &ApprovalState, accepted: u32, display: Display) -> String {
     let (style, state) = match approval {
         ApprovalState::NotRead => (FAINT, "not read by the operator yet".to_owned()),
         ApprovalState::NotRequired => (FAINT, "needs no approval".to_owned()),
@@ -199,7 +200,12 @@ fn subject(kind: &str, name: &str, approval: &ApprovalState, display: Display) -
         ApprovalState::Decided(digest, Verdict::Waiting(demand)) => (WARNING, waiting(kind, name, digest, demand)),
     };
     let label = format!("{} {name}  ", if kind == "plan" { "Plan" } else { "Specification" });
-    display.line().plain(&label).add(style, &state).end()
+    let accepted = match accepted {
+        0 => String::new(),
+        1 => "  1 accepted finding".to_owned(),
+        n => format!("  {n} accepted findings"),
+    };
+    display.line().plain(&label).add(style, &state).add(FAINT, &accepted).end()
 }
 
 fn waiting(kind: &str, name: &str, digest: &Digest, requirement: &Requirement) -> String {
