@@ -18,6 +18,7 @@ use kube::runtime::events::EventType;
 
 pub use context::Context;
 
+use crate::agent_health::HealthSubject;
 use crate::context::RESYNC;
 use crate::error::Error;
 use crate::patch;
@@ -54,6 +55,13 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     let place = decide::Place { in_tenant: tenant.is_some(), in_installation: namespace == ctx.config.namespace };
     let readiness = decide::decide(&object.spec, place, &recorded, problems.first(), skill);
     let key = (namespace.clone(), object.name_any());
+    if let Some(tenant) = &tenant {
+        let loaded = ctx.agent_health.load(&*ctx.record_store, tenant, &namespace, &[HealthSubject::of(&object)]).await;
+        if let Err(error) = loaded {
+            // What is known about the Agent without the record is written. A later reconcile reads the record.
+            tracing::warn!(%error, agent = key.1, namespace, "the health of an Agent cannot be read");
+        }
+    }
     let unhealthy = ctx.agent_health.problem(&key, object.metadata.generation, ctx.now());
     let tried_again_at = unhealthy.as_ref().map(|(.., at)| *at);
     let readiness = match unhealthy {
