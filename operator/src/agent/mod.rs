@@ -7,7 +7,7 @@ mod statistics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use enact_crds::{Agent, AgentStatus, ModelProvider, convert, models};
+use enact_crds::{Agent, AgentStatus, ModelProvider, convert};
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::usage::Scope;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -50,10 +50,9 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     };
     let skill = skill_problem(&ctx, &object, &namespace).await?;
     let tenant = ctx.tenant_of(&namespace).map(|member| member.tenant);
-    let problems =
-        models::check(&object.spec, |name| ctx.provider(&namespace, tenant.as_deref().unwrap_or_default(), name));
+    let problem = ctx.model_problem(&object, tenant.as_deref().unwrap_or_default());
     let place = decide::Place { in_tenant: tenant.is_some(), in_installation: namespace == ctx.config.namespace };
-    let readiness = decide::decide(&object.spec, place, &recorded, problems.first(), skill);
+    let readiness = decide::decide(&object.spec, place, &recorded, problem.as_ref(), skill);
     let key = (namespace.clone(), object.name_any());
     if let Some(tenant) = &tenant {
         let loaded = ctx.agent_health.load(&*ctx.record_store, tenant, &namespace, &[HealthSubject::of(&object)]).await;

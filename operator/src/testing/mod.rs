@@ -273,9 +273,10 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Returns contexts whose caches are filled, and empty.
+    /// Returns contexts of an installation with a model gateway, whose caches are filled, and empty.
     pub async fn new() -> Self {
-        Self::with_config(config()).await
+        let gateway_url = Some("http://enact-gateway.enact-system.svc:8090".to_owned());
+        Self::with_config(Config { gateway_url, ..config() }).await
     }
 
     /// Does the same as [`Self::new`], with other settings.
