@@ -22,6 +22,8 @@ pub struct AgentHealth {
 #[derive(Debug, Default)]
 struct Known {
     agents: HashMap<ObjectKey, Health>,
+    /// When the last attempt of each agent started.
+    started: HashMap<ObjectKey, Millis>,
     /// Agents whose attempts ended while their health was not known. What is being read for them may miss these ends.
     missed: HashSet<ObjectKey>,
 }
@@ -32,7 +34,7 @@ pub struct HealthSubject {
     pub name: String,
     pub generation: Option<i64>,
     /// Time of the last change of the object; earlier ends of attempts do not count.
-    changed: Option<Millis>,
+    pub changed: Option<Millis>,
 }
 
 impl HealthSubject {
@@ -100,6 +102,21 @@ impl AgentHealth {
         let was_unhealthy = before.problem(generation, end.at).is_some();
         *health = before.after(generation, end);
         was_unhealthy != health.problem(generation, end.at).is_some()
+    }
+
+    /// Adds the start of an attempt.
+    pub fn start(&self, agent: ObjectKey, now: Millis) {
+        self.known.lock().started.insert(agent, now);
+    }
+
+    /// Returns when the last attempt of an agent started, if this process started it.
+    pub fn started_at(&self, agent: &ObjectKey) -> Option<Millis> {
+        self.known.lock().started.get(agent).copied()
+    }
+
+    /// Returns the end of the last attempt of an agent that could run.
+    pub fn ran_at(&self, agent: &ObjectKey, generation: Option<i64>) -> Option<Millis> {
+        self.known.lock().agents.get(agent)?.ran_at(generation)
     }
 
     /// Returns reason and message of an unhealthy agent, and when it is tried again.

@@ -32,6 +32,8 @@ pub struct Health {
     /// Generation of the Agent. Ends of attempts of another generation do not count.
     generation: Option<i64>,
     failures: Option<Failures>,
+    /// End of the last attempt that could run.
+    ran_at: Option<Millis>,
     /// When the quota at its model provider is reset, if an attempt found it used up.
     exhausted_until: Option<Millis>,
 }
@@ -77,7 +79,10 @@ impl Health {
     pub fn after(self, generation: Option<i64>, end: &End) -> Self {
         let mut health = if self.generation == generation { self } else { Self { generation, ..Self::default() } };
         match evidence(end.reason) {
-            Evidence::Healthy => health.failures = None,
+            Evidence::Healthy => {
+                health.failures = None;
+                health.ran_at = Some(end.at);
+            }
             Evidence::None => {}
             Evidence::Unhealthy => {
                 let number = health.failures.map_or(0, |failures| failures.number) + 1;
@@ -89,6 +94,11 @@ impl Health {
             health.exhausted_until = Some(quota_reset(end.quota_reset, end.at));
         }
         health
+    }
+
+    /// Returns the end of the last attempt that could run.
+    pub fn ran_at(&self, generation: Option<i64>) -> Option<Millis> {
+        self.ran_at.filter(|_| self.generation == generation)
     }
 
     /// Returns when the quota of the agent is reset, while it is used up.
@@ -148,6 +158,8 @@ mod tests {
         );
         let failed = [CredentialRejected; 3];
         assert_eq!(problem(&[&failed[..], &[GateFailed]].concat()), None, "it could run");
+        let ran_at = |reasons: &[Reason]| follow(reasons).ran_at(Some(1));
+        assert_eq!((ran_at(&[GateFailed, Evicted]), ran_at(&failed)), (Some(START), None));
     }
 
     #[test]

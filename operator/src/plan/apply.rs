@@ -195,6 +195,10 @@ async fn create_pod(
         Ok(created) => {
             // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
             ctx.index.put_pod(&AttemptPod::of(&created)?);
+            if node.task().is_some() {
+                let agent = (decided.observed.namespace.clone(), decided.agent(node).to_owned());
+                ctx.agent_health.start(agent, decided.observed.now);
+            }
             if let Some(end) = released_at(decided, node) {
                 ctx.metrics.step_latency.observe(end.elapsed().as_secs_f64());
             }
