@@ -11,7 +11,13 @@ use crate::reason::Reason;
 /// A pattern for an HTTP status in a text about an error. A number elsewhere, such as that of a line, is none.
 macro_rules! status {
     ($code:literal) => {
-        concat!(r"(?:^|\bstatus(?: code)?|\bhttp(?: error)?|code|error)[\s:=\x22'(\[{]{0,4}", $code, r"\b")
+        concat!(
+            r"(?:^|\bstatus(?: code)?|\bhttp(?: error)?|code|error)[\s:=\x22'(\[{]{0,4}",
+            $code,
+            r"\b|\(",
+            $code,
+            r"\)"
+        )
     };
 }
 
@@ -217,6 +223,8 @@ mod tests {
             ("You exceeded your current quota (429)", Reason::ProviderQuota),
             ("Authentication failed with provider at http://gateway:8090/v1 (HTTP 401).", Reason::CredentialRejected),
             ("unexpected status 401 Unauthorized: The API key is invalid.", Reason::CredentialRejected),
+            ("API Error: Request rejected (429)", Reason::RateLimited),
+            ("exceeded retry limit, last status: 429", Reason::RateLimited),
             ("[API Error: {\"error\":{\"code\":401,\"message\":\"no\"}}]", Reason::CredentialRejected),
             ("The API key is invalid.\n401", Reason::CredentialRejected),
             ("SyntaxError: unexpected token in line 401", Reason::AgentFailed),
