@@ -95,7 +95,7 @@ impl Probed {
 
     /// Returns the readiness of an Agent whose probe fails; none if it does not, or if an attempt could run since.
     pub fn problem(&self, ctx: &Context, agent: &Agent) -> Option<Readiness> {
-        let status = self.status.as_ref().filter(|status| probe::is_failing(&known(ctx, agent, Some(status))))?;
+        let status = self.status.as_ref().filter(|status| probe::is_failing(&known(ctx, agent, Some(*status))))?;
         let reason = reason_of(status);
         let remedy = match reason {
             Reason::CredentialRejected => "replace the key of its ModelProvider",
@@ -138,7 +138,7 @@ impl ProbeReconcile<'_> {
             }
             Some(pod) => {
                 // A probe that an earlier process started is counted too.
-                self.ctx.probes.reserve(&self.key);
+                self.ctx.probes.reserve(&self.key, self.now);
                 let pod = AttemptPod::of(&pod)?;
                 let (view, uid) = (pod.view(), pod.uid().unwrap_or_default());
                 if last.as_ref().is_some_and(|last| view.created <= convert::millis(&last.finished_at)) {
@@ -157,7 +157,7 @@ impl ProbeReconcile<'_> {
                 let requeue_at = if let Next::Wait(at) = next { Some(at) } else { None };
                 Ok(Probed { status: last, requeue_at, ended: None })
             }
-            None if !self.ctx.probes.reserve(&self.key) => {
+            None if !self.ctx.probes.reserve(&self.key, self.now) => {
                 Ok(Probed { status: last, requeue_at: wait(SLOT_SECONDS), ended: None })
             }
             None => {
@@ -268,12 +268,14 @@ pub async fn follow(ctx: Arc<Context>, shutdown: CancellationToken) {
     let events = restarting(stream, "Pod", ctx.common.clone()).take_until(shutdown.cancelled_owned());
     let mut events = Box::pin(events);
     while let Some(event) = events.next().await {
-        if let Event::Apply(pod) | Event::InitApply(pod) | Event::Delete(pod) = event
-            && let Some(owner) = pod.owner_references().iter().find(|owner| owner.controller == Some(true))
-        {
-            let namespace = pod.namespace().unwrap_or_default();
-            ctx.references.agents.requeue_key(&(namespace, owner.name.clone()));
+        let (Event::Apply(pod) | Event::InitApply(pod) | Event::Delete(pod)) = &event else { continue };
+        let Some(owner) = pod.owner_references().iter().find(|owner| owner.controller == Some(true)) else { continue };
+        let key = (pod.namespace().unwrap_or_default(), owner.name.clone());
+        if matches!(event, Event::Delete(_)) {
+            // Also when its Agent was deleted, which does not reconcile any more.
+            ctx.probes.release(&key);
         }
+        ctx.references.agents.requeue_key(&key);
     }
 }
 
