@@ -16,6 +16,8 @@ pub const LABEL_TASK: &str = "enact.dev/task";
 pub const LABEL_ATTEMPT: &str = "enact.dev/attempt";
 /// Label on Pods: `task`, [`INTEGRATION`], [`ROLE_FETCH`], [`ROLE_DRAFT`] or [`ROLE_PROBE`].
 pub const LABEL_ROLE: &str = "enact.dev/role";
+/// Label on Pods of probes: the beginning of the digest of what is probed, so that a pod for an earlier state of its Agent is known.
+pub const LABEL_PROBE: &str = "enact.dev/probe";
 /// Annotation on Specifications, Plans and Constitutions: the user who last changed the spec. The webhook sets it; clients cannot.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
 /// Annotation on Specifications and Constitutions: the reason for the change of the document, in the form of
@@ -106,7 +108,8 @@ pub fn integration_pod_name(plan: &str, attempt: u32) -> String {
 }
 
 /// Returns the name of the pod of a document job or of the probe of an Agent: `<object>-<role>-<eight digits of the digest>`, at most 63
-/// characters. The digest covers the whole job and the UID of the object, so that the same job always has the same pod name.
+/// characters. The digest covers the whole job and the UID of the object, so that the same job always has the same pod name; for a probe,
+/// only the UID.
 pub fn document_pod_name(document: &str, role: &str, digest: &Digest) -> String {
     let digits = digest.short().get(..HASH_LEN).unwrap_or_default();
     let room = MAX_LABEL - role.len() - digits.len() - 2;

@@ -55,7 +55,8 @@ struct ProbeReconcile<'a> {
     agent: &'a Agent,
     member: &'a Membership,
     key: ObjectKey,
-    digest: String,
+    /// Digest of what the probe shows something about.
+    digest: Digest,
     now: Millis,
 }
 
@@ -68,9 +69,9 @@ pub async fn reconcile(ctx: &Context, agent: &Agent, member: &Membership) -> Res
         return Ok(Probed::default());
     }
     let key = (agent.namespace().unwrap_or_default(), agent.name_any());
-    let digest = digest(ctx, agent)?.to_string();
+    let digest = digest(ctx, agent)?;
     let last = agent.status.as_ref().and_then(|status| status.probe.clone());
-    let last = last.filter(|last| last.digest == digest);
+    let last = last.filter(|last| last.digest == digest.as_str());
     let reconcile = ProbeReconcile { ctx, agent, member, key, digest, now: ctx.now() };
     reconcile.run(last).await
 }
@@ -80,9 +81,9 @@ pub async fn reconcile(ctx: &Context, agent: &Agent, member: &Membership) -> Res
 /// # Errors
 /// When the API server fails.
 pub async fn clean_up(ctx: &Context, agent: &Agent, probed: &Probed) -> Result<(), Error> {
-    let (Some(uid), Some(status)) = (&probed.ended, &probed.status) else { return Ok(()) };
+    let Some(uid) = &probed.ended else { return Ok(()) };
     let key = (agent.namespace().unwrap_or_default(), agent.name_any());
-    pods::delete(ctx, &key.0, &pod_name(&key.1, &status.digest), uid).await?;
+    pods::delete(ctx, &key.0, &pod_name(agent), uid).await?;
     ctx.probes.release(&key);
     Ok(())
 }
@@ -126,7 +127,7 @@ impl ProbeReconcile<'_> {
             }
         }
         let wait = |seconds| Some(self.now.plus_seconds(seconds));
-        let name = pod_name(&self.key.1, &self.digest);
+        let name = pod_name(self.agent);
         let api: Api<Pod> = Api::namespaced(self.ctx.client.clone(), &self.key.0);
         let found = api.get_opt(&name).await.map_err(Error::kube(format!("read Pod {name}")))?;
         let owned =
@@ -141,8 +142,9 @@ impl ProbeReconcile<'_> {
                 self.ctx.probes.reserve(&self.key, self.now);
                 let pod = AttemptPod::of(&pod)?;
                 let (view, uid) = (pod.view(), pod.uid().unwrap_or_default());
-                if last.as_ref().is_some_and(|last| view.created <= convert::millis(&last.finished_at)) {
-                    // Its end is in the status already: the process ended before it deleted the pod.
+                let is_counted = last.as_ref().is_some_and(|last| view.created <= convert::millis(&last.finished_at));
+                if is_counted || pod.labels().get(names::LABEL_PROBE).map(String::as_str) != Some(self.content()) {
+                    // The process ended before it deleted the pod, or the Agent was changed since it was created.
                     pods::delete(self.ctx, &self.key.0, &name, &uid).await?;
                     self.ctx.probes.release(&self.key);
                     return Ok(Probed { status: last, requeue_at: wait(SLOT_SECONDS), ended: None });
@@ -173,13 +175,18 @@ impl ProbeReconcile<'_> {
 
     fn ended(&self, report: &Report, uid: String) -> Probed {
         let status = ProbeStatus {
-            digest: self.digest.clone(),
+            digest: self.digest.to_string(),
             reason: report.reason.as_str().to_owned(),
             message: report.message.clone(),
             finished_at: convert::time(self.now),
         };
         // At once: the decision about the next one follows from the status.
         Probed { status: Some(status), requeue_at: Some(self.now), ended: Some(uid) }
+    }
+
+    /// Returns the value of the pod's label that says what is probed.
+    fn content(&self) -> &str {
+        self.digest.short()
     }
 
     /// Creates the pod. Returns false if the API server refuses it, for example because of a quota.
@@ -209,7 +216,11 @@ impl ProbeReconcile<'_> {
             member: self.member,
             name: name.to_owned(),
             namespace: self.key.0.clone(),
-            labels: vec![(names::LABEL_ROLE, names::ROLE_PROBE.to_owned()), (names::LABEL_ATTEMPT, "1".to_owned())],
+            labels: vec![
+                (names::LABEL_ROLE, names::ROLE_PROBE.to_owned()),
+                (names::LABEL_PROBE, self.content().to_owned()),
+                (names::LABEL_ATTEMPT, "1".to_owned()),
+            ],
             agent: uses_gateway.then(|| self.key.1.clone()),
             uses_gateway,
             repository: None,
@@ -228,15 +239,16 @@ fn digest(ctx: &Context, agent: &Agent) -> Result<Digest, Error> {
     let AgentSpec { adapter, image, custom, models, env, mcp_servers, skills, probe, .. } = &agent.spec;
     let image = image.as_deref().or_else(|| ctx.config.image_of(adapter.as_str())).unwrap_or(&ctx.config.agent_image);
     let content = json!({
-        "uid": agent.uid(), "adapter": adapter, "image": image, "custom": custom, "models": models, "env": env,
+        "adapter": adapter, "image": image, "custom": custom, "models": models, "env": env,
         "mcpServers": mcp_servers, "skills": skills, "probe": probe,
     });
     Digest::of_json(&content).map_err(|source| Error::Json { what: "an Agent", source })
 }
 
-/// Returns the name of the pod of a probe; the same for the same content.
-fn pod_name(agent: &str, digest: &str) -> String {
-    names::document_pod_name(agent, names::ROLE_PROBE, &Digest::of_bytes(digest.as_bytes()))
+/// Returns the name of the pod of a probe: an Agent has at most one at a time.
+fn pod_name(agent: &Agent) -> String {
+    let seed = agent.uid().unwrap_or_default();
+    names::document_pod_name(&agent.name_any(), names::ROLE_PROBE, &Digest::of_bytes(seed.as_bytes()))
 }
 
 fn known(ctx: &Context, agent: &Agent, last: Option<&ProbeStatus>) -> Known {
