@@ -87,13 +87,13 @@ impl Store {
                         from enact.attempts where tenant_id = $1 and plan_uid = $2
                     ), attempt as (
                         select 'attempt/' || subject_uid || '/' || number as scope,
-                               coalesce(min(number) filter (where not continued) over following < max(number) over whole
+                               coalesce(min(number) filter (where not continued) over rest < max(number) over whole
                                    or (not last_value(continued) over whole and last_value(failure) over whole is not null),
                                    false) as discarded
                         from result
                         window whole as (partition by subject_uid order by number
                                          rows between unbounded preceding and unbounded following),
-                               following as (partition by subject_uid order by number
+                               rest as (partition by subject_uid order by number
                                              rows between current row and unbounded following)
                     )
                     select coalesce(sum(spent_input + spent_cached_input + spent_cache_write + spent_output), 0)::bigint as "tokens!",

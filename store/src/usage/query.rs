@@ -125,12 +125,12 @@ async fn groups(
         ), attempt as (
             -- The same rule as in `discarded`.
             select subject_uid, number,
-                   coalesce(min(number) filter (where not continued) over following < max(number) over whole
+                   coalesce(min(number) filter (where not continued) over rest < max(number) over whole
                        or (not last_value(continued) over whole and last_value(failure) over whole is not null),
                        false) as discarded
             from result
             window whole as (partition by subject_uid order by number rows between unbounded preceding and unbounded following),
-                   following as (partition by subject_uid order by number rows between current row and unbounded following)
+                   rest as (partition by subject_uid order by number rows between current row and unbounded following)
         ), request as (
             select case when 'namespace' = any($2::text[]) then r.namespace end as namespace,
                    case when 'plan' = any($2) then r.plan end as plan,
