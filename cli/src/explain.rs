@@ -1,6 +1,7 @@
 //! `explain`: why the agent of a task was selected.
 
 use anyhow::{Result, bail};
+use enact_crds::task::Phase;
 use enact_crds::{Plan, Task, compile};
 use enact_domain::agents::selection::{Outcome, Selection};
 use enact_domain::condition::READY;
@@ -37,9 +38,14 @@ pub async fn run(cluster: &Cluster, options: &Explain) -> Result<()> {
             );
         }
     }
-    let waiting = waiting(&plan);
+    // The plan says why its first task waits; another one waits for the same agents, or will start with one of them.
+    let is_pending = task.status.as_ref().is_none_or(|status| status.phase == Phase::Pending);
+    let waiting = waiting(&plan).filter(|_| is_pending && options.attempt.is_none());
     match (selections.first(), waiting) {
-        (Some(selected), _) => lines(selected).iter().try_for_each(|line| terminal::print_line(line)),
+        (Some(selected), waiting) => {
+            let waiting = waiting.into_iter().flat_map(|message| [String::new(), message]);
+            lines(selected).into_iter().chain(waiting).try_for_each(|line| terminal::print_line(&line))
+        }
         (None, Some(message)) => terminal::print_line(&message),
         (None, None) => terminal::print_line("no attempt has started; an agent is selected when one starts"),
     }

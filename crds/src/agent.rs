@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Budget, Condition, LocalRef, Resources};
+use crate::common::{Budget, Condition, LocalRef, Resources, Time};
 use crate::provider::{Api, RateLimits, Sharing};
 
 /// How one coding agent runs.
@@ -106,6 +106,9 @@ pub struct AgentSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 64))]
     pub env: Vec<EnvVar>,
+    /// For coding agents: what a short pod checks before the first attempt. Default: the image.
+    #[serde(default)]
+    pub probe: ProbeMode,
     /// Compute resources of the pods of tasks that name none.
     #[serde(default)]
     pub resources: Resources,
@@ -175,6 +178,19 @@ impl AgentSpec {
             None => Capabilities { gateway: self.adapter == Adapter::Command, ..Capabilities::default() },
         }
     }
+}
+
+/// What the probe of an agent checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum ProbeMode {
+    /// Nothing: no pod is started.
+    Off,
+    /// That the image can be pulled, the Secrets and ConfigMaps exist, and the program of the adapter runs.
+    #[default]
+    Image,
+    /// Also that the first model answers a request of a few tokens through the model gateway, which costs them. Without models, only the
+    /// image.
+    Model,
 }
 
 /// Returns the schema of an object with any fields: the definition of an adapter is checked by the webhook and the operator.
@@ -415,6 +431,23 @@ pub struct AgentStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub capabilities: Vec<CapabilityStatus>,
+    /// The last probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeStatus>,
+}
+
+/// The end of a probe.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeStatus {
+    /// Digest of what was probed: image, adapter, models and variables. A change of one of these starts another probe.
+    pub digest: String,
+    /// `Succeeded`, or the reason of the failure as for an attempt.
+    pub reason: String,
+    /// What the program prints as its version, or the cause of the failure.
+    pub message: String,
+    /// Time of the end.
+    pub finished_at: Time,
 }
 
 /// Results of past attempts at tasks that needed a capability.

@@ -3,7 +3,7 @@
 
 use enact_domain::names::{
     ANNOTATION_AGENT, DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN, LABEL_PLAN_UID, LABEL_ROLE,
-    LABEL_TASK, LABEL_TENANT, ROLE_DRAFT,
+    LABEL_TASK, LABEL_TENANT, ROLE_DRAFT, ROLE_PROBE,
 };
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -37,7 +37,7 @@ pub struct AttemptPod {
 /// The agent of a pod, and the names under which its usage is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPod {
-    /// For the draft of a document, which belongs to no plan, `plan_uid` is empty and `subject_uid` is the UID of the pod: the attempts of
+    /// For the draft of a document and the probe of an Agent, which belong to no plan, `plan_uid` is empty and `subject_uid` is the UID of the pod: the attempts of
     /// a document are counted from 1 again when its request changes.
     pub attempt: AttemptPod,
     /// Name of the Plan; empty for the draft of a document.
@@ -110,15 +110,17 @@ pub fn attempt_pod(
     })
 }
 
-/// Returns the draft of a document that `pod` works on, with the checks of [`attempt_pod`].
-fn draft_pod(
+/// Returns the draft of a document or the probe of an Agent that `pod` works on, with the checks of [`attempt_pod`]. An object of `kind`
+/// controls the pod.
+fn pod_without_plan(
+    kind: &str,
     bound: BoundPod,
     pod: &ObjectMeta,
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<AttemptPod, String> {
     let tenant = tenant_of_pod(&bound, pod, namespace, default_namespaces)?.to_owned();
-    controller(pod, &["Specification"]).ok_or_else(|| missing("Specification as its controller"))?;
+    controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
     Ok(AttemptPod {
         tenant,
         namespace: bound.namespace,
@@ -135,7 +137,8 @@ fn attempt_number(pod: &ObjectMeta) -> Result<u32, String> {
     number.ok_or_else(|| missing(LABEL_ATTEMPT))
 }
 
-/// Returns the agent of `pod`, which works on an attempt or on the draft of a document, with the checks of [`attempt_pod`].
+/// Returns the agent of `pod`, which works on an attempt or on the draft of a document, or probes the agent, with the checks of
+/// [`attempt_pod`].
 ///
 /// # Errors
 /// When it does not work on one of these, or its agent uses no models.
@@ -145,11 +148,20 @@ pub fn agent_pod(
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<AgentPod, String> {
-    let is_draft = label(pod, LABEL_ROLE) == Some(ROLE_DRAFT);
-    let identify = if is_draft { draft_pod } else { attempt_pod };
-    let attempt = identify(bound, pod, namespace, default_namespaces)?;
+    let without_plan = match label(pod, LABEL_ROLE) {
+        Some(ROLE_DRAFT) => Some("Specification"),
+        Some(ROLE_PROBE) => Some("Agent"),
+        _ => None,
+    };
+    let attempt = match without_plan {
+        Some(kind) => pod_without_plan(kind, bound, pod, namespace, default_namespaces)?,
+        None => attempt_pod(bound, pod, namespace, default_namespaces)?,
+    };
     let named = |key: &str| label(pod, key).map(str::to_owned).ok_or_else(|| missing(key));
-    let (plan, task) = if is_draft { (String::new(), String::new()) } else { (named(LABEL_PLAN)?, named(LABEL_TASK)?) };
+    let (plan, task) = match without_plan {
+        Some(_) => (String::new(), String::new()),
+        None => (named(LABEL_PLAN)?, named(LABEL_TASK)?),
+    };
     let agent = pod.annotations.as_ref().and_then(|all| all.get(ANNOTATION_AGENT)).filter(|name| !name.is_empty());
     let agent =
         agent.ok_or_else(|| format!("the pod's agent uses no models: it has no annotation {ANNOTATION_AGENT}"))?;
@@ -270,6 +282,22 @@ mod tests {
         assert!(attempt_pod(bound, &draft, &namespace, &[]).unwrap_err().contains(LABEL_PLAN_UID));
         draft.labels.as_mut().unwrap().insert(LABEL_TENANT.to_owned(), "other".to_owned());
         assert!(identify(&draft).unwrap_err().contains(LABEL_TENANT));
+    }
+
+    #[test]
+    fn a_probe_belongs_to_its_agent() {
+        let mut probe = pod(Some("claude"));
+        probe.labels = Some(
+            [(LABEL_TENANT, "acme"), (LABEL_ROLE, ROLE_PROBE), (LABEL_ATTEMPT, "1")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        );
+        assert!(identify(&probe).unwrap_err().contains("Agent as its controller"), "a Task owns it");
+        let owner = &mut probe.owner_references.as_mut().unwrap()[0];
+        (owner.kind, owner.uid) = ("Agent".into(), "agent-uid".into());
+        let found = identify(&probe).unwrap();
+        assert_eq!((found.plan.as_str(), found.attempt.plan_uid.as_str()), ("", ""));
+        assert_eq!((found.attempt.subject_uid.as_str(), found.agent_id().as_str()), ("pod-uid", "team/claude"));
     }
 
     #[test]

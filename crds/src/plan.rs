@@ -214,6 +214,11 @@ pub struct Execution {
     /// Budget of one attempt. It is reserved before the attempt starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_budget: Option<Budget>,
+    /// Longest wait for the reset of a model provider's quota, in seconds. If the reset is later, the next attempt goes to another agent of
+    /// the pool, if one can do the task. Default: 300.
+    #[serde(default = "default_quota_wait")]
+    #[schemars(range(min = 0, max = 604_800))]
+    pub quota_wait_seconds: u32,
     /// Compute resources of pods whose task and agent name none.
     #[serde(default)]
     pub resources: Resources,
@@ -238,6 +243,7 @@ impl Default for Execution {
             budget: None,
             task_budget: None,
             attempt_budget: None,
+            quota_wait_seconds: default_quota_wait(),
             resources: Resources::default(),
             cleanup: Cleanup::default(),
             pod_ttl_seconds: default_pod_ttl(),
@@ -250,6 +256,10 @@ fn default_parallelism() -> u32 {
 }
 
 fn default_pod_ttl() -> u32 {
+    300
+}
+
+fn default_quota_wait() -> u32 {
     300
 }
 

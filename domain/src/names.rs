@@ -14,8 +14,10 @@ pub const LABEL_PLAN_UID: &str = "enact.dev/plan-uid";
 pub const LABEL_TASK: &str = "enact.dev/task";
 /// Label on Pods: the number of the attempt, from 1.
 pub const LABEL_ATTEMPT: &str = "enact.dev/attempt";
-/// Label on Pods: `task`, [`INTEGRATION`], [`ROLE_FETCH`] or [`ROLE_DRAFT`].
+/// Label on Pods: `task`, [`INTEGRATION`], [`ROLE_FETCH`], [`ROLE_DRAFT`] or [`ROLE_PROBE`].
 pub const LABEL_ROLE: &str = "enact.dev/role";
+/// Label on Pods of probes: the beginning of the digest of what is probed, so that a pod for an earlier state of its Agent is known.
+pub const LABEL_PROBE: &str = "enact.dev/probe";
 /// Annotation on Specifications, Plans and Constitutions: the user who last changed the spec. The webhook sets it; clients cannot.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
 /// Annotation on Specifications and Constitutions: the reason for the change of the document, in the form of
@@ -38,9 +40,11 @@ pub const ANNOTATION_RECONCILE_AT: &str = "enact.dev/reconcile-at";
 pub const ROLE_FETCH: &str = "fetch";
 /// The value of [`LABEL_ROLE`] on pods whose agent drafts a document.
 pub const ROLE_DRAFT: &str = "draft";
+/// The value of [`LABEL_ROLE`] on pods that probe an agent.
+pub const ROLE_PROBE: &str = "probe";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
-/// Annotation on Pods of tasks and drafts whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
+/// Annotation on Pods of tasks, drafts and probes whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
 pub const ANNOTATION_AGENT: &str = "enact.dev/agent";
 /// Annotation on Pods that may use the clone cache: [`crate::clone_cache::repository`].
 pub const ANNOTATION_REPOSITORY: &str = "enact.dev/repository";
@@ -103,8 +107,9 @@ pub fn integration_pod_name(plan: &str, attempt: u32) -> String {
     pod_name(&format!("{plan}-{INTEGRATION}"), attempt)
 }
 
-/// Returns the name of the pod of a document job: `<document>-<role>-<eight digits of the digest>`, at most 63 characters. The digest
-/// covers the whole job and the UID of the document, so that the same job always has the same pod name.
+/// Returns the name of the pod of a document job or of the probe of an Agent: `<object>-<role>-<eight digits of the digest>`, at most 63
+/// characters. The digest covers the whole job and the UID of the object, so that the same job always has the same pod name; for a probe,
+/// only the UID.
 pub fn document_pod_name(document: &str, role: &str, digest: &Digest) -> String {
     let digits = digest.short().get(..HASH_LEN).unwrap_or_default();
     let room = MAX_LABEL - role.len() - digits.len() - 2;
@@ -246,7 +251,7 @@ mod tests {
 
         #[test]
         fn names_of_document_pods_are_labels(document in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?", job in "\\PC{0,20}") {
-            for role in [ROLE_FETCH, ROLE_DRAFT] {
+            for role in [ROLE_FETCH, ROLE_DRAFT, ROLE_PROBE] {
                 let name = document_pod_name(&document, role, &Digest::of_bytes(job.as_bytes()));
                 prop_assert!(is_label(&name), "{name}");
             }

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 
+use crate::agents::health;
 use crate::assignment::{Reason, Report};
 use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
 use crate::graph::{Graph, NodeId, PerNode};
@@ -34,8 +35,6 @@ pub const LOST_SECONDS: u32 = 120;
 const BUDGET_SECONDS: u32 = 30;
 /// Seconds after which agents are considered again while no agent can have a task: health and capabilities change without an event.
 const AGENT_SECONDS: u32 = 30;
-/// Seconds to wait for the reset of a provider's quota when its time is unknown.
-const QUOTA_SECONDS: u32 = 900;
 
 /// One change that a decision makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +87,9 @@ pub enum NextStep {
         /// For a budget: the least that remained of the node's budgets. The next attempt waits until there is more.
         remaining: Option<Limit>,
     },
+    /// The quota of the attempt's agent is used up for longer than the plan waits, and another agent of the pool continues at once. The end
+    /// does not count as a failure.
+    Failover,
 }
 
 /// Next actions of a plan, and its state after them.
@@ -125,8 +127,16 @@ pub struct Shared {
 pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Shared, now: Millis) -> Decision {
     let expired = policy.deadline.is_some_and(|d| now >= d);
     let stop = policy.cancelled || expired;
-    let budgets = &shared.budgets;
-    let mut scheduler = Scheduler { now, stop, expired, budgets, actions: Vec::new(), requeue_at: None };
+    let mut scheduler = Scheduler {
+        now,
+        stop,
+        expired,
+        quota_wait_seconds: policy.quota_wait_seconds,
+        shared,
+        actions: Vec::new(),
+        exhausted: Vec::new(),
+        requeue_at: None,
+    };
     let mut phases = graph.per_node(|_| TaskPhase::Pending);
     let mut ready = Vec::new();
     let mut redone = false;
@@ -198,8 +208,11 @@ struct Scheduler<'a> {
     now: Millis,
     stop: bool,
     expired: bool,
-    budgets: &'a Budgets,
+    quota_wait_seconds: u32,
+    shared: &'a Shared,
     actions: Vec<Action>,
+    /// The agents of attempts that end because of a quota, and when it is reset.
+    exhausted: Vec<(usize, Millis)>,
     requeue_at: Option<Millis>,
 }
 
@@ -350,10 +363,14 @@ impl Scheduler<'_> {
                 self.requeue(at);
                 TaskPhase::Pending
             }
+            NextStep::Failover => {
+                self.requeue(Millis(self.now.0 + 1));
+                TaskPhase::Pending
+            }
         }
     }
 
-    fn after_failure(&self, node: &Node, class: FailureClass, reason: Reason) -> NextStep {
+    fn after_failure(&mut self, node: &Node, class: FailureClass, reason: Reason) -> NextStep {
         let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown);
         // The effect may have happened already, and a retry would repeat it, so a person decides.
         if outside && node.external_effect && may_have_worked(reason) {
@@ -361,12 +378,17 @@ impl Scheduler<'_> {
         }
         match reason {
             Reason::BudgetExceeded => {
-                let remaining = Some(self.budgets.least(&node.funding));
+                let remaining = Some(self.shared.budgets.least(&node.funding));
                 return NextStep::Park { until: self.now.plus_seconds(BUDGET_SECONDS), remaining };
             }
             Reason::ProviderQuota => {
-                let soonest = self.now.plus_seconds(BUDGET_SECONDS);
-                let until = node.funding.quota_reset.unwrap_or(self.now.plus_seconds(QUOTA_SECONDS)).max(soonest);
+                let reset = health::quota_reset(node.funding.quota_reset, self.now);
+                self.exhausted.extend(node.executor.last().map(|agent| (agent, reset)));
+                let is_far = reset > self.now.plus_seconds(self.quota_wait_seconds);
+                if is_far && self.shared.agents.can_take_over(node, reset) {
+                    return NextStep::Failover;
+                }
+                let until = reset.max(self.now.plus_seconds(BUDGET_SECONDS));
                 return NextStep::Park { until, remaining: None };
             }
             _ => {}
@@ -398,7 +420,7 @@ impl Scheduler<'_> {
         let running = u32::try_from(running).unwrap_or(u32::MAX);
         let mut free = policy.parallelism.saturating_sub(running).min(shared.free_slots);
         let mut budgets = shared.budgets.clone();
-        let mut assigner = Assigner::new(&shared.agents);
+        let mut assigner = Assigner::new(&shared.agents, &self.exhausted);
         let mut starts = Starts::default();
         for &id in ready {
             let node = &nodes[id];

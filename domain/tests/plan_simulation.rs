@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
                 task.ends.insert(*attempt, *failure);
                 task.status.attempts = *attempt;
                 match failure {
-                    _ if matches!(next, NextStep::Park { .. }) => {}
+                    _ if matches!(next, NextStep::Park { .. } | NextStep::Failover) => {}
                     Some(FailureClass::Task | FailureClass::Invalid) => task.status.failures += 1,
                     Some(_) => task.status.infrastructure_failures += 1,
                     None => {}
@@ -187,6 +187,7 @@ impl<'a> Run<'a> {
                 (task.status.phase, task.status.retry_at) = match next {
                     NextStep::Finish(phase) => (*phase, None),
                     NextStep::Retry(at) | NextStep::Park { until: at, .. } => (TaskPhase::Pending, Some(*at)),
+                    NextStep::Failover => (TaskPhase::Pending, None),
                 };
             }
             Action::Close { node, phase, .. } => {

@@ -100,8 +100,12 @@ impl Contexts {
         let sourcing =
             Arc::new(sourcing::Context { common: common.clone(), jobs, document_cache: document_cache.clone() });
         let tenants = Arc::new(tenant::Context { common: common.clone(), cluster, limiter: limiter.clone() });
-        let agents =
-            Arc::new(agent::Context { common: common.clone(), limiter: limiter.clone(), refreshed: Mutex::default() });
+        let agents = Arc::new(agent::Context {
+            common: common.clone(),
+            limiter: limiter.clone(),
+            refreshed: Mutex::default(),
+            probes: agent::Probes::default(),
+        });
         let documents = Arc::new(documents::Context {
             common: common.clone(),
             cache: document_cache.clone(),

@@ -4,7 +4,9 @@ use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{AgentHistory, Discarded, FinishedTask, ModelRequest, Recorder, Refusal, Store, StoreError};
+use enact_store::{
+    AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Recorder, Refusal, Store, StoreError,
+};
 use futures::future::BoxFuture;
 
 /// The records that controllers write, and those that they read again.
@@ -60,6 +62,13 @@ pub trait RecordStore: Send + Sync {
         tenant: &'a str,
         agents: &'a [(String, String)],
     ) -> BoxFuture<'a, Result<Vec<AgentHistory>, StoreError>>;
+
+    /// Returns the ends of the newest attempts of agents, named by namespace and name, the oldest first.
+    fn agent_ends<'a>(
+        &'a self,
+        tenant: &'a str,
+        agents: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<Vec<AgentEnd>, StoreError>>;
 
     /// Records the usage that an agent reports itself. A repetition has no effect.
     fn report_usage<'a>(
@@ -142,6 +151,14 @@ impl RecordStore for PostgresRecordStore {
         agents: &'a [(String, String)],
     ) -> BoxFuture<'a, Result<Vec<AgentHistory>, StoreError>> {
         Box::pin(self.store.agent_histories(tenant, agents))
+    }
+
+    fn agent_ends<'a>(
+        &'a self,
+        tenant: &'a str,
+        agents: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<Vec<AgentEnd>, StoreError>> {
+        Box::pin(self.store.agent_ends(tenant, agents))
     }
 
     fn report_usage<'a>(

@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Fetch,
     /// Document job: let an agent draft a document and deliver it
     Draft,
+    /// Probe an agent: check its image and, if asked, that its model answers
+    Probe,
     /// Copy the runner to a volume, for images that do not contain it (for an init container)
     Install {
         /// Target file, or a directory that receives the file `enact-runner`

@@ -97,7 +97,7 @@ fn delivers(step: &Step, report: &Report) -> bool {
     match step {
         Step::Task | Step::Publish => true,
         Step::Merge => report.reason != Reason::Succeeded,
-        Step::Gate | Step::Fetch | Step::Draft | Step::Install { .. } | Step::Credential { .. } => false,
+        Step::Gate | Step::Fetch | Step::Draft | Step::Probe | Step::Install { .. } | Step::Credential { .. } => false,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use enact_domain::agents::probe::ProbeJob;
 use enact_domain::assignment::{
     ASSIGNMENT_ENV, Assignment, GitNameError, GitWork, Reason, Work, check_ref, check_url, paths,
 };
@@ -60,6 +61,11 @@ pub(crate) fn document_job() -> Result<DocumentJob, Failure> {
     let job: DocumentJob = read("a document job")?;
     check_document_job(&job).map_err(invalid)?;
     Ok(job)
+}
+
+/// Reads the work of a probe.
+pub(crate) fn probe_job() -> Result<ProbeJob, Failure> {
+    read("a probe")
 }
 
 fn read<T: DeserializeOwned>(what: &str) -> Result<T, Failure> {

@@ -149,6 +149,21 @@ fn attempt_parked_for_quota_continues_in_another_pod() {
 }
 
 #[test]
+fn own_budget_is_that_of_the_attempt() {
+    let scene = Scene::new();
+    let limit = |task: &mut TaskWork| {
+        let Adapter::Agent(run) = &mut task.adapter else { panic!("a coding agent was expected") };
+        run.max_cost_micro_usd = Some(500_000);
+    };
+    scene.run(1, FIRST, limit);
+    let second = scene.run(2, SECOND, limit);
+    succeeded(&second);
+    // The program counts the session, for which the first attempt paid 0.0015 USD.
+    let arguments = &second.report.outputs["arguments"];
+    assert!(arguments.contains("--max-budget-usd 0.501500"), "{arguments}");
+}
+
+#[test]
 fn failed_gate_is_corrected_in_the_same_session() {
     let scene = Scene::new();
     let gate = Gate { name: "whole".into(), script: "test -e whole.txt".into() };

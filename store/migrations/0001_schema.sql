@@ -147,11 +147,11 @@ create table enact.attempts (
     check (failure is null or finished_at is not null)
 );
 create index attempts_of_plan on enact.attempts (tenant_id, plan_uid);
--- Only the attempts of agents that declare capabilities: those of others count for no selection.
-create index attempts_of_agent on enact.attempts (tenant_id, namespace, agent, finished_at) where capabilities is not null;
+-- Only finished attempts: those that run have no result yet, and an attempt is indexed once.
+create index attempts_of_agent on enact.attempts (tenant_id, namespace, agent, finished_at) where finished_at is not null;
 comment on table enact.attempts is
     'Attempts at tasks and integrations. Written by the operator before it creates the pod, and once when the attempt ends. Read by the '
-    'operator after a restart, so that it starts no attempt twice, and for the history of agents; by the server''s delivery to reject stale '
+    'operator after a restart, so that it starts no attempt twice, and for history and health of agents; by the server''s delivery to reject stale '
     'results, and by the server for people (why an agent was selected).';
 comment on column enact.attempts.capabilities is
     'The needs of the task that its agent declares; the result counts for them. Null if the agent declares no capability and was not '

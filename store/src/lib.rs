@@ -34,7 +34,7 @@ pub use recorder::{Flusher, Recorder};
 pub use results::{Delivery, DeliveryOutcome, Registration};
 pub use revisions::{Revision, RevisionApproval, RevisionSelector};
 pub use search::{Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, PendingText, Query, Related};
-pub use selections::{AgentHistory, RecordedSelection};
+pub use selections::{AgentEnd, AgentHistory, RecordedSelection};
 pub use store::Store;
 pub use usage::{
     BudgetRow, Dimension, Discarded, FinishedTask, LoggedRequest, ModelRequest, Opened, Outcome, Refusal, RequestLog,

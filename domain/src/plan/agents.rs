@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use crate::agents::needs::Needs;
-use crate::agents::selection::{self, Candidate, Exclusion, ExclusionReason, Selection};
+use crate::agents::selection::{self, Candidate, Exclusion, ExclusionReason, Outcome, Selection};
 use crate::graph::NodeId;
+use crate::time::Millis;
 
 use super::budgets::{Budgets, Funding, Shortage};
 use super::node::{Executor, Node};
@@ -71,8 +72,15 @@ pub(super) struct Assigner<'a> {
 }
 
 impl<'a> Assigner<'a> {
-    pub fn new(agents: &Agents) -> Self {
-        Self { agents: agents.clone(), known: HashMap::new() }
+    /// `exhausted` are agents whose quota is used up since the agents were read, and when it is reset.
+    pub fn new(agents: &Agents, exhausted: &[(usize, Millis)]) -> Self {
+        let mut agents = agents.clone();
+        for (agent, until) in exhausted {
+            if let Some(agent) = agents.all.get_mut(*agent) {
+                agent.candidate.exhausted_until = Some(*until);
+            }
+        }
+        Self { agents, known: HashMap::new() }
     }
 
     /// Counts an attempt that starts with an agent.
@@ -116,11 +124,7 @@ impl<'a> Assigner<'a> {
         budgets: &Budgets,
     ) -> Result<Assigned, Obstacle> {
         let agents = &self.agents;
-        let known = self.known.entry(needs).or_insert_with(|| {
-            let pool: Vec<&Candidate> =
-                agents.pool.iter().filter_map(|&index| Some(&agents.all.get(index)?.candidate)).collect();
-            selection::select(needs, &pool)
-        });
+        let known = self.known.entry(needs).or_insert_with(|| selection::select(needs, &agents.candidates()));
         let last = last.filter(|index| known.eligible().any(|name| agents.name(*index) == name));
         let ranked: Vec<usize> =
             last.into_iter().chain(known.eligible().filter_map(|name| agents.index(name))).collect();
@@ -152,6 +156,33 @@ impl Agents {
     /// Returns the name of the agent with this index; empty if there is none.
     pub fn name(&self, index: usize) -> &str {
         self.all.get(index).map_or("", |agent| agent.candidate.name.as_str())
+    }
+
+    /// Returns the candidates of the pool.
+    fn candidates(&self) -> Vec<&Candidate> {
+        self.pool.iter().filter_map(|&index| Some(&self.all.get(index)?.candidate)).collect()
+    }
+
+    /// Returns whether another agent of the pool can continue the work of a node, now or at least before the quota of its last agent is
+    /// reset at `reset`.
+    pub(super) fn can_take_over(&self, node: &Node, reset: Millis) -> bool {
+        let Executor::Pool { needs, last: Some(last), .. } = &node.executor else { return false };
+        let pool = self.candidates();
+        let last = self.name(*last);
+        let resets_before = |name: &str| {
+            let candidate = pool.iter().find(|candidate| candidate.name == name);
+            candidate.and_then(|candidate| candidate.exhausted_until).is_some_and(|until| until < reset)
+        };
+        selection::select(needs, &pool).candidates.iter().filter(|evaluated| evaluated.agent != last).any(|evaluated| {
+            match &evaluated.outcome {
+                Outcome::Score(_) => true,
+                Outcome::Excluded(exclusion) => match exclusion.reason {
+                    ExclusionReason::Busy | ExclusionReason::BudgetExceeded => true,
+                    ExclusionReason::QuotaExhausted => resets_before(&evaluated.agent),
+                    ExclusionReason::LacksCapability | ExclusionReason::Unusable => false,
+                },
+            }
+        })
     }
 
     fn index(&self, name: &str) -> Option<usize> {

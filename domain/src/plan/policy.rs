@@ -24,6 +24,8 @@ pub struct Policy {
     pub cancelled: bool,
     /// Time at which everything is stopped.
     pub deadline: Option<Millis>,
+    /// Longest wait for the reset of a provider's quota, in seconds. If the reset is later, another agent of the pool continues.
+    pub quota_wait_seconds: u32,
 }
 
 /// Limits and delays of the attempts that follow a failed one.

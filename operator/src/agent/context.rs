@@ -7,6 +7,7 @@ use std::sync::Arc;
 use enact_domain::time::Millis;
 use parking_lot::Mutex;
 
+use super::probes::Probes;
 use crate::metadata_cache::ObjectKey;
 use crate::plan::limiter::ConcurrencyLimiter;
 
@@ -16,6 +17,7 @@ pub struct Context {
     pub limiter: Arc<ConcurrencyLimiter>,
     /// When the statistics of each Agent were last read.
     pub refreshed: Mutex<HashMap<ObjectKey, Millis>>,
+    pub probes: Probes,
 }
 
 impl Deref for Context {

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::observed::Observed;
 use super::runtime::OpenAttempts;
 use super::validate::Valid;
+use crate::agent_health::HealthSubject;
 use crate::error::Error;
 
 /// Returns the agents that the plan and its tasks name. Budgets are added later.
@@ -24,6 +25,14 @@ pub async fn read(ctx: &Context, observed: &Observed, valid: &Valid) -> Result<A
     let tasks = valid.content.compiled.tasks.iter().filter_map(|task| observed.named_agent(task));
     let names: BTreeSet<&str> = tasks.chain(pool.iter().map(|member| member.name.as_str())).collect();
     let names: Vec<&str> = names.into_iter().collect();
+    // Finished plans select nothing.
+    let selects = !pool.is_empty() && !observed.phase().is_finished();
+    let (store, tenant) = (&*ctx.record_store, &valid.member.tenant);
+    if selects {
+        let known = names.iter().filter_map(|name| observed.agents.get(*name));
+        let subjects: Vec<HealthSubject> = known.map(|agent| HealthSubject::of(agent)).collect();
+        ctx.agent_health.load(store, tenant, &observed.namespace, &subjects).await?;
+    }
     let mut all: Vec<scheduler::Agent> = names
         .iter()
         .map(|name| scheduler::Agent {
@@ -32,10 +41,7 @@ pub async fn read(ctx: &Context, observed: &Observed, valid: &Valid) -> Result<A
         })
         .collect();
     let index = |name: &str| names.binary_search(&name).ok();
-    // Finished plans select nothing.
-    if !pool.is_empty() && !observed.phase().is_finished() {
-        let tenant = &valid.member.tenant;
-        let store = &*ctx.record_store;
+    if selects {
         let histories = ctx.agent_histories.of(store, tenant, &observed.namespace, &names, observed.now).await?;
         for (agent, history) in all.iter_mut().zip(histories) {
             agent.candidate.history = BTreeMap::clone(&history);
@@ -62,6 +68,11 @@ fn candidate(ctx: &Context, observed: &Observed, valid: &Valid, name: &str) -> C
         concurrency: agent.spec.concurrency,
         running: ctx.limiter.running_of(&valid.member.tenant, &observed.namespace, name),
         unusable: unusable(observed, name, agent),
+        exhausted_until: ctx.agent_health.exhausted_until(
+            &(observed.namespace.clone(), name.to_owned()),
+            agent.metadata.generation,
+            observed.now,
+        ),
         ..Candidate::default()
     }
 }

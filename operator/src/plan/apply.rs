@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use enact_crds::plan::IntegrationStatus;
 use enact_crds::{Task, convert};
+use enact_domain::agents::health::End;
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::graph::NodeId;
 use enact_domain::names;
@@ -194,6 +195,10 @@ async fn create_pod(
         Ok(created) => {
             // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
             ctx.index.put_pod(&AttemptPod::of(&created)?);
+            if node.task().is_some() {
+                let agent = (decided.observed.namespace.clone(), decided.agent(node).to_owned());
+                ctx.agent_health.start(agent, decided.observed.now);
+            }
             if let Some(end) = released_at(decided, node) {
                 ctx.metrics.step_latency.observe(end.elapsed().as_secs_f64());
             }
@@ -256,13 +261,18 @@ async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Ef
 
 /// Adds the end of an attempt to the health of its agent, and requeues the Agent if that makes a difference.
 fn report_health(ctx: &Context, decided: &Decided, node: NodeId, report: &Report) {
-    let Some(agent) = node.task().and_then(|_| decided.observed.agents.get(decided.agent(node))) else { return };
-    let key = (agent.namespace().unwrap_or_default(), agent.name_any());
-    if key.0 != decided.observed.namespace {
-        // Pods of one tenant must not make a shared Agent unusable for others.
-        return;
-    }
-    if ctx.agent_health.add(&key, agent.metadata.generation, report, decided.observed.now) {
+    let observed = decided.observed;
+    let Some(agent) = node.task().and_then(|_| observed.agents.get(decided.agent(node))) else { return };
+    // Of a shared Agent, this is the health in this namespace: pods of one tenant must not make it unusable for others.
+    let key = (observed.namespace.clone(), agent.name_any());
+    let end = End {
+        reason: report.reason,
+        message: report.message.clone(),
+        at: observed.now,
+        quota_reset: decided.nodes[node].funding.quota_reset,
+    };
+    let has_changed = ctx.agent_health.add(&key, agent.metadata.generation, &end);
+    if has_changed && agent.namespace().as_ref() == Some(&key.0) {
         ctx.references.agents.requeue_key(&key);
     }
 }

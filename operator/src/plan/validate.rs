@@ -160,6 +160,7 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
         suspended: plan.spec.suspend || hold.is_some(),
         cancelled: plan.spec.cancel,
         deadline: execution.deadline_seconds.zip(started).map(|(seconds, at)| at.plus_seconds(seconds)),
+        quota_wait_seconds: execution.quota_wait_seconds,
     };
     let graph = content.compiled.graph.clone();
     Ok(Valid {

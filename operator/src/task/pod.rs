@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use enact_crds::agent::{Adapter as Kind, AgentSpec, EnvVar as AgentVar, McpServer, SecretKey};
 use enact_crds::agent_run::agent_run;
 use enact_crds::common::{LocalRef, Resources};
+use enact_domain::agents::probe::ProbeJob;
 use enact_domain::assignment::{
     self, AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report,
     paths,
@@ -117,6 +118,16 @@ pub fn document_job_json(job: &DocumentJob) -> Result<String, Report> {
         format!(
             "the request, principles and script have {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten them"
         )
+    })
+}
+
+/// Returns the work of a probe as JSON.
+///
+/// # Errors
+/// A report when it does not fit in a pod.
+pub fn probe_json(job: &ProbeJob) -> Result<String, Report> {
+    bounded_json(job, |size| {
+        format!("the Agent has {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten its instructions")
     })
 }
 

@@ -44,7 +44,7 @@ pub fn ended(failures: (u32, u32), end: &End, now: Millis) -> Value {
     let (phase, retry_at) = end.following();
     let remaining = match end.next {
         NextStep::Park { remaining, .. } => remaining,
-        NextStep::Finish(_) | NextStep::Retry(_) => None,
+        NextStep::Finish(_) | NextStep::Retry(_) | NextStep::Failover => None,
     };
     let patch = json!({
         "phase": Phase::from(phase),
@@ -76,7 +76,7 @@ impl End<'_> {
     pub fn add_failure(&self, (failures, infrastructure_failures): (u32, u32)) -> (u32, u32) {
         match self.failure {
             // A lack of budget or quota is not a failure of the work.
-            _ if matches!(self.next, NextStep::Park { .. }) => (failures, infrastructure_failures),
+            _ if matches!(self.next, NextStep::Park { .. } | NextStep::Failover) => (failures, infrastructure_failures),
             None => (failures, infrastructure_failures),
             Some(FailureClass::Task | FailureClass::Invalid) => (failures + 1, infrastructure_failures),
             Some(FailureClass::Infrastructure | FailureClass::Unknown) => (failures, infrastructure_failures + 1),
@@ -88,6 +88,7 @@ impl End<'_> {
         match self.next {
             NextStep::Finish(phase) => (phase, None),
             NextStep::Retry(at) | NextStep::Park { until: at, .. } => (TaskPhase::Pending, Some(at)),
+            NextStep::Failover => (TaskPhase::Pending, None),
         }
     }
 }
@@ -128,7 +129,14 @@ fn end_conditions(phase: TaskPhase, end: &End, now: Millis) -> Vec<Condition> {
         TaskPhase::Pending | TaskPhase::Running => Progress::Reconciling,
         TaskPhase::Failed | TaskPhase::Cancelled | TaskPhase::Unknown => Progress::Stalled,
     };
-    let mut wanted = Readiness::new(progress, reason, message(phase, end.attempt, report)).conditions();
+    let message = match end.next {
+        NextStep::Failover => {
+            let (attempt, why) = (end.attempt, &report.message);
+            format!("attempt {attempt} was stopped, and another agent of the pool continues its work: {why}")
+        }
+        _ => message(phase, end.attempt, report),
+    };
+    let mut wanted = Readiness::new(progress, reason, message).conditions();
     if phase == TaskPhase::Succeeded {
         let delivered = report
             .commit

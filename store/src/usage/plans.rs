@@ -1,5 +1,6 @@
 //! What the operator reads for plans: finished tasks for estimates, and the discarded part of a plan's usage.
 
+use enact_domain::reason::Reason;
 use enact_domain::record::Kind;
 
 use super::model::unsigned;
@@ -75,15 +76,25 @@ impl Store {
     }
 
     /// Returns what the attempts of a plan used whose work is discarded: those that failed, and those that a later attempt at the same task
-    /// replaced.
+    /// replaced. An attempt that a budget or a quota stopped shares the fate of the one that continues its work.
     pub async fn discarded(&self, tenant: &str, plan_uid: &str) -> Result<Discarded, StoreError> {
+        let continued = continued_reasons();
         let row = self
             .transaction("read the discarded usage of a plan", tenant, async |session: &mut Session| {
                 sqlx::query!(
-                    r#"with attempt as (
-                        select 'attempt/' || subject_uid || '/' || number as scope,
-                               failure is not null or number < max(number) over (partition by subject_uid) as discarded
+                    r#"with result as (
+                        select subject_uid, number, failure, coalesce(report ->> 'reason' = any ($3::text[]), false) as continued
                         from enact.attempts where tenant_id = $1 and plan_uid = $2
+                    ), attempt as (
+                        select 'attempt/' || subject_uid || '/' || number as scope,
+                               coalesce(min(number) filter (where not continued) over rest < max(number) over whole
+                                   or (not last_value(continued) over whole and last_value(failure) over whole is not null),
+                                   false) as discarded
+                        from result
+                        window whole as (partition by subject_uid order by number
+                                         rows between unbounded preceding and unbounded following),
+                               rest as (partition by subject_uid order by number
+                                             rows between current row and unbounded following)
                     )
                     select coalesce(sum(spent_input + spent_cached_input + spent_cache_write + spent_output), 0)::bigint as "tokens!",
                            coalesce(sum(spent_cost_micro_usd), 0)::bigint as "cost!"
@@ -91,6 +102,7 @@ impl Store {
                     where tenant_id = $1 and scope in (select scope from attempt where discarded)"#,
                     tenant,
                     plan_uid,
+                    &continued as &[&str],
                 )
                 .fetch_one(session.statement())
                 .await
@@ -98,4 +110,9 @@ impl Store {
             .await?;
         Ok(Discarded { tokens: unsigned(row.tokens), cost_micro_usd: unsigned(row.cost) })
     }
+}
+
+/// Returns the reasons of ends after which the next attempt continues the work: they count as no failure.
+pub(super) fn continued_reasons() -> [&'static str; 2] {
+    [Reason::BudgetExceeded.as_str(), Reason::ProviderQuota.as_str()]
 }
