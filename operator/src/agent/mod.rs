@@ -2,7 +2,9 @@
 
 pub mod context;
 pub mod decide;
+mod pool;
 mod statistics;
+pub mod watches;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,8 +73,12 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         ..AgentStatus::default()
     };
     statistics::add(&ctx, &object, tenant.as_deref(), &mut status).await;
+    let pool = pool::keep(&ctx, &object, readiness.progress == Progress::Ready, &mut status).await?;
     let is_transition = !old.iter().any(|c| c.reason == readiness.reason);
     patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
+    if let Some(pool) = &pool {
+        ctx.warm_pods.counted(&key, pool.counted);
+    }
     if is_transition && readiness.progress == Progress::Stalled {
         ctx.event(&*object, EventType::Warning, &readiness.reason, readiness.message).await;
     }
@@ -82,7 +88,8 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         let scope = |month| Scope::Agent { namespace: namespace.clone(), name: object.name_any(), month };
         ctx.monthly_budgets.write(&*ctx.record_store, &tenant, limit, ctx.now(), scope).await?;
     }
-    let wait = tried_again_at.map_or(RESYNC, |at| Duration::from_millis(at.since(ctx.now()).max(10)).min(RESYNC));
+    let again_at = tried_again_at.into_iter().chain(pool.and_then(|pool| pool.again_at)).min();
+    let wait = again_at.map_or(RESYNC, |at| Duration::from_millis(at.since(ctx.now()).max(10)).min(RESYNC));
     Ok(Action::requeue(wait))
 }
 
