@@ -35,6 +35,7 @@ mod secrets;
 mod settings;
 mod task;
 mod text;
+mod wait;
 mod workspace;
 
 use std::path::Path;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         }
         Step::Install { target } => exit("the runner cannot be installed", install(target)),
         Step::Fetch | Step::Draft => run(&settings, |supervisor| document_job::run(&step, supervisor, &settings)),
+        Step::Wait => run(&settings, |supervisor| wait::run(supervisor, &settings)),
         Step::Task | Step::Merge | Step::Gate | Step::Publish => {
             run(&settings, |supervisor| attempt::run(&step, supervisor, &settings))
         }
