@@ -252,3 +252,6 @@ impl Wanted {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
