@@ -45,7 +45,7 @@ fn attempts_get_waiting_pods() {
         filled(&stage, 0).await?;
         let plan = "apiVersion: enact.dev/v1alpha1\nkind: Plan\nmetadata: {name: warm}\nspec:\n  agentRef: {name: warm}\n  \
                     execution: {cleanup: Never}\n  tasks:\n    \
-                    - {id: T001, title: first, script: 'printf \"$HOSTNAME\" > \"$ENACT_OUTPUT_DIR/name\"'}\n    \
+                    - {id: T001, title: first, script: 'printf ok > \"$ENACT_OUTPUT_DIR/name\"'}\n    \
                     - {id: T002, title: second, dependsOn: [T001], script: 'grep -q name \"$ENACT_INPUTS_FILE\"'}\n";
         stage.apply(plan).await?;
         let plan = stage.finished("warm", Phase::Succeeded, PATIENCE).await?;
