@@ -168,6 +168,18 @@ impl WarmPods {
         self.pods.keys(|_, waiting| waiting.pod.stage == Stage::Ready).len()
     }
 
+    /// Returns whether an Agent has a pod that waits and is not taken.
+    pub fn has_free(&self, namespace: &str, agent_uid: &str) -> bool {
+        let taken = self.taken.lock();
+        let is_free = |key: &ObjectKey, waiting: &WaitingPod| {
+            key.0 == namespace
+                && waiting.agent_uid == agent_uid
+                && waiting.pod.stage == Stage::Ready
+                && !taken.contains(key)
+        };
+        !self.pods.keys(is_free).is_empty()
+    }
+
     /// Takes a pod of an Agent for an attempt whose pod would have this template.
     pub fn take(self: &Arc<Self>, namespace: &str, agent_uid: &str, template: &Digest, now: Millis) -> Option<Taken> {
         let own = self.of(namespace, agent_uid);

@@ -54,9 +54,8 @@ fn take_for(ctx: &Context, decided: &Decided, node: NodeId, attempt: u32) -> Opt
         // A token of a waiting pod may end before a longer attempt does.
         (time_limit(&pod) <= MAX_TIMEOUT_SECONDS).then(|| template_of(decided, &pod))?.ok()
     };
-    // Without waiting pods, no prompt is rendered for nothing.
-    let has_pods = !ctx.warm_pods.of(namespace, &uid).is_empty();
-    let template = if has_pods { template() } else { None };
+    // Without free pods, no prompt is rendered for nothing.
+    let template = if ctx.warm_pods.has_free(namespace, &uid) { template() } else { None };
     let taken = template.and_then(|template| ctx.warm_pods.take(namespace, &uid, &template, decided.observed.now));
     if taken.is_none() {
         ctx.metrics.warm_pool_attempts.with_label_values(&["none"]).inc();

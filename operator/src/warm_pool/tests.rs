@@ -53,9 +53,10 @@ async fn a_pod_is_taken_once() {
     let take = || pods.take("ns", "agent", &template, now);
     let (one, other) = (take().unwrap(), take().unwrap());
     assert_eq!((one.name(), other.name()), ("a", "b"));
-    assert!(take().is_none());
+    assert!(take().is_none() && !pods.has_free("ns", "agent"));
     assert!(pods.take("ns", "another", &template, now).is_none());
     drop(other);
+    assert!(pods.has_free("ns", "agent"));
     assert_eq!(take().map(|taken| taken.name().to_owned()).as_deref(), Some("b"), "it was not used");
     // An attempt gets `a`.
     let key = ("ns".to_owned(), "coder".to_owned());
