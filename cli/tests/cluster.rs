@@ -385,6 +385,21 @@ fn logs_have_every_byte_of_every_container() {
 }
 
 #[test]
+fn a_pod_of_a_warm_pool_is_found_by_its_labels() {
+    let api = Fake::start(|request| match request.path.as_str() {
+        path if path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
+        PODS if request.parameter("labelSelector") == "enact.dev/task=shop-t003,enact.dev/attempt=2" => {
+            list("Pod", &[pod("coder-w0000000a", "Failed")])
+        }
+        path if path.ends_with("/log") => Answer::Bytes(b"worked\n"),
+        path if path.ends_with("/coder-w0000000a") => Answer::Ok(pod("coder-w0000000a", "Failed")),
+        _ => Answer::Failure(404, "not found"),
+    });
+    let ran = api.enact(&["logs", "shop/T003"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "worked\nworked\n"), "{}", ran.stderr);
+}
+
+#[test]
 fn deleted_pod_leads_to_the_record() {
     let api = Fake::start(|request| match request.path.as_str() {
         path if path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
@@ -392,6 +407,7 @@ fn deleted_pod_leads_to_the_record() {
             let integration = json!({ "phase": "Failed", "attempts": 1, "reason": "Conflict", "message": "door.rs" });
             Answer::Ok(plan("Failed", json!({ "status": { "integration": integration } })))
         }
+        PODS => list("Pod", &[]),
         _ => Answer::Failure(404, "not found"),
     });
     for (arguments, message) in [

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::{Budget, Condition, LocalRef, Resources, Time};
 use crate::provider::{Api, RateLimits, Sharing};
+use crate::warm_pool::{WarmPool, WarmPoolStatus};
 
 /// How one coding agent runs.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -31,6 +32,7 @@ use crate::provider::{Api, RateLimits, Sharing};
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.running", priority = 1),
+    printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.warmPool.ready", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -112,6 +114,9 @@ pub struct AgentSpec {
     /// Compute resources of the pods of tasks that name none.
     #[serde(default)]
     pub resources: Resources,
+    /// Started pods that wait for attempts of this agent. Each of them is used for one attempt. They count in the tenant's quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_pool: Option<WarmPool>,
     /// For an Agent in the namespace of the installation: tenants whose plans may use it. Its pods run in the namespaces of the tenants, and
     /// its models are those of the installation. The tenants never get the keys of the ModelProviders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -427,6 +432,9 @@ pub struct AgentStatus {
     /// Number of running attempts, for an Agent of a pool or with a concurrency. Refreshed every ten minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<u32>,
+    /// For an Agent with a warm pool: its pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_pool: Option<WarmPoolStatus>,
     /// Results of past attempts at tasks that needed a declared capability. Refreshed every ten minutes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

@@ -2,8 +2,8 @@
 //! sender of the request.
 
 use enact_domain::names::{
-    ANNOTATION_AGENT, DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN, LABEL_PLAN_UID, LABEL_ROLE,
-    LABEL_TASK, LABEL_TENANT, ROLE_DRAFT, ROLE_PROBE,
+    ANNOTATION_AGENT, ANNOTATION_ASSIGNMENT, DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN,
+    LABEL_PLAN_UID, LABEL_ROLE, LABEL_TASK, LABEL_TENANT, ROLE_DRAFT, ROLE_PROBE, ROLE_WAITING,
 };
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -108,6 +108,37 @@ pub fn attempt_pod(
         subject_uid: owner.uid.clone(),
         attempt,
     })
+}
+
+/// A pod of a warm pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolPod {
+    /// It waits for an attempt of this tenant.
+    Waiting { tenant: String },
+    /// It works on an attempt, with this assignment as JSON.
+    Assigned { attempt: AttemptPod, assignment: String },
+}
+
+/// Returns what a pod of a warm pool works on, with the checks of [`attempt_pod`].
+///
+/// # Errors
+/// When it is not a pod of a warm pool, or one of the checks fails.
+pub fn pool_pod(
+    bound: BoundPod,
+    pod: &ObjectMeta,
+    namespace: &ObjectMeta,
+    default_namespaces: &[String],
+) -> Result<PoolPod, String> {
+    if label(pod, LABEL_ROLE) == Some(ROLE_WAITING) {
+        let tenant = tenant_of_pod(&bound, pod, namespace, default_namespaces)?.to_owned();
+        controller(pod, &["Agent"]).ok_or_else(|| missing("Agent as its controller"))?;
+        return Ok(PoolPod::Waiting { tenant });
+    }
+    let attempt = attempt_pod(bound, pod, namespace, default_namespaces)?;
+    let assignment = pod.annotations.as_ref().and_then(|all| all.get(ANNOTATION_ASSIGNMENT));
+    let assignment = assignment
+        .ok_or_else(|| format!("the pod is of no warm pool: it has no annotation {ANNOTATION_ASSIGNMENT}"))?;
+    Ok(PoolPod::Assigned { attempt, assignment: assignment.clone() })
 }
 
 /// Returns the draft of a document or the probe of an Agent that `pod` works on, with the checks of [`attempt_pod`]. An object of `kind`
@@ -298,6 +329,27 @@ mod tests {
         let found = identify(&probe).unwrap();
         assert_eq!((found.plan.as_str(), found.attempt.plan_uid.as_str()), ("", ""));
         assert_eq!((found.attempt.subject_uid.as_str(), found.agent_id().as_str()), ("pod-uid", "team/claude"));
+    }
+
+    #[test]
+    fn a_waiting_pod_belongs_to_an_agent_and_has_no_attempt() {
+        let read = |pod: &ObjectMeta| {
+            let bound = BoundPod { namespace: "team".into(), name: "claude-w00000001".into(), uid: "pod-uid".into() };
+            let labels = Some([(LABEL_TENANT.to_owned(), "acme".to_owned())].into());
+            pool_pod(bound, pod, &ObjectMeta { labels, ..ObjectMeta::default() }, &[])
+        };
+        let mut assigned = pod(None);
+        assert!(read(&assigned).unwrap_err().contains("of no warm pool"), "the attempt's own pod");
+        assigned.annotations = Some([(ANNOTATION_ASSIGNMENT.to_owned(), "{}".to_owned())].into());
+        let PoolPod::Assigned { attempt, assignment } = read(&assigned).unwrap() else { panic!("it waits") };
+        assert_eq!((attempt.subject_uid.as_str(), attempt.attempt, assignment.as_str()), ("task-uid", 2, "{}"));
+        // What else is in its metadata does not count while it waits.
+        assigned.labels.as_mut().unwrap().insert(LABEL_ROLE.to_owned(), ROLE_WAITING.to_owned());
+        assert!(read(&assigned).unwrap_err().contains("Agent as its controller"));
+        assigned.owner_references.as_mut().unwrap()[0].kind = "Agent".into();
+        assert_eq!(read(&assigned), Ok(PoolPod::Waiting { tenant: "acme".into() }));
+        assigned.labels.as_mut().unwrap().insert(LABEL_TENANT.to_owned(), "other".to_owned());
+        assert!(read(&assigned).unwrap_err().contains(LABEL_TENANT));
     }
 
     #[test]

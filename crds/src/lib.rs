@@ -28,6 +28,7 @@ pub mod subject;
 pub mod task;
 pub mod tenant;
 pub mod validation;
+pub mod warm_pool;
 
 pub use agent::{Agent, AgentSpec, AgentStatus};
 pub use approval::{Approval, ApprovalSpec, ApprovalStatus};

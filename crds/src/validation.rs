@@ -14,6 +14,7 @@ use crate::common::LocalRef;
 use crate::document::GitSource;
 use crate::plan::Workspace;
 use crate::tenant::Egress;
+use crate::warm_pool::WarmPool;
 use crate::{AgentSpec, ModelProviderSpec, convert};
 
 /// Field selector of Plans that may still start something; a Plan without a status is one of them. A Tenant keeps a namespace while it has
@@ -110,6 +111,7 @@ pub fn git_source(field: &str, git: &GitSource) -> Vec<FieldError> {
 pub fn agent(spec: &AgentSpec) -> Vec<FieldError> {
     let mut errors: Vec<FieldError> = spec.image.as_deref().and_then(image).into_iter().collect();
     errors.extend(spec.secret_keys().into_iter().filter_map(|(field, key)| secret(&field, &key.name)));
+    errors.extend(spec.warm_pool.as_ref().map(warm_pool).unwrap_or_default());
     if let Err(problem) = spec.definition() {
         // Nothing is known about what the adapter can do.
         errors.push(FieldError::new("spec.custom", problem));
@@ -144,6 +146,19 @@ pub fn agent(spec: &AgentSpec) -> Vec<FieldError> {
     errors
 }
 
+/// Checks the repository of a warm pool.
+fn warm_pool(pool: &WarmPool) -> Vec<FieldError> {
+    const FIELD: &str = "spec.warmPool.repository";
+    let Some(repository) = &pool.repository else { return Vec::new() };
+    let checks = [("url", check_url(&repository.url)), ("revision", check_ref(&repository.revision))];
+    let failed = checks.into_iter().filter_map(|(name, check)| Some((name, check.err()?)));
+    let mut errors: Vec<FieldError> =
+        failed.map(|(name, error)| FieldError::new(format!("{FIELD}.{name}"), error)).collect();
+    let reference = repository.credentials_secret_ref.as_ref();
+    errors.extend(credentials(&format!("{FIELD}.credentialsSecretRef"), reference));
+    errors
+}
+
 /// Checks the sharing of an Agent; `in_installation` says whether it is in the namespace of the installation. There it is only used by plans
 /// in other namespaces.
 pub fn agent_sharing(spec: &AgentSpec, in_installation: bool) -> Vec<FieldError> {
@@ -165,6 +180,10 @@ pub fn agent_sharing(spec: &AgentSpec, in_installation: bool) -> Vec<FieldError>
         let message =
             "the pods of a shared Agent run in the namespaces of tenants, which do not have its ConfigMap; remove it";
         errors.push(FieldError::new(field, message));
+    }
+    if spec.warm_pool.is_some() {
+        let message = "the pods of a shared Agent run in the namespaces of tenants; remove it, and set warmPool of an Agent of the tenant";
+        errors.push(FieldError::new("spec.warmPool", message));
     }
     if spec.monthly_budget.is_some() {
         let message = "a shared Agent has no budget of its own; remove it, and set monthlyBudget of the Tenants";
@@ -350,6 +369,27 @@ mod tests {
         let git = json!({"url": "https://git.example.org/a", "path": "a.md", "credentialsSecretRef": keys});
         let errors = git_source("spec.source.git", &serde_json::from_value(git).unwrap());
         assert_eq!(fields(errors), ["spec.source.git.credentialsSecretRef.name"]);
+    }
+
+    #[test]
+    fn the_repository_of_a_warm_pool_is_one_that_git_can_fetch() {
+        let pool = |repository: Value| {
+            let spec = json!({"adapter": "Command", "warmPool": {"size": 2, "repository": repository}});
+            fields(agent(&serde_json::from_value(spec).unwrap()))
+        };
+        let secret = |name: &str| json!({"name": name});
+        assert_eq!(pool(json!({"url": "https://git.example.org/a", "credentialsSecretRef": secret("git")})), [""; 0]);
+        let wrong = json!({"url": "ext::sh", "revision": "-x", "credentialsSecretRef": secret("enact-model-keys")});
+        assert_eq!(
+            pool(wrong),
+            [
+                "spec.warmPool.repository.url",
+                "spec.warmPool.repository.revision",
+                "spec.warmPool.repository.credentialsSecretRef.name"
+            ]
+        );
+        let shared = json!({"adapter": "Command", "shareWith": {"allTenants": true}, "warmPool": {"size": 1}});
+        assert_eq!(fields(agent_sharing(&serde_json::from_value(shared).unwrap(), true)), ["spec.warmPool"]);
     }
 
     #[test]

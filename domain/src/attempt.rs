@@ -15,7 +15,7 @@ pub struct PodView {
     pub reason: Option<String>,
     /// `status.message`.
     pub message: Option<String>,
-    /// Creation time of the pod.
+    /// Creation time of the pod, or the time at which the attempt got it from a warm pool.
     pub created: Millis,
     /// Message of the scheduler while no node of the cluster fits.
     pub unscheduled: Option<String>,

@@ -27,3 +27,4 @@ pub mod speckit;
 pub mod text;
 pub mod time;
 pub mod usage;
+pub mod warm_pool;

@@ -30,6 +30,7 @@ use crate::references::{References, Requeued};
 use crate::search::{IndexJob, Search};
 use crate::sourcing::jobs::DocumentJobs;
 use crate::tenant::cluster::ClusterView;
+use crate::warm_pool::WarmPods;
 use crate::{agent, documents, plan, sourcing, tenant};
 
 /// The inputs that the contexts are built from.
@@ -76,6 +77,8 @@ impl Contexts {
         // No controller may decide before these lists are complete: an object that is not cached may exist.
         initial_sync.add(caches.namespaces.listed());
         initial_sync.add(jobs.listed());
+        let warm_pods = Arc::new(WarmPods::default());
+        initial_sync.add(warm_pods.listed());
         index.listed().chain(cluster.listed()).for_each(|listed| initial_sync.add(listed));
         let (references, requeued) = References::new(&caches);
         let reporter = Reporter { controller: "enact-operator".into(), instance: Some(config.pod_name.clone()) };
@@ -103,6 +106,7 @@ impl Contexts {
         let agents = Arc::new(agent::Context {
             common: common.clone(),
             limiter: limiter.clone(),
+            warm_pods: warm_pods.clone(),
             refreshed: Mutex::default(),
             probes: agent::Probes::default(),
         });
@@ -119,6 +123,7 @@ impl Contexts {
             runtimes: Runtimes::default(),
             index,
             limiter,
+            warm_pods,
             reservations: Reservations::default(),
             history: History::default(),
             document_cache,

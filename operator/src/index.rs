@@ -81,6 +81,8 @@ pub struct PodEntry {
     pub agent: Option<String>,
     /// The tenant whose slot the pod occupies.
     pub tenant: String,
+    /// Whether the attempt got it from a warm pool. Its name is then not that of the attempt.
+    pub from_warm_pool: bool,
     /// Time at which the operator first saw its end.
     pub ended: Option<Instant>,
     pub view: PodView,
@@ -381,6 +383,7 @@ impl PodEntry {
             owner: owner.uid.clone(),
             agent: agent(pod),
             tenant: label(pod, names::LABEL_TENANT).unwrap_or_default(),
+            from_warm_pool: pod.annotations().contains_key(names::ANNOTATION_ASSIGNED_AT),
             ended: pod.has_ended().then(Instant::now),
             view: pod.view(),
         })

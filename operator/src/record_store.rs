@@ -5,7 +5,7 @@ use enact_domain::record::{Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
 use enact_store::{
-    AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Recorder, Refusal, Store, StoreError,
+    AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Recorder, Refusal, StartedPod, Store, StoreError,
 };
 use futures::future::BoxFuture;
 
@@ -20,6 +20,13 @@ pub trait RecordStore: Send + Sync {
         tenant: &'a str,
         plan_uid: &'a str,
     ) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>>;
+
+    /// Returns the recorded starts of all attempts at these tasks, named by their UIDs.
+    fn started_pods<'a>(
+        &'a self,
+        tenant: &'a str,
+        subjects: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>>;
 
     /// Returns the content with this digest, if it is recorded.
     fn content<'a>(&'a self, tenant: &'a str, digest: &'a Digest)
@@ -98,6 +105,14 @@ impl RecordStore for PostgresRecordStore {
         plan_uid: &'a str,
     ) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
         Box::pin(self.store.recorded_attempts(tenant, plan_uid))
+    }
+
+    fn started_pods<'a>(
+        &'a self,
+        tenant: &'a str,
+        subjects: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>> {
+        Box::pin(self.store.started_pods(tenant, subjects))
     }
 
     fn content<'a>(

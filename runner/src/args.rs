@@ -20,6 +20,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Step {
     /// Run a task: clone, run the agent, commit, run the gates, push, deliver the result
     Task,
+    /// Pod of a warm pool: fetch the repository, wait for an attempt, and run its task
+    Wait,
     /// Integration, step 1: merge the branches of the tasks and push the candidate
     Merge,
     /// Integration, step 2: run the plan's gates on the merged tree, without any credential

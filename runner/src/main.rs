@@ -37,6 +37,7 @@ mod secrets;
 mod settings;
 mod task;
 mod text;
+mod wait;
 mod workspace;
 
 use std::path::Path;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Step::Install { target } => exit("the runner cannot be installed", install(target)),
         Step::Probe => run(&settings, |supervisor| probe::run(supervisor, &settings)),
         Step::Fetch | Step::Draft => run(&settings, |supervisor| document_job::run(&step, supervisor, &settings)),
+        Step::Wait => run(&settings, |supervisor| wait::run(supervisor, &settings)),
         Step::Task | Step::Merge | Step::Gate | Step::Publish => {
             run(&settings, |supervisor| attempt::run(&step, supervisor, &settings))
         }

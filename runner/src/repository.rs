@@ -88,6 +88,13 @@ fn init(git: &mut Git) -> Result<(), Failure> {
     git.local(Reason::ContainerConfigError, &["init", "--quiet", "."]).map(drop)
 }
 
+/// Fetches the revision of `work` into a new clone. A later [`prepare`] in it fetches only what is newer.
+pub(crate) fn prefetch(git: &mut Git, work: &GitWork) -> Result<(), Failure> {
+    init(git)?;
+    let start = start(&remote_refs(git, work, None)?, work)?;
+    fetch(git, &work.url, &[format!("+{start}:{BASE}")])
+}
+
 /// Starts the clone again, without anything in it.
 fn clear(git: &mut Git) -> Result<(), Failure> {
     let tree = git.tree().to_owned();

@@ -9,6 +9,7 @@ use enact_domain::assignment::{
 };
 use enact_domain::document_job::{DocumentJob, DocumentWork, check_path};
 use enact_domain::names::is_subdomain;
+use enact_domain::warm_pool::{Prefetch, Waiting};
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
@@ -54,6 +55,23 @@ pub(crate) fn assignment() -> Result<Assignment, Failure> {
     let assignment = read("an assignment")?;
     check_assignment(&assignment).map_err(invalid)?;
     Ok(assignment)
+}
+
+/// Reads and checks an assignment that the server returned, in the same way.
+pub(crate) fn received(json: &[u8]) -> Result<Assignment, Failure> {
+    let assignment = serde_json::from_slice(json)
+        .map_err(|error| invalid(format!("the server returned an assignment that cannot be read: {error}")))?;
+    check_assignment(&assignment).map_err(invalid)?;
+    Ok(assignment)
+}
+
+/// Reads and checks what a waiting pod needs to know, in the same way.
+pub(crate) fn waiting() -> Result<Waiting, Failure> {
+    let waiting: Waiting = read("the description of a waiting pod")?;
+    if let Some(Prefetch { url, revision }) = &waiting.repository {
+        check_url(url).and_then(|()| check_ref(revision)).map_err(|error| invalid(error.to_string()))?;
+    }
+    Ok(waiting)
 }
 
 /// Reads and checks a document job in the same way.

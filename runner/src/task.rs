@@ -88,7 +88,9 @@ impl Attempt<'_> {
     fn in_repository(&self, git: &mut Git, evidence: &mut Evidence) -> Result<Work, Failure> {
         let (task, work) = (self.task, self.work);
         log(&format!("cloning {} at {} and merging {} branch(es)", work.url, work.revision, work.merge.len()));
-        let checkout = repository::prepare(git, work, None, CloneCache::of(self.settings, work).as_ref())?;
+        // A clone that was fetched in advance needs no packs of the cache.
+        let cache = if self.layout.take_clone()? { None } else { CloneCache::of(self.settings, work) };
+        let checkout = repository::prepare(git, work, None, cache.as_ref())?;
         log(&format!("the working tree is ready {} ms after the start", git.supervisor.elapsed().as_millis()));
         // The merges above are commits of Enact. The commits from here on are those of the agent.
         git.act_as(Identity::agent(&task.agent));

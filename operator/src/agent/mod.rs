@@ -2,9 +2,11 @@
 
 pub mod context;
 pub mod decide;
+mod pool;
 mod probe;
 mod probes;
 mod statistics;
+pub mod watches;
 
 use std::sync::Arc;
 
@@ -89,9 +91,13 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         ..AgentStatus::default()
     };
     statistics::add(&ctx, &object, tenant.as_deref(), &mut status).await;
+    let pool = pool::keep(&ctx, &object, readiness.progress == Progress::Ready, &mut status).await?;
     let is_transition = !old.iter().any(|c| c.reason == readiness.reason);
     patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
     probe::clean_up(&ctx, &object, &probed).await?;
+    if let Some(pool) = &pool {
+        ctx.warm_pods.counted(&key, pool.counted);
+    }
     if is_transition && readiness.progress == Progress::Stalled {
         ctx.event(&*object, EventType::Warning, &readiness.reason, readiness.message).await;
     }
@@ -101,7 +107,8 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         let scope = |month| Scope::Agent { namespace: namespace.clone(), name: object.name_any(), month };
         ctx.monthly_budgets.write(&*ctx.record_store, &tenant, limit, ctx.now(), scope).await?;
     }
-    Ok(Action::requeue(probe::wait(ctx.now(), [tried_again_at, probed.requeue_at], RESYNC)))
+    let pool_at = pool.and_then(|pool| pool.again_at);
+    Ok(Action::requeue(probe::wait(ctx.now(), [tried_again_at, probed.requeue_at, pool_at], RESYNC)))
 }
 
 /// Returns the ModelProviders that the names in an Agent can refer to: a provider in its own namespace precedes that of the installation.

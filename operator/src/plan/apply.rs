@@ -23,6 +23,7 @@ use super::decide::Decided;
 use super::observed::Observed;
 use super::record::Recorded;
 use super::runtime::OpenAttempt;
+use super::warm;
 use crate::error::Error;
 use crate::index::TaskEntry;
 use crate::patch::FIELD_MANAGER;
@@ -59,9 +60,10 @@ enum Effect {
 }
 
 /// Carries out every action, several at the same time. A failed action does not prevent the others.
-pub async fn apply(ctx: &Context, decided: &Decided<'_>, _recorded: Recorded) -> Applied {
+pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> Applied {
     let limit = usize::from(ctx.config.requests_in_flight);
-    let work: Vec<_> = decided.decision.actions.iter().map(|action| carry_out(ctx, decided, action)).collect();
+    let work: Vec<_> =
+        decided.decision.actions.iter().map(|action| carry_out(ctx, decided, &recorded, action)).collect();
     let effects: Vec<Result<Effect, Error>> = stream::iter(work).buffer_unordered(limit).collect().await;
     let mut applied =
         Applied { integration: None, attempts: Vec::new(), failure: None, requeue_at: None, _made_by_apply: () };
@@ -99,17 +101,21 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, _recorded: Recorded) ->
     applied
 }
 
-async fn carry_out(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Effect, Error> {
+async fn carry_out(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    recorded: &Recorded,
+    action: &Action,
+) -> Result<Effect, Error> {
     let now = decided.observed.now;
     match action {
         Action::Create(node) => create(ctx, decided, *node).await,
-        Action::Start { node, attempt } => start(ctx, decided, *node, *attempt).await,
+        Action::Start { node, attempt } => start(ctx, decided, recorded, *node, *attempt).await,
         Action::End { node, attempt, delete_pod, .. } => {
             // The pod is deleted before the status shows the end: after a crash in between, the next reconcile ends the attempt again.
             // In the other order a pod that still runs would belong to an attempt that is over.
-            if *delete_pod && let Some(pod) = decided.pod(*node, *attempt) {
-                let name = decided.pod_name(*node, *attempt);
-                pods::delete(ctx, &decided.observed.namespace, &name, &pod.uid).await?;
+            if *delete_pod && let Some((name, pod)) = decided.pod(*node, *attempt) {
+                pods::delete(ctx, &decided.observed.namespace, name, &pod.uid).await?;
             }
             end(ctx, decided, action).await
         }
@@ -166,15 +172,43 @@ async fn create(ctx: &Context, decided: &Decided<'_>, node: NodeId) -> Result<Ef
     Ok(Effect::None)
 }
 
-async fn start(ctx: &Context, decided: &Decided<'_>, node: NodeId, attempt: u32) -> Result<Effect, Error> {
+async fn start(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    recorded: &Recorded,
+    node: NodeId,
+    attempt: u32,
+) -> Result<Effect, Error> {
     let (namespace, tenant) = (&decided.observed.namespace, &decided.valid.member.tenant);
     let name = decided.pod_name(node, attempt);
-    let result = create_pod(ctx, decided, node, attempt, &name).await;
+    let result = match recorded.pods.get(&node).filter(|recorded| **recorded != name) {
+        Some(waiting) => assign_pod(ctx, decided, node, attempt, waiting, &name).await,
+        None => create_pod(ctx, decided, node, attempt, &name).await,
+    };
     if !matches!(result, Ok(Effect::Started(..))) {
         // Without a pod nothing releases the slot later. After an error the same attempt is started again, with a new slot.
         ctx.limiter.release(tenant, namespace, &name);
     }
     result
+}
+
+/// Assigns the waiting pod that the record names; if it can no longer be assigned, creates the attempt's own pod.
+async fn assign_pod(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    node: NodeId,
+    attempt: u32,
+    waiting: &str,
+    own: &str,
+) -> Result<Effect, Error> {
+    match warm::assign(ctx, decided, node, attempt, waiting).await? {
+        warm::Assignment::Done => {
+            note_start(ctx, decided, node);
+            Ok(Effect::Started(node, attempt))
+        }
+        warm::Assignment::Lost => create_pod(ctx, decided, node, attempt, own).await,
+        warm::Assignment::Refused(report) => Ok(Effect::Refused(node, attempt, report)),
+    }
 }
 
 async fn create_pod(
@@ -195,13 +229,7 @@ async fn create_pod(
         Ok(created) => {
             // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
             ctx.index.put_pod(&AttemptPod::of(&created)?);
-            if node.task().is_some() {
-                let agent = (decided.observed.namespace.clone(), decided.agent(node).to_owned());
-                ctx.agent_health.start(agent, decided.observed.now);
-            }
-            if let Some(end) = released_at(decided, node) {
-                ctx.metrics.step_latency.observe(end.elapsed().as_secs_f64());
-            }
+            note_start(ctx, decided, node);
             Ok(Effect::Started(node, attempt))
         }
         // An earlier reconcile created it and crashed or timed out before it saw the response; or another owner uses the name.
@@ -222,12 +250,23 @@ async fn create_pod(
     }
 }
 
+/// Notes that an attempt has a pod.
+fn note_start(ctx: &Context, decided: &Decided, node: NodeId) {
+    if node.task().is_some() {
+        let agent = (decided.observed.namespace.clone(), decided.agent(node).to_owned());
+        ctx.agent_health.start(agent, decided.observed.now);
+    }
+    if let Some(end) = released_at(decided, node) {
+        ctx.metrics.step_latency.observe(end.elapsed().as_secs_f64());
+    }
+}
+
 /// Returns when the end of the last dependency of a node was seen, if this decision deals with it.
 fn released_at(decided: &Decided, node: NodeId) -> Option<Instant> {
     let dependencies = decided.valid.graph.dependencies(node);
     let ends = decided.decision.actions.iter().filter_map(|action| match action {
         Action::End { node, attempt, failure: None, .. } if dependencies.contains(&node.task()?) => {
-            decided.pod(*node, *attempt)?.ended
+            decided.pod(*node, *attempt)?.1.ended
         }
         _ => None,
     });

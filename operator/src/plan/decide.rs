@@ -1,5 +1,7 @@
 //! Decide: the next actions of a plan, within the free slots of its tenant, and the resulting readiness.
 
+use std::collections::HashMap;
+
 use enact_crds::plan::Phase;
 use enact_domain::assignment::Report;
 use enact_domain::condition::Readiness;
@@ -23,6 +25,7 @@ use super::validate::Valid;
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
 use crate::task::status::message as task_message;
+use crate::warm_pool::Taken;
 
 /// Most actions of one reconcile. The next one does the rest, so that the ends of attempts do not wait for many starts.
 const MAX_ACTIONS: usize = 256;
@@ -45,6 +48,8 @@ pub struct Decided<'a> {
     pub decision: Decision,
     /// Whether actions are left for the next reconcile.
     pub unfinished: bool,
+    /// The pods of warm pools that starting attempts get. Empty until they are chosen, after the slots are reserved.
+    pub taken: HashMap<NodeId, Taken>,
 }
 
 /// Phase and readiness of a plan.
@@ -82,7 +87,9 @@ pub fn decide<'a>(
         decision.actions.sort_by_key(rank);
         // Before slots are reserved: a start that is cut off here must not occupy one.
         decision.actions.truncate(MAX_ACTIONS);
-        let decided = Decided { observed, loaded, valid, agents, nodes, budgets, reserved, decision, unfinished };
+        let taken = HashMap::new();
+        let decided =
+            Decided { observed, loaded, valid, agents, nodes, budgets, reserved, decision, unfinished, taken };
         let decided = decided.reserve_slots(ctx, free_slots);
         let shared = budgets.shared_reservations(&decided.nodes, &decided.decision.phases);
         (decided, shared)
@@ -141,13 +148,14 @@ impl Decided<'_> {
         for (node, attempt) in self.starts() {
             let pod = self.pod_name(node, attempt);
             // A pod that exists occupies its slot until the watch reports its end.
-            if !self.observed.children.pods.contains_key(&pod) {
+            if self.pod(node, attempt).is_none() {
                 ctx.limiter.release(&self.valid.member.tenant, &self.observed.namespace, &pod);
             }
         }
     }
 
-    fn starts(&self) -> impl Iterator<Item = (NodeId, u32)> {
+    /// Returns the attempts that start, also those whose start was recorded earlier and failed.
+    pub fn starts(&self) -> impl Iterator<Item = (NodeId, u32)> {
         self.decision.actions.iter().filter_map(|action| match action {
             Action::Start { node, attempt } => Some((*node, *attempt)),
             _ => None,
@@ -247,7 +255,7 @@ impl Decided<'_> {
         names::task_branch(&self.observed.name(), &self.observed.uid, name, attempt)
     }
 
-    /// Returns the name of the pod of an attempt. The name is deterministic, so that a repeated creation fails with a conflict.
+    /// Returns the name of the attempt's own pod. The name is deterministic, so that a repeated creation fails with a conflict.
     pub fn pod_name(&self, node: NodeId, attempt: u32) -> String {
         match node {
             NodeId::Task(i) => names::pod_name(&self.valid.content.compiled.names[i], attempt),
@@ -255,9 +263,24 @@ impl Decided<'_> {
         }
     }
 
-    /// Returns the pod of an attempt as it was last seen.
-    pub fn pod(&self, node: NodeId, attempt: u32) -> Option<&PodEntry> {
-        self.observed.children.pods.get(&self.pod_name(node, attempt)).map(AsRef::as_ref)
+    /// Returns the name of the pod that the record of a start names: one of a warm pool, or the attempt's own.
+    pub fn started_pod(&self, node: NodeId, attempt: u32) -> String {
+        self.taken.get(&node).map_or_else(|| self.pod_name(node, attempt), |taken| taken.name().to_owned())
+    }
+
+    /// Returns the pod of an attempt as it was last seen, with its name.
+    pub fn pod(&self, node: NodeId, attempt: u32) -> Option<(&str, &PodEntry)> {
+        let pods = &self.observed.children.pods;
+        let own = pods.get_key_value(&self.pod_name(node, attempt));
+        // A pod of a warm pool has another name. Integrations get none.
+        let assigned = || {
+            let (entry, name) = (self.task_entry(node)?, &self.valid.content.compiled.names[node.task()?]);
+            let is_of = |pod: &PodEntry| {
+                pod.from_warm_pool && pod.attempt == attempt && pod.task == *name && pod.owner == entry.uid
+            };
+            pods.iter().find(|(_, pod)| is_of(pod))
+        };
+        own.or_else(assigned).map(|(name, pod)| (name.as_str(), pod.as_ref()))
     }
 
     /// Returns when the pod of the node's current attempt was created.

@@ -27,6 +27,7 @@ mod shortage;
 mod staleness;
 mod status;
 mod validate;
+mod warm;
 pub mod watches;
 
 use std::sync::Arc;
@@ -109,7 +110,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     let mut agents = agents::read(ctx, observed, &valid).await?;
     agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);
     let budgets = budgets::read(ctx, observed, &valid, &mut agents, &mut nodes, &runtime.budgets).await?;
-    let decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
+    let mut decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
+    decided.taken = warm::take(ctx, &decided);
 
     let recorded = match record::record(ctx, &decided).await {
         Ok(recorded) => recorded,

@@ -1,5 +1,7 @@
 //! Record: writes a decision to the record before it is applied, so that a crash after this step loses nothing.
 
+use std::collections::HashMap;
+
 use enact_domain::graph::NodeId;
 use enact_domain::plan::{Action, NextStep, TaskPhase};
 use enact_domain::record::{Event, Record, Subject, TaskRef, failure_kind};
@@ -8,7 +10,7 @@ use super::agents::counted_needs;
 use super::context::Context;
 use super::decide::Decided;
 use super::known_budgets::KnownBudgets;
-use super::limits;
+use super::{limits, warm};
 use crate::context::ACTOR;
 use crate::error::Error;
 use crate::search;
@@ -17,6 +19,8 @@ use crate::search;
 pub struct Recorded {
     /// The budgets, whose limits are written.
     pub budgets: KnownBudgets,
+    /// The pods that the record names for attempts that start, as far as a warm pool may be involved.
+    pub pods: HashMap<NodeId, String>,
     _made_by_record: (),
 }
 
@@ -28,12 +32,13 @@ pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Er
     // Before the pods exist: the gateway enforces the limits from the first request on.
     let budgets = limits::write(ctx, decided).await?;
     ctx.record(records(decided)).await?;
+    let pods = warm::recorded_pods(ctx, decided).await?;
     let valid = decided.valid;
     // After the record, so that search finds only recorded content. It never waits: a full queue postpones the document.
     ctx.search.offer(&valid.member.tenant, decided.observed.subject(), valid.content.digest.as_str(), || {
         search::of_plan(&decided.observed.plan.spec.decisions, &valid.content.compiled.tasks)
     });
-    Ok(Recorded { budgets, _made_by_record: () })
+    Ok(Recorded { budgets, pods, _made_by_record: () })
 }
 
 /// Returns the records of a decision, in the order of its actions.
@@ -78,7 +83,7 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
         Action::Start { node, attempt } => vec![Event::AttemptStarted {
             plan_uid: plan_uid(),
             number: *attempt,
-            pod: decided.pod_name(*node, *attempt),
+            pod: decided.started_pod(*node, *attempt),
             agent: decided.agent(*node).to_owned(),
             capabilities: capabilities(decided, *node),
             selection: decided.assignment(*node).and_then(|assignment| assignment.selection.clone()),

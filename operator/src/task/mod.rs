@@ -3,3 +3,4 @@
 pub mod build;
 pub mod pod;
 pub mod status;
+pub mod template;

@@ -233,6 +233,14 @@ fn assignment_var(frame: &Frame) -> EnvVar {
     EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(escape(&frame.assignment)), value_from: None }
 }
 
+/// Returns the assignment in a pod that [`for_agent`] built.
+pub fn assignment_of(pod: &Pod) -> Option<String> {
+    let containers = pod.spec.as_ref()?.containers.iter();
+    let mut variables = containers.flat_map(|container| container.env.iter().flatten());
+    let value = variables.find(|variable| variable.name == ASSIGNMENT_ENV)?.value.as_deref()?;
+    Some(value.replace("$$", "$"))
+}
+
 fn agent_var(var: &AgentVar) -> EnvVar {
     // The runner removes the prefix for the agent: an Agent cannot set variables of the runner itself.
     match &var.secret_key_ref {

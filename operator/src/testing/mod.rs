@@ -12,7 +12,7 @@ use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Refusal, StoreError};
+use enact_store::{AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Refusal, StartedPod, StoreError};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::{Stream, stream};
@@ -160,6 +160,20 @@ impl RecordStore for InMemoryRecordStore {
         Box::pin(future::ready(self.reach(|| self.attempts.lock().unwrap().clone())))
     }
 
+    fn started_pods<'a>(
+        &'a self,
+        _: &'a str,
+        subjects: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>> {
+        let start = |record: &Record| match &record.event {
+            Happened::AttemptStarted { number, pod, .. } if subjects.contains(&record.subject.uid) => {
+                Some(StartedPod { subject_uid: record.subject.uid.clone(), number: *number, pod: pod.clone() })
+            }
+            _ => None,
+        };
+        Box::pin(future::ready(self.reach(|| self.records.lock().unwrap().iter().filter_map(start).collect())))
+    }
+
     fn content<'a>(&'a self, _: &'a str, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
         let of = |record: &Record| match &record.event {
             Happened::Revision { digest: known, content, .. } if known == digest => Some(content.clone().into_bytes()),
@@ -305,6 +319,7 @@ impl Bench {
         contexts.plans.index.follow_tasks(empty_list()).await;
         contexts.plans.index.follow_pods(empty_list(), |_| {}).await;
         contexts.sourcing.jobs.follow(empty_list(), &contexts.common.references).await;
+        contexts.agents.warm_pods.follow(empty_list(), |_| {}).await;
         contexts.common.caches.namespaces.follow(empty_list::<Namespace>(), |_| None, |_| {}).await;
         for kind in ObjectKind::ALL {
             contexts.tenants.cluster.follow(kind, empty_list(), |_| {}).await;
