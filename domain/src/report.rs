@@ -1,6 +1,7 @@
 //! The limits of a report from a pod: the operator copies it into the status of Kubernetes objects and into the assignments of other tasks.
 
 use crate::assignment::{MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES, Report};
+use crate::contest::{MAX_MEASUREMENTS, MAX_NAME_BYTES};
 use crate::text::truncate;
 
 /// Largest sum of names of files in conflict that is kept, in bytes.
@@ -41,6 +42,11 @@ impl Report {
         let size = serde_json::to_string(&self.outputs).map_or(usize::MAX, |json| json.len());
         if !self.outputs.is_empty() && size > MAX_OUTPUT_BYTES {
             return Err(ReportError::Outputs(size));
+        }
+        // The names come from the assignment. Others than those of the task are never read.
+        self.measurements.retain(|name, _| name.len() <= MAX_NAME_BYTES);
+        while self.measurements.len() > MAX_MEASUREMENTS {
+            self.measurements.pop_last();
         }
         truncate(&mut self.message, MAX_MESSAGE_BYTES);
         let mut room = MAX_CONFLICT_BYTES;

@@ -41,7 +41,7 @@ fn estimate_of(samples: &[Sample], tasks: &[Task], parallelism: u32) -> Estimate
     let graph = graph(tasks);
     let workers = tasks.iter().map(|(worker, ..)| worker.clone()).collect();
     let priorities = tasks.iter().map(|(_, priority, _)| *priority).collect();
-    estimate(samples, &Work { graph: &graph, workers, priorities, parallelism })
+    estimate(samples, &Work { graph: &graph, workers, contestants: Vec::new(), priorities, parallelism })
 }
 
 fn ranges(estimate: &Estimate) -> [Option<Range>; 3] {

@@ -40,7 +40,7 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
                 [&mut task.plan_uid, &mut task.id].into_iter().for_each(clean);
             }
         }
-        Event::AttemptStarted { plan_uid, pod, agent, capabilities, selection, number: _ } => {
+        Event::AttemptStarted { plan_uid, pod, agent, capabilities, selection, number: _, contestants: _ } => {
             [plan_uid, pod, agent].into_iter().chain(capabilities.iter_mut().flatten()).for_each(clean);
             if let Some(selection) = selection {
                 selection.texts_mut().for_each(clean);
@@ -50,6 +50,10 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
             clean(plan_uid);
             failure.iter_mut().for_each(clean);
             sanitise_report(report);
+        }
+        Event::ContestDecided { plan_uid, message, newest: _, winner: _ } => {
+            clean(plan_uid);
+            truncate(message, MAX_TEXT_BYTES);
         }
         Event::Message { plan_uid, text, id: _ } => {
             clean(plan_uid);

@@ -7,7 +7,7 @@ use enact_crds::{Task, convert};
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::graph::NodeId;
 use enact_domain::names;
-use enact_domain::plan::{Action, TaskPhase};
+use enact_domain::plan::{Action, TaskPhase, Verdict};
 use enact_domain::time::Millis;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -19,14 +19,15 @@ use serde_json::{Value, json};
 use super::assign;
 use super::context::Context;
 use super::decide::Decided;
+use super::nodes::{all_series, series_of};
 use super::observed::Observed;
 use super::record::Recorded;
-use super::runtime::OpenAttempt;
+use super::runtime::{OpenAttempt, SeriesId};
 use crate::error::Error;
 use crate::index::TaskEntry;
 use crate::patch::FIELD_MANAGER;
 use crate::pods::{self, AttemptPod};
-use crate::task::{build, status};
+use crate::task::{build, contest, status};
 
 /// Seconds after which a task is shown as running. A shorter attempt saves a write.
 const SHOW_RUNNING_SECONDS: u32 = 2;
@@ -38,7 +39,7 @@ pub struct Applied {
     /// The new status of the integration, if it changed. The status step writes it with the plan's.
     pub integration: Option<IntegrationStatus>,
     /// Attempts that started; none for a node whose attempt ended.
-    pub attempts: Vec<(NodeId, Option<OpenAttempt>)>,
+    pub attempts: Vec<(SeriesId, Option<OpenAttempt>)>,
     /// The first of the failures by their message, so that it is the same at each retry. All other actions were carried out.
     pub failure: Option<Error>,
     /// Time of the next reconcile.
@@ -52,7 +53,9 @@ enum Effect {
     Started(NodeId, u32),
     /// The pod of the attempt cannot be created.
     Refused(NodeId, u32, Report),
-    Ended(NodeId),
+    Ended(NodeId, u32),
+    /// All attempts at the node have ended.
+    Closed(NodeId),
     Integration(IntegrationStatus),
     Postponed(Millis),
 }
@@ -69,18 +72,25 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, _recorded: Recorded) ->
             Ok(Effect::None) => {}
             Ok(Effect::Started(node, number)) => {
                 // `seen`: if the pod vanishes, the attempt is lost, and its pod is not created again.
-                applied.attempts.push((node, Some(OpenAttempt { number, seen: true, result: None })));
+                let series = series_of(decided.valid, node, number);
+                applied.attempts.push((series, Some(OpenAttempt { number, seen: true, result: None })));
             }
             Ok(Effect::Refused(node, number, report)) => {
                 // The next reconcile ends the attempt with this report.
-                applied.attempts.push((node, Some(OpenAttempt { number, seen: true, result: Some(report) })));
+                let series = series_of(decided.valid, node, number);
+                applied.attempts.push((series, Some(OpenAttempt { number, seen: true, result: Some(report) })));
                 applied.requeue_at = Some(decided.observed.now);
             }
-            Ok(Effect::Ended(node)) => applied.attempts.push((node, None)),
+            Ok(Effect::Ended(node, number)) => applied.attempts.push((series_of(decided.valid, node, number), None)),
+            Ok(Effect::Closed(node)) => {
+                applied.attempts.extend(all_series(decided.valid, node).map(|series| (series, None)));
+            }
             Ok(Effect::Integration(status)) => {
                 // The attempt stays open while the integration runs. In every other phase it has ended, or was reopened or closed.
                 if status.phase != enact_crds::task::Phase::Running {
-                    applied.attempts.push((NodeId::Integration, None));
+                    applied
+                        .attempts
+                        .extend(all_series(decided.valid, NodeId::Integration).map(|series| (series, None)));
                 }
                 applied.integration = Some(status);
             }
@@ -112,6 +122,7 @@ async fn carry_out(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Res
             }
             end(ctx, decided, action).await
         }
+        Action::Judge { node, verdict } => judge(ctx, decided, *node, verdict).await,
         Action::Close { node, phase, reason } => {
             let integration = |old: IntegrationStatus| IntegrationStatus {
                 phase: (*phase).into(),
@@ -130,11 +141,11 @@ async fn carry_out(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Res
                 observed_redo: redo.map(str::to_owned).or(old.observed_redo),
                 ..IntegrationStatus::default()
             };
-            let task = |task: &TaskEntry| status::reopened(task.rerun.as_deref(), redo, now);
+            let task = |task: &TaskEntry| contest::reopen(task, status::reopened(task.rerun.as_deref(), redo, now));
             change_status(ctx, decided, *node, task, integration).await
         }
-        Action::MarkRunning { node, since, unschedulable } => {
-            mark_running(ctx, decided, *node, *since, unschedulable.as_deref()).await
+        Action::MarkRunning { node, attempt, since, unschedulable } => {
+            mark_running(ctx, decided, (*node, *attempt), *since, unschedulable.as_deref()).await
         }
     }
 }
@@ -235,28 +246,65 @@ async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Ef
     let task_in_git = node.task().filter(|_| observed.plan.spec.workspace.is_some());
     let end = status::End {
         attempt: *attempt,
-        agent: decided.selected_agent(*node),
+        agent: decided.selected_agent(*node, *attempt),
         failure: *failure,
         report,
         next: *next,
         branch: task_in_git.map(|task| decided.branch(task, *attempt)),
-        started: decided.pod_created(*node),
+        started: decided.pod_created(*node, *attempt),
     };
     if failure.is_some() {
         let note = format!("attempt {attempt} of {}: {}", decided.describe(*node), report.message);
         ctx.event(observed.plan.as_ref(), EventType::Warning, report.reason.as_str(), note).await;
     }
-    let task = |task: &TaskEntry| status::ended((task.failures, task.infrastructure_failures), &end, observed.now);
+    let task = |task: &TaskEntry| match contest_state(decided, *node, *attempt) {
+        Some(state) => {
+            let used = decided.budgets.attempt_balance(*node, *attempt);
+            contest::ended(task, &state, &end, used.as_ref(), observed.now)
+        }
+        None => status::ended((task.failures, task.infrastructure_failures), &end, observed.now),
+    };
     let effect = change_status(ctx, decided, *node, task, |old| integrated(observed, old, &end)).await?;
-    report_health(ctx, decided, *node, report);
+    report_health(ctx, decided, *node, *attempt, report);
     // Counted only after the status is written: a failed write is repeated by the next reconcile.
     ctx.metrics.attempts.with_label_values(&[report.reason.as_str()]).inc();
+    // The other attempts of a contest continue.
+    Ok(if let Effect::Closed(node) = effect { Effect::Ended(node, *attempt) } else { effect })
+}
+
+/// Returns the state of a contest after the decision, for the patch of the contestant of an attempt; none for a node without a contest.
+fn contest_state<'a>(decided: &'a Decided, node: NodeId, attempt: u32) -> Option<contest::State<'a>> {
+    decided.nodes[node].contest.as_ref()?;
+    let (_, contestant) = series_of(decided.valid, node, attempt);
+    Some(contest::State {
+        contestant,
+        agent: decided.agent(node, attempt),
+        phase: decided.contest_phase(node),
+        newest: decided.nodes[node].attempts.max(attempt),
+        running: decided.running_contestants(node),
+    })
+}
+
+/// Writes the verdict of a contest, and publishes it as an Event of the plan.
+async fn judge(ctx: &Context, decided: &Decided<'_>, node: NodeId, verdict: &Verdict) -> Result<Effect, Error> {
+    let now = decided.observed.now;
+    let (reason, message) = contest::conclusion(decided.task_entry(node), verdict);
+    // Only tasks have contests.
+    let task = |task: &TaskEntry| contest::judged(task, verdict, now);
+    let effect = change_status(ctx, decided, node, task, |old| old).await?;
+    let (type_, event) = match verdict.winner {
+        Some(_) => (EventType::Normal, "ContestDecided"),
+        None => (EventType::Warning, reason.as_str()),
+    };
+    let note = format!("{}: {message}", decided.describe(node));
+    ctx.event(decided.observed.plan.as_ref(), type_, event, note).await;
     Ok(effect)
 }
 
 /// Adds the end of an attempt to the health of its agent, and requeues the Agent if that makes a difference.
-fn report_health(ctx: &Context, decided: &Decided, node: NodeId, report: &Report) {
-    let Some(agent) = node.task().and_then(|_| decided.observed.agents.get(decided.agent(node))) else { return };
+fn report_health(ctx: &Context, decided: &Decided, node: NodeId, attempt: u32, report: &Report) {
+    let agent = node.task().and_then(|_| decided.observed.agents.get(decided.agent(node, attempt)));
+    let Some(agent) = agent else { return };
     let key = (agent.namespace().unwrap_or_default(), agent.name_any());
     if key.0 != decided.observed.namespace {
         // Pods of one tenant must not make a shared Agent unusable for others.
@@ -270,7 +318,7 @@ fn report_health(ctx: &Context, decided: &Decided, node: NodeId, report: &Report
 async fn mark_running(
     ctx: &Context,
     decided: &Decided<'_>,
-    node: NodeId,
+    (node, attempt): (NodeId, u32),
     since: Millis,
     unschedulable: Option<&str>,
 ) -> Result<Effect, Error> {
@@ -284,12 +332,14 @@ async fn mark_running(
     if busy && now < since.plus_seconds(SHOW_RUNNING_AT_LATEST_SECONDS) {
         return Ok(Effect::Postponed(now.plus_seconds(1)));
     }
-    let attempt = decided.nodes[node].attempts;
-    let agent = decided.selected_agent(node);
-    let task = |_: &TaskEntry| status::running(attempt, agent, since, unschedulable, now);
+    let agent = decided.selected_agent(node, attempt);
+    let task = |_: &TaskEntry| match contest_state(decided, node, attempt) {
+        Some(state) => contest::running(&state, attempt, since, unschedulable, now),
+        None => status::running(attempt, agent, since, unschedulable, now),
+    };
     let effect = change_status(ctx, decided, node, task, |old| running(old, attempt, unschedulable)).await?;
     // The attempt has not ended: it stays open.
-    Ok(if matches!(effect, Effect::Ended(_)) { Effect::None } else { effect })
+    Ok(if matches!(effect, Effect::Closed(_)) { Effect::None } else { effect })
 }
 
 /// Changes the status of a node: of a Task by a patch; of the integration later, in the status of the plan.
@@ -315,7 +365,7 @@ async fn change_status(
         // Later reconciles must not decide from the older status, whatever the watch has delivered by then.
         Ok(changed) => {
             ctx.index.put_task(&changed);
-            Ok(Effect::Ended(node))
+            Ok(Effect::Closed(node))
         }
         // A person deleted the Task. The watch reports the deletion, and the next reconcile creates it again.
         Err(kube::Error::Api(e)) if e.code == 404 => Ok(Effect::None),

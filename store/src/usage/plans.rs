@@ -12,7 +12,7 @@ const MAX_PLANS: i64 = 50;
 /// Most attempts that are read of one plan.
 const MAX_ATTEMPTS: i64 = 200;
 
-/// A task that has succeeded, with all its attempts.
+/// A task that has succeeded, with all its attempts; of a task with competing attempts, the mean of its contestants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinishedTask {
     /// `<namespace>/<name>` of the Agent of its last attempt.
@@ -42,9 +42,12 @@ impl Store {
                         select plan_uid from enact.plans where tenant_id = $1 order by state_at desc, plan_uid limit $2
                     ), task as (
                         select a.subject_uid, min(a.namespace::text) as namespace, (array_agg(a.agent order by a.number desc))[1] as agent,
-                               sum(greatest(extract(epoch from a.finished_at - coalesce(a.pod_created_at, a.started_at)), 0)) as seconds
+                               -- Contestants work at the same time, and each as long as a task without a contest.
+                               sum(greatest(extract(epoch from a.finished_at - coalesce(a.pod_created_at, a.started_at)), 0))
+                                   / max(a.contestants) as seconds,
+                               max(a.contestants) as contestants
                         from plan p cross join lateral (
-                            select subject_uid, number, namespace, agent, started_at, pod_created_at, finished_at, failure
+                            select subject_uid, number, namespace, agent, started_at, pod_created_at, finished_at, failure, contestants
                             from enact.attempts
                             where tenant_id = $1 and plan_uid = p.plan_uid and kind = $4 and finished_at is not null
                             -- A limit must not separate the attempts at one task.
@@ -53,8 +56,9 @@ impl Store {
                         group by a.subject_uid having bool_or(a.failure is null)
                     )
                     select t.namespace as "namespace!", coalesce(t.agent, '') as "agent!", coalesce(t.seconds, 0)::bigint as "seconds!",
-                           coalesce(b.spent_input + b.spent_cached_input + b.spent_cache_write + b.spent_output, 0) as "tokens!",
-                           coalesce(b.spent_cost_micro_usd, 0) as "cost!", coalesce(b.unpriced_tokens, 0) as "unpriced!"
+                           coalesce((b.spent_input + b.spent_cached_input + b.spent_cache_write + b.spent_output) / t.contestants, 0)
+                               as "tokens!",
+                           coalesce(b.spent_cost_micro_usd / t.contestants, 0) as "cost!", coalesce(b.unpriced_tokens, 0) as "unpriced!"
                     from task t left join enact.budgets b on b.tenant_id = $1 and b.scope = 'task/' || t.subject_uid"#,
                     tenant,
                     MAX_PLANS,
@@ -74,15 +78,16 @@ impl Store {
         Ok(tasks.collect())
     }
 
-    /// Returns what the attempts of a plan used whose work is discarded: those that failed, and those that a later attempt at the same task
-    /// replaced.
+    /// Returns what the attempts of a plan used whose work is discarded: those that failed, those that lost a contest, and those that a
+    /// later attempt at the same task replaced.
     pub async fn discarded(&self, tenant: &str, plan_uid: &str) -> Result<Discarded, StoreError> {
         let row = self
             .transaction("read the discarded usage of a plan", tenant, async |session: &mut Session| {
                 sqlx::query!(
                     r#"with attempt as (
                         select 'attempt/' || subject_uid || '/' || number as scope,
-                               failure is not null or number < max(number) over (partition by subject_uid) as discarded
+                               failure is not null or lost_to is not null
+                                   or contestants = 1 and number < max(number) over (partition by subject_uid) as discarded
                         from enact.attempts where tenant_id = $1 and plan_uid = $2
                     )
                     select coalesce(sum(spent_input + spent_cached_input + spent_cache_write + spent_output), 0)::bigint as "tokens!",

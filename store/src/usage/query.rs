@@ -119,7 +119,8 @@ async fn groups(
     let rows = sqlx::query_as!(
         Row,
         r#"with attempt as (
-            select subject_uid, number, failure is not null or number < max(number) over (partition by subject_uid) as discarded
+            select subject_uid, number, failure is not null or lost_to is not null
+                       or contestants = 1 and number < max(number) over (partition by subject_uid) as discarded
             from enact.attempts where tenant_id = $1 and ($5::text is null or namespace = $5)
         ), request as (
             select case when 'namespace' = any($2::text[]) then r.namespace end as namespace,
