@@ -6,6 +6,7 @@ mod args;
 mod attach;
 mod clarify;
 mod cluster;
+mod compare;
 mod control;
 mod decide;
 mod document;
