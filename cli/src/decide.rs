@@ -416,3 +416,26 @@ fn budgets(execution: &Execution) -> Vec<String> {
         .filter_map(|(what, budget)| Some(format!("budget of {what}: {}", amount(budget.as_ref()?))))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_the_agents_of_contests() {
+        let tasks = json!([
+            {"id": "T001", "title": "a"},
+            {"id": "T002", "title": "b", "attempts": {"bestOf": 3, "agents": ["coder", "cheap"]}},
+            {"id": "T003", "title": "c", "attempts": {"bestOf": 2}},
+        ]);
+        let spec = json!({"agentRef": {"name": "coder"}, "tasks": tasks});
+        assert_eq!(
+            agents(&serde_json::from_value(spec).unwrap()),
+            "Agent coder; the best of 3 attempts at T002 by the Agents coder, cheap, the best of 2 attempts at T003"
+        );
+        let pool = json!({"agents": [{"name": "a"}, {"name": "b"}], "tasks": [{"id": "T001", "title": "a"}]});
+        assert_eq!(agents(&serde_json::from_value(pool).unwrap()), "the best of the Agents a, b");
+    }
+}
