@@ -75,6 +75,7 @@ mod tests {
         report.commit = Some("0123456789abcdef".repeat(4));
         report.document = Some(Digest::of_bytes(b"text"));
         report.outputs.insert("name".into(), "value".into());
+        report.measurements.insert("p95".into(), "20.5".parse().unwrap());
         report.conflicts = (0..1000).map(|number| format!("src/{number}.rs")).collect();
         let before = report.clone();
         assert_eq!((report.enforce_limits(), report), (Ok(()), before));
@@ -88,8 +89,12 @@ mod tests {
         report.enforce_limits().unwrap();
         assert_eq!((report.message.len(), report.conflicts.len()), (MAX_MESSAGE_BYTES, MAX_CONFLICT_BYTES));
         report.conflicts = vec!["x".repeat(MAX_CONFLICT_BYTES), "y".into()];
+        let names = (0..20).map(|number| number.to_string()).chain(["n".repeat(MAX_NAME_BYTES + 1)]);
+        report.measurements = names.map(|name| (name, "1".parse().unwrap())).collect();
         report.enforce_limits().unwrap();
         assert!(report.conflicts.is_empty());
+        assert_eq!(report.measurements.len(), MAX_MEASUREMENTS);
+        assert!(report.measurements.keys().all(|name| name.len() <= MAX_NAME_BYTES));
     }
 
     #[test]

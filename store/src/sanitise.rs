@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES, Report};
+use enact_domain::contest::Measured;
 use enact_domain::record::{Event, Record};
 use serde_json::Value;
 
@@ -90,6 +91,11 @@ fn sanitise_report(report: &mut Report) {
             (name, value)
         })
         .collect::<BTreeMap<_, _>>();
+    let clean_name = |(mut name, number): (String, Measured)| {
+        clean(&mut name);
+        (name, number)
+    };
+    report.measurements = std::mem::take(&mut report.measurements).into_iter().map(clean_name).collect();
 }
 
 /// Replaces each NUL.
@@ -133,9 +139,11 @@ mod tests {
         let mut report = Report::new(Reason::AgentFailed, "a\0b");
         report.outputs.insert("na\0me".into(), "ü".repeat(MAX_TEXT_BYTES));
         report.conflicts.push("\0".into());
+        report.measurements.insert("si\0ze".into(), Measured::default());
         sanitise_report(&mut report);
         assert_eq!(report.message, "a\u{FFFD}b");
         assert_eq!(report.conflicts, ["\u{FFFD}"]);
+        assert!(report.measurements.contains_key("si\u{FFFD}ze"));
         assert_eq!(report.outputs["na\u{FFFD}me"].len(), MAX_TEXT_BYTES);
     }
 }
