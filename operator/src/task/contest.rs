@@ -3,7 +3,7 @@
 //! The contestants are a map in the status, so that patches of several contestants at the same time do not undo each other.
 
 use enact_crds::convert;
-use enact_crds::task::Phase;
+use enact_crds::task::{ContestantStatus, Phase};
 use enact_domain::assignment::Reason;
 use enact_domain::condition::{Condition, Progress, Readiness, Truth};
 use enact_domain::plan::{NextStep, TaskPhase, Verdict};
@@ -156,15 +156,21 @@ pub fn judged(task: &TaskEntry, verdict: &Verdict, now: Millis) -> Value {
 /// Adds to the patch of a task that is reopened that its contest begins again. The numbers of attempts continue.
 pub fn reopen(task: &TaskEntry, mut patch: Value) -> Value {
     let Some(contest) = &task.contest else { return patch };
-    let contestant = || {
-        json!({
+    let reopened = |old: &ContestantStatus| {
+        let mut contestant = json!({
             "phase": Phase::Pending, "agent": null, "infrastructureFailures": null, "retryAt": null, "remainingBudget": null,
-            "reason": null, "message": null, "branch": null, "commit": null, "outputs": null, "measurements": null, "tokens": null,
-            "usd": null, "startedAt": null, "finishedAt": null,
-        })
+            "branch": null, "commit": null, "outputs": null, "measurements": null, "tokens": null, "usd": null, "startedAt": null,
+            "finishedAt": null,
+        });
+        // The next attempt of a contestant that failed gets its failure.
+        if old.phase != Phase::Failed {
+            contestant["reason"] = Value::Null;
+            contestant["message"] = Value::Null;
+        }
+        contestant
     };
     let contestants: Map<String, Value> =
-        contest.contestants.keys().map(|number| (number.clone(), contestant())).collect();
+        contest.contestants.iter().map(|(number, old)| (number.clone(), reopened(old))).collect();
     patch["contest"] = json!({ "winner": null, "message": null, "contestants": contestants });
     patch
 }
