@@ -201,7 +201,7 @@ pub struct TaskStatus {
     /// Number of attempts that were started.
     #[serde(default)]
     pub attempts: u32,
-    /// Name of the Agent of the last attempt, if it was selected from the pool of the plan.
+    /// Name of the Agent of the last attempt, if it was selected from the pool of the plan; of competing attempts, that of the winner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
     /// Number of attempts that ended with a task failure since the last rerun.

@@ -78,7 +78,9 @@ pub fn running(state: &State, attempt: u32, since: Millis, why_unschedulable: Op
         "startedAt": convert::time(since),
         "finishedAt": null,
     });
-    patch(state, contestant, "Running", &format!("attempt {attempt} is running"), now)
+    let mut patch = patch(state, contestant, "Running", &format!("attempt {attempt} is running"), now);
+    patch["startedAt"] = json!(convert::time(since));
+    patch
 }
 
 /// Returns the patch of one contestant. `reason` is shown while no attempt runs.
