@@ -10,13 +10,15 @@ use enact_crds::approval::Subject;
 use crate::server::ServerAddress;
 
 pub use check::{Check, CheckOutput, DocumentKind, FailOn};
+pub use diff::{Compared, Diff};
 pub use parse::{DocumentName, PlanOrTask};
 use parse::{
-    answer, digest, document, git_revision, git_url, object_name, plan_name, plan_or_task, recorded_revision, revision,
+    answer, digest, document, git_revision, git_url, object_name, plan_name, plan_or_task, recorded_revision,
     secret_name, specification, subject, target_branch, usd,
 };
 
 mod check;
+mod diff;
 mod parse;
 
 /// Build software on Kubernetes from a constitution and specifications
@@ -73,7 +75,7 @@ pub enum Command {
     History(History),
     /// Print a document or one of its revisions
     Show(Show),
-    /// Compare two revisions of a document section by section
+    /// Compare two revisions of a document section by section, or attempts at a task
     Diff(Diff),
     /// Edit a document and merge changes that others made in the meantime
     Edit(Edit),
@@ -280,21 +282,6 @@ pub struct Show {
     /// Print the findings of the analysis instead
     #[arg(long)]
     pub findings: bool,
-}
-
-/// Compare two revisions of a document
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  kubectl enact diff spec/shop\n  kubectl enact diff spec/shop 2 3")]
-pub struct Diff {
-    /// constitution/NAME, specification/NAME or plan/NAME
-    #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
-    /// Older revision: a number, the start of a digest, `approved` or `present` [default: the revision that was approved last]
-    #[arg(value_name = "OLD", value_parser = revision)]
-    pub from: Option<String>,
-    /// Newer revision [default: the current content]
-    #[arg(value_name = "NEW", value_parser = revision)]
-    pub to: Option<String>,
 }
 
 /// Edit a document

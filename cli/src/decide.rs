@@ -7,6 +7,7 @@ use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
 use enact_crds::common::{ApprovalPolicy, Budget};
 use enact_crds::document::{Finding, Source};
 use enact_crds::plan::{Execution, PlanEstimate};
+use enact_crds::task::TaskTemplate;
 use enact_crds::{Approval, Constitution, Plan, PlanSpec, Specification, convert};
 use enact_domain::approval::{self, Decision, Verdict, evaluate};
 use enact_domain::names::ANNOTATION_AUTHOR;
@@ -22,10 +23,12 @@ use crate::history::{difference, planned, recorded, short};
 use crate::record::Record;
 use crate::subject::{handle, title};
 use crate::terminal::{self, Paint, note};
-use crate::text::{amount, one_line};
+use crate::text::{amount, one_line, some};
 
 /// Most findings to show.
 const MAX_FINDINGS: usize = 5;
+/// Most tasks with competing attempts to name.
+const MAX_CONTESTS: usize = 5;
 /// Most lines of a difference to show.
 const MAX_DIFF_LINES: usize = 200;
 
@@ -404,10 +407,24 @@ fn plan(plan: Plan) -> Content {
 /// Returns the agents of a plan's tasks for a sentence.
 fn agents(spec: &PlanSpec) -> String {
     let pool: Vec<&str> = spec.agents.iter().map(|member| member.name.as_str()).collect();
-    match &spec.agent_ref {
+    let agents = match &spec.agent_ref {
         Some(agent) => format!("Agent {}", agent.name),
         None => format!("the best of the Agents {}", pool.join(", ")),
-    }
+    };
+    let contests: Vec<String> = spec.tasks.iter().filter_map(contest).collect();
+    let contests: Vec<&str> = contests.iter().map(String::as_str).collect();
+    if contests.is_empty() { agents } else { format!("{agents}; {}", some(&contests, MAX_CONTESTS)) }
+}
+
+/// Returns the competing attempts of a task for a sentence.
+fn contest(task: &TaskTemplate) -> Option<String> {
+    let attempts = task.attempts.as_ref()?;
+    let by = if attempts.agents.is_empty() {
+        String::new()
+    } else {
+        format!(" by the Agents {}", one_line(&attempts.agents.join(", ")))
+    };
+    Some(format!("the best of {} attempts at {}{by}", attempts.best_of, task.id))
 }
 
 /// Returns a line for each budget of a plan.
@@ -420,4 +437,27 @@ fn budgets(execution: &Execution) -> Vec<String> {
     all.into_iter()
         .filter_map(|(what, budget)| Some(format!("budget of {what}: {}", amount(budget.as_ref()?))))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_the_agents_of_contests() {
+        let tasks = json!([
+            {"id": "T001", "title": "a"},
+            {"id": "T002", "title": "b", "attempts": {"bestOf": 3, "agents": ["coder", "cheap"]}},
+            {"id": "T003", "title": "c", "attempts": {"bestOf": 2}},
+        ]);
+        let spec = json!({"agentRef": {"name": "coder"}, "tasks": tasks});
+        assert_eq!(
+            agents(&serde_json::from_value(spec).unwrap()),
+            "Agent coder; the best of 3 attempts at T002 by the Agents coder, cheap, the best of 2 attempts at T003"
+        );
+        let pool = json!({"agents": [{"name": "a"}, {"name": "b"}], "tasks": [{"id": "T001", "title": "a"}]});
+        assert_eq!(agents(&serde_json::from_value(pool).unwrap()), "the best of the Agents a, b");
+    }
 }

@@ -10,8 +10,9 @@ use enact_domain::digest::Digest;
 use enact_domain::revisions::sections;
 use serde_json::Value;
 
-use crate::args::{Diff, History, Show};
+use crate::args::{Compared, Diff, History, Show};
 use crate::cluster::Cluster;
+use crate::compare;
 use crate::document::{self, Document};
 use crate::record::{Finding, Record, Revision};
 use crate::subject::{handle, title};
@@ -128,7 +129,13 @@ async fn findings(cluster: &Cluster, subject: &Subject, revision: &str) -> Resul
 
 /// Prints the difference between two revisions.
 pub async fn diff(cluster: &Cluster, options: &Diff) -> Result<()> {
-    let subject = &options.subject;
+    let subject = match &options.subject {
+        Compared::Task { plan, id } => return compare::run(cluster, plan, id, &options.attempts).await,
+        Compared::Document(_) if !options.attempts.is_empty() => {
+            bail!("--attempts compares attempts at a task; name it as PLAN/TASKID")
+        }
+        Compared::Document(subject) => subject,
+    };
     let (old, new) = (options.from.as_deref().unwrap_or(APPROVED), options.to.as_deref().unwrap_or(PRESENT));
     if options.from.is_none() && digest(cluster, subject, APPROVED).await.is_err() {
         bail!(

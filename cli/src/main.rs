@@ -7,6 +7,7 @@ mod attach;
 mod check;
 mod clarify;
 mod cluster;
+mod compare;
 mod control;
 mod decide;
 mod document;

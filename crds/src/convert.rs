@@ -1,10 +1,12 @@
 //! Between the API's types and the domain's.
 
+use enact_domain::contest::{self, Achievement, Criterion};
 use enact_domain::usage::{Balance, Basis, Estimate, Limit, Range, deviation_percent};
 use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling, rules};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryPolicy, Time};
+use crate::task::{Attempts, Better, ContestantStatus, Measurement};
 use crate::{approval as api, document, plan, task};
 
 pub use enact_domain::time::Millis;
@@ -287,6 +289,36 @@ impl From<scheduling::Counts> for plan::TaskCounts {
 /// Converts gates for an assignment.
 pub fn gates(gates: &[Gate]) -> Vec<assignment::Gate> {
     gates.iter().map(|g| assignment::Gate { name: g.name.clone(), script: g.script.clone() }).collect()
+}
+
+/// Converts the scripts of measurements.
+pub fn measurements(attempts: &Attempts) -> Vec<assignment::Gate> {
+    let gate = |m: &Measurement| assignment::Gate { name: m.name.clone(), script: m.script.clone() };
+    attempts.measurements.iter().map(gate).collect()
+}
+
+/// Converts the measurements by which contestants are compared.
+pub fn criteria(attempts: &Attempts) -> Vec<Criterion> {
+    let criterion = |m: &Measurement| Criterion {
+        name: m.name.clone(),
+        better: match m.better {
+            Better::Lower => contest::Better::Lower,
+            Better::Higher => contest::Better::Higher,
+        },
+    };
+    attempts.measurements.iter().map(criterion).collect()
+}
+
+/// Returns what a contestant achieved; none unless it has passed its gates.
+pub fn achievement(contestant: &ContestantStatus) -> Option<Achievement> {
+    let measurements =
+        contestant.measurements.iter().filter_map(|(name, text)| Some((name.clone(), text.parse().ok()?)));
+    (contestant.phase == task::Phase::Succeeded).then(|| Achievement {
+        measurements: measurements.collect(),
+        // Without tokens it has used no model, which costs nothing.
+        cost_micro_usd: contestant.usd.as_deref().map_or(contestant.tokens.is_none().then_some(0), micro_usd),
+        tokens: contestant.tokens.unwrap_or_default(),
+    })
 }
 
 /// Merges new conditions into old ones; see [`condition::merge`].

@@ -97,7 +97,12 @@ impl PlanSpec {
     /// Returns the names of all agents that the plan or its listed tasks name, with repetitions.
     pub fn agent_names(&self) -> impl Iterator<Item = &str> {
         let named = self.tasks.iter().filter_map(|task| task.agent_ref.as_ref()).chain(&self.agent_ref);
-        named.map(|reference| reference.name.as_str()).chain(self.agents.iter().map(|member| member.name.as_str()))
+        let contestants =
+            self.tasks.iter().filter_map(|task| task.attempts.as_ref()).flat_map(|attempts| &attempts.agents);
+        named
+            .map(|reference| reference.name.as_str())
+            .chain(self.agents.iter().map(|member| member.name.as_str()))
+            .chain(contestants.map(String::as_str))
     }
 }
 

@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{ApprovalPolicy, Condition, LocalRef, Time};
-use crate::document::{AcceptedFinding, Clarification, Finding, FindingCounts, Quality, Question, Source, SourceStatus};
+use crate::document::{
+    AcceptedFinding, Clarification, Finding, FindingCounts, Quality, Question, Source, SourceStatus,
+};
 
 /// What to build and how to verify it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]

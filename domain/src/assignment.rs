@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agents::message::Message;
 use crate::agents::run::AgentRun;
+use crate::contest::Measured;
 use crate::digest::Digest;
 use crate::text::{truncate, truncated};
 
@@ -121,6 +122,9 @@ pub struct TaskWork {
     /// Commands that must succeed in the working tree before the work counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,
+    /// Commands that measure the work after the gates have passed. The last line of their output is a number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measurements: Vec<Gate>,
     /// The previous attempt, which failed. The runner adds it to the prompt of a coding agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousFailure>,
@@ -217,6 +221,9 @@ pub struct Report {
     /// Small named values for the tasks that depend on this one; together at most [`MAX_OUTPUT_BYTES`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
+    /// The numbers that measurements gave. A measurement whose command failed or printed no number is missing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measurements: BTreeMap<String, Measured>,
     /// Files in conflict, truncated to fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
@@ -235,6 +242,7 @@ impl Report {
             commit: None,
             document: None,
             outputs: BTreeMap::new(),
+            measurements: BTreeMap::new(),
             conflicts: Vec::new(),
             usage: Usage::default(),
         }

@@ -10,6 +10,7 @@ pub mod assignment;
 pub mod attempt;
 pub mod clone_cache;
 pub mod condition;
+pub mod contest;
 pub mod digest;
 pub mod document_job;
 pub mod drafting;

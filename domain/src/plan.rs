@@ -15,14 +15,16 @@ use crate::usage::Limit;
 
 mod agents;
 mod budgets;
+mod contest;
 mod node;
 mod policy;
 mod state;
 
 pub use agents::{Agent, Agents, Assignment, Unassigned};
-use agents::{Assigner, Obstacle};
+use agents::{Assigner, Obstacle, agents_of_others};
 pub use budgets::{Budgets, Funding, Shortage};
-pub use node::{CurrentAttempt, Executor, Node, ReportedState, Request, TaskPhase};
+pub use contest::Verdict;
+pub use node::{Contest, Contestant, CurrentAttempt, Executor, Node, Numbering, ReportedState, Request, TaskPhase};
 pub use policy::{OnFailure, Policy, Retry};
 pub use state::{Counts, PlanState};
 use state::{is_released, state_of};
@@ -58,6 +60,8 @@ pub enum Action {
         /// Whether the pod still exists and must be deleted.
         delete_pod: bool,
     },
+    /// Record the verdict of a contest, and finish its node. No attempt at the node is in progress.
+    Judge { node: NodeId, verdict: Verdict },
     /// Finish a node that has no attempt in progress.
     Close { node: NodeId, phase: TaskPhase, reason: Reason },
     /// Make a node pending again, with its failures forgotten. For a node that has not begun, this only records that its `Redo` is served.
@@ -66,6 +70,7 @@ pub enum Action {
     /// decided again only when an attempt runs after it waited, or the reverse: the scheduler's message changes too often to be reported.
     MarkRunning {
         node: NodeId,
+        attempt: u32,
         /// Creation time of the pod.
         since: Millis,
         /// Reason why the scheduler finds no node of the cluster.
@@ -90,6 +95,16 @@ pub enum NextStep {
     /// The quota of the attempt's agent is used up for longer than the plan waits, and another agent of the pool continues at once. The end
     /// does not count as a failure.
     Failover,
+}
+
+impl NextStep {
+    /// Returns the phase after this step.
+    pub fn phase(self) -> TaskPhase {
+        match self {
+            Self::Finish(phase) => phase,
+            Self::Retry(_) | Self::Park { .. } | Self::Failover => TaskPhase::Pending,
+        }
+    }
 }
 
 /// Next actions of a plan, and its state after them.
@@ -136,6 +151,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         actions: Vec::new(),
         exhausted: Vec::new(),
         requeue_at: None,
+        contestants: 0,
     };
     let mut phases = graph.per_node(|_| TaskPhase::Pending);
     let mut ready = Vec::new();
@@ -154,8 +170,8 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         let released = is_released(graph, &phases, id);
         phases[id] = scheduler.advance(id, node, released);
         redone |= node.request == Request::Redo && phases[id] == TaskPhase::Pending;
-        if phases[id] == TaskPhase::Pending && node.exists && released && scheduler.may_start(node) {
-            ready.push(id);
+        if node.exists && released && !phases[id].is_finished() {
+            ready.extend(scheduler.startable(node).into_iter().map(|series| (id, series)));
         }
     }
     if redone {
@@ -171,7 +187,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
     }
     // Among equal priorities, the longest remaining path starts first, since it delays the plan most. The id makes the order
     // deterministic.
-    ready.sort_by_key(|&id| (Reverse(nodes[id].priority), Reverse(graph.remaining(id)), id));
+    ready.sort_by_key(|&(id, series)| (Reverse(nodes[id].priority), Reverse(graph.remaining(id)), id, series));
     let starts = scheduler.start(policy, shared, nodes, &ready, &mut phases);
     // A node that is only created now starts in a later decision, so the plan must not count as finished yet.
     let waits = scheduler.requeue_at.is_some() || starts.waiting > 0 || (!stop && nodes.values().any(|n| !n.exists));
@@ -181,7 +197,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         scheduler.requeue(deadline);
     }
     Decision {
-        retries: nodes.values().map(|n| n.failures + n.infrastructure_failures).sum(),
+        retries: nodes.values().map(Node::failed_attempts).sum(),
         state,
         phases,
         actions: scheduler.actions,
@@ -214,6 +230,8 @@ struct Scheduler<'a> {
     /// The agents of attempts that end because of a quota, and when it is reset.
     exhausted: Vec<(usize, Millis)>,
     requeue_at: Option<Millis>,
+    /// Number of attempts in progress at nodes with a contest.
+    contestants: usize,
 }
 
 impl Scheduler<'_> {
@@ -222,9 +240,9 @@ impl Scheduler<'_> {
         let finished = node.phase.is_finished();
         let rerun = node.request == Request::Rerun && !self.stop && finished && node.phase != TaskPhase::Succeeded;
         let redo = node.request == Request::Redo && !self.stop && node.phase != TaskPhase::Unknown;
-        let idle =
-            // No pod works on an idle node: it is finished, has no attempt, or has one that never got a pod.
-            finished || (node.exists && matches!(node.current, CurrentAttempt::None)) || self.still_needs_pod(node);
+        // No pod works on an idle node: it is finished, has no attempt, or has only attempts that never got a pod.
+        let has_no_attempt = |series: &Node| node.exists && matches!(series.current, CurrentAttempt::None);
+        let idle = finished || node.series().all(|series| has_no_attempt(series) || self.still_needs_pod(series));
         if rerun || (redo && idle) {
             self.actions.push(Action::Reopen(id));
             return TaskPhase::Pending;
@@ -232,11 +250,49 @@ impl Scheduler<'_> {
         if finished {
             return node.phase;
         }
-        let phase = self.advance_attempt(id, node, released);
+        let phase = match &node.contest {
+            Some(contest) => self.advance_contest(id, contest, released),
+            None => self.advance_attempt(id, node, released),
+        };
         if redo && phase.is_finished() && phase != TaskPhase::Unknown {
             // This decision records the end; the next one reopens the node. Dependents must not start from this work.
             return TaskPhase::Pending;
         }
+        phase
+    }
+
+    /// Advances the contestants of a node, and judges the contest if it is decided.
+    fn advance_contest(&mut self, id: NodeId, contest: &Contest, released: bool) -> TaskPhase {
+        let has_started = contest.newest_attempt() > 0;
+        if self.stop && !has_started {
+            self.actions.push(Action::Close { node: id, phase: TaskPhase::Cancelled, reason: self.stop_reason() });
+            return TaskPhase::Cancelled;
+        }
+        let (before, mut running) = (self.actions.len(), 0);
+        for Contestant { node, .. } in &contest.contestants {
+            let has_attempt = !node.phase.is_finished() && !matches!(node.current, CurrentAttempt::None);
+            if has_attempt && self.advance_attempt(id, node, released) == TaskPhase::Running {
+                running += 1;
+            }
+        }
+        self.contestants += running;
+        let ends = self.actions[before..].iter().any(|action| matches!(action, Action::End { .. }));
+        if ends {
+            // Only the next decision judges: what an attempt achieved is a part of its recorded end.
+            self.requeue(Millis(self.now.0 + 1));
+        }
+        if ends || running > 0 {
+            return TaskPhase::Running;
+        }
+        match contest.verdict(self.stop, &[]) {
+            Some(verdict) => self.judge(id, verdict),
+            None => TaskPhase::Pending,
+        }
+    }
+
+    fn judge(&mut self, node: NodeId, verdict: Verdict) -> TaskPhase {
+        let phase = verdict.phase;
+        self.actions.push(Action::Judge { node, verdict });
         phase
     }
 
@@ -308,7 +364,8 @@ impl Scheduler<'_> {
                 };
                 // Only on a change, since each report writes the status.
                 if node.phase != TaskPhase::Running || node.reported != reported {
-                    self.actions.push(Action::MarkRunning { node: id, since: created, unschedulable });
+                    let attempt = node.attempts;
+                    self.actions.push(Action::MarkRunning { node: id, attempt, since: created, unschedulable });
                 }
                 TaskPhase::Running
             }
@@ -407,30 +464,39 @@ impl Scheduler<'_> {
         NextStep::Retry(self.now.plus_seconds(node.retry.wait_seconds(so_far + 1)))
     }
 
-    /// Starts attempts at the `ready` nodes, in this order, as far as slots, budgets and agents allow.
+    /// Starts attempts of the `ready` series of nodes, in this order, as far as slots, budgets and agents allow.
     fn start(
         &mut self,
         policy: &Policy,
         shared: &Shared,
         nodes: &PerNode<Node>,
-        ready: &[NodeId],
+        ready: &[(NodeId, usize)],
         phases: &mut PerNode<TaskPhase>,
     ) -> Starts {
-        let running = phases.values().filter(|p| **p == TaskPhase::Running).count();
+        let is_running =
+            |(id, phase): &(NodeId, &TaskPhase)| **phase == TaskPhase::Running && nodes[*id].contest.is_none();
+        let running = phases.iter().filter(is_running).count() + self.contestants;
         let running = u32::try_from(running).unwrap_or(u32::MAX);
         let mut free = policy.parallelism.saturating_sub(running).min(shared.free_slots);
         let mut budgets = shared.budgets.clone();
         let mut assigner = Assigner::new(&shared.agents, &self.exhausted);
         let mut starts = Starts::default();
-        for &id in ready {
-            let node = &nodes[id];
+        let mut unfunded: Vec<(NodeId, usize)> = Vec::new();
+        for &(id, index) in ready {
+            let Some(node) = nodes[id].series().nth(index) else { continue };
             // Without a slot, no agent is selected: that would evaluate the pool for every task that waits.
             if free == 0 && matches!(node.executor, Executor::Pool { .. }) {
                 starts.waiting += 1;
                 continue;
             }
-            match assigner.assign(node, &budgets) {
-                Err(Obstacle::Budget(shortage)) => starts.unfunded.push((id, shortage)),
+            let others = agents_of_others(&nodes[id], index, &starts.assignments, id);
+            match assigner.assign(node, &others, &budgets) {
+                Err(Obstacle::Budget(shortage)) => {
+                    if unfunded.last().is_none_or(|(last, _)| *last != id) {
+                        starts.unfunded.push((id, shortage));
+                    }
+                    unfunded.push((id, index));
+                }
                 Err(Obstacle::Agents(why)) => {
                     starts.unassigned.get_or_insert(Unassigned { first: id, why, count: 0 }).count += 1;
                 }
@@ -438,15 +504,18 @@ impl Scheduler<'_> {
                 Ok(start) => {
                     free -= 1;
                     budgets.reserve(&start.funding);
+                    let attempt = node.next_attempt();
                     if let Some(agent) = start.agent {
                         assigner.occupy(agent);
-                        starts.assignments.push(Assignment { node: id, agent, selection: start.selection });
+                        starts.assignments.push(Assignment { node: id, attempt, agent, selection: start.selection });
                     }
-                    self.actions.push(Action::Start { node: id, attempt: node.attempts + 1 });
+                    self.actions.push(Action::Start { node: id, attempt });
                     phases[id] = TaskPhase::Running;
                 }
             }
         }
+        self.judge_without(&unfunded, nodes, phases);
+        starts.unfunded.retain(|(id, _)| !phases[*id].is_finished());
         if !starts.unfunded.is_empty() {
             // No event announces that usage was released.
             self.requeue(self.now.plus_seconds(BUDGET_SECONDS));
@@ -457,11 +526,36 @@ impl Scheduler<'_> {
         starts
     }
 
+    /// Judges the contests that only wait for contestants without a budget.
+    fn judge_without(&mut self, unfunded: &[(NodeId, usize)], nodes: &PerNode<Node>, phases: &mut PerNode<TaskPhase>) {
+        for &(id, _) in unfunded {
+            let Some(contest) = nodes[id].contest.as_ref().filter(|_| phases[id] == TaskPhase::Pending) else {
+                continue;
+            };
+            let of_node: Vec<usize> =
+                unfunded.iter().filter(|(node, _)| *node == id).map(|(_, index)| *index).collect();
+            if let Some(verdict) = contest.verdict(false, &of_node) {
+                phases[id] = self.judge(id, verdict);
+                // The next decision releases the dependents.
+                self.requeue(Millis(self.now.0 + 1));
+            }
+        }
+    }
+
     fn stop_reason(&self) -> Reason {
         if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled }
     }
 
-    /// Returns whether nothing about a pending node itself prevents a start.
+    /// Returns the indices of the series of a node that may start.
+    fn startable(&mut self, node: &Node) -> Vec<usize> {
+        if node.held || node.phase.is_finished() {
+            return Vec::new();
+        }
+        let series = node.series().enumerate();
+        series.filter(|(_, series)| self.may_start(series)).map(|(index, _)| index).collect()
+    }
+
+    /// Returns whether nothing about a series of attempts itself prevents a start.
     fn may_start(&mut self, node: &Node) -> bool {
         if node.held || node.phase.is_finished() || !matches!(node.current, CurrentAttempt::None) {
             return false;

@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
         let mut decision = decide(&self.policy, &self.graph, &nodes, &shared, self.now);
         self.check(&decision, &nodes);
         decision.actions.sort_by_key(|action| match action {
-            Action::End { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
+            Action::End { .. } | Action::Judge { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
             Action::Start { .. } => 1,
             Action::MarkRunning { .. } => 2,
             Action::Create(_) => 3,
@@ -194,6 +194,7 @@ impl<'a> Run<'a> {
                 assert!(!self.tasks[*node].status.phase.is_finished(), "closed twice");
                 self.tasks[*node].status.phase = *phase;
             }
+            Action::Judge { .. } => unreachable!("no task of the simulation has a contest"),
             Action::Reopen(node) => {
                 let task = &mut self.tasks[*node];
                 let Node { request, phase, .. } = task.status;

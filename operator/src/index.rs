@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use enact_crds::common::Outputs;
-use enact_crds::task::Phase;
+use enact_crds::task::{ContestStatus, ContestantStatus, Phase};
 use enact_crds::{Plan, Task, convert};
 use enact_domain::agents::message::{self, Message};
 use enact_domain::assignment::VerifiedCommit;
@@ -52,6 +52,8 @@ pub struct TaskEntry {
     pub work: Option<VerifiedCommit>,
     /// State of the attempt in progress, as the status shows it.
     pub reported: ReportedState,
+    /// State of the competing attempts, if there are any.
+    pub contest: Option<ContestStatus>,
     /// Values for the dependents of the task.
     pub outputs: Outputs,
     /// Reason and message of the last attempt, if it failed.
@@ -356,6 +358,7 @@ impl TaskEntry {
             parked: status.and_then(|s| s.remaining_budget.as_ref()).map(convert::remaining_limit),
             work: status.and_then(|s| Some(VerifiedCommit { branch: s.branch.clone()?, commit: s.commit.clone()? })),
             reported: reported_state(ready.map(|c| c.reason.as_str())),
+            contest: status.and_then(|s| s.contest.clone()),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
             failure: ready.filter(|_| failed).map(|c| (c.reason.clone(), c.message.clone())),
             rerun: task.annotations().get(names::ANNOTATION_RERUN).cloned(),
@@ -364,6 +367,24 @@ impl TaskEntry {
             // The webhook refuses malformed ones.
             messages: messages_of(task),
         }
+    }
+}
+
+impl TaskEntry {
+    /// Returns the status of a contestant.
+    pub fn contestant(&self, contestant: u32) -> Option<&ContestantStatus> {
+        self.contest.as_ref()?.contestants.get(&contestant.to_string())
+    }
+
+    /// Returns the agent of the attempt with this number, if it is the last one of its series that the status shows.
+    pub fn last_agent(&self, contestant: u32, attempt: u32, is_contest: bool) -> Option<&str> {
+        let (shown, agent) = if is_contest {
+            let contestant = self.contestant(contestant)?;
+            (contestant.attempt, &contestant.agent)
+        } else {
+            (self.attempts, &self.agent)
+        };
+        agent.as_deref().filter(|_| shown == attempt)
     }
 }
 

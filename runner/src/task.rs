@@ -7,8 +7,9 @@ use std::path::Path;
 use enact_domain::agents::checkpoint::UnfinishedWork;
 use enact_domain::agents::run::AgentRun;
 use enact_domain::assignment::{Adapter, Assignment, GitWork, Reason, Report, TaskWork};
+use enact_domain::contest::Measured;
 
-use crate::agent::{Environment, MAX_TRANSCRIPT, Script, run_gates};
+use crate::agent::{Environment, MAX_TRANSCRIPT, Script, measure, run_gates};
 use crate::capture::Tail;
 use crate::checkpoint::{Beginning, Checkpoints};
 use crate::clone_cache::CloneCache;
@@ -40,7 +41,7 @@ pub(crate) fn run(
     layout.clear()?;
     layout.write_inputs(task, &trailers(assignment, task))?;
     let environment = environment(&layout, assignment, task);
-    let (commit, outputs) = if let Some(work) = &assignment.git {
+    let work = if let Some(work) = &assignment.git {
         let mut git = Git::new(supervisor, settings, &work.url, &PLAN_FIELDS)?;
         let attempt = Attempt { settings, assignment, task, work, layout: &layout, environment: &environment };
         attempt.in_repository(&mut git, evidence)?
@@ -66,9 +67,11 @@ pub(crate) fn run(
         let outputs = outputs::read(&layout.outputs)?;
         // After the outputs are read, so that a gate cannot change them.
         run_gates(supervisor, &task.gates, &layout.tree, &environment, &mut evidence.gates)?;
-        (None, outputs)
+        let measurements = measure(supervisor, &task.measurements, &layout.tree, &environment)?;
+        Work { commit: None, outputs, measurements }
     };
-    Ok(Report { commit, outputs, ..Report::new(Reason::Succeeded, "") })
+    let Work { commit, outputs, measurements } = work;
+    Ok(Report { commit, outputs, measurements, ..Report::new(Reason::Succeeded, "") })
 }
 
 /// An attempt that works in a clone.
@@ -81,8 +84,13 @@ struct Attempt<'a> {
     environment: &'a Environment,
 }
 
-/// The commit that was pushed, if any, and the outputs.
-type Work = (Option<String>, BTreeMap<String, String>);
+/// Work that has passed its gates.
+struct Work {
+    /// The commit that was pushed, if any.
+    commit: Option<String>,
+    outputs: BTreeMap<String, String>,
+    measurements: BTreeMap<String, Measured>,
+}
 
 impl Attempt<'_> {
     fn in_repository(&self, git: &mut Git, evidence: &mut Evidence) -> Result<Work, Failure> {
@@ -111,10 +119,11 @@ impl Attempt<'_> {
         let checked = outputs::read(&self.layout.outputs).and_then(|outputs| {
             // After commit and outputs, so that a gate can change neither.
             run_gates(git.supervisor, &task.gates, &self.layout.tree, self.environment, &mut evidence.gates)?;
-            Ok(outputs)
+            let measurements = measure(git.supervisor, &task.measurements, &self.layout.tree, self.environment)?;
+            Ok((outputs, measurements))
         });
-        let outputs = match (checked, ended) {
-            (Ok(outputs), _) => outputs,
+        let (outputs, measurements) = match (checked, ended) {
+            (Ok(checked), _) => checked,
             // The next attempt of a coding agent can correct its work.
             (Err(failure), Some(ended)) => {
                 return Err(self.leave(git, &checkout, Some(commit), &ended, failure, evidence));
@@ -126,7 +135,7 @@ impl Attempt<'_> {
         }
         let commit = repository::push_work(git, work, &checkout, commit)?;
         log(&format!("pushed {commit} to {}", work.branch));
-        Ok((Some(commit), outputs))
+        Ok(Work { commit: Some(commit), outputs, measurements })
     }
 
     fn commit(&self, git: &mut Git, checkout: &Checkout) -> Result<String, Failure> {

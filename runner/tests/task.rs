@@ -293,6 +293,35 @@ fn gates_decide_and_do_not_change_the_commit() {
 }
 
 #[test]
+fn measures_work_that_has_passed() {
+    let git = GitServer::start();
+    let measurement = |name: &str, script: &str| Gate { name: name.into(), script: script.into() };
+    let measurements = vec![
+        measurement("size", "echo bytes:; wc -c < work.txt; touch left-by-a-measurement"),
+        measurement("words", "echo many"),
+        measurement("broken", "echo 7; false"),
+        measurement("coverage", "echo 87.50"),
+    ];
+    let pod = Pod::task(&git, "printf abc > work.txt").with_task(|task| task.measurements.clone_from(&measurements));
+    let ended = pod.run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
+    let numbers: Vec<_> = ended.report.measurements.iter().map(|(name, n)| (name.as_str(), n.to_string())).collect();
+    assert_eq!(numbers, [("coverage", "87.5".to_owned()), ("size", "3".to_owned())]);
+    assert!(
+        ended.log.contains("measurement `words` has no number: the last line of its output `many`"),
+        "{}",
+        ended.log
+    );
+    assert!(ended.log.contains("measurement `broken` has no number"), "{}", ended.log);
+    assert_eq!(git.git(&["ls-tree", "--name-only", "enact/shop-5f0c1a2b/t001-1"]), "README.md\nwork.txt");
+
+    let gate = measurement("tests", "false");
+    let ended = pod.with_task(|task| task.gates.push(gate)).run("task");
+    assert_eq!(ended.report.reason, Reason::GateFailed);
+    assert!(ended.report.measurements.is_empty(), "work that failed is not measured");
+}
+
+#[test]
 fn keeps_commits_of_the_agent_with_trailers() {
     let git = GitServer::start();
     let script = "echo a > a; git add a; git commit -qm 'Mine, first'; git rev-parse HEAD > \"$ENACT_OUTPUT_DIR/first\"; \

@@ -109,6 +109,12 @@ pub enum Resource {
         /// Name of the Task.
         task: String,
     },
+    /// The attempts at a task of a plan.
+    Attempts {
+        of: ObjectName,
+        /// Name of the Task.
+        task: String,
+    },
     /// Objects whose documents are similar to an object's.
     Related { of: ObjectName, limit: u32 },
     /// Items of documents that match a text.
@@ -140,6 +146,7 @@ impl Resource {
             Self::Content { .. } => "content",
             Self::Findings { .. } => "findings",
             Self::Selections { .. } => "selections",
+            Self::Attempts { .. } => "attempts",
             Self::Related { .. } => "related",
             Self::Search { .. } => "search",
             Self::Usage(_) => "usage",
@@ -156,6 +163,7 @@ impl Resource {
             | Self::Content { of, .. }
             | Self::Findings { of, .. }
             | Self::Selections { of, .. }
+            | Self::Attempts { of, .. }
             | Self::Related { of, .. } => Some(of),
             Self::Search { .. } | Self::Usage(_) | Self::Requests { .. } | Self::Budgets { .. } => None,
         }
@@ -202,11 +210,12 @@ impl ReadRequest {
             ["usage"] => Resource::Usage(usage(namespace, query)?),
             ["requests"] => requests(namespace, query)?,
             ["budgets"] => Resource::Budgets { plan: plan(query)?, month: month(query)? },
-            ["plans", name, "tasks", task, "selections"] => {
+            ["plans", name, "tasks", task, part @ ("selections" | "attempts")] => {
                 if !is_label(task) {
                     return Err(bad("the name of a Task must have 1 to 63 characters of a-z, 0-9 and -"));
                 }
-                Resource::Selections { of: object_name("plans", name)?, task: (*task).to_owned() }
+                let (of, task) = (object_name("plans", name)?, (*task).to_owned());
+                if *part == "attempts" { Resource::Attempts { of, task } } else { Resource::Selections { of, task } }
             }
             [kind, name, "related"] => {
                 Resource::Related { of: object_name(kind, name)?, limit: bounded(query.limit, HITS)? }
@@ -398,6 +407,7 @@ mod tests {
             "/v1/namespaces/team/plans/shop/revisions/1/content/more",
             "/v1/namespaces/team/plans/shop/revisions/1/secrets",
             "/v1/namespaces/team/specifications/shop/tasks/a/selections",
+            "/v1/namespaces/team/specifications/shop/tasks/a/attempts",
         ] {
             assert_eq!(parsed(path), Err(ProblemKind::NotFound), "{path}");
         }

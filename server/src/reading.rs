@@ -111,6 +111,10 @@ impl Reading {
                 let found = Box::pin(self.store.selections(tenant, namespace, &of.name, task)).await;
                 Ok(json(&json!({ "selections": read(found)? })))
             }
+            Resource::Attempts { of, task } => {
+                let found = Box::pin(self.store.attempts_of_task(tenant, namespace, &of.name, task)).await;
+                Ok(json(&json!({ "attempts": read(found)? })))
+            }
             Resource::Related { of, limit } => {
                 let ObjectName { kind, name } = of;
                 // `related` needs the UID of the object, which its newest revision has.

@@ -23,7 +23,7 @@ pub struct CheckpointDelivery {
 
 impl Store {
     /// Stores a checkpoint in place of the one of an earlier attempt, and returns whether it was accepted: it must come from the runner of
-    /// the latest attempt, while the attempt has no recorded end. Checkpoints of the tenant that are older than 30 days are deleted.
+    /// the latest attempt (of the same contestant, if the task has competing attempts), while the attempt has no recorded end. Checkpoints of the tenant that are older than 30 days are deleted.
     ///
     /// # Errors
     /// If it cannot be written. The same checkpoint can then be stored again.
@@ -36,15 +36,16 @@ impl Store {
                     delete from enact.checkpoints
                     where tenant_id = $1 and subject_uid <> $2 and saved_at < clock_timestamp() - interval '30 days'
                 )
-                insert into enact.checkpoints as old (tenant_id, subject_uid, number, content, archive)
-                select $1, $2, $3::bigint, $4, $5
-                where exists (
-                    select from enact.attempts
-                    where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and runner_key = $6 and finished_at is null
-                ) and not exists (
-                    select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number > $3::bigint
-                )
-                on conflict (tenant_id, subject_uid) do update
+                insert into enact.checkpoints as old (tenant_id, subject_uid, contestant, number, content, archive)
+                select $1, $2, (a.number - 1) % a.contestants + 1, a.number, $4, $5
+                from enact.attempts a
+                where a.tenant_id = $1 and a.subject_uid = $2 and a.number = $3::bigint and a.runner_key = $6 and a.finished_at is null
+                    and not exists (
+                        select from enact.attempts newer
+                        where newer.tenant_id = $1 and newer.subject_uid = $2 and newer.number > $3::bigint
+                            and (newer.number - $3::bigint) % newer.contestants = 0
+                    )
+                on conflict (tenant_id, subject_uid, contestant) do update
                 set number = excluded.number, content = excluded.content, archive = excluded.archive, saved_at = excluded.saved_at
                 where old.number <= excluded.number",
                 tenant,
@@ -61,7 +62,7 @@ impl Store {
         .await
     }
 
-    /// Returns the checkpoint that an attempt before number `attempt` left, and its archive.
+    /// Returns the checkpoint that an attempt before number `attempt`, of the same contestant, left, and its archive.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -75,7 +76,10 @@ impl Store {
             .transaction("read a checkpoint", tenant, async |session: &mut Session| {
                 sqlx::query!(
                     "select content, archive from enact.checkpoints
-                    where tenant_id = $1 and subject_uid = $2 and number < $3::bigint",
+                    where tenant_id = $1 and subject_uid = $2 and number < $3::bigint and contestant = coalesce((
+                        select ($3::bigint - 1) % a.contestants + 1 from enact.attempts a
+                        where a.tenant_id = $1 and a.subject_uid = $2 and a.number = $3::bigint
+                    ), 1)",
                     tenant,
                     subject_uid,
                     i64::from(attempt),

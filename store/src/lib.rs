@@ -24,7 +24,7 @@ mod session;
 mod store;
 mod usage;
 
-pub use attempts::StartedPod;
+pub use attempts::{AttemptRow, GateOutcome, StartedPod};
 pub use checkpoints::CheckpointDelivery;
 pub use config::Config;
 pub use contents::{Findings, MAX_CONTENT_BYTES};

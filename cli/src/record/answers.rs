@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use enact_domain::agents::selection::Selection;
+use enact_domain::assignment::Report;
 use enact_domain::usage::{Balance, Charge, Scope};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -61,6 +62,41 @@ pub struct Selected {
     pub at: Option<i64>,
     #[serde(flatten)]
     pub selection: Selection,
+}
+
+/// An attempt at a task.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// Name of the Agent.
+    pub agent: Option<String>,
+    /// The attempt that won the contest, if this one has passed and lost.
+    pub lost_to: Option<u32>,
+    /// Start and end, in milliseconds since 1970.
+    pub started_at: Option<i64>,
+    pub finished_at: Option<i64>,
+    pub report: Option<Report>,
+    /// The gates that ran.
+    #[serde(default)]
+    pub gates: Vec<Gate>,
+    /// Duration of the work, as the runner measured it.
+    pub duration_ms: Option<u64>,
+    pub tokens: u64,
+    /// The known part of the cost.
+    pub cost_micro_usd: u64,
+    /// Tokens whose price is unknown.
+    pub unpriced_tokens: u64,
+}
+
+/// The outcome of a gate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gate {
+    pub name: String,
+    /// None if it was killed by a signal.
+    pub exit_code: Option<i32>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -10,7 +10,7 @@ use enact_crds::plan::{
     Workspace,
 };
 use enact_crds::specification::SpecificationStatus;
-use enact_crds::task::{Phase, TaskStatus, TaskTemplate};
+use enact_crds::task::{ContestStatus, ContestantStatus, Phase, TaskStatus, TaskTemplate};
 use enact_crds::{Approval, Plan, PlanSpec, Specification, SpecificationSpec, Task, TaskSpec};
 use enact_domain::names::ANNOTATION_RERUN;
 use jiff::{SignedDuration, Timestamp};
@@ -184,6 +184,23 @@ Running: 2 of 7 tasks done, 1 running
 │  └─ ○ Pending   T007         Sweep up  waits for T003, T004, T005, T006
 └─ Integration  ○ Pending   into plan/door";
     assert_eq!(shown(&snapshot(), 120, Length::Whole), wanted);
+}
+
+#[test]
+fn tree_shows_competing_attempts() {
+    let mut snapshot = snapshot();
+    let contestant = |attempt, phase| ContestantStatus { attempt, phase, ..ContestantStatus::default() };
+    let contestants = [(1, Phase::Succeeded), (5, Phase::Running), (3, Phase::Failed)]
+        .map(|(attempt, phase)| (((attempt - 1) % 3 + 1).to_string(), contestant(attempt, phase)));
+    let mut contest = ContestStatus { contestants: contestants.into(), ..ContestStatus::default() };
+    let mut line = |contest: &ContestStatus| {
+        Arc::make_mut(&mut snapshot.tasks[2]).status.as_mut().unwrap().contest = Some(contest.clone());
+        let shown = shown(&snapshot, 120, Length::Whole);
+        shown.lines().find(|line| line.contains("T003   1m05s")).map(str::to_owned).unwrap()
+    };
+    assert!(line(&contest).ends_with("Paint it  competing attempts 1 ✓, 5 ◐, 3 ✗"), "{}", line(&contest));
+    contest.winner = Some(5);
+    assert!(line(&contest).ends_with("Paint it  best of 3: attempt 5 won"), "{}", line(&contest));
 }
 
 #[test]

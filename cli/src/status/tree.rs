@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Effects, Style};
 use enact_crds::common::{Budget, Time};
-use enact_crds::task::Phase;
+use enact_crds::task::{ContestStatus, Phase};
 use enact_crds::{convert, plan};
 use enact_domain::approval::{Requirement, Verdict};
 use enact_domain::digest::Digest;
@@ -264,7 +264,10 @@ fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Displa
         .plain(&format!(" {} ", pad(&row.work.id, ids)))
         .add(FAINT, &format!("{time:>TIME$} "));
     let mut detail = detail(row, now);
-    if row.attempts > 1 {
+    if let Some(contest) = row.contest {
+        let contest = self::contest(contest);
+        detail = if detail.is_empty() { contest } else { format!("{contest}: {detail}") };
+    } else if row.attempts > 1 {
         let attempt = format!("attempt {}", row.attempts);
         detail = if detail.is_empty() { attempt } else { format!("{attempt}: {detail}") };
     }
@@ -278,6 +281,17 @@ fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Displa
         .plain("  ")
         .add(if row.phase == Phase::Failed { BAD } else { FAINT }, &detail)
         .end()
+}
+
+/// Returns the state of competing attempts: the phase of each, or the winner.
+fn contest(contest: &ContestStatus) -> String {
+    let all = contest.contestants.len();
+    if let Some(winner) = contest.winner {
+        return format!("best of {all}: attempt {winner} won");
+    }
+    let contestants = contest.contestants.values().filter(|contestant| contestant.attempt > 0);
+    let shown = contestants.map(|contestant| format!("{} {}", contestant.attempt, symbol(contestant.phase).0));
+    format!("competing attempts {}", shown.collect::<Vec<_>>().join(", "))
 }
 
 /// Returns what a line adds to the phase of a task: the reason, or the tasks that it waits for.

@@ -89,6 +89,8 @@ pub enum ExclusionReason {
     Unusable,
     /// A budget does not allow an attempt with it.
     BudgetExceeded,
+    /// Another contestant of a contest has it.
+    Contestant,
 }
 
 /// The exclusion of an agent, for people.

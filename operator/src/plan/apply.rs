@@ -8,7 +8,7 @@ use enact_domain::agents::health::End;
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::graph::NodeId;
 use enact_domain::names;
-use enact_domain::plan::{Action, TaskPhase};
+use enact_domain::plan::{Action, TaskPhase, Verdict};
 use enact_domain::time::Millis;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -20,15 +20,16 @@ use serde_json::{Value, json};
 use super::assign;
 use super::context::Context;
 use super::decide::Decided;
+use super::nodes::{all_series, series_of};
 use super::observed::Observed;
 use super::record::Recorded;
-use super::runtime::OpenAttempt;
+use super::runtime::{OpenAttempt, SeriesId};
 use super::warm;
 use crate::error::Error;
 use crate::index::TaskEntry;
 use crate::patch::FIELD_MANAGER;
 use crate::pods::{self, AttemptPod};
-use crate::task::{build, status};
+use crate::task::{build, contest, status};
 
 /// Seconds after which a task is shown as running. A shorter attempt saves a write.
 const SHOW_RUNNING_SECONDS: u32 = 2;
@@ -40,7 +41,7 @@ pub struct Applied {
     /// The new status of the integration, if it changed. The status step writes it with the plan's.
     pub integration: Option<IntegrationStatus>,
     /// Attempts that started; none for a node whose attempt ended.
-    pub attempts: Vec<(NodeId, Option<OpenAttempt>)>,
+    pub attempts: Vec<(SeriesId, Option<OpenAttempt>)>,
     /// The first of the failures by their message, so that it is the same at each retry. All other actions were carried out.
     pub failure: Option<Error>,
     /// Time of the next reconcile.
@@ -54,7 +55,9 @@ enum Effect {
     Started(NodeId, u32),
     /// The pod of the attempt cannot be created.
     Refused(NodeId, u32, Report),
-    Ended(NodeId),
+    Ended(NodeId, u32),
+    /// All attempts at the node have ended.
+    Closed(NodeId),
     Integration(IntegrationStatus),
     Postponed(Millis),
 }
@@ -72,18 +75,25 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
             Ok(Effect::None) => {}
             Ok(Effect::Started(node, number)) => {
                 // `seen`: if the pod vanishes, the attempt is lost, and its pod is not created again.
-                applied.attempts.push((node, Some(OpenAttempt { number, seen: true, result: None })));
+                let series = series_of(decided.valid, node, number);
+                applied.attempts.push((series, Some(OpenAttempt { number, seen: true, result: None })));
             }
             Ok(Effect::Refused(node, number, report)) => {
                 // The next reconcile ends the attempt with this report.
-                applied.attempts.push((node, Some(OpenAttempt { number, seen: true, result: Some(report) })));
+                let series = series_of(decided.valid, node, number);
+                applied.attempts.push((series, Some(OpenAttempt { number, seen: true, result: Some(report) })));
                 applied.requeue_at = Some(decided.observed.now);
             }
-            Ok(Effect::Ended(node)) => applied.attempts.push((node, None)),
+            Ok(Effect::Ended(node, number)) => applied.attempts.push((series_of(decided.valid, node, number), None)),
+            Ok(Effect::Closed(node)) => {
+                applied.attempts.extend(all_series(decided.valid, node).map(|series| (series, None)));
+            }
             Ok(Effect::Integration(status)) => {
                 // The attempt stays open while the integration runs. In every other phase it has ended, or was reopened or closed.
                 if status.phase != enact_crds::task::Phase::Running {
-                    applied.attempts.push((NodeId::Integration, None));
+                    applied
+                        .attempts
+                        .extend(all_series(decided.valid, NodeId::Integration).map(|series| (series, None)));
                 }
                 applied.integration = Some(status);
             }
@@ -119,6 +129,7 @@ async fn carry_out(
             }
             end(ctx, decided, action).await
         }
+        Action::Judge { node, verdict } => judge(ctx, decided, *node, verdict).await,
         Action::Close { node, phase, reason } => {
             let integration = |old: IntegrationStatus| IntegrationStatus {
                 phase: (*phase).into(),
@@ -137,11 +148,11 @@ async fn carry_out(
                 observed_redo: redo.map(str::to_owned).or(old.observed_redo),
                 ..IntegrationStatus::default()
             };
-            let task = |task: &TaskEntry| status::reopened(task.rerun.as_deref(), redo, now);
+            let task = |task: &TaskEntry| contest::reopen(task, status::reopened(task.rerun.as_deref(), redo, now));
             change_status(ctx, decided, *node, task, integration).await
         }
-        Action::MarkRunning { node, since, unschedulable } => {
-            mark_running(ctx, decided, *node, *since, unschedulable.as_deref()).await
+        Action::MarkRunning { node, attempt, since, unschedulable } => {
+            mark_running(ctx, decided, (*node, *attempt), *since, unschedulable.as_deref()).await
         }
     }
 }
@@ -181,7 +192,7 @@ async fn start(
 ) -> Result<Effect, Error> {
     let (namespace, tenant) = (&decided.observed.namespace, &decided.valid.member.tenant);
     let name = decided.pod_name(node, attempt);
-    let result = match recorded.pods.get(&node).filter(|recorded| **recorded != name) {
+    let result = match recorded.pods.get(&(node, attempt)).filter(|recorded| **recorded != name) {
         Some(waiting) => assign_pod(ctx, decided, node, attempt, waiting, &name).await,
         None => create_pod(ctx, decided, node, attempt, &name).await,
     };
@@ -203,7 +214,7 @@ async fn assign_pod(
 ) -> Result<Effect, Error> {
     match warm::assign(ctx, decided, node, attempt, waiting).await? {
         warm::Assignment::Done => {
-            note_start(ctx, decided, node);
+            note_start(ctx, decided, node, attempt);
             Ok(Effect::Started(node, attempt))
         }
         warm::Assignment::Lost => create_pod(ctx, decided, node, attempt, own).await,
@@ -229,7 +240,7 @@ async fn create_pod(
         Ok(created) => {
             // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
             ctx.index.put_pod(&AttemptPod::of(&created)?);
-            note_start(ctx, decided, node);
+            note_start(ctx, decided, node, attempt);
             Ok(Effect::Started(node, attempt))
         }
         // An earlier reconcile created it and crashed or timed out before it saw the response; or another owner uses the name.
@@ -251,9 +262,9 @@ async fn create_pod(
 }
 
 /// Notes that an attempt has a pod.
-fn note_start(ctx: &Context, decided: &Decided, node: NodeId) {
+fn note_start(ctx: &Context, decided: &Decided, node: NodeId, attempt: u32) {
     if node.task().is_some() {
-        let agent = (decided.observed.namespace.clone(), decided.agent(node).to_owned());
+        let agent = (decided.observed.namespace.clone(), decided.agent(node, attempt).to_owned());
         ctx.agent_health.start(agent, decided.observed.now);
     }
     if let Some(end) = released_at(decided, node) {
@@ -279,36 +290,72 @@ async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Ef
     let task_in_git = node.task().filter(|_| observed.plan.spec.workspace.is_some());
     let end = status::End {
         attempt: *attempt,
-        agent: decided.selected_agent(*node),
+        agent: decided.selected_agent(*node, *attempt),
         failure: *failure,
         report,
         next: *next,
         branch: task_in_git.map(|task| decided.branch(task, *attempt)),
-        started: decided.pod_created(*node),
+        started: decided.pod_created(*node, *attempt),
     };
     if failure.is_some() {
         let note = format!("attempt {attempt} of {}: {}", decided.describe(*node), report.message);
         ctx.event(observed.plan.as_ref(), EventType::Warning, report.reason.as_str(), note).await;
     }
-    let task = |task: &TaskEntry| status::ended((task.failures, task.infrastructure_failures), &end, observed.now);
+    let task = |task: &TaskEntry| match contest_state(decided, *node, *attempt) {
+        Some(state) => {
+            let used = decided.budgets.attempt_balance(*node, *attempt);
+            contest::ended(task, &state, &end, used.as_ref(), observed.now)
+        }
+        None => status::ended((task.failures, task.infrastructure_failures), &end, observed.now),
+    };
     let effect = change_status(ctx, decided, *node, task, |old| integrated(observed, old, &end)).await?;
-    report_health(ctx, decided, *node, report);
+    report_health(ctx, decided, *node, *attempt, report);
     // Counted only after the status is written: a failed write is repeated by the next reconcile.
     ctx.metrics.attempts.with_label_values(&[report.reason.as_str()]).inc();
+    // The other attempts of a contest continue.
+    Ok(if let Effect::Closed(node) = effect { Effect::Ended(node, *attempt) } else { effect })
+}
+
+/// Returns the state of a contest after the decision, for the patch of the contestant of an attempt; none for a node without a contest.
+fn contest_state<'a>(decided: &'a Decided, node: NodeId, attempt: u32) -> Option<contest::State<'a>> {
+    decided.nodes[node].contest.as_ref()?;
+    let (_, contestant) = series_of(decided.valid, node, attempt);
+    Some(contest::State {
+        contestant,
+        agent: decided.agent(node, attempt),
+        phase: decided.contest_phase(node),
+        newest: decided.nodes[node].attempts.max(attempt),
+        running: decided.running_contestants(node),
+    })
+}
+
+/// Writes the verdict of a contest, and publishes it as an Event of the plan.
+async fn judge(ctx: &Context, decided: &Decided<'_>, node: NodeId, verdict: &Verdict) -> Result<Effect, Error> {
+    let now = decided.observed.now;
+    let (reason, message) = contest::conclusion(decided.task_entry(node), verdict);
+    // Only tasks have contests.
+    let task = |task: &TaskEntry| contest::judged(task, verdict, now);
+    let effect = change_status(ctx, decided, node, task, |old| old).await?;
+    let (type_, event) = match verdict.winner {
+        Some(_) => (EventType::Normal, "ContestDecided"),
+        None => (EventType::Warning, reason.as_str()),
+    };
+    let note = format!("{}: {message}", decided.describe(node));
+    ctx.event(decided.observed.plan.as_ref(), type_, event, note).await;
     Ok(effect)
 }
 
 /// Adds the end of an attempt to the health of its agent, and requeues the Agent if that makes a difference.
-fn report_health(ctx: &Context, decided: &Decided, node: NodeId, report: &Report) {
+fn report_health(ctx: &Context, decided: &Decided, node: NodeId, attempt: u32, report: &Report) {
     let observed = decided.observed;
-    let Some(agent) = node.task().and_then(|_| observed.agents.get(decided.agent(node))) else { return };
+    let Some(agent) = node.task().and_then(|_| observed.agents.get(decided.agent(node, attempt))) else { return };
     // Of a shared Agent, this is the health in this namespace: pods of one tenant must not make it unusable for others.
     let key = (observed.namespace.clone(), agent.name_any());
     let end = End {
         reason: report.reason,
         message: report.message.clone(),
         at: observed.now,
-        quota_reset: decided.nodes[node].funding.quota_reset,
+        quota_reset: decided.nodes[node].series_of(attempt).funding.quota_reset,
     };
     let has_changed = ctx.agent_health.add(&key, agent.metadata.generation, &end);
     if has_changed && agent.namespace().as_ref() == Some(&key.0) {
@@ -319,7 +366,7 @@ fn report_health(ctx: &Context, decided: &Decided, node: NodeId, report: &Report
 async fn mark_running(
     ctx: &Context,
     decided: &Decided<'_>,
-    node: NodeId,
+    (node, attempt): (NodeId, u32),
     since: Millis,
     unschedulable: Option<&str>,
 ) -> Result<Effect, Error> {
@@ -333,12 +380,14 @@ async fn mark_running(
     if busy && now < since.plus_seconds(SHOW_RUNNING_AT_LATEST_SECONDS) {
         return Ok(Effect::Postponed(now.plus_seconds(1)));
     }
-    let attempt = decided.nodes[node].attempts;
-    let agent = decided.selected_agent(node);
-    let task = |_: &TaskEntry| status::running(attempt, agent, since, unschedulable, now);
+    let agent = decided.selected_agent(node, attempt);
+    let task = |_: &TaskEntry| match contest_state(decided, node, attempt) {
+        Some(state) => contest::running(&state, attempt, since, unschedulable, now),
+        None => status::running(attempt, agent, since, unschedulable, now),
+    };
     let effect = change_status(ctx, decided, node, task, |old| running(old, attempt, unschedulable)).await?;
     // The attempt has not ended: it stays open.
-    Ok(if matches!(effect, Effect::Ended(_)) { Effect::None } else { effect })
+    Ok(if matches!(effect, Effect::Closed(_)) { Effect::None } else { effect })
 }
 
 /// Changes the status of a node: of a Task by a patch; of the integration later, in the status of the plan.
@@ -364,7 +413,7 @@ async fn change_status(
         // Later reconciles must not decide from the older status, whatever the watch has delivered by then.
         Ok(changed) => {
             ctx.index.put_task(&changed);
-            Ok(Effect::Ended(node))
+            Ok(Effect::Closed(node))
         }
         // A person deleted the Task. The watch reports the deletion, and the next reconcile creates it again.
         Err(kube::Error::Api(e)) if e.code == 404 => Ok(Effect::None),

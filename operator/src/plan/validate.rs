@@ -307,9 +307,13 @@ fn check_workspace(workspace: Option<&Workspace>) -> Result<(), Readiness> {
 
 fn check_agents(observed: &Observed, compiled: &Compiled) -> Result<(), Readiness> {
     for (task, needs) in compiled.tasks.iter().zip(&compiled.needs) {
-        match observed.named_agent(task) {
-            Some(name) => check_named_agent(observed, task, name)?,
-            None => check_pool(observed, task, needs)?,
+        let mut is_named = false;
+        for name in observed.named_agents(task) {
+            check_named_agent(observed, task, name)?;
+            is_named = true;
+        }
+        if !is_named {
+            check_pool(observed, task, needs)?;
         }
     }
     Ok(())

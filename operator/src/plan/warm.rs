@@ -40,13 +40,13 @@ pub enum Assignment {
 }
 
 /// Takes a waiting pod for each attempt that starts for the first time, where there is one that fits.
-pub fn take(ctx: &Context, decided: &Decided) -> HashMap<NodeId, Taken> {
-    let new = decided.starts().filter(|(node, attempt)| *attempt > decided.nodes[*node].attempts);
-    new.filter_map(|(node, attempt)| Some((node, take_for(ctx, decided, node, attempt)?))).collect()
+pub fn take(ctx: &Context, decided: &Decided) -> HashMap<(NodeId, u32), Taken> {
+    let new = decided.starts().filter(|(node, attempt)| *attempt > decided.nodes[*node].series_of(*attempt).attempts);
+    new.filter_map(|(node, attempt)| Some(((node, attempt), take_for(ctx, decided, node, attempt)?))).collect()
 }
 
 fn take_for(ctx: &Context, decided: &Decided, node: NodeId, attempt: u32) -> Option<Taken> {
-    let agent = pooled_agent(ctx, decided, node)?;
+    let agent = pooled_agent(ctx, decided, node, attempt)?;
     let (namespace, uid) = (&decided.observed.namespace, agent.uid().unwrap_or_default());
     let template = || {
         // Work that does not fit into a pod ends the attempt later.
@@ -64,11 +64,11 @@ fn take_for(ctx: &Context, decided: &Decided, node: NodeId, attempt: u32) -> Opt
 }
 
 /// Returns the agent of a task, if it has a warm pool in the namespace of the plan.
-fn pooled_agent<'a>(ctx: &Context, decided: &'a Decided, node: NodeId) -> Option<&'a Arc<Agent>> {
+fn pooled_agent<'a>(ctx: &Context, decided: &'a Decided, node: NodeId, attempt: u32) -> Option<&'a Arc<Agent>> {
     node.task()?;
     // Waiting pods get their work from the server.
     ctx.config.server_url.as_ref()?;
-    let agent = decided.observed.agents.get(decided.agent(node))?;
+    let agent = decided.observed.agents.get(decided.agent(node, attempt))?;
     let has_pool = agent.spec.warm_pool.as_ref().is_some_and(|pool| pool.size > 0);
     (has_pool && agent.namespace().as_deref() == Some(&*decided.observed.namespace)).then_some(agent)
 }
@@ -89,12 +89,14 @@ fn template_of(decided: &Decided, pod: &Pod) -> Result<Digest, Error> {
 ///
 /// # Errors
 /// When the record cannot be read.
-pub async fn recorded_pods(ctx: &Context, decided: &Decided<'_>) -> Result<HashMap<NodeId, String>, Error> {
+pub async fn recorded_pods(ctx: &Context, decided: &Decided<'_>) -> Result<HashMap<(NodeId, u32), String>, Error> {
     // The pool of a start that was recorded earlier may have been removed from the Agent since.
-    let is_repeated = |node: NodeId, attempt: u32| node.task().is_some() && attempt <= decided.nodes[node].attempts;
-    let starts = decided
-        .starts()
-        .filter(|(node, attempt)| is_repeated(*node, *attempt) || pooled_agent(ctx, decided, *node).is_some());
+    let is_repeated = |node: NodeId, attempt: u32| {
+        node.task().is_some() && attempt <= decided.nodes[node].series_of(attempt).attempts
+    };
+    let starts = decided.starts().filter(|(node, attempt)| {
+        is_repeated(*node, *attempt) || pooled_agent(ctx, decided, *node, *attempt).is_some()
+    });
     let starts: Vec<(NodeId, u32, String)> =
         starts.filter_map(|(node, attempt)| Some((node, attempt, decided.subject(node)?.uid))).collect();
     if starts.is_empty() {
@@ -106,7 +108,7 @@ pub async fn recorded_pods(ctx: &Context, decided: &Decided<'_>) -> Result<HashM
         let same = |start: &&StartedPod| start.subject_uid == uid && start.number == number;
         recorded.iter().find(same).map(|start| start.pod.clone())
     };
-    Ok(starts.into_iter().filter_map(|(node, attempt, uid)| Some((node, pod(&uid, attempt)?))).collect())
+    Ok(starts.into_iter().filter_map(|(node, attempt, uid)| Some(((node, attempt), pod(&uid, attempt)?))).collect())
 }
 
 /// Assigns the waiting pod `name`, which the record names, to an attempt. A repetition has no further effect.

@@ -136,6 +136,7 @@ impl InMemoryRecordStore {
             Happened::AttemptFinished { number, report, .. } => {
                 format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
             }
+            Happened::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
             Happened::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
             Happened::Approval { approved, .. } => format!("{}: approved {approved}", record.subject.name),
         };

@@ -341,6 +341,7 @@ pub fn task(adapter: Adapter) -> TaskWork {
         agent: "scribe".into(),
         inputs: std::collections::BTreeMap::default(),
         gates: Vec::new(),
+        measurements: Vec::new(),
         previous: None,
         messages: Vec::new(),
     }

@@ -120,17 +120,19 @@ async fn groups(
     let rows = sqlx::query_as!(
         Row,
         r#"with result as (
-            select subject_uid, number, failure, coalesce(report ->> 'reason' = any ($10::text[]), false) as continued
+            select subject_uid, number, number % contestants as series,
+                   failure is not null or lost_to is not null as failed,
+                   coalesce(report ->> 'reason' = any ($10::text[]), false) as continued
             from enact.attempts where tenant_id = $1 and ($5::text is null or namespace = $5)
         ), attempt as (
             -- The same rule as in `discarded`.
             select subject_uid, number,
                    coalesce(min(number) filter (where not continued) over rest < max(number) over whole
-                       or (not last_value(continued) over whole and last_value(failure) over whole is not null),
+                       or (not last_value(continued) over whole and last_value(failed) over whole),
                        false) as discarded
             from result
-            window whole as (partition by subject_uid order by number rows between unbounded preceding and unbounded following),
-                   rest as (partition by subject_uid order by number rows between current row and unbounded following)
+            window whole as (partition by subject_uid, series order by number rows between unbounded preceding and unbounded following),
+                   rest as (partition by subject_uid, series order by number rows between current row and unbounded following)
         ), request as (
             select case when 'namespace' = any($2::text[]) then r.namespace end as namespace,
                    case when 'plan' = any($2) then r.plan end as plan,

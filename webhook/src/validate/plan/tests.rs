@@ -43,6 +43,29 @@ async fn a_pool_names_agents_of_the_namespace() {
 }
 
 #[tokio::test]
+async fn competing_attempts_are_checked() {
+    let contest = |attempts: Value, external: bool| {
+        plan(&json!([{ "id": "T001", "title": "a", "attempts": attempts, "externalEffect": external }]))
+    };
+    let measurement = json!({ "name": "p95", "script": "./bench" });
+    let good = json!({ "bestOf": 2, "agents": ["coder", "writer"], "measurements": [measurement] });
+    let warnings = assert_admitted(admit(&lookup(), &create(&contest(good.clone(), false))).await);
+    let missing = "spec.tasks[0].attempts.agents[1]: there is no Agent writer";
+    assert!(warnings.len() == 1 && warnings[0].contains(missing), "{warnings:?}");
+    let twice = json!({ "bestOf": 2, "measurements": [measurement, measurement] });
+    let elsewhere = json!({ "bestOf": 2, "agents": ["team-b/coder"] });
+    let cases = [
+        (good, true, &["spec.tasks[0].attempts", "externalEffect", "remove one"][..]),
+        (json!({ "bestOf": 1 }), false, &["spec.tasks[0].attempts", "bestOf is 1; use 2 to 9"]),
+        (twice, false, &["has p95 twice; give each measurement its own name"]),
+        (elsewhere, false, &["spec.tasks[0].attempts.agents[0]", "same namespace"]),
+    ];
+    for (attempts, external, parts) in cases {
+        assert_refused(admit(&lookup(), &create(&contest(attempts, external))).await, "invalid", parts);
+    }
+}
+
+#[tokio::test]
 async fn graphs_that_cannot_be_run_are_refused() {
     let cases = [
         (
