@@ -36,7 +36,7 @@ pub fn ended(task: &TaskEntry, state: &State, end: &End, used: Option<&Balance>,
     let succeeded = end.failure.is_none();
     let remaining = match end.next {
         NextStep::Park { remaining, .. } => remaining,
-        NextStep::Finish(_) | NextStep::Retry(_) => None,
+        NextStep::Finish(_) | NextStep::Retry(_) | NextStep::Failover => None,
     };
     let measurements: Map<String, Value> =
         end.report.measurements.iter().map(|(name, number)| (name.clone(), number.to_string().into())).collect();
