@@ -35,6 +35,7 @@ mod secrets;
 mod settings;
 mod task;
 mod text;
+mod unfinished;
 mod workspace;
 
 use std::path::Path;

@@ -189,6 +189,7 @@ create table enact.checkpoints (
     number      integer not null check (number > 0),
     content     jsonb not null check (octet_length(content::text) <= 32768),
     archive     bytea check (octet_length(archive) <= 4194304),
+    bundle      bytea check (octet_length(bundle) <= 4194304),
     saved_at    timestamptz not null default clock_timestamp(),
     primary key (tenant_id, subject_uid)
 );
@@ -198,6 +199,7 @@ comment on table enact.checkpoints is
     'runner of the attempt, and read by it for the runner of the next one. Deleted when the task succeeds, or after 30 days.';
 comment on column enact.checkpoints.number is 'The attempt that left it.';
 comment on column enact.checkpoints.archive is 'The packed files of the session. They can contain anything that the agent read or wrote.';
+comment on column enact.checkpoints.bundle is 'The commits of the work as a Git bundle, if they could not be pushed.';
 
 create table enact.approvals (
     tenant_id    enact.tenant not null,

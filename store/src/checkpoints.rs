@@ -15,20 +15,34 @@ pub struct CheckpointDelivery {
     pub subject_uid: String,
     /// Digest of the runner's key that came with the checkpoint.
     pub runner_key: Digest,
-    /// The checkpoint, without its archive.
+    /// The checkpoint, without its archive and bundle.
     pub checkpoint: Checkpoint,
     /// The packed files of the session.
     pub archive: Option<Vec<u8>>,
+    /// The commits of the work that could not be pushed.
+    pub bundle: Option<Vec<u8>>,
+}
+
+/// A checkpoint of an earlier attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCheckpoint {
+    /// The checkpoint, without its archive and bundle.
+    pub checkpoint: Checkpoint,
+    /// The packed files of the session.
+    pub archive: Option<Vec<u8>>,
+    /// The commits of the work that could not be pushed.
+    pub bundle: Option<Vec<u8>>,
 }
 
 impl Store {
     /// Stores a checkpoint in place of the one of an earlier attempt, and returns whether it was accepted: it must come from the runner of
-    /// the latest attempt, while the attempt has no recorded end. Checkpoints of the tenant that are older than 30 days are deleted.
+    /// the latest attempt, which has not succeeded, and at most two minutes after its recorded end: the runner of an attempt that its plan
+    /// stopped saves its work after that. Checkpoints of the tenant that are older than 30 days are deleted.
     ///
     /// # Errors
     /// If it cannot be written. The same checkpoint can then be stored again.
     pub async fn save_checkpoint(&self, delivery: CheckpointDelivery) -> Result<bool, StoreError> {
-        let CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint, archive } = delivery;
+        let CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint, archive, bundle } = delivery;
         let content = serde_json::to_value(&checkpoint).map_err(StoreError::unreadable("the checkpoint"))?;
         self.transaction("store a checkpoint", &tenant, async |session: &mut Session| {
             let saved = sqlx::query!(
@@ -36,16 +50,19 @@ impl Store {
                     delete from enact.checkpoints
                     where tenant_id = $1 and subject_uid <> $2 and saved_at < clock_timestamp() - interval '30 days'
                 )
-                insert into enact.checkpoints as old (tenant_id, subject_uid, number, content, archive)
-                select $1, $2, $3::bigint, $4, $5
+                insert into enact.checkpoints as old (tenant_id, subject_uid, number, content, archive, bundle)
+                select $1, $2, $3::bigint, $4, $5, $7
                 where exists (
                     select from enact.attempts
-                    where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and runner_key = $6 and finished_at is null
+                    where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and runner_key = $6
+                        and (finished_at is null
+                            or failure is not null and finished_at > clock_timestamp() - interval '2 minutes')
                 ) and not exists (
                     select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number > $3::bigint
                 )
                 on conflict (tenant_id, subject_uid) do update
-                set number = excluded.number, content = excluded.content, archive = excluded.archive, saved_at = excluded.saved_at
+                set number = excluded.number, content = excluded.content, archive = excluded.archive, bundle = excluded.bundle,
+                    saved_at = excluded.saved_at
                 where old.number <= excluded.number",
                 tenant,
                 subject_uid,
@@ -53,6 +70,7 @@ impl Store {
                 content,
                 archive,
                 runner_key.as_str(),
+                bundle,
             )
             .execute(session.statement())
             .await?;
@@ -61,7 +79,7 @@ impl Store {
         .await
     }
 
-    /// Returns the checkpoint that an attempt before number `attempt` left, and its archive.
+    /// Returns the checkpoint that an attempt before number `attempt` left.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -70,11 +88,11 @@ impl Store {
         tenant: &str,
         subject_uid: &str,
         attempt: u32,
-    ) -> Result<Option<(Checkpoint, Option<Vec<u8>>)>, StoreError> {
+    ) -> Result<Option<StoredCheckpoint>, StoreError> {
         let row = self
             .transaction("read a checkpoint", tenant, async |session: &mut Session| {
                 sqlx::query!(
-                    "select content, archive from enact.checkpoints
+                    "select content, archive, bundle from enact.checkpoints
                     where tenant_id = $1 and subject_uid = $2 and number < $3::bigint",
                     tenant,
                     subject_uid,
@@ -86,6 +104,6 @@ impl Store {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let checkpoint = serde_json::from_value(row.content).map_err(StoreError::unreadable("a checkpoint"))?;
-        Ok(Some((checkpoint, row.archive)))
+        Ok(Some(StoredCheckpoint { checkpoint, archive: row.archive, bundle: row.bundle }))
     }
 }
