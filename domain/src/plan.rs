@@ -96,7 +96,7 @@ pub struct Decision {
     pub actions: Vec<Action>,
     /// Phase of each node after the actions.
     pub phases: PerNode<TaskPhase>,
-    /// Attempts of all nodes that failed.
+    /// Number of failed attempts that another one followed, or will follow.
     pub retries: u32,
     /// State of the plan after the actions.
     pub state: PlanState,
@@ -153,7 +153,10 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         scheduler.requeue(Millis(now.0 + 1));
     }
     let failed = phases.values().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
-    let halted = policy.on_failure == OnFailure::Halt && failed;
+    let halted = policy.on_failure != OnFailure::Continue && failed;
+    if policy.on_failure == OnFailure::Stop && failed {
+        scheduler.stop_running(nodes, &mut phases);
+    }
     // All nodes that are to be redone are reopened, with everything that depends on them, before any of them starts: a crash in between
     // leaves none out, because the next decision reopens the others first.
     if halted || policy.suspended || stop || redone {
@@ -171,7 +174,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         scheduler.requeue(deadline);
     }
     Decision {
-        retries: nodes.values().map(|n| n.failures + n.infrastructure_failures).sum(),
+        retries: retries(graph, nodes, &phases, &scheduler.actions),
         state,
         phases,
         actions: scheduler.actions,
@@ -340,7 +343,7 @@ impl Scheduler<'_> {
         let next = match failure {
             None => NextStep::Finish(TaskPhase::Succeeded),
             // After the arm of success: work that succeeded counts even if the plan stops now.
-            Some(_) if self.stop => NextStep::Finish(TaskPhase::Cancelled),
+            Some(class) if self.stop => NextStep::Finish(stopped_phase(node, class, report.reason)),
             Some(class) => self.after_failure(node, class, report.reason),
         };
         self.actions.push(Action::End { node: id, attempt: node.attempts, failure, report, next, delete_pod });
@@ -383,6 +386,27 @@ impl Scheduler<'_> {
             return NextStep::Finish(TaskPhase::Failed);
         }
         NextStep::Retry(self.now.plus_seconds(node.retry.wait_seconds(so_far + 1)))
+    }
+
+    /// Stops the attempts that run, because a node has failed. In a stopped plan, none is left.
+    fn stop_running(&mut self, nodes: &PerNode<Node>, phases: &mut PerNode<TaskPhase>) {
+        let running: Vec<NodeId> =
+            phases.iter().filter(|(_, phase)| **phase == TaskPhase::Running).map(|(id, _)| id).collect();
+        // Neither reports of these attempts nor the repetition of a start whose pod is missing.
+        self.actions.retain(|action| match action {
+            Action::MarkRunning { node, .. } | Action::Start { node, .. } => !running.contains(node),
+            _ => true,
+        });
+        for id in running {
+            let node = &nodes[id];
+            let report =
+                Report::new(Reason::Cancelled, "the attempt was stopped before its end, because another task failed");
+            phases[id] = stopped_phase(node, FailureClass::Task, report.reason);
+            let next = NextStep::Finish(phases[id]);
+            let delete_pod = matches!(node.current, CurrentAttempt::Pod { .. });
+            let failure = Some(FailureClass::Task);
+            self.actions.push(Action::End { node: id, attempt: node.attempts, failure, report, next, delete_pod });
+        }
     }
 
     /// Starts attempts at the `ready` nodes, in this order, as far as slots, budgets and agents allow.
@@ -458,5 +482,44 @@ impl Scheduler<'_> {
 
     fn requeue(&mut self, at: Millis) {
         self.requeue_at = Some(self.requeue_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// Returns the number of failed attempts that another one followed, or will follow, after the actions.
+fn retries(graph: &Graph, nodes: &PerNode<Node>, phases: &PerNode<TaskPhase>, actions: &[Action]) -> u32 {
+    let mut failed = graph.per_node(|id| nodes[id].failures + nodes[id].infrastructure_failures);
+    for action in actions {
+        match action {
+            // A lack of budget or quota is not a failure of the work.
+            Action::End { node, failure: Some(_), next, .. } if !matches!(next, NextStep::Park { .. }) => {
+                failed[*node] += 1;
+            }
+            Action::Reopen(node) => failed[*node] = 0,
+            _ => {}
+        }
+    }
+    let retried = |(id, failed): (NodeId, &u32)| {
+        let gave_up = phases[id].is_finished() && phases[id] != TaskPhase::Succeeded;
+        failed.saturating_sub(u32::from(gave_up))
+    };
+    failed.iter().map(retried).sum()
+}
+
+/// Returns the phase of a node whose attempt ends because the plan stops it, or while the plan stops. Work with an external effect that has
+/// begun is for a person to check.
+fn stopped_phase(node: &Node, class: FailureClass, reason: Reason) -> TaskPhase {
+    let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown) && may_have_worked(reason);
+    let stopped = matches!(reason, Reason::Cancelled | Reason::DeadlineExceeded) && has_begun(&node.current);
+    if node.external_effect && (outside || stopped) { TaskPhase::Unknown } else { TaskPhase::Cancelled }
+}
+
+/// Returns whether an attempt may have done some of its work.
+fn has_begun(current: &CurrentAttempt) -> bool {
+    match current {
+        CurrentAttempt::None => false,
+        CurrentAttempt::Absent { .. } => true,
+        CurrentAttempt::Pod { state, .. } => {
+            matches!(state, AttemptState::Running | AttemptState::Succeeded(_) | AttemptState::Failed { .. })
+        }
     }
 }

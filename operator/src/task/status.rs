@@ -155,12 +155,7 @@ fn end_conditions(phase: TaskPhase, end: &End, now: Millis) -> Vec<Condition> {
         };
         wanted.push(done());
         wanted.push(match end.gates {
-            0 => DomainCondition::new(
-                VERIFIED,
-                Truth::Unknown,
-                "NoGates",
-                "the task has no gates that could verify its work",
-            ),
+            0 => DomainCondition::new(VERIFIED, Truth::Unknown, "NoGates", "the task has no gates"),
             gates => DomainCondition::new(VERIFIED, Truth::True, "GatesPassed", format!("all gates passed: {gates}")),
         });
         wanted.push(DomainCondition::new(DELIVERED, Truth::True, delivered, message));
@@ -324,7 +319,7 @@ mod tests {
         let unchanged = End { gates: 0, ..end(&report, None, NextStep::Finish(TaskPhase::Succeeded)) };
         let patch = ended((0, 0), &unchanged, NOW);
         let shown = |type_| condition(&patch, type_).unwrap_or_default();
-        assert_eq!(shown(VERIFIED), "Unknown NoGates: the task has no gates that could verify its work");
+        assert_eq!(shown(VERIFIED), "Unknown NoGates: the task has no gates");
         let nothing = "True NothingChanged: attempt 2 changed no file: commit c0ffee is what it started from";
         assert_eq!(shown(DELIVERED), nothing);
         let conditions = patch["conditions"].as_array().cloned().unwrap_or_default();
