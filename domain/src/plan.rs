@@ -15,6 +15,7 @@ use crate::usage::Limit;
 mod agents;
 mod budgets;
 mod node;
+mod pause;
 mod policy;
 mod state;
 
@@ -22,6 +23,7 @@ pub use agents::{Agent, Agents, Assignment, Unassigned};
 use agents::{Assigner, Obstacle};
 pub use budgets::{Budgets, Funding, Shortage};
 pub use node::{CurrentAttempt, Executor, Node, ReportedState, Request, TaskPhase};
+pub use pause::Phases;
 pub use policy::{OnFailure, Policy, Retry};
 pub use state::{Counts, PlanState};
 use state::{is_released, state_of};

@@ -183,7 +183,8 @@ impl NodeStatus {
     /// Returns the stored state of a node; none if its Task does not exist.
     fn of(observed: &Observed, valid: &Valid, id: NodeId) -> Option<Self> {
         let staleness = valid.staleness.as_deref();
-        let held = staleness.is_some_and(|s| s.holds(valid.choice, id));
+        let held = staleness.is_some_and(|s| s.holds(valid.choice, id))
+            || valid.pauses.as_ref().is_some_and(|pauses| pauses.holds(id));
         let request = |rerun: Option<&String>, observed_rerun: Option<&String>, redone_for: Option<&str>| {
             // A redo includes a rerun.
             if staleness.is_some_and(|s| s.requests_redo(valid.choice, id, redone_for)) {
