@@ -9,10 +9,10 @@ use enact_crds::approval::Subject;
 
 use crate::server::ServerAddress;
 
-pub use parse::{DocumentName, PlanOrTask};
+pub use parse::{Compared, DocumentName, PlanOrTask};
 use parse::{
-    answer, digest, document, git_revision, git_url, object_name, plan_name, plan_or_task, recorded_revision, revision,
-    secret_name, specification, subject, target_branch, usd,
+    answer, compared, digest, document, git_revision, git_url, object_name, plan_name, plan_or_task, recorded_revision,
+    revision, secret_name, specification, subject, target_branch, usd,
 };
 
 mod parse;
@@ -70,7 +70,7 @@ pub enum Command {
     History(History),
     /// Print a document or one of its revisions
     Show(Show),
-    /// Compare two revisions of a document section by section
+    /// Compare two revisions of a document, or show what the last attempt at a task changed
     Diff(Diff),
     /// Edit a document and merge changes that others made in the meantime
     Edit(Edit),
@@ -114,8 +114,10 @@ pub enum Command {
     Keep(ConfirmedPlan),
     /// Suspend a plan: start no new attempts, let running ones finish
     Suspend(PlanName),
-    /// Resume a suspended plan
+    /// Resume a plan that is suspended or paused after a phase
     Resume(PlanName),
+    /// Change how a plan runs, also while it runs
+    Set(Set),
     /// Cancel a plan permanently
     Cancel(ConfirmedPlan),
     /// Print the shell completion script for the command `enact`
@@ -279,13 +281,15 @@ pub struct Show {
     pub findings: bool,
 }
 
-/// Compare two revisions of a document
+/// Compare two revisions of a document, or show what the last attempt at a task changed
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  kubectl enact diff spec/shop\n  kubectl enact diff spec/shop 2 3")]
+#[command(
+    after_help = "Examples:\n  kubectl enact diff spec/shop\n  kubectl enact diff spec/shop 2 3\n  kubectl enact diff shop/T004"
+)]
 pub struct Diff {
-    /// constitution/NAME, specification/NAME or plan/NAME
-    #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
+    /// constitution/NAME, specification/NAME or plan/NAME; or PLAN/TASK, which needs Git and access to the repository
+    #[arg(value_name = "KIND/NAME", value_parser = compared)]
+    pub subject: Compared,
     /// Older revision: a number, the start of a digest, `approved` or `present` [default: the revision that was approved last]
     #[arg(value_name = "OLD", value_parser = revision)]
     pub from: Option<String>,
@@ -549,6 +553,17 @@ pub struct Retry {
 pub struct PlanName {
     /// Name of the Plan
     pub plan: String,
+}
+
+/// Change how a plan runs, also while it runs
+#[derive(Args, Debug)]
+#[command(after_help = "Example: kubectl enact set cart --parallelism 2")]
+pub struct Set {
+    /// Name of the Plan
+    pub plan: String,
+    /// Maximum number of concurrent attempts; running ones continue
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub parallelism: u32,
 }
 
 /// A plan and the confirmation of a command that asks first.

@@ -126,8 +126,7 @@ async fn findings(cluster: &Cluster, subject: &Subject, revision: &str) -> Resul
 }
 
 /// Prints the difference between two revisions.
-pub async fn diff(cluster: &Cluster, options: &Diff) -> Result<()> {
-    let subject = &options.subject;
+pub async fn diff(cluster: &Cluster, subject: &Subject, options: &Diff) -> Result<()> {
     let (old, new) = (options.from.as_deref().unwrap_or(APPROVED), options.to.as_deref().unwrap_or(PRESENT));
     if options.from.is_none() && digest(cluster, subject, APPROVED).await.is_err() {
         bail!(

@@ -69,6 +69,26 @@ pub(super) fn subject(text: &str) -> Result<Subject, String> {
     Ok(Subject { kind, name: name.to_owned() })
 }
 
+/// What `diff` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// The revisions of a document.
+    Document(Subject),
+    /// The work of a task: `PLAN/TASK`, or `task/NAME`.
+    Work(String),
+}
+
+pub(super) fn compared(text: &str) -> Result<Compared, String> {
+    const KINDS: [&str; 8] =
+        ["constitution", "constitutions", "const", "specification", "specifications", "spec", "plan", "plans"];
+    match text.split_once('/') {
+        Some((plan, id)) if !KINDS.contains(&plan) && plan != "pl" && names::is_subdomain(plan) && !id.is_empty() => {
+            Ok(Compared::Work(text.to_owned()))
+        }
+        _ => subject(text).map(Compared::Document).map_err(|problem| format!("{problem}, or PLAN/TASK")),
+    }
+}
+
 pub(super) fn document(text: &str) -> Result<DocumentName, String> {
     let (name, rev) = text.split_once('@').map_or((text, None), |(name, rev)| (name, Some(rev)));
     Ok(DocumentName { subject: subject(name)?, revision: rev.map(revision).transpose()? })
