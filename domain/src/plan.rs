@@ -487,6 +487,19 @@ impl Scheduler<'_> {
     }
 }
 
+/// Returns whether nobody sees any more what a pod does: its node does not respond, or it should have been deleted long ago. A result that its
+/// runner delivered then counts, and not the state of the pod.
+pub fn is_lost(state: &AttemptState, deleting: Option<Millis>, now: Millis) -> bool {
+    match state {
+        AttemptState::Succeeded(_) => false,
+        AttemptState::Failed { class, .. } => *class == FailureClass::Unknown,
+        AttemptState::Pending
+        | AttemptState::Unscheduled { .. }
+        | AttemptState::Stuck { .. }
+        | AttemptState::Running => deleting.is_some_and(|at| now >= at.plus_seconds(LOST_SECONDS)),
+    }
+}
+
 /// Returns the number of failed attempts that another one followed, or will follow, after the actions.
 fn retries(graph: &Graph, nodes: &PerNode<Node>, phases: &PerNode<TaskPhase>, actions: &[Action]) -> u32 {
     let mut failed = graph.per_node(|id| nodes[id].failures + nodes[id].infrastructure_failures);

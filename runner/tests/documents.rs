@@ -101,6 +101,35 @@ fn fetches_only_the_file_if_the_server_can_filter() {
     assert_eq!((count("blob"), count("commit")), (1, 1), "{objects}");
 }
 
+/// Checks a server that supports neither shallow clones nor requests for commits that no branch points to.
+#[test]
+fn reads_a_commit_from_a_server_without_shallow_clones() {
+    let old = Arc::new(Mutex::new("0".repeat(40)));
+    let unadvertised = Arc::clone(&old);
+    let git = GitServer::start_empty(move |request| {
+        let body = String::from_utf8_lossy(&request.body);
+        let problem = if body.contains("deepen") {
+            "ERR shallow clones are not supported"
+        } else if body.contains(&format!("want {}", unadvertised.lock().unwrap())) {
+            "ERR upload-pack: not our ref"
+        } else {
+            return None;
+        };
+        let packet = format!("{:04x}{problem}", problem.len() + 4);
+        let headers = [("content-type", "application/x-git-upload-pack-result")];
+        Some(response("200 OK", &headers, packet.as_bytes()))
+    });
+    let server = EnactServer::start(&[]);
+    let commit = git.commit("main", &[(PATH, TEXT)]);
+    git.commit("main", &[("other.md", "other")]);
+    old.lock().unwrap().clone_from(&commit);
+    for revision in ["main", &commit] {
+        let ended = fetch(&server, wanted(&git.url, revision));
+        assert_eq!(ended.report.reason, Reason::Succeeded, "{revision}: {}", ended.log);
+    }
+    assert_eq!(server.count(), 2);
+}
+
 #[test]
 fn failure_names_the_field_to_check() {
     let (git, server) = (GitServer::start(), EnactServer::start(&[]));

@@ -7,7 +7,7 @@ use enact_crds::task::Phase;
 use enact_domain::attempt::classify;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
-use enact_domain::plan::{CurrentAttempt, Executor, Funding, Node, ReportedState, Request, TaskPhase};
+use enact_domain::plan::{CurrentAttempt, Executor, Funding, Node, ReportedState, Request, TaskPhase, is_lost};
 use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
 
@@ -22,8 +22,8 @@ use crate::task::status::reported_state;
 /// Returns the open attempts of the plan: those known before, those of pods that appeared since, and, where `known` is not enough, those
 /// of the record.
 ///
-/// The record is read once after a start of the process. It is read again when a pod that was seen is gone, because the report that the
-/// pod delivered is there.
+/// The record is read once after a start of the process. It is read again when a pod that was seen is gone or lost, because the report that
+/// the pod delivered is there.
 ///
 /// # Errors
 /// When the record cannot be read.
@@ -36,7 +36,11 @@ pub async fn open_attempts(
     let pods = newest_pods(observed);
     let mut attempts = known.clone();
     let vanished = |(node, open): (&NodeId, &OpenAttempt)| {
-        open.seen && open.result.is_none() && pods.get(label(valid, *node)).is_none_or(|p| p.attempt < open.number)
+        let has_pod = |pod: &&PodEntry| {
+            pod.attempt > open.number
+                || pod.attempt == open.number && !is_lost(&classify(&pod.view), pod.view.deleting, observed.now)
+        };
+        open.seen && open.result.is_none() && !pods.get(label(valid, *node)).is_some_and(has_pod)
     };
     if !known.loaded || known.by_node.iter().any(vanished) {
         read_record(ctx, observed, valid, &mut attempts).await?;
@@ -53,7 +57,8 @@ pub async fn open_attempts(
                 if let Some(agent) = pod.agent.as_ref().filter(|_| has_pool(observed) && is_newer) {
                     attempts.agents.insert(id, (pod.attempt, agent.clone()));
                 }
-                *open = OpenAttempt { number: pod.attempt, seen: true, result: None };
+                let result = open.result.take().filter(|_| pod.attempt == open.number);
+                *open = OpenAttempt { number: pod.attempt, seen: true, result };
             }
         }
     }
@@ -106,7 +111,7 @@ pub fn nodes(observed: &Observed, valid: &Valid, attempts: &OpenAttempts) -> Per
         match NodeStatus::of(observed, valid, id) {
             Some(status) => {
                 let pod = pods.get(label(valid, id)).copied();
-                node(&rules, &status, pod, attempts.by_node.get(&id))
+                node(&rules, &status, pod, attempts.by_node.get(&id), observed.now)
             }
             None => rules,
         }
@@ -127,7 +132,7 @@ fn rules(observed: &Observed, valid: &Valid, id: NodeId) -> Node {
     }
 }
 
-fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<&OpenAttempt>) -> Node {
+fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<&OpenAttempt>, now: Millis) -> Node {
     // The status shows the end of this attempt already: a report that arrives later must not end it again.
     let open = open.filter(|o| o.number > status.closed());
     let attempts = open.map_or(status.attempts, |o| o.number);
@@ -135,8 +140,14 @@ fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<
     let current = match (open, pod.filter(|p| p.attempt == attempts)) {
         // A finished node can still have its pod, which stays until the cleanup.
         _ if TaskPhase::from(status.phase).is_finished() => CurrentAttempt::None,
-        (Some(_), Some(pod)) => {
-            CurrentAttempt::Pod { state: classify(&pod.view), created: pod.view.created, deleting: pod.view.deleting }
+        (Some(open), Some(pod)) => {
+            let (state, created, deleting) = (classify(&pod.view), pod.view.created, pod.view.deleting);
+            match &open.result {
+                Some(report) if is_lost(&state, deleting, now) => {
+                    CurrentAttempt::Absent { seen: true, delivered: Some(report.clone()) }
+                }
+                _ => CurrentAttempt::Pod { state, created, deleting },
+            }
         }
         // The status of a node in phase Running was written because its pod existed, whether this process saw it or not.
         (Some(open), None) => CurrentAttempt::Absent {
@@ -252,3 +263,6 @@ fn newest_pods(observed: &Observed) -> HashMap<&str, &PodEntry> {
 fn label(valid: &Valid, id: NodeId) -> &str {
     id.task().map_or(names::INTEGRATION, |i| &valid.content.compiled.names[i])
 }
+
+#[cfg(test)]
+mod tests;
