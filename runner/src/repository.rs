@@ -321,7 +321,7 @@ fn start(git: &mut Git, refs: &BTreeMap<String, String>, work: &GitWork) -> Resu
     let some: Vec<&str> =
         existing.iter().filter_map(|name| name.strip_prefix("refs/heads/")).take(MAX_BRANCHES).collect();
     let message = format!(
-        "branch or tag `{revision}` (a commit needs its full ID) does not exist in {}; correct {}, or create the branch. Branches there: {}",
+        "branch or tag `{revision}` (a commit needs its full ID) does not exist in {}; check {}, or create the branch. Branches there: {}",
         work.url,
         PLAN_FIELDS.revision,
         if some.is_empty() { "none".to_owned() } else { some.join(", ") }

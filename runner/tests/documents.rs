@@ -4,11 +4,13 @@ mod support;
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use enact_domain::assignment::{Adapter, Reason};
 use enact_domain::digest::Digest;
 use enact_domain::document_job::{DocumentWork, DraftWork, FetchWork, MAX_DOCUMENT_BYTES};
 
+use support::http::response;
 use support::{EnactServer, Ended, GitServer, Pod};
 
 const PATH: &str = "specs/001-cart/spec.md";
