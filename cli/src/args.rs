@@ -75,7 +75,7 @@ pub enum Command {
     History(History),
     /// Print a document or one of its revisions
     Show(Show),
-    /// Compare two revisions of a document section by section, or attempts at a task
+    /// Compare two revisions of a document or attempts at a task, or show what the last attempt at a task changed
     Diff(Diff),
     /// Edit a document and merge changes that others made in the meantime
     Edit(Edit),
@@ -119,8 +119,10 @@ pub enum Command {
     Keep(ConfirmedPlan),
     /// Suspend a plan: start no new attempts, let running ones finish
     Suspend(PlanName),
-    /// Resume a suspended plan
+    /// Resume a plan that is suspended or paused after a phase
     Resume(PlanName),
+    /// Change how a plan runs, also while it runs
+    Set(Set),
     /// Cancel a plan permanently
     Cancel(ConfirmedPlan),
     /// Print the shell completion script for the command `enact`
@@ -539,6 +541,17 @@ pub struct Retry {
 pub struct PlanName {
     /// Name of the Plan
     pub plan: String,
+}
+
+/// Change how a plan runs, also while it runs
+#[derive(Args, Debug)]
+#[command(after_help = "Example: kubectl enact set cart --parallelism 2")]
+pub struct Set {
+    /// Name of the Plan
+    pub plan: String,
+    /// Maximum number of concurrent attempts; running ones continue
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub parallelism: u32,
 }
 
 /// A plan and the confirmation of a command that asks first.

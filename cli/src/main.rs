@@ -23,18 +23,20 @@ mod record;
 mod requests;
 mod search;
 mod server;
+mod set;
 mod status;
 mod subject;
 mod terminal;
 mod text;
 mod usage;
+mod work;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use enact_domain::names::{ANNOTATION_KEEP, ANNOTATION_REDO};
 
-use args::{Cli, Command};
+use args::{Cli, Command, Compared};
 use cluster::Cluster;
 
 #[tokio::main]
@@ -61,7 +63,12 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Reject(options) => Box::pin(decide::reject(&cluster().await?, &options)).await,
         Command::History(options) => Box::pin(history::history(&cluster().await?, &options)).await,
         Command::Show(options) => Box::pin(history::show(&cluster().await?, &options)).await,
-        Command::Diff(options) => Box::pin(history::diff(&cluster().await?, &options)).await,
+        Command::Diff(options) => match &options.subject {
+            Compared::Task { plan, id } if options.attempts.is_empty() => {
+                Box::pin(work::diff(&cluster().await?, plan, id)).await
+            }
+            Compared::Document(_) | Compared::Task { .. } => Box::pin(history::diff(&cluster().await?, &options)).await,
+        },
         Command::Edit(options) => Box::pin(edit::edit(&cluster().await?, &options)).await,
         Command::Rollback(options) => Box::pin(edit::rollback(&cluster().await?, &options)).await,
         Command::Clarify(options) => Box::pin(clarify::run(&cluster().await?, &options)).await,
@@ -81,8 +88,9 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Retry(options) => control::retry(&cluster().await?, &options.target).await,
         Command::Redo(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_REDO).await,
         Command::Keep(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_KEEP).await,
-        Command::Suspend(options) => control::suspend(&cluster().await?, &options.plan, true).await,
-        Command::Resume(options) => control::suspend(&cluster().await?, &options.plan, false).await,
+        Command::Suspend(options) => control::suspend(&cluster().await?, &options.plan).await,
+        Command::Resume(options) => control::resume(&cluster().await?, &options.plan).await,
+        Command::Set(options) => set::set(&cluster().await?, &options).await,
         Command::Cancel(options) => control::cancel(&cluster().await?, &options).await,
         Command::Completion { shell } => args::completion(shell),
         Command::Version => terminal::print_line(&format!("enact {}", env!("CARGO_PKG_VERSION"))),

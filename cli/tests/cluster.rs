@@ -365,6 +365,44 @@ fn suspends_resumes_and_cancels_a_plan() {
     assert_eq!(api.writes().len(), 3);
 }
 
+#[test]
+fn resume_continues_after_the_phase_that_the_plan_shows() {
+    let paused = json!({ "status": { "pausedAfter": { "number": 2, "phase": "Core" } } });
+    let api = Fake::start(move |_| Answer::Ok(plan("Running", paused.clone())));
+    let ran = api.enact(&["resume", "shop"]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "Plan shop continues after phase 2 (Core)\n"),
+        "{}",
+        ran.stderr
+    );
+    let wanted =
+        json!({ "spec": { "suspend": false }, "metadata": { "annotations": { "enact.dev/resumed-after": "2" } } });
+    assert_eq!(api.writes().pop().unwrap().body, wanted);
+}
+
+#[test]
+fn set_changes_the_parallelism_only() {
+    let api = Fake::start(|_| Answer::Ok(plan("Running", json!({}))));
+    let ran = api.enact(&["set", "shop", "--parallelism", "2"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(api.writes().pop().unwrap().body, json!({ "spec": { "execution": { "parallelism": 2 } } }));
+    assert_ne!(api.enact(&["set", "shop", "--parallelism", "0"]).code, Some(0));
+}
+
+#[test]
+fn diff_of_a_task_without_work_says_so() {
+    let git = json!({ "spec": { "workspace": { "url": "https://git.example.org/shop.git" } } });
+    let api = Fake::start(move |request| match request.path.trim_start_matches(ENACT) {
+        "/tasks" => list("Task", &[task("T001", "Failed", 1)]),
+        "/plans/shop" => Answer::Ok(plan("Failed", git.clone())),
+        _ => Answer::Failure(404, "not found"),
+    });
+    let ran = api.enact(&["diff", "shop/T001"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("no attempt at T001 of Plan shop has left work"), "{}", ran.stderr);
+}
+
 // Logs.
 
 #[test]

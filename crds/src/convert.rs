@@ -1,11 +1,12 @@
 //! Between the API's types and the domain's.
 
 use enact_domain::contest::{self, Achievement, Criterion};
+use enact_domain::text::unix_lines;
 use enact_domain::usage::{Balance, Basis, Estimate, Limit, Range, deviation_percent};
 use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling, rules};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryPolicy, Time};
+use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryFrom, RetryPolicy, Time};
 use crate::task::{Attempts, Better, ContestantStatus, Measurement};
 use crate::{approval as api, document, plan, task};
 
@@ -237,11 +238,21 @@ pub fn retry(own: Option<&RetryPolicy>, fallback: &RetryPolicy) -> scheduling::R
     }
 }
 
+/// Returns what further attempts start from: as the task says, then the plan; none for the default of the adapter.
+pub fn retry_from(own: Option<&RetryPolicy>, fallback: &RetryPolicy) -> Option<assignment::RetryFrom> {
+    let from = own.and_then(|retry| retry.from).or(fallback.from)?;
+    Some(match from {
+        RetryFrom::Scratch => assignment::RetryFrom::Scratch,
+        RetryFrom::Work => assignment::RetryFrom::Work,
+    })
+}
+
 impl From<plan::OnFailure> for scheduling::OnFailure {
     fn from(value: plan::OnFailure) -> Self {
         match value {
             plan::OnFailure::Halt => Self::Halt,
             plan::OnFailure::Continue => Self::Continue,
+            plan::OnFailure::Stop => Self::Stop,
         }
     }
 }
@@ -288,12 +299,12 @@ impl From<scheduling::Counts> for plan::TaskCounts {
 
 /// Converts gates for an assignment.
 pub fn gates(gates: &[Gate]) -> Vec<assignment::Gate> {
-    gates.iter().map(|g| assignment::Gate { name: g.name.clone(), script: g.script.clone() }).collect()
+    gates.iter().map(|g| assignment::Gate { name: g.name.clone(), script: unix_lines(&g.script) }).collect()
 }
 
 /// Converts the scripts of measurements.
 pub fn measurements(attempts: &Attempts) -> Vec<assignment::Gate> {
-    let gate = |m: &Measurement| assignment::Gate { name: m.name.clone(), script: m.script.clone() };
+    let gate = |m: &Measurement| assignment::Gate { name: m.name.clone(), script: unix_lines(&m.script) };
     attempts.measurements.iter().map(gate).collect()
 }
 

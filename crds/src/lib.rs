@@ -39,8 +39,9 @@ pub use specification::{Specification, SpecificationSpec, SpecificationStatus};
 pub use task::{Task, TaskSpec, TaskStatus};
 pub use tenant::{Tenant, TenantSpec, TenantStatus};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt as _;
+use serde_json::json;
 
 /// Every CustomResourceDefinition of this release, in the order in which they should be applied.
 pub fn all() -> Vec<CustomResourceDefinition> {
@@ -49,9 +50,37 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Constitution::crd(),
         Specification::crd(),
         Plan::crd(),
-        Task::crd(),
+        with_initial_status(Task::crd()),
         ModelProvider::crd(),
         Agent::crd(),
         Approval::crd(),
     ]
+}
+
+/// Gives the objects of a kind a status before a controller writes one: phase `Pending`, of no observed generation.
+///
+/// The API server drops the status of a created object and adds this one whenever it reads an object without a status. So it costs no write,
+/// field selectors find the phase, and tools that know kstatus wait for the controller.
+fn with_initial_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let schemas =
+        crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
+    for schema in schemas {
+        if let Some(status) = schema.properties.as_mut().and_then(|properties| properties.get_mut("status")) {
+            status.default = Some(JSON(json!({ "observedGeneration": -1, "phase": "Pending" })));
+        }
+    }
+    crd
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_pending_from_its_creation() {
+        let crds: Vec<_> = all().into_iter().map(|crd| serde_json::to_value(crd).unwrap()).collect();
+        let tasks = crds.iter().find(|crd| crd["spec"]["names"]["kind"] == "Task").unwrap();
+        let status = &tasks["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+        assert_eq!(status["default"], json!({ "observedGeneration": -1, "phase": "Pending" }));
+    }
 }

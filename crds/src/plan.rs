@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{
-    ApprovalPolicy, Budget, Condition, Gate, LocalRef, Resources, RetryPolicy, Time, default_revision,
+    ApprovalPolicy, Budget, Condition, Gate, LocalRef, OnNoChange, Resources, RetryPolicy, Time, default_revision,
 };
 use crate::document::{AcceptedFinding, Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
@@ -195,6 +195,12 @@ pub struct Execution {
     /// Behaviour when a task has failed.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// What happens when an attempt has changed no file and written no output, for tasks that do not say so.
+    #[serde(default)]
+    pub on_no_change: OnNoChange,
+    /// When the plan pauses until a person runs `kubectl enact resume`. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_after: Option<PauseAfter>,
     /// Deadline of the plan in seconds after its start. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
@@ -241,6 +247,8 @@ impl Default for Execution {
         Self {
             parallelism: default_parallelism(),
             on_failure: OnFailure::default(),
+            on_no_change: OnNoChange::default(),
+            pause_after: None,
             deadline_seconds: None,
             priority: 0,
             retry: RetryPolicy::default(),
@@ -280,6 +288,15 @@ pub enum OnFailure {
     Halt,
     /// Continue with every task that does not depend on the failed one.
     Continue,
+    /// Start no new tasks, and stop the running attempts. Their work is kept.
+    Stop,
+}
+
+/// When a plan pauses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum PauseAfter {
+    /// When all tasks of a phase, and of the phases before it, have succeeded. Phases are ordered by their first task in the plan.
+    Phase,
 }
 
 /// When to delete the pods of finished attempts. The record keeps the results and the last part of the logs.
@@ -351,6 +368,9 @@ pub struct PlanStatus {
     /// Number of tasks on the longest chain of dependencies.
     #[serde(default)]
     pub critical_path: u32,
+    /// The checkpoint at which the plan waits for `kubectl enact resume`, by `execution.pauseAfter`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_after: Option<PausedAfter>,
     /// Time when the first task started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
@@ -382,6 +402,17 @@ pub struct PlanStatus {
     /// Number of findings about coverage that are accepted with a reason. `topFindings` does not have them.
     #[serde(default)]
     pub accepted_findings: u32,
+}
+
+/// The phase after which a plan pauses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PausedAfter {
+    /// Number of the phase, from 1.
+    pub number: u32,
+    /// Name of the phase; empty for tasks without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub phase: String,
 }
 
 /// Expected use of models by a plan, and its expected duration, from finished tasks of the tenant.

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Condition, Gate, LocalRef, Outputs, Resources, RetryPolicy, Time};
+use crate::common::{Condition, Gate, LocalRef, OnNoChange, Outputs, Resources, RetryPolicy, Time};
 
 /// One unit of work of a plan. Created by the operator from the plan; immutable.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -99,6 +99,9 @@ pub struct TaskTemplate {
     /// Retry policy. Default: the retry policy of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
+    /// What happens when an attempt has changed no file and written no output. Default: the plan's `execution.onNoChange`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_no_change: Option<OnNoChange>,
     /// Timeout of one attempt, in seconds. Default: the timeout of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
@@ -219,10 +222,11 @@ pub struct TaskStatus {
     /// State of the competing attempts of a task with `attempts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contest: Option<ContestStatus>,
-    /// Commit with the work of the task.
+    /// Commit with the work of the task, which has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Branch to which the work was pushed.
+    /// Branch with the work of the last attempt that changed something. Unless the task has succeeded, this work has not passed: it is kept,
+    /// and never merged. If the plan stopped the attempt, its runner pushes within 30 seconds, and nothing if nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
     /// Small named values for the tasks that depend on this task.

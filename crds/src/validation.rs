@@ -7,21 +7,25 @@ use std::net::IpAddr;
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::document_job::check_path;
 use enact_domain::names::{self, DEFAULT_TENANT, MODEL_KEYS_SECRET};
+use enact_domain::text::has_windows_lines;
 use url::Url;
 
 use crate::agent::is_image;
-use crate::common::LocalRef;
+use crate::common::{Gate, LocalRef};
 use crate::document::GitSource;
 use crate::plan::Workspace;
 use crate::tenant::Egress;
 use crate::warm_pool::WarmPool;
-use crate::{AgentSpec, ModelProviderSpec, convert};
+use crate::{AgentSpec, ModelProviderSpec, PlanSpec, convert};
 
 /// Field selector of Plans that may still start something; a Plan without a status is one of them. A Tenant keeps a namespace while it has
 /// one.
 pub const UNFINISHED_PLANS: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled";
 /// Namespaces that hold the cluster itself, or what nobody placed elsewhere.
 const RESERVED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "default"];
+
+/// Most fields that one warning names.
+const MAX_FIELDS: usize = 3;
 
 /// A field that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +98,39 @@ pub fn secret(field: &str, name: &str) -> Option<FieldError> {
 
 fn credentials(field: &str, reference: Option<&LocalRef>) -> Option<FieldError> {
     secret(field, &reference?.name)
+}
+
+/// Returns a warning about the scripts of a plan with line ends of Windows; none if there are none. They run with those of Unix.
+pub fn windows_scripts(spec: &PlanSpec) -> Option<String> {
+    let of_gates = |field: String, gates: &[Gate]| -> Vec<String> {
+        let wrong = gates.iter().enumerate().filter(|(_, gate)| has_windows_lines(&gate.script));
+        wrong.map(|(i, _)| format!("{field}[{i}].script")).collect()
+    };
+    let mut fields = Vec::new();
+    for (i, task) in spec.tasks.iter().enumerate() {
+        if task.script.as_deref().is_some_and(has_windows_lines) {
+            fields.push(format!("spec.tasks[{i}].script"));
+        }
+        fields.extend(of_gates(format!("spec.tasks[{i}].gates"), &task.gates));
+    }
+    fields.extend(of_gates("spec.gates".into(), &spec.gates));
+    windows_warning(&fields)
+}
+
+/// Returns the same warning for the script of an Agent.
+pub fn windows_agent_script(spec: &AgentSpec) -> Option<String> {
+    spec.script
+        .as_deref()
+        .filter(|script| has_windows_lines(script))
+        .and_then(|_| windows_warning(&["spec.script".into()]))
+}
+
+fn windows_warning(fields: &[String]) -> Option<String> {
+    let more = if fields.len() > MAX_FIELDS { ", …" } else { "" };
+    let some = fields.iter().take(MAX_FIELDS).cloned().collect::<Vec<_>>().join(", ");
+    (!fields.is_empty()).then(|| {
+        format!("{some}{more}: the line ends are those of Windows (CRLF); the script runs with those of Unix (LF)")
+    })
 }
 
 /// Checks the names that Git gets from a document's source at `field`.

@@ -34,6 +34,8 @@ pub const ANNOTATION_REDO: &str = "enact.dev/redo";
 /// Annotation on a Plan: the decision of a person to keep the work for a newer revision of the specification, as the digest of that
 /// revision.
 pub const ANNOTATION_KEEP: &str = "enact.dev/keep";
+/// Annotation on a Plan with `execution.pauseAfter`: the number of the phase after which a person resumed it last, counted from 1.
+pub const ANNOTATION_RESUMED_AFTER: &str = "enact.dev/resumed-after";
 /// Annotation on Constitutions, Specifications and Plans: a request to poll the source of the document now. Every new value is a request.
 pub const ANNOTATION_RECONCILE_AT: &str = "enact.dev/reconcile-at";
 /// The value of [`LABEL_ROLE`] on pods that fetch a document from Git.

@@ -5,6 +5,7 @@
 //! state, never on the event that caused the reconcile. Applying a decision twice is safe.
 
 use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use crate::agents::health;
 use crate::assignment::{Reason, Report};
@@ -17,6 +18,7 @@ mod agents;
 mod budgets;
 mod contest;
 mod node;
+mod pause;
 mod policy;
 mod state;
 
@@ -25,6 +27,7 @@ use agents::{Assigner, Obstacle, agents_of_others};
 pub use budgets::{Budgets, Funding, Shortage};
 pub use contest::Verdict;
 pub use node::{Contest, Contestant, CurrentAttempt, Executor, Node, Numbering, ReportedState, Request, TaskPhase};
+pub use pause::Phases;
 pub use policy::{OnFailure, Policy, Retry};
 pub use state::{Counts, PlanState};
 use state::{is_released, state_of};
@@ -97,6 +100,18 @@ pub enum NextStep {
     Failover,
 }
 
+impl Action {
+    /// Returns node and number of the attempt that it ends.
+    fn ended(&self) -> Option<(NodeId, u32)> {
+        if let Self::End { node, attempt, .. } = self { Some((*node, *attempt)) } else { None }
+    }
+
+    /// Returns the node that it reopens.
+    fn reopened(&self) -> Option<NodeId> {
+        if let Self::Reopen(node) = self { Some(*node) } else { None }
+    }
+}
+
 impl NextStep {
     /// Returns the phase after this step.
     pub fn phase(self) -> TaskPhase {
@@ -113,7 +128,7 @@ pub struct Decision {
     pub actions: Vec<Action>,
     /// Phase of each node after the actions.
     pub phases: PerNode<TaskPhase>,
-    /// Attempts of all nodes that failed.
+    /// Number of failed attempts that another one followed, or will follow.
     pub retries: u32,
     /// State of the plan after the actions.
     pub state: PlanState,
@@ -179,7 +194,10 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         scheduler.requeue(Millis(now.0 + 1));
     }
     let failed = phases.values().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
-    let halted = policy.on_failure == OnFailure::Halt && failed;
+    let halted = policy.on_failure != OnFailure::Continue && failed;
+    if policy.on_failure == OnFailure::Stop && failed {
+        scheduler.stop_running(nodes, &mut phases);
+    }
     // All nodes that are to be redone are reopened, with everything that depends on them, before any of them starts: a crash in between
     // leaves none out, because the next decision reopens the others first.
     if halted || policy.suspended || stop || redone {
@@ -197,7 +215,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         scheduler.requeue(deadline);
     }
     Decision {
-        retries: nodes.values().map(Node::failed_attempts).sum(),
+        retries: retries(nodes, &phases, &scheduler.actions),
         state,
         phases,
         actions: scheduler.actions,
@@ -410,7 +428,7 @@ impl Scheduler<'_> {
         let next = match failure {
             None => NextStep::Finish(TaskPhase::Succeeded),
             // After the arm of success: work that succeeded counts even if the plan stops now.
-            Some(_) if self.stop => NextStep::Finish(TaskPhase::Cancelled),
+            Some(class) if self.stop => NextStep::Finish(stopped_phase(node, class, report.reason)),
             Some(class) => self.after_failure(node, class, report.reason),
         };
         self.actions.push(Action::End { node: id, attempt: node.attempts, failure, report, next, delete_pod });
@@ -462,6 +480,38 @@ impl Scheduler<'_> {
             return NextStep::Finish(TaskPhase::Failed);
         }
         NextStep::Retry(self.now.plus_seconds(node.retry.wait_seconds(so_far + 1)))
+    }
+
+    /// Stops the attempts that run, because a node has failed. In a stopped plan, none is left.
+    fn stop_running(&mut self, nodes: &PerNode<Node>, phases: &mut PerNode<TaskPhase>) {
+        let running: Vec<NodeId> =
+            phases.iter().filter(|(_, phase)| **phase == TaskPhase::Running).map(|(id, _)| id).collect();
+        // Neither reports of these attempts nor the repetition of a start whose pod is missing.
+        self.actions.retain(|action| match action {
+            Action::MarkRunning { node, .. } | Action::Start { node, .. } => !running.contains(node),
+            _ => true,
+        });
+        let ended: HashSet<(NodeId, u32)> = self.actions.iter().filter_map(Action::ended).collect();
+        for id in running {
+            let runs = |series: &&Node| {
+                !matches!(series.current, CurrentAttempt::None) && !ended.contains(&(id, series.attempts))
+            };
+            for series in nodes[id].series().filter(runs) {
+                let message = "the attempt was stopped before its end, because another task failed";
+                let report = Report::new(Reason::Cancelled, message);
+                let phase = stopped_phase(series, FailureClass::Task, report.reason);
+                let (next, delete_pod) =
+                    (NextStep::Finish(phase), matches!(series.current, CurrentAttempt::Pod { .. }));
+                let (attempt, failure) = (series.attempts, Some(FailureClass::Task));
+                self.actions.push(Action::End { node: id, attempt, failure, report, next, delete_pod });
+                // A contest is judged by the next decision.
+                if nodes[id].contest.is_none() {
+                    phases[id] = phase;
+                } else {
+                    self.requeue(Millis(self.now.0 + 1));
+                }
+            }
+        }
     }
 
     /// Starts attempts of the `ready` series of nodes, in this order, as far as slots, budgets and agents allow.
@@ -574,5 +624,64 @@ impl Scheduler<'_> {
 
     fn requeue(&mut self, at: Millis) {
         self.requeue_at = Some(self.requeue_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// Returns whether nobody sees any more what a pod does: its node does not respond, or it should have been deleted long ago. A result that its
+/// runner delivered then counts, and not the state of the pod.
+pub fn is_lost(state: &AttemptState, deleting: Option<Millis>, now: Millis) -> bool {
+    match state {
+        AttemptState::Succeeded(_) => false,
+        AttemptState::Failed { class, .. } => *class == FailureClass::Unknown,
+        AttemptState::Pending
+        | AttemptState::Unscheduled { .. }
+        | AttemptState::Stuck { .. }
+        | AttemptState::Running => deleting.is_some_and(|at| now >= at.plus_seconds(LOST_SECONDS)),
+    }
+}
+
+/// Returns the number of failed attempts that another one followed, or will follow, after the actions.
+fn retries(nodes: &PerNode<Node>, phases: &PerNode<TaskPhase>, actions: &[Action]) -> u32 {
+    let ends: HashMap<(NodeId, u32), &Action> =
+        actions.iter().filter_map(|action| Some((action.ended()?, action))).collect();
+    let reopened: HashSet<NodeId> = actions.iter().filter_map(Action::reopened).collect();
+    let of_series = |(id, series): (NodeId, &Node)| {
+        let end = match ends.get(&(id, series.attempts)) {
+            Some(Action::End { failure, next, .. }) => Some((failure, next)),
+            _ => None,
+        };
+        // A lack of budget or quota is not a failure of the work.
+        let fails = end.is_some_and(|(failure, next)| {
+            failure.is_some() && !matches!(next, NextStep::Park { .. } | NextStep::Failover)
+        });
+        let failed = series.failures + series.infrastructure_failures + u32::from(fails);
+        let phase = match end {
+            _ if nodes[id].contest.is_none() => phases[id],
+            Some((_, next)) => next.phase(),
+            None => series.phase,
+        };
+        let gave_up = phase.is_finished() && phase != TaskPhase::Succeeded;
+        failed.saturating_sub(u32::from(gave_up))
+    };
+    let series = nodes.iter().filter(|(id, _)| !reopened.contains(id));
+    series.flat_map(|(id, node)| node.series().map(move |series| (id, series))).map(of_series).sum()
+}
+
+/// Returns the phase of a node whose attempt ends because the plan stops it, or while the plan stops. Work with an external effect that has
+/// begun is for a person to check.
+fn stopped_phase(node: &Node, class: FailureClass, reason: Reason) -> TaskPhase {
+    let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown) && may_have_worked(reason);
+    let stopped = matches!(reason, Reason::Cancelled | Reason::DeadlineExceeded) && has_begun(&node.current);
+    if node.external_effect && (outside || stopped) { TaskPhase::Unknown } else { TaskPhase::Cancelled }
+}
+
+/// Returns whether an attempt may have done some of its work.
+fn has_begun(current: &CurrentAttempt) -> bool {
+    match current {
+        CurrentAttempt::None => false,
+        CurrentAttempt::Absent { .. } => true,
+        CurrentAttempt::Pod { state, .. } => {
+            matches!(state, AttemptState::Running | AttemptState::Succeeded(_) | AttemptState::Failed { .. })
+        }
     }
 }

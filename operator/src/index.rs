@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use enact_crds::common::Outputs;
 use enact_crds::task::{ContestStatus, ContestantStatus, Phase};
-use enact_crds::{Plan, Task, convert};
+use enact_crds::{Plan, Task, TaskStatus, convert};
 use enact_domain::agents::message::{self, Message};
 use enact_domain::assignment::VerifiedCommit;
 use enact_domain::attempt::PodView;
@@ -36,6 +36,8 @@ pub struct TaskEntry {
     pub uid: String,
     /// `metadata.resourceVersion`.
     pub version: u64,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
     pub phase: Phase,
     /// Number of the last attempt that the status shows.
     pub attempts: u32,
@@ -349,6 +351,7 @@ impl TaskEntry {
         Self {
             uid: task.uid().unwrap_or_default(),
             version: version(task),
+            generation: task.metadata.generation,
             phase: status.map(|s| s.phase).unwrap_or_default(),
             attempts: status.map_or(0, |s| s.attempts),
             agent: status.and_then(|s| s.agent.clone()),
@@ -356,7 +359,7 @@ impl TaskEntry {
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
             parked: status.and_then(|s| s.remaining_budget.as_ref()).map(convert::remaining_limit),
-            work: status.and_then(|s| Some(VerifiedCommit { branch: s.branch.clone()?, commit: s.commit.clone()? })),
+            work: status.and_then(verified_work),
             reported: reported_state(ready.map(|c| c.reason.as_str())),
             contest: status.and_then(|s| s.contest.clone()),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
@@ -386,6 +389,13 @@ impl TaskEntry {
         };
         agent.as_deref().filter(|_| shown == attempt)
     }
+}
+
+/// Returns the branch and the commit of a task that has succeeded.
+fn verified_work(status: &TaskStatus) -> Option<VerifiedCommit> {
+    // A failed task has a branch too, with work that has not passed.
+    let verified = Some(status).filter(|status| status.phase == Phase::Succeeded)?;
+    Some(VerifiedCommit { branch: verified.branch.clone()?, commit: verified.commit.clone()? })
 }
 
 fn messages_of(task: &Task) -> Vec<Message> {

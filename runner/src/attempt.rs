@@ -37,8 +37,11 @@ pub(crate) fn carry_out(
     let outcome = work(step, supervisor, settings, assignment, &mut evidence);
     // An attempt that was asked to stop has not succeeded, even if its work is complete. The outcome does not change after this line, so
     // that the delivered result, the report and the exit code agree.
-    let outcome = if supervisor.cancelled() { Err(Failure::cancelled()) } else { outcome };
     let mut report = outcome.unwrap_or_else(Failure::into_report);
+    if supervisor.cancelled() {
+        // Its work may be on its branch all the same.
+        report = Report { commit: report.commit, ..Failure::cancelled().into_report() };
+    }
     report.usage = evidence.usage;
     // Before the delivery and the termination message, which both contain the report.
     supervisor.secrets().redact_report(&mut report);

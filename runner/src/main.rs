@@ -37,6 +37,7 @@ mod secrets;
 mod settings;
 mod task;
 mod text;
+mod unfinished;
 mod wait;
 mod workspace;
 

@@ -197,6 +197,7 @@ create table enact.checkpoints (
     number      integer not null check (number > 0),
     content     jsonb not null check (octet_length(content::text) <= 32768),
     archive     bytea check (octet_length(archive) <= 4194304),
+    bundle      bytea check (octet_length(bundle) <= 4194304),
     saved_at    timestamptz not null default clock_timestamp(),
     primary key (tenant_id, subject_uid, contestant)
 );
@@ -207,6 +208,7 @@ comment on table enact.checkpoints is
 comment on column enact.checkpoints.contestant is 'The contestant of the task whose attempts continue from it; 1 without a contest.';
 comment on column enact.checkpoints.number is 'The attempt that left it.';
 comment on column enact.checkpoints.archive is 'The packed files of the session. They can contain anything that the agent read or wrote.';
+comment on column enact.checkpoints.bundle is 'The commits of the work as a Git bundle, if they could not be pushed.';
 
 create table enact.approvals (
     tenant_id    enact.tenant not null,

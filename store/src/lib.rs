@@ -25,7 +25,7 @@ mod store;
 mod usage;
 
 pub use attempts::{AttemptRow, GateOutcome, StartedPod};
-pub use checkpoints::CheckpointDelivery;
+pub use checkpoints::{CheckpointDelivery, StoredCheckpoint};
 pub use config::Config;
 pub use contents::{Findings, MAX_CONTENT_BYTES};
 pub use error::{ErrorClass, StoreError};

@@ -5,16 +5,18 @@ use enact_crds::approval::Subject;
 
 use super::parse::{PlanOrTask, plan_or_task, revision, subject};
 
-/// Compare two revisions of a document, or attempts at a task
+/// Compare two revisions of a document or attempts at a task, or show what the last attempt at a task changed
+///
+/// For PLAN/TASKID, the command shows the changes of the last attempt at the task, finished or not. It needs Git and access to the repository.
 ///
 /// With --attempts, the command compares what the record has of the attempts: result, gates, measurements, tokens, cost, duration and commit.
 /// The work itself is in Git: the command prints how to compare it there.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl enact diff spec/shop\n  kubectl enact diff spec/shop 2 3\n  kubectl enact diff shop/T004 --attempts 1,3"
+    after_help = "Examples:\n  kubectl enact diff spec/shop\n  kubectl enact diff spec/shop 2 3\n  kubectl enact diff shop/T004\n  kubectl enact diff shop/T004 --attempts 1,3"
 )]
 pub struct Diff {
-    /// constitution/NAME, specification/NAME or plan/NAME; with --attempts PLAN/TASKID
+    /// constitution/NAME, specification/NAME or plan/NAME; or PLAN/TASKID
     #[arg(value_name = "KIND/NAME", value_parser = compared)]
     pub subject: Compared,
     /// Older revision: a number, the start of a digest, `approved` or `present` [default: the revision that was approved last]
@@ -32,7 +34,7 @@ pub struct Diff {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compared {
     Document(Subject),
-    /// Attempts at a task of a plan.
+    /// The work of a task of a plan.
     Task {
         plan: String,
         /// ID of the task.
@@ -44,7 +46,7 @@ fn compared(text: &str) -> Result<Compared, String> {
     match (subject(text), plan_or_task(text)) {
         (Ok(subject), _) => Ok(Compared::Document(subject)),
         (Err(_), Ok(PlanOrTask { plan, task: Some(id) })) => Ok(Compared::Task { plan, id }),
-        (Err(why), _) => Err(format!("{why}, or PLAN/TASKID with --attempts")),
+        (Err(why), _) => Err(format!("{why}, or PLAN/TASKID")),
     }
 }
 

@@ -10,6 +10,8 @@ pub enum OnFailure {
     Halt,
     /// Continue with every task that does not depend on the failed one.
     Continue,
+    /// Start no new attempt, and stop the running ones.
+    Stop,
 }
 
 /// Rules for the whole plan.

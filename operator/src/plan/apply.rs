@@ -6,9 +6,10 @@ use enact_crds::plan::IntegrationStatus;
 use enact_crds::{Task, convert};
 use enact_domain::agents::health::End;
 use enact_domain::assignment::{Reason, Report};
+use enact_domain::attempt::AttemptState;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
-use enact_domain::plan::{Action, TaskPhase, Verdict};
+use enact_domain::plan::{Action, CurrentAttempt, TaskPhase, Verdict};
 use enact_domain::time::Millis;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -285,8 +286,12 @@ fn released_at(decided: &Decided, node: NodeId) -> Option<Instant> {
 }
 
 async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Effect, Error> {
-    let Action::End { node, attempt, failure, report, next, .. } = action else { return Ok(Effect::None) };
+    let Action::End { node, attempt, failure, report, next, delete_pod } = action else { return Ok(Effect::None) };
     let observed = decided.observed;
+    let runs = matches!(
+        &decided.nodes[*node].series_of(*attempt).current,
+        CurrentAttempt::Pod { state: AttemptState::Running, .. }
+    );
     let task_in_git = node.task().filter(|_| observed.plan.spec.workspace.is_some());
     let end = status::End {
         attempt: *attempt,
@@ -295,6 +300,9 @@ async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Ef
         report,
         next: *next,
         branch: task_in_git.map(|task| decided.branch(task, *attempt)),
+        // A node that does not respond saves nothing.
+        stopped: *delete_pod && runs && report.reason != Reason::Lost,
+        gates: node.task().map_or(0, |task| decided.valid.content.compiled.tasks[task].gates.len()),
         started: decided.pod_created(*node, *attempt),
     };
     if failure.is_some() {
@@ -407,7 +415,9 @@ async fn change_status(
     let Some(entry) = decided.task_entry(node) else { return Ok(Effect::None) };
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), &observed.namespace);
     // With the UID, the API server refuses the patch if a Task of the same name was created meanwhile.
-    let patch = json!({ "metadata": { "uid": entry.uid }, "status": task(entry) });
+    let mut new_status = task(entry);
+    new_status["observedGeneration"] = entry.generation.into();
+    let patch = json!({ "metadata": { "uid": entry.uid }, "status": new_status });
     ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         // Later reconciles must not decide from the older status, whatever the watch has delivered by then.

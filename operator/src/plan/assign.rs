@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use enact_crds::AgentSpec;
-use enact_crds::common::Resources;
+use enact_crds::common::{OnNoChange, Resources};
 use enact_crds::plan::Workspace;
 use enact_crds::task::ContestantStatus;
 use enact_crds::{convert, prompt};
@@ -71,6 +71,8 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         measurements: template.attempts.as_ref().map(convert::measurements).unwrap_or_default(),
         previous: previous_failure(decided, node, attempt),
         messages: entry.messages.clone(),
+        retry_from: convert::retry_from(template.retry.as_ref(), &spec.execution.retry),
+        fail_unchanged: template.on_no_change.unwrap_or(spec.execution.on_no_change) == OnNoChange::Fail,
     };
     let workspace = spec.workspace.as_ref();
     let git = workspace.map(|w| git(ctx, w, merges(decided, node), decided.branch(task, attempt)));

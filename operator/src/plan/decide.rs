@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use enact_crds::plan::Phase;
+use enact_crds::plan::{PausedAfter, Phase};
 use enact_domain::assignment::Report;
 use enact_domain::condition::Readiness;
 use enact_domain::graph::{NodeId, PerNode};
@@ -422,6 +422,15 @@ impl Decided<'_> {
             PlanState::Running if let Some(message) = self.open_choice() => {
                 (so_far, Readiness::reconciling("SpecificationChanged", format!("{message}; {progress}")))
             }
+            PlanState::Running if let Some(paused) = self.paused_after() => {
+                let name = if paused.phase.is_empty() { String::new() } else { format!(" ({})", paused.phase) };
+                let message = format!(
+                    "phase {}{name} is done: look at its work, then continue with `kubectl enact resume {}`; {progress}",
+                    paused.number,
+                    self.observed.name()
+                );
+                (so_far, Readiness::reconciling("Paused", message))
+            }
             PlanState::Suspended => {
                 let message = format!("suspended: {progress}; resume with `kubectl enact resume`");
                 (so_far, Readiness::reconciling("Suspended", message))
@@ -447,6 +456,13 @@ impl Decided<'_> {
             PlanState::Running => (Phase::Running, Readiness::reconciling("Running", progress)),
         };
         Outcome { phase, readiness }
+    }
+
+    /// Returns the phase after which the plan waits for a person.
+    pub fn paused_after(&self) -> Option<PausedAfter> {
+        let pauses = self.valid.pauses.as_ref()?;
+        let (number, phase) = pauses.phases.paused_after(&self.decision.phases.tasks, pauses.resumed)?;
+        Some(PausedAfter { number: u32::try_from(number).unwrap_or(u32::MAX), phase: phase.to_owned() })
     }
 
     fn progress(&self) -> String {

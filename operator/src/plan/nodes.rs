@@ -9,7 +9,9 @@ use enact_domain::attempt::classify;
 use enact_domain::contest::contestant_of;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
-use enact_domain::plan::{Contest, CurrentAttempt, Executor, Funding, Node, ReportedState, Request, TaskPhase};
+use enact_domain::plan::{
+    Contest, CurrentAttempt, Executor, Funding, Node, ReportedState, Request, TaskPhase, is_lost,
+};
 use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
 
@@ -24,8 +26,8 @@ use crate::task::status::reported_state;
 /// Returns the open attempts of the plan: those known before, those of pods that appeared since, and, where `known` is not enough, those
 /// of the record.
 ///
-/// The record is read once after a start of the process. It is read again when a pod that was seen is gone, because the report that the
-/// pod delivered is there.
+/// The record is read once after a start of the process. It is read again when a pod that was seen is gone or lost, because the report that
+/// the pod delivered is there.
 ///
 /// # Errors
 /// When the record cannot be read.
@@ -38,8 +40,12 @@ pub async fn open_attempts(
     let pods = newest_pods(observed, valid);
     let mut attempts = known.clone();
     let vanished = |((node, contestant), open): (&SeriesId, &OpenAttempt)| {
-        let pod = pods.get(&(label(valid, *node), *contestant));
-        open.seen && open.result.is_none() && pod.is_none_or(|p| p.attempt < open.number)
+        let has_pod = |pod: &&PodEntry| {
+            pod.attempt > open.number
+                || pod.attempt == open.number && !is_lost(&classify(&pod.view), pod.view.deleting, observed.now)
+        };
+        let pod = pods.get(&(label(valid, *node), *contestant)).copied();
+        open.seen && open.result.is_none() && pod.filter(has_pod).is_none()
     };
     if !known.loaded || known.by_series.iter().any(vanished) {
         read_record(ctx, observed, valid, &mut attempts).await?;
@@ -65,7 +71,8 @@ fn add_pod(observed: &Observed, series: SeriesId, pod: &PodEntry, attempts: &mut
     if pod.attempt < open.number {
         return;
     }
-    *open = OpenAttempt { number: pod.attempt, seen: true, result: None };
+    let result = open.result.take().filter(|_| pod.attempt == open.number);
+    *open = OpenAttempt { number: pod.attempt, seen: true, result };
     // What the record says comes first: a user of the tenant can change the annotation.
     let is_newer = attempts.agents.get(&series).is_none_or(|(number, _)| pod.attempt > *number);
     if let Some(agent) = pod.agent.as_ref().filter(|_| has_pool(observed) && is_newer) {
@@ -142,7 +149,7 @@ pub fn nodes(observed: &Observed, valid: &Valid, attempts: &OpenAttempts) -> Per
     let pods = newest_pods(observed, valid);
     let series = |rules: &Node, status: &NodeStatus, (id, contestant): SeriesId| {
         let pod = pods.get(&(label(valid, id), contestant)).copied();
-        node(rules, status, pod, attempts.by_series.get(&(id, contestant)))
+        node(rules, status, pod, attempts.by_series.get(&(id, contestant)), observed.now)
     };
     valid.graph.per_node(|id| {
         let rules = rules(observed, valid, id);
@@ -161,7 +168,12 @@ pub fn nodes(observed: &Observed, valid: &Valid, attempts: &OpenAttempts) -> Per
             contestant.is_parked = shown.is_some_and(is_parked);
         }
         let attempts = contest.newest_attempt();
-        Node { attempts, current: CurrentAttempt::None, contest: Some(contest), ..node(&rules, &status, None, None) }
+        Node {
+            attempts,
+            current: CurrentAttempt::None,
+            contest: Some(contest),
+            ..node(&rules, &status, None, None, observed.now)
+        }
     })
 }
 
@@ -187,7 +199,7 @@ fn rules(observed: &Observed, valid: &Valid, id: NodeId) -> Node {
     Node { contest: task.attempts.as_ref().map(contest), ..rules.clone() }
 }
 
-fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<&OpenAttempt>) -> Node {
+fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<&OpenAttempt>, now: Millis) -> Node {
     // The status shows the end of this attempt already: a report that arrives later must not end it again.
     let open = open.filter(|o| o.number > status.closed());
     let attempts = open.map_or(status.attempts, |o| o.number);
@@ -195,8 +207,14 @@ fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<
     let current = match (open, pod.filter(|p| p.attempt == attempts)) {
         // A finished node can still have its pod, which stays until the cleanup.
         _ if TaskPhase::from(status.phase).is_finished() => CurrentAttempt::None,
-        (Some(_), Some(pod)) => {
-            CurrentAttempt::Pod { state: classify(&pod.view), created: pod.view.created, deleting: pod.view.deleting }
+        (Some(open), Some(pod)) => {
+            let (state, created, deleting) = (classify(&pod.view), pod.view.created, pod.view.deleting);
+            match &open.result {
+                Some(report) if is_lost(&state, deleting, now) => {
+                    CurrentAttempt::Absent { seen: true, delivered: Some(report.clone()) }
+                }
+                _ => CurrentAttempt::Pod { state, created, deleting },
+            }
         }
         // The status of a node in phase Running was written because its pod existed, whether this process saw it or not.
         (Some(open), None) => CurrentAttempt::Absent {
@@ -262,7 +280,8 @@ impl NodeStatus {
     /// Returns the stored state of a node; none if its Task does not exist.
     fn of(observed: &Observed, valid: &Valid, id: NodeId) -> Option<Self> {
         let staleness = valid.staleness.as_deref();
-        let held = staleness.is_some_and(|s| s.holds(valid.choice, id));
+        let held = staleness.is_some_and(|s| s.holds(valid.choice, id))
+            || valid.pauses.as_ref().is_some_and(|pauses| pauses.holds(id));
         let request = |rerun: Option<&String>, observed_rerun: Option<&String>, redone_for: Option<&str>| {
             // A redo includes a rerun.
             if staleness.is_some_and(|s| s.requests_redo(valid.choice, id, redone_for)) {
@@ -339,5 +358,7 @@ fn label(valid: &Valid, id: NodeId) -> &str {
     id.task().map_or(names::INTEGRATION, |i| &valid.content.compiled.names[i])
 }
 
+#[cfg(test)]
+mod contest_tests;
 #[cfg(test)]
 mod tests;

@@ -168,6 +168,7 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     }
     set_specification(&mut new, decided);
     new.tasks = decided.task_counts().into();
+    new.paused_after = decided.paused_after().filter(|_| !new.phase.is_finished());
     new.critical_path = critical_path(&valid.content);
     new.finished_at = match (new.phase.is_finished(), old.finished_at.clone()) {
         (false, _) => None,

@@ -51,8 +51,8 @@ pub fn ended(task: &TaskEntry, state: &State, end: &End, used: Option<&Balance>,
         "remainingBudget": remaining.as_ref().and_then(convert::remaining),
         "reason": end.report.reason.as_str(),
         "message": Some(&end.report.message).filter(|message| !message.is_empty()),
-        // An attempt that failed can have pushed unfinished work, which is kept too.
-        "branch": end.branch.as_deref().filter(|_| end.report.commit.is_some()),
+        // The work of an attempt that failed is kept too.
+        "branch": end.branch.as_deref().filter(|_| succeeded || end.keeps_work()),
         "commit": end.report.commit,
         "outputs": Some(&end.report.outputs).filter(|outputs| succeeded && !outputs.is_empty()),
         "measurements": Some(measurements).filter(|measurements| succeeded && !measurements.is_empty()),

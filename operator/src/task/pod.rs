@@ -16,6 +16,7 @@ use enact_domain::assignment::{
 };
 use enact_domain::document_job::DocumentJob;
 use enact_domain::names;
+use enact_domain::text::unix_lines;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, DownwardAPIProjection, DownwardAPIVolumeFile, EmptyDirVolumeSource,
     EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource,
@@ -491,7 +492,7 @@ pub fn adapter(
             "Agent {agent_name} runs scripts, but neither the Agent nor the task has a script; set script in one of them"
         )
     })?;
-    Ok(assignment::Adapter::Command { script: script.to_owned() })
+    Ok(assignment::Adapter::Command { script: unix_lines(script) })
 }
 
 #[cfg(test)]

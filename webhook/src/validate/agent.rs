@@ -43,7 +43,8 @@ impl<L: Lookup> Validate<AgentSpec> for Validator<L> {
         }
         // Before the lookups, whose requests contain the names.
         Denial::unless_empty(causes)?;
-        let (mut causes, mut warnings) = (Vec::new(), Vec::new());
+        let mut causes = Vec::new();
+        let mut warnings: Vec<String> = validation::windows_agent_script(&spec).map(warning).into_iter().collect();
         let providers = self.providers(request.namespace(), &spec).await?;
         let resolve = |name: &str| providers.get(name).cloned().unwrap_or(Resolved::NotFound);
         for (i, problem) in models::check(&spec, resolve) {

@@ -47,6 +47,7 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
             causes.extend(listed_tasks(request.name(), &spec.tasks));
         }
         Denial::unless_empty(causes)?;
+        warnings.extend(validation::windows_scripts(&spec).map(warning));
         if let Some(agent) = &spec.agent_ref {
             warnings.extend(self.warn_unless_exists(request, AGENT, Kind::Agent, agent).await);
         }

@@ -31,6 +31,17 @@ async fn an_agent_that_is_still_missing_is_only_a_warning() {
 }
 
 #[tokio::test]
+async fn scripts_from_windows_are_a_warning() {
+    let script = "echo hi > result.txt\r\n";
+    let tasks = json!([{ "id": "T001", "title": "a", "script": script, "gates": [{ "name": "g", "script": script }] }]);
+    let warnings = assert_admitted(admit(&lookup(), &create(&plan(&tasks))).await);
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    for part in ["spec.tasks[0].script, spec.tasks[0].gates[0].script", "CRLF", "runs with those of Unix"] {
+        assert!(warning.contains(part), "{part}: {warning}");
+    }
+}
+
+#[tokio::test]
 async fn a_pool_names_agents_of_the_namespace() {
     let pool = |names: &[&str]| {
         let agents: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
