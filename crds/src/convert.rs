@@ -1,10 +1,11 @@
 //! Between the API's types and the domain's.
 
 use enact_domain::usage::{Balance, Basis, Estimate, Limit, Range, deviation_percent};
+use enact_domain::waiting::Waiting;
 use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling, rules};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryPolicy, Time};
+use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryPolicy, Time, WaitingStatus};
 use crate::{approval as api, document, plan, task};
 
 pub use enact_domain::time::Millis;
@@ -314,6 +315,26 @@ fn dated(c: &Condition) -> condition::Dated {
     condition::Dated {
         condition: condition::Condition::new(&c.type_, status, &c.reason, c.message.clone()),
         since: millis(&c.last_transition_time),
+    }
+}
+
+/// Converts a wait in a status.
+pub fn waiting(status: &WaitingStatus) -> Waiting {
+    Waiting {
+        reason: status.reason.clone().into(),
+        message: status.message.clone(),
+        since: millis(&status.since),
+        task: status.task.clone(),
+    }
+}
+
+/// Converts a wait to that of a status.
+pub fn waiting_status(waiting: Waiting) -> WaitingStatus {
+    WaitingStatus {
+        reason: waiting.reason.into_owned(),
+        message: waiting.message,
+        since: time(waiting.since),
+        task: waiting.task,
     }
 }
 

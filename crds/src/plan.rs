@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{
-    ApprovalPolicy, Budget, Condition, Gate, LocalRef, Resources, RetryPolicy, Time, default_revision,
+    ApprovalPolicy, Budget, Condition, Gate, LocalRef, Resources, RetryPolicy, Time, WaitingStatus, default_revision,
 };
 use crate::document::{Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
@@ -316,6 +316,12 @@ pub struct PlanStatus {
     /// Number of phase changes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub turns: u32,
+    /// Why the plan waits, while it does not progress or one of its attempts cannot start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingStatus>,
+    /// Time when a task, an attempt or the use of models last changed, as far as the operator has seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_activity_at: Option<Time>,
     /// Digest of the content of the plan; an Approval must name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

@@ -158,7 +158,7 @@ fn quota_refuses_plans_and_delays_tasks() {
         stage.apply(&scripted_plan("wide", wide)).await?;
         let refused = stage.refusal(&scripted_plan("second", wide)).await?;
         ensure!(refused.contains("exceeded quota") && refused.contains("count/plans.enact.dev"), "{refused}");
-        let plan = stage.plan_reason("wide", "QuotaExceeded").await?;
+        let plan = stage.plan_reason("wide", "QuotaTooSmall").await?;
         let said = describe(&plan.status.unwrap_or_default().conditions);
         ensure!(said.contains("count/tasks.enact.dev"), "{said}");
         stage.apply(&stage.tenant("  quota: {plans: 1, tasks: 3}\n")).await?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use enact_crds::convert;
 use enact_crds::task::Phase;
-use enact_domain::attempt::classify;
+use enact_domain::attempt::{AttemptState, PodView, SetupFailure, classify};
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
 use enact_domain::plan::{CurrentAttempt, Executor, Funding, Node, ReportedState, Request, TaskPhase};
@@ -14,6 +14,7 @@ use enact_domain::usage::Limit;
 use super::context::Context;
 use super::observed::Observed;
 use super::runtime::{OpenAttempt, OpenAttempts};
+use super::setup_failures::SetupFailures;
 use super::validate::Valid;
 use crate::error::Error;
 use crate::index::PodEntry;
@@ -99,14 +100,20 @@ async fn read_record(
 }
 
 /// Returns the state of every node.
-pub fn nodes(observed: &Observed, valid: &Valid, attempts: &OpenAttempts) -> PerNode<Node> {
+pub fn nodes(
+    observed: &Observed,
+    valid: &Valid,
+    attempts: &OpenAttempts,
+    setup_failures: &SetupFailures,
+) -> PerNode<Node> {
     let pods = newest_pods(observed);
     valid.graph.per_node(|id| {
         let rules = rules(observed, valid, id);
         match NodeStatus::of(observed, valid, id) {
             Some(status) => {
                 let pod = pods.get(label(valid, id)).copied();
-                node(&rules, &status, pod, attempts.by_node.get(&id))
+                let open = attempts.by_node.get(&id);
+                node(&rules, &status, pod.map(|pod| (pod, setup_failures.of(&pod.uid))), open)
             }
             None => rules,
         }
@@ -127,17 +134,24 @@ fn rules(observed: &Observed, valid: &Valid, id: NodeId) -> Node {
     }
 }
 
-fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<&OpenAttempt>) -> Node {
+fn node(
+    rules: &Node,
+    status: &NodeStatus,
+    pod: Option<(&PodEntry, Option<&SetupFailure>)>,
+    open: Option<&OpenAttempt>,
+) -> Node {
     // The status shows the end of this attempt already: a report that arrives later must not end it again.
     let open = open.filter(|o| o.number > status.closed());
     let attempts = open.map_or(status.attempts, |o| o.number);
     let running = status.phase == Phase::Running;
-    let current = match (open, pod.filter(|p| p.attempt == attempts)) {
+    let current = match (open, pod.filter(|(pod, _)| pod.attempt == attempts)) {
         // A finished node can still have its pod, which stays until the cleanup.
         _ if TaskPhase::from(status.phase).is_finished() => CurrentAttempt::None,
-        (Some(_), Some(pod)) => {
-            CurrentAttempt::Pod { state: classify(&pod.view), created: pod.view.created, deleting: pod.view.deleting }
-        }
+        (Some(_), Some((pod, failure))) => CurrentAttempt::Pod {
+            state: state(&pod.view, failure),
+            created: pod.view.created,
+            deleting: pod.view.deleting,
+        },
         // The status of a node in phase Running was written because its pod existed, whether this process saw it or not.
         (Some(open), None) => CurrentAttempt::Absent {
             seen: open.seen || (running && attempts == status.attempts),
@@ -163,6 +177,14 @@ fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<
         // The rest follows from the budgets, which are read later, and from the agents.
         funding: Funding { parked: status.parked, ..Funding::default() },
         executor: Executor::None,
+    }
+}
+
+/// Returns the state of an attempt by its pod and the failure that Events report of it.
+fn state(view: &PodView, failure: Option<&SetupFailure>) -> AttemptState {
+    match failure {
+        Some(failure) if !view.set_up => classify(&PodView { setup_failure: Some(failure.clone()), ..view.clone() }),
+        _ => classify(view),
     }
 }
 
