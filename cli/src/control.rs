@@ -10,7 +10,7 @@ use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::args::ConfirmedPlan;
+use crate::args::{ConfirmedPlan, Kind, kind_and_name};
 use crate::cluster::{Cluster, api_error};
 use crate::status::phase_of;
 use crate::terminal;
@@ -28,10 +28,14 @@ pub enum Target {
 }
 
 impl Target {
-    /// Parses `PLAN/TASKID` or a name. `plan/NAME` and `task/NAME`, as kubectl prints them, are names.
+    /// Parses `PLAN/TASKID` or a name, each with or without a kind as kubectl prints it: `plan/PLAN/TASKID`, `plan/NAME`, `task/NAME`.
     pub fn parse(text: &str) -> Self {
+        let text = match kind_and_name(text) {
+            (Some(Kind::Task), name) => return Self::Name(name.to_owned()),
+            (Some(Kind::Plan), name) => name,
+            _ => text,
+        };
         match text.split_once('/') {
-            Some(("plan" | "plan.enact.dev" | "task" | "task.enact.dev", name)) => Self::Name(name.to_owned()),
             Some((plan, id)) => Self::TaskOfPlan(plan.to_owned(), id.to_owned()),
             None => Self::Name(text.to_owned()),
         }
@@ -142,10 +146,10 @@ where
 {
     for _ in 0..TRIES {
         let object = api.get_metadata(name).await.map_err(api_error)?;
-        let number = object.annotations().get(ANNOTATION_RERUN).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let number = object.annotations().get(ANNOTATION_RERUN).map(String::as_str);
         let patch = json!({ "metadata": {
             "resourceVersion": object.resource_version(),
-            "annotations": { ANNOTATION_RERUN: (number + 1).to_string() },
+            "annotations": { ANNOTATION_RERUN: next(number) },
         }});
         // A conflict means that the number may be taken: read it again.
         match api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
@@ -157,9 +161,15 @@ where
     bail!("{} {name} was changed {TRIES} times in the meantime; try again", K::kind(&()))
 }
 
+/// Returns another value than the present one: the next number. After a value that is not a number, or the largest one, it is 1.
+fn next(value: Option<&str>) -> String {
+    let number = value.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    number.checked_add(1).unwrap_or(1).to_string()
+}
+
 /// Decides about the stale tasks of a plan by one of the annotations `redo` and `keep`.
 pub async fn decide_stale(cluster: &Cluster, options: &ConfirmedPlan, annotation: &str) -> Result<()> {
-    let name = options.plan.strip_prefix("plan/").unwrap_or(&options.plan);
+    let name = options.plan.as_str();
     let plan: Plan = cluster.get(name).await?;
     check_not_cancelled(&plan)?;
     let Some(stale) = plan.status.as_ref().and_then(|status| status.stale.as_ref()) else {
@@ -233,6 +243,23 @@ fn tasks(cluster: &Cluster) -> Api<Task> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_for_another_attempt_always_has_another_value() {
+        assert_eq!([None, Some("1"), Some("soon")].map(next), ["1", "2", "1"]);
+        assert_eq!(next(Some("18446744073709551615")), "1", "the number does not overflow");
+    }
+
+    #[test]
+    fn targets_may_have_a_kind() {
+        let task = Target::TaskOfPlan("shop".into(), "T001".into());
+        assert_eq!(
+            ["shop/T001", "plan/shop/T001", "plans/shop/T001"].map(Target::parse),
+            [task.clone(), task.clone(), task]
+        );
+        let name = Target::Name("shop".into());
+        assert_eq!(["shop", "plan/shop", "task/shop"].map(Target::parse), [name.clone(), name.clone(), name]);
+    }
 
     #[test]
     fn summary_lists_changes_and_tasks() {

@@ -397,6 +397,16 @@ fn document_in_a_config_map_is_changed_there() {
     assert_eq!(writes.len(), 2);
 }
 
+#[test]
+fn a_name_of_several_objects_needs_its_kind() {
+    let (_, api) = world();
+    let ran = api.enact(&["history", "shop"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("have the name shop: write specification/shop or plan/shop"), "{}", ran.stderr);
+    let ran = api.enact(&["history", "nothing"]);
+    assert!(ran.stderr.contains("there is no Constitution, Specification or Plan nothing"), "{}", ran.stderr);
+}
+
 // Answering.
 
 #[test]

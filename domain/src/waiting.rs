@@ -101,7 +101,9 @@ fn of_task(idle: &Idle<'_>) -> Option<Waiting> {
     if !idle.dependencies.is_empty() {
         return Some(wait("WaitingForTasks", format!("waits for {}", first(idle.dependencies))));
     }
-    idle.plan.map(|plan| Waiting { message: format!("waits: {}: {}", plan.reason, plan.message), ..plan.clone() })
+    // A plan that waits for one of its attempts starts others.
+    let plan = idle.plan.filter(|plan| plan.task.is_none())?;
+    Some(Waiting { message: format!("waits with its plan: {}", plan.reason), ..plan.clone() })
 }
 
 fn of_plan(readiness: &Readiness, attempt: Option<&Waiting>, now: Millis) -> Option<Waiting> {
@@ -196,7 +198,9 @@ mod tests {
         let suspended =
             Waiting { reason: "Suspended".into(), message: "resume it".into(), since: Millis(3), task: None };
         let held = Idle { plan: Some(&suspended), ..Idle::default() };
-        assert_eq!(message(held).as_deref(), Some("waits: Suspended: resume it"));
+        assert_eq!(message(held).as_deref(), Some("waits with its plan: Suspended"));
+        let other = Waiting { task: Some("T002".into()), ..suspended.clone() };
+        assert_eq!(message(Idle { plan: Some(&other), ..Idle::default() }), None, "only T002 waits");
         assert_eq!(message(Idle::default()), None);
     }
 
