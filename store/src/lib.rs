@@ -24,6 +24,7 @@ mod session;
 mod store;
 mod usage;
 
+pub use attempts::RecordedLog;
 pub use checkpoints::CheckpointDelivery;
 pub use config::Config;
 pub use contents::{Findings, MAX_CONTENT_BYTES};
