@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use enact_crds::plan::Stale;
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task};
-use enact_domain::names::{self, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN};
+use enact_domain::names::{self, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN, rerun_number};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -126,7 +126,8 @@ async fn rerun_task(cluster: &Cluster, task: &Task) -> Result<()> {
     if !is_failed(phase) {
         bail!("Task {name} is {phase:?}; only a Task that is Failed, Cancelled or Unknown can be retried");
     }
-    count_up(&tasks(cluster), &name).await?;
+    let handled = |task: &Task| task.status.as_ref()?.observed_rerun.clone();
+    count_up(&tasks(cluster), &name, handled).await?;
     terminal::print_line(&format!(
         "{} of Plan {}: another attempt is requested",
         task.spec.work.id, task.spec.plan_ref.name
@@ -134,22 +135,23 @@ async fn rerun_task(cluster: &Cluster, task: &Task) -> Result<()> {
 }
 
 async fn rerun_plan(cluster: &Cluster, plan: &str) -> Result<()> {
-    count_up(&plans(cluster), plan).await?;
+    let handled = |plan: &Plan| plan.status.as_ref()?.integration.as_ref()?.observed_rerun.clone();
+    count_up(&plans(cluster), plan, handled).await?;
     terminal::print_line(&format!("integration of Plan {plan}: another attempt is requested"))
 }
 
-/// Increments the annotation that requests another attempt. The resourceVersion in the patch makes sure that two people who do this at the
-/// same time write different numbers.
-async fn count_up<K>(api: &Api<K>, name: &str) -> Result<()>
+/// Increments the annotation that requests another attempt; `handled` returns the request that the operator handled last. The
+/// resourceVersion in the patch makes sure that two people who do this at the same time write different numbers.
+async fn count_up<K>(api: &Api<K>, name: &str, handled: impl Fn(&K) -> Option<String>) -> Result<()>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
 {
     for _ in 0..TRIES {
-        let object = api.get_metadata(name).await.map_err(api_error)?;
-        let number = object.annotations().get(ANNOTATION_RERUN).map(String::as_str);
+        let object = api.get(name).await.map_err(api_error)?;
+        let present = object.annotations().get(ANNOTATION_RERUN).map(String::as_str);
         let patch = json!({ "metadata": {
             "resourceVersion": object.resource_version(),
-            "annotations": { ANNOTATION_RERUN: next(number) },
+            "annotations": { ANNOTATION_RERUN: next(present, handled(&object).as_deref()) },
         }});
         // A conflict means that the number may be taken: read it again.
         match api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
@@ -161,10 +163,11 @@ where
     bail!("{} {name} was changed {TRIES} times in the meantime; try again", K::kind(&()))
 }
 
-/// Returns another value than the present one: the next number. After a value that is not a number, or the largest one, it is 1.
-fn next(value: Option<&str>) -> String {
-    let number = value.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    number.checked_add(1).unwrap_or(1).to_string()
+/// Returns the value of the annotation that requests another attempt: a larger number than the present value and the one that was handled
+/// last, which the operator ignores.
+fn next(present: Option<&str>, handled: Option<&str>) -> String {
+    let last = [present, handled].into_iter().flatten().filter_map(rerun_number).max();
+    last.map_or(1, |last| last + 1).to_string()
 }
 
 /// Decides about the stale tasks of a plan by one of the annotations `redo` and `keep`.
@@ -246,8 +249,9 @@ mod tests {
 
     #[test]
     fn a_request_for_another_attempt_always_has_another_value() {
-        assert_eq!([None, Some("1"), Some("soon")].map(next), ["1", "2", "1"]);
-        assert_eq!(next(Some("18446744073709551615")), "1", "the number does not overflow");
+        assert_eq!([None, Some("1"), Some("soon")].map(|present| next(present, None)), ["1", "2", "1"]);
+        assert_eq!(next(None, Some("3")), "4", "somebody removed the annotation");
+        assert_eq!(next(Some("18446744073709551615"), None), "1", "the number does not overflow");
     }
 
     #[test]

@@ -416,8 +416,7 @@ fn lists_and_answers_questions() {
         { "id": "Q-1", "text": "How long\u{7}?", "options": ["30 days", "a year"], "line": 5, "location": "FR-001" },
         { "id": "Q-2", "text": "Who?", "line": 6 },
     ]);
-    world.lock().unwrap().object["spec"]["clarifications"] =
-        json!([{ "question": "Q-0", "answer": "yes", "by": "ann" }]);
+    world.lock().unwrap().object["spec"]["clarifications"] = json!([{ "question": "Q-0", "answer": "yes" }]);
     let listed = api.enact(&["clarify", "shop"]);
     assert_eq!(
         (listed.code, listed.stdout.as_str()),

@@ -104,9 +104,15 @@ pub struct PoolMember {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Preference for this agent: the part of its score, of at most 1000 points, that people decide. Default: 50.
-    #[serde(default = "default_preference")]
+    // The schema has no default: in a list, a default would differ from what a client applies again.
+    #[serde(default = "default_preference", skip_serializing_if = "is_default_preference")]
     #[schemars(range(min = 0, max = 100))]
     pub preference: u8,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_default_preference(preference: &u8) -> bool {
+    *preference == default_preference()
 }
 
 fn default_preference() -> u8 {

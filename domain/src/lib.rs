@@ -25,6 +25,7 @@ pub mod report;
 pub mod revisions;
 pub mod rules;
 pub mod speckit;
+pub mod stamps;
 pub mod text;
 pub mod time;
 pub mod usage;
