@@ -17,6 +17,16 @@ pub const STALLED: &str = "Stalled";
 /// Longest message of a condition, in bytes: the API server accepts at most 32 KiB.
 const MAX_MESSAGE_BYTES: usize = 8192;
 
+/// Reasons of an object that waits for a decision of a person, or for an object that does. They are a part of normal work, not a problem.
+const WAITS_FOR_PEOPLE: [&str; 4] =
+    ["WaitingForApproval", "WaitingForSpecification", "SpecificationChanged", "Suspended"];
+
+/// Returns whether an object with this reason waits for a decision of a person. It is stalled, because it does not continue by itself, but
+/// nothing is wrong with it.
+pub fn waits_for_people(reason: &str) -> bool {
+    WAITS_FOR_PEOPLE.contains(&reason)
+}
+
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 pub enum Truth {
@@ -57,7 +67,7 @@ impl Condition {
 pub enum Progress {
     Ready,
     Reconciling,
-    /// Blocked, or finished without success.
+    /// Waits for a person or another object, is blocked, or finished without success.
     Stalled,
 }
 
@@ -146,6 +156,12 @@ mod tests {
     fn cuts_a_long_message() {
         let long = Readiness::reconciling("Waiting".to_owned(), "é".repeat(9000));
         assert_eq!(long.message.len(), 8192);
+    }
+
+    #[test]
+    fn a_wait_for_people_is_no_problem() {
+        assert!(waits_for_people("WaitingForApproval") && waits_for_people("Suspended"));
+        assert!(!waits_for_people("Rejected") && !waits_for_people("InvalidPlan"));
     }
 
     #[test]

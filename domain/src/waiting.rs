@@ -175,11 +175,11 @@ mod tests {
         let wait = Waiting { task: Some("T002".into()), ..attempt(&stuck(Reason::SandboxFailed, "x"), None).unwrap() };
         assert_eq!(plan(&running, Some(&wait), None).as_ref(), Some(&wait));
 
-        let approval = Readiness::reconciling("WaitingForApproval", "0 of 1");
+        let approval = Readiness::stalled("WaitingForApproval", "0 of 1");
         let waits = plan(&approval, None, None).unwrap();
         assert_eq!((waits.reason.as_ref(), waits.since), ("WaitingForApproval", Millis(9)));
         let before = Waiting { since: Millis(2), ..waits };
-        let later = plan(&Readiness::reconciling("WaitingForApproval", "1 of 2"), None, Some(&before)).unwrap();
+        let later = plan(&Readiness::stalled("WaitingForApproval", "1 of 2"), None, Some(&before)).unwrap();
         assert_eq!((later.message.as_str(), later.since), ("1 of 2", Millis(2)));
         assert_eq!(plan(&Readiness::ready("Succeeded", ""), None, Some(&before)), None);
     }

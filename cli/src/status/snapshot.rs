@@ -10,7 +10,7 @@ use enact_crds::task::{Phase, TaskTemplate};
 use enact_crds::{Approval, Plan, Specification, Task, convert, plan};
 use enact_domain::analysis::Severity;
 use enact_domain::approval::{Content, Decision, Verdict, evaluate};
-use enact_domain::condition::{READY, STALLED};
+use enact_domain::condition::{READY, STALLED, waits_for_people};
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::speckit::TaskId;
@@ -195,7 +195,7 @@ impl Snapshot {
         condition(&self.plan.status.as_ref()?.conditions, READY)
     }
 
-    /// Returns the end of the plan. Returns none while the plan can continue without a person, and while the operator has not started an
+    /// Returns the end of the plan. Returns none while the plan can continue, if only after a decision of a person, and while the operator has not started an
     /// attempt that a person has requested.
     pub fn outcome(&self) -> Option<Outcome> {
         let status = self.plan.status.as_ref()?;
@@ -206,7 +206,8 @@ impl Snapshot {
         }
         // A condition of an older generation says nothing about the current spec.
         let current = status.observed_generation == self.plan.metadata.generation;
-        let stalled = condition(&status.conditions, STALLED).filter(|condition| current && condition.status == "True");
+        let stalled = condition(&status.conditions, STALLED)
+            .filter(|condition| current && condition.status == "True" && !waits_for_people(&condition.reason));
         let why = || match stalled.or(self.ready()) {
             Some(condition) => format!("{}: {}", condition.reason, condition.message),
             None => "the operator gives no reason".into(),

@@ -486,6 +486,10 @@ fn outcome_is_none_while_a_plan_can_continue() {
     assert_eq!(snapshot.outcome(), Some(stuck));
     snapshot.plan.metadata.generation = Some(2);
     assert_eq!(snapshot.outcome(), None, "the operator has not seen the change");
+    snapshot.plan.metadata.generation = Some(1);
+    let status = snapshot.plan.status.as_mut().unwrap();
+    status.conditions = vec![condition("Stalled", "True", "WaitingForApproval", "0 of 1 approvals")];
+    assert_eq!(snapshot.outcome(), None, "a person can still approve it");
 
     let mut finished = self::snapshot();
     finished.plan.status.as_mut().unwrap().phase = plan::Phase::Failed;

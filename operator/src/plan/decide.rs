@@ -342,11 +342,18 @@ impl Decided<'_> {
                 (so_far, Readiness { message, ..hold.clone() })
             }
             PlanState::Running if let Some(message) = self.open_choice() => {
-                (so_far, Readiness::reconciling("SpecificationChanged", format!("{message}; {progress}")))
+                let message = format!("{message}; {progress}");
+                let idle = self.task_counts().running == 0 && self.decision.waiting_for_slots == 0;
+                let readiness = if idle {
+                    Readiness::stalled("SpecificationChanged", message)
+                } else {
+                    Readiness::reconciling("SpecificationChanged", message)
+                };
+                (so_far, readiness)
             }
             PlanState::Suspended => {
                 let message = format!("suspended: {progress}; resume with `kubectl enact resume`");
-                (so_far, Readiness::reconciling("Suspended", message))
+                (so_far, Readiness::stalled("Suspended", message))
             }
             PlanState::Running if let Some(message) = self.shortage() => {
                 let message = format!("{message}; {progress}");

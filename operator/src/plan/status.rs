@@ -3,7 +3,7 @@
 use enact_crds::plan::{Discarded, Phase, PlanStatus, PlanUsage, TaskCounts};
 use enact_crds::{Plan, convert};
 use enact_domain::analysis::Category;
-use enact_domain::condition::Readiness;
+use enact_domain::condition::{Progress, Readiness, waits_for_people};
 use enact_domain::time::Millis;
 use enact_domain::waiting::last_activity;
 use enact_store::{ErrorClass, StoreError};
@@ -120,7 +120,8 @@ pub async fn write_blocked(
         new.top_findings.clone_from(&blocked.findings);
     }
     let patched = write_readiness(ctx, observed, new, &blocked.readiness).await?;
-    if patched.reason_changed && blocked.readiness.progress == enact_domain::condition::Progress::Stalled {
+    let Readiness { progress, reason, .. } = &blocked.readiness;
+    if patched.reason_changed && *progress == Progress::Stalled && !waits_for_people(reason) {
         publish_warning(ctx, observed, &blocked.readiness).await;
     }
     Ok(LastWrite { result: patched.result.or(last.result.clone()), ..last.clone() })
