@@ -36,6 +36,8 @@ pub struct TaskEntry {
     pub uid: String,
     /// `metadata.resourceVersion`.
     pub version: u64,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
     pub phase: Phase,
     /// Number of the last attempt that the status shows.
     pub attempts: u32,
@@ -345,6 +347,7 @@ impl TaskEntry {
         Self {
             uid: task.uid().unwrap_or_default(),
             version: version(task),
+            generation: task.metadata.generation,
             phase: status.map(|s| s.phase).unwrap_or_default(),
             attempts: status.map_or(0, |s| s.attempts),
             agent: status.and_then(|s| s.agent.clone()),

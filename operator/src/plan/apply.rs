@@ -308,8 +308,10 @@ async fn change_status(
     let name = &decided.valid.content.compiled.names[i];
     let Some(entry) = decided.task_entry(node) else { return Ok(Effect::None) };
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), &observed.namespace);
+    let mut status = task(entry);
+    status["observedGeneration"] = entry.generation.into();
     // With the UID, the API server refuses the patch if a Task of the same name was created meanwhile.
-    let patch = json!({ "metadata": { "uid": entry.uid }, "status": task(entry) });
+    let patch = json!({ "metadata": { "uid": entry.uid }, "status": status });
     ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         // Later reconciles must not decide from the older status, whatever the watch has delivered by then.
