@@ -30,7 +30,7 @@ mod shortage;
 mod staleness;
 mod status;
 mod validate;
-mod waits;
+pub mod waits;
 pub mod watches;
 
 use std::sync::Arc;

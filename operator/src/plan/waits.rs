@@ -1,7 +1,10 @@
 //! Waits: the attempts of a plan whose pods do not run yet, and why the plan waits.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use enact_crds::common::WaitingStatus;
-use enact_crds::convert;
+use enact_crds::{Plan, convert};
 use enact_domain::condition::Readiness;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
@@ -83,6 +86,15 @@ fn reported(observed: &Observed) -> Option<Waiting> {
 pub fn of_plan(observed: &Observed, readiness: &Readiness, attempts: Option<&Waits>) -> Option<WaitingStatus> {
     let facts = Facts::Plan { readiness, attempt: attempts.map(|waits| &waits.first), now: observed.now };
     waiting::waiting(&facts, reported(observed).as_ref()).map(convert::waiting_status)
+}
+
+/// Counts plans by the reason for which they wait, for metrics.
+pub fn by_reason(plans: &[Arc<Plan>]) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    for waiting in plans.iter().filter_map(|plan| plan.status.as_ref()?.waiting.as_ref()) {
+        *counts.entry(waiting.reason.clone()).or_default() += 1;
+    }
+    counts
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! Reconciles of a plan whose pods do not start: what it reports, when, and at which cost.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use enact_crds::Plan;
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -113,6 +117,8 @@ async fn an_image_that_cannot_be_pulled_is_shown_before_the_attempt_ends() {
         "{message}"
     );
     assert_eq!(plan["waiting"]["since"], "2026-01-01T00:00:00Z");
+    let plan: Plan = serde_json::from_value(bench.api.get("plans/p")).unwrap();
+    assert_eq!(super::by_reason(&[Arc::new(plan)]), BTreeMap::from([("ImagePullFailed".to_owned(), 1)]));
 }
 
 #[tokio::test]
