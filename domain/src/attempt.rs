@@ -355,7 +355,9 @@ fn waiting(pod: &PodView) -> Option<AttemptState> {
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(AttemptState::Stuck {
             reason: Reason::ContainerConfigError,
-            message: format!("the container cannot be created ({waiting}): {message}"),
+            message: format!(
+                "the container cannot be created ({waiting}): {message}; create the Secret or ConfigMap that the message names, or correct the Agent"
+            ),
             since,
         }),
         _ => None,
