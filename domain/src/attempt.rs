@@ -219,9 +219,9 @@ pub fn class_of(reason: Reason) -> FailureClass {
 
 /// Returns whether an attempt that an infrastructure failure ended may have done some of its work.
 ///
-/// Only a pod that is not admitted, an image that cannot be pulled, and a sandbox or container that cannot be created fail before any work. Every other failure can come at any
-/// time: an eviction stops a running agent, a repository may be unreachable for the clone or only for the push, and when the delivery
-/// fails, all of the work is done.
+/// Only a pod that is not admitted, an image that cannot be pulled, and a sandbox or container that cannot be created fail before any
+/// work. Every other failure can come at any time: an eviction stops a running agent, a repository may be unreachable for the clone or only
+/// for the push, and when the delivery fails, all of the work is done.
 pub fn may_have_worked(reason: Reason) -> bool {
     !matches!(
         reason,
