@@ -28,7 +28,11 @@ pub async fn send(cluster: &Cluster, options: &SendMessage) -> Result<()> {
     for _ in 0..TRIES {
         let task = match &target {
             Target::TaskOfPlan(plan, id) => task_of(cluster, plan, id).await?,
-            Target::Name(name) => cluster.get(name).await?,
+            Target::Name(name) => {
+                let found = api.get_opt(name).await.map_err(api_error)?;
+                let Some(task) = found else { bail!("there is no Task {name}; name it PLAN/TASKID or by its name") };
+                task
+            }
         };
         let (id, plan, phase) = (&task.spec.work.id, &task.spec.plan_ref.name, phase_of(&task));
         if phase == Phase::Succeeded {

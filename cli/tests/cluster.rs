@@ -246,9 +246,14 @@ fn message_is_added_to_those_that_were_sent() {
 
 #[test]
 fn message_that_reaches_nobody_is_refused() {
-    let api = Fake::start(|_| list("Task", &[task("T003", "Succeeded", 1)]));
+    let api = Fake::start(|request| match request.path.as_str() {
+        path if path.ends_with("/tasks/shop") => Answer::Failure(404, "not found"),
+        path if path.ends_with("/tasks/shop-t003") => Answer::Ok(task("T003", "Succeeded", 1)),
+        _ => list("Task", &[task("T003", "Succeeded", 1)]),
+    });
     for (task, text, part) in [
         ("shop/T003", "hello", "has succeeded"),
+        ("task/shop-t003", "hello", "has succeeded"),
         ("shop/T003", " ", "1 to 2048 bytes"),
         ("shop", "hello", "PLAN/TASKID"),
     ] {

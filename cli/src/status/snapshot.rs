@@ -195,8 +195,8 @@ impl Snapshot {
         condition(&self.plan.status.as_ref()?.conditions, READY)
     }
 
-    /// Returns the end of the plan. Returns none while the plan can continue, if only after a decision of a person, and while the operator has not started an
-    /// attempt that a person has requested.
+    /// Returns the end of the plan. Returns none while the plan can continue, if only after a decision of a person, and while the operator
+    /// has not started an attempt that a person has requested.
     pub fn outcome(&self) -> Option<Outcome> {
         let status = self.plan.status.as_ref()?;
         // The operator copies the annotation to `observedRerun` when it reopens the work for the attempt. Until then, the phase is that
