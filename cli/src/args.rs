@@ -5,16 +5,15 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use enact_crds::approval::Subject;
 
 use crate::server::ServerAddress;
 
 pub use check::{Check, CheckOutput, DocumentKind, FailOn};
 pub use diff::{Compared, Diff};
-pub use parse::{DocumentName, PlanOrTask};
+pub use parse::{DocumentName, Kind, PlanOrTask, SubjectName, kind_and_name};
 use parse::{
-    answer, digest, document, git_revision, git_url, object_name, plan_name, plan_or_task, recorded_revision,
-    secret_name, specification, subject, target_branch, usd,
+    answer, constitution, digest, document, git_revision, git_url, object_name, plan, plan_name, plan_or_task,
+    recorded_revision, secret_name, specification, subject, target_branch, usd,
 };
 
 mod check;
@@ -90,6 +89,7 @@ pub enum Command {
     /// Show the amendment of a Constitution and the objects that it affects
     Impact {
         /// Name of the Constitution
+        #[arg(value_parser = constitution)]
         constitution: String,
     },
     /// Show tokens and cost of model requests, and budgets
@@ -206,6 +206,7 @@ pub struct Git {
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Status {
     /// Plan to show as a tree [default: all plans in a table]
+    #[arg(value_parser = plan)]
     pub plan: Option<String>,
     /// Show the plans of every namespace
     #[arg(short = 'A', long, conflicts_with_all = ["namespace", "plan"])]
@@ -246,9 +247,9 @@ pub struct Approve {
 // Approve contains these arguments: a doc comment here would replace its help.
 #[derive(Args, Debug)]
 pub struct Decide {
-    /// constitution/NAME, specification/NAME or plan/NAME
+    /// constitution/NAME, specification/NAME or plan/NAME, or a name that only one of them has
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
+    pub subject: SubjectName,
     /// Fail if the digest of the content has changed: the digest, or at least its first 12 hex digits
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     pub digest: Option<String>,
@@ -264,9 +265,9 @@ pub struct Decide {
 #[derive(Args, Debug)]
 #[command(after_help = "Example: kubectl enact history specification/shop")]
 pub struct History {
-    /// constitution/NAME, specification/NAME or plan/NAME
+    /// constitution/NAME, specification/NAME or plan/NAME, or a name that only one of them has
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
+    pub subject: SubjectName,
     /// Number of revisions to list, newest first
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
@@ -297,7 +298,7 @@ pub struct Show {
 pub struct Edit {
     /// constitution/NAME or specification/NAME
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
+    pub subject: SubjectName,
     /// Read the new text from this file (- for standard input) instead of an editor
     #[arg(short, long, value_name = "FILE", requires = "base")]
     pub file: Option<PathBuf>,
@@ -315,7 +316,7 @@ pub struct Edit {
 pub struct Rollback {
     /// constitution/NAME or specification/NAME
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
+    pub subject: SubjectName,
     /// Revision: a number or the start of a digest
     #[arg(value_name = "REV", value_parser = recorded_revision)]
     pub revision: String,
@@ -382,7 +383,7 @@ pub struct Usage {
     #[arg(long, value_name = "DAY")]
     pub to: Option<String>,
     /// Only this Plan, with the budgets of its tasks
-    #[arg(long, value_name = "NAME", value_parser = plan_name)]
+    #[arg(long, value_name = "NAME", value_parser = plan)]
     pub plan: Option<String>,
     /// Only this Agent: a name, or NAMESPACE/NAME
     #[arg(long, value_name = "NAME")]
@@ -465,7 +466,7 @@ pub struct Logs {
 #[command(after_help = "Examples:\n  kubectl enact prompt shop/T004\n  kubectl enact prompt shop/T004 --attempt 2\n  \
     kubectl enact prompt --tasks specs/001-cart/tasks.md --spec specs/001-cart/spec.md T004")]
 pub struct Prompt {
-    /// PLAN/TASKID, or TASKID with --tasks
+    /// PLAN/TASKID, or the name of a Task; TASKID with --tasks
     #[arg(value_name = "TASK")]
     pub task: String,
     /// Print the prompt that this attempt got, from its pod
@@ -521,7 +522,7 @@ pub struct Attach {
 #[derive(Args, Debug)]
 #[command(after_help = "Example: kubectl enact message shop/T003 'Use the existing type Cart.'")]
 pub struct SendMessage {
-    /// PLAN/TASKID
+    /// PLAN/TASKID, or the name of a Task
     #[arg(value_name = "TASK")]
     pub task: String,
     /// The message, at most 2048 bytes
@@ -540,6 +541,7 @@ pub struct Retry {
 #[derive(Args, Debug)]
 pub struct PlanName {
     /// Name of the Plan
+    #[arg(value_parser = plan)]
     pub plan: String,
 }
 
@@ -558,6 +560,7 @@ pub struct Set {
 #[derive(Args, Debug)]
 pub struct ConfirmedPlan {
     /// Name of the Plan
+    #[arg(value_parser = plan)]
     pub plan: String,
     /// Do not ask for confirmation
     #[arg(short, long)]

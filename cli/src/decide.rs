@@ -21,7 +21,7 @@ use crate::cluster::{Cluster, api_error};
 use crate::estimate;
 use crate::history::{difference, planned, recorded, short};
 use crate::record::Record;
-use crate::subject::{handle, title};
+use crate::subject::{handle, resolve, title};
 use crate::terminal::{self, Paint, note};
 use crate::text::{amount, one_line, some};
 
@@ -61,10 +61,11 @@ pub async fn approve(cluster: &Cluster, options: &Approve) -> Result<()> {
     } else {
         Cap::Open
     };
-    if !matches!(cap, Cap::Open) && options.decide.subject.kind != SubjectKind::Plan {
+    let subject = resolve(cluster, &options.decide.subject).await?;
+    if !matches!(cap, Cap::Open) && subject.kind != SubjectKind::Plan {
         bail!("only the approval of a Plan can have a budget; omit --budget, --token-budget and --estimate");
     }
-    decide(cluster, &options.decide, Choice::Approve, &cap).await
+    decide(cluster, &subject, &options.decide, Choice::Approve, &cap).await
 }
 
 /// The budget of an Approval, as the command line gives it.
@@ -114,17 +115,18 @@ pub async fn reject(cluster: &Cluster, options: &Decide) -> Result<()> {
     if options.comment.as_deref().unwrap_or_default().trim().is_empty() {
         bail!("a rejection needs --comment: tell the author what to change");
     }
-    decide(cluster, options, Choice::Reject, &Cap::Open).await
+    let subject = resolve(cluster, &options.subject).await?;
+    decide(cluster, &subject, options, Choice::Reject, &Cap::Open).await
 }
 
 /// Shows the content, asks for confirmation, and creates an Approval.
-async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, cap: &Cap) -> Result<()> {
-    let content = read(cluster, &options.subject).await?;
-    let subject = title(&options.subject);
+async fn decide(cluster: &Cluster, on: &Subject, options: &Decide, choice: Choice, cap: &Cap) -> Result<()> {
+    let content = read(cluster, on).await?;
+    let subject = title(on);
     let Some(digest) = content.digest.clone() else {
         bail!(
             "{subject} has no digest, because the operator has not read its content; run `kubectl describe {}` and read its conditions",
-            handle(&options.subject)
+            handle(on)
         );
     };
     // The digest in the status belongs to an older generation then, and the person would decide on old content.
@@ -137,12 +139,12 @@ async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, cap: &Cap) 
     }
     let budget = cap.budget(&content, &subject)?;
     note(&format!("{subject} in namespace {}: {}", cluster.namespace, content.summary));
-    for line in card(cluster, &options.subject, &content, &digest) {
+    for line in card(cluster, on, &content, &digest) {
         note(&line);
     }
-    let changes = Box::pin(changes(cluster, &options.subject, &content, &digest)).await;
+    let changes = Box::pin(changes(cluster, on, &content, &digest)).await;
     terminal::note_text(&format!("{}\n", changes.trim_end()));
-    note(&approval_state(cluster, &options.subject, &content, &digest).await);
+    note(&approval_state(cluster, on, &content, &digest).await);
     let budget = match choice {
         Choice::Approve if budget.is_none() => cap.propose(&content, options)?,
         _ => budget,
@@ -158,12 +160,12 @@ async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, cap: &Cap) 
     let approval = Approval {
         metadata: ObjectMeta {
             // Several people decide on one object, and one person may decide more than once, so the API server generates the name.
-            generate_name: Some(format!("{}-", options.subject.name.trim_end_matches(['-', '.']))),
+            generate_name: Some(format!("{}-", on.name.trim_end_matches(['-', '.']))),
             ..ObjectMeta::default()
         },
         // The webhook stamps `by` from the request.
         spec: ApprovalSpec {
-            subject: options.subject.clone(),
+            subject: on.clone(),
             digest,
             decision: choice,
             comment: options.comment.clone().unwrap_or_default(),

@@ -21,6 +21,9 @@ use crate::cluster::{Cluster, api_error};
 use crate::record::Record;
 use crate::subject;
 
+/// Most attempts to remove answers while others change the object.
+const TRIES: u32 = 8;
+
 /// The document of a Constitution or Specification, and its status.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -173,7 +176,7 @@ impl Document {
             change["metadata"]["annotations"] = json!({ ANNOTATION_REASON: reason });
         }
         let kept = answers_in(text, &self.clarifications);
-        let fewer = (kept.len() < self.clarifications.len()).then(|| json!({ "clarifications": kept }));
+        let fewer = (kept.len() < self.clarifications.len()).then(|| json!({ "clarifications": &kept }));
         match self.storage()? {
             Storage::Git(_) => bail!("{} is stored in Git; change it in its repository", self.title()),
             Storage::Object => {
@@ -188,19 +191,40 @@ impl Document {
                 // The reason must be on the object before the operator reads the new text. It contains the digest of the text, so the
                 // operator does not use it for another one.
                 if reason.is_some() {
-                    self.patch(cluster, &change).await?;
+                    change["metadata"]["resourceVersion"] = json!(self.version);
+                    if self.patch(cluster, &change).await? == Saved::Conflict {
+                        return Ok(Saved::Conflict);
+                    }
                 }
                 let text = json!({
                     "metadata": { "resourceVersion": read.map_version }, "data": BTreeMap::from([(&key.key, text)]),
                 });
                 let maps = cluster.api::<ConfigMap>();
                 let saved = outcome(maps.patch(&key.name, &PatchParams::default(), &Patch::Merge(text)).await)?;
-                match fewer {
-                    Some(fewer) if saved == Saved::Yes => self.patch(cluster, &json!({ "spec": fewer })).await,
-                    _ => Ok(saved),
+                if saved == Saved::Yes && fewer.is_some() {
+                    self.remove_answers(cluster, &kept).await?;
                 }
+                Ok(saved)
             }
         }
+    }
+
+    /// Removes the answers that are not in `kept`. The object was changed since it was read, so answers that others gave meanwhile stay.
+    async fn remove_answers(&self, cluster: &Cluster, kept: &[Clarification]) -> Result<()> {
+        let is_removed = |given: &Clarification| self.clarifications.contains(given) && !kept.contains(given);
+        for _ in 0..TRIES {
+            let Self { version, clarifications, .. } = Box::pin(Self::load(cluster, &self.subject)).await?;
+            let left: Vec<Clarification> = clarifications.into_iter().filter(|given| !is_removed(given)).collect();
+            let change = json!({ "metadata": { "resourceVersion": version }, "spec": { "clarifications": left } });
+            if self.patch(cluster, &change).await? == Saved::Yes {
+                return Ok(());
+            }
+        }
+        bail!(
+            "the text of {} is saved, but the object was changed {TRIES} times in the meantime: remove the answers that the text lacks from \
+             spec.clarifications, or the operator adds them again",
+            self.title()
+        )
     }
 
     async fn patch(&self, cluster: &Cluster, change: &Value) -> Result<Saved> {

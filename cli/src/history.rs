@@ -15,7 +15,7 @@ use crate::cluster::Cluster;
 use crate::compare;
 use crate::document::{self, Document};
 use crate::record::{Finding, Record, Revision};
-use crate::subject::{handle, title};
+use crate::subject::{handle, resolve, title};
 use crate::terminal::{self, Paint, note};
 use crate::text::{align, fit, one_line, safe};
 
@@ -30,6 +30,7 @@ const APPROVED: &str = "approved";
 
 /// Lists the revisions of a document, newest first.
 pub async fn history(cluster: &Cluster, options: &History) -> Result<()> {
+    let subject = resolve(cluster, &options.subject).await?;
     let record = Record::open(cluster).await?;
     let (mut revisions, mut before) = (Vec::new(), None);
     let more = loop {
@@ -37,7 +38,7 @@ pub async fn history(cluster: &Cluster, options: &History) -> Result<()> {
         if left == 0 {
             break before.is_some();
         }
-        let page = record.history(&options.subject, before, left.min(PAGE)).await?;
+        let page = record.history(&subject, before, left.min(PAGE)).await?;
         let empty = page.revisions.is_empty();
         revisions.extend(page.revisions);
         before = page.next;
@@ -47,7 +48,7 @@ pub async fn history(cluster: &Cluster, options: &History) -> Result<()> {
         }
     };
     if revisions.is_empty() {
-        note(&format!("the record has no revision of {} in namespace {}", title(&options.subject), cluster.namespace));
+        note(&format!("the record has no revision of {} in namespace {}", title(&subject), cluster.namespace));
         return Ok(());
     }
     terminal::print(&(table(&revisions).join("\n") + "\n"))?;
@@ -101,11 +102,11 @@ pub fn short(digest: &str) -> String {
 /// Prints a document or the findings of its analysis.
 pub async fn show(cluster: &Cluster, options: &Show) -> Result<()> {
     let revision = options.document.revision.as_deref().unwrap_or(PRESENT);
-    let subject = &options.document.subject;
+    let subject = resolve(cluster, &options.document.subject).await?;
     if options.findings {
-        return findings(cluster, subject, revision).await;
+        return findings(cluster, &subject, revision).await;
     }
-    let text = text(cluster, subject, revision).await?;
+    let text = text(cluster, &subject, revision).await?;
     // A file or pipe gets the exact bytes, so that the output can be edited and saved again.
     let shown = if io::stdout().is_terminal() { safe(&text).into_owned() } else { text };
     terminal::print(&shown)
@@ -134,7 +135,7 @@ pub async fn diff(cluster: &Cluster, options: &Diff) -> Result<()> {
         Compared::Document(_) if !options.attempts.is_empty() => {
             bail!("--attempts compares attempts at a task; name it as PLAN/TASKID")
         }
-        Compared::Document(subject) => subject,
+        Compared::Document(subject) => &resolve(cluster, subject).await?,
     };
     let (old, new) = (options.from.as_deref().unwrap_or(APPROVED), options.to.as_deref().unwrap_or(PRESENT));
     if options.from.is_none() && digest(cluster, subject, APPROVED).await.is_err() {

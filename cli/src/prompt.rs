@@ -68,8 +68,15 @@ pub fn offline(options: &Prompt, tasks: &Path) -> Result<()> {
 
 /// Prints the prompt of a task of a plan, or the one that an attempt got.
 pub async fn run(cluster: &Cluster, options: &Prompt) -> Result<()> {
-    let Target::TaskOfPlan(plan_name, id) = Target::parse(&options.task) else {
-        bail!("name the task as PLAN/TASKID, or give its document by --tasks");
+    let (plan_name, id) = match Target::parse(&options.task) {
+        Target::TaskOfPlan(plan, id) => (plan, id),
+        Target::Name(name) => {
+            let task = cluster.api::<Task>().get_opt(&name).await.map_err(api_error)?;
+            let Some(task) = task else {
+                bail!("there is no Task {name}: name the task as PLAN/TASKID, or give its document by --tasks");
+            };
+            (task.spec.plan_ref.name, task.spec.work.id)
+        }
     };
     if let Some(attempt) = options.attempt {
         let task = task_of(cluster, &plan_name, &id).await?;

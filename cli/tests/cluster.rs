@@ -246,9 +246,14 @@ fn message_is_added_to_those_that_were_sent() {
 
 #[test]
 fn message_that_reaches_nobody_is_refused() {
-    let api = Fake::start(|_| list("Task", &[task("T003", "Succeeded", 1)]));
+    let api = Fake::start(|request| match request.path.as_str() {
+        path if path.ends_with("/tasks/shop") => Answer::Failure(404, "not found"),
+        path if path.ends_with("/tasks/shop-t003") => Answer::Ok(task("T003", "Succeeded", 1)),
+        _ => list("Task", &[task("T003", "Succeeded", 1)]),
+    });
     for (task, text, part) in [
         ("shop/T003", "hello", "has succeeded"),
+        ("task/shop-t003", "hello", "has succeeded"),
         ("shop/T003", " ", "1 to 2048 bytes"),
         ("shop", "hello", "PLAN/TASKID"),
     ] {
@@ -438,6 +443,36 @@ fn a_pod_of_a_warm_pool_is_found_by_its_labels() {
 }
 
 #[test]
+fn logs_of_a_deleted_pod_come_from_the_record() {
+    let log = "/proxy/v1/namespaces/demo/plans/shop/tasks/shop-t003/attempts/2/log";
+    let api = Fake::start(move |request| match request.path.as_str() {
+        path if path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
+        path if path.ends_with("/enact-reader/token") => Answer::Ok(json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {},
+            "spec": { "audiences": ["enact-server"], "expirationSeconds": 600 },
+            "status": { "token": "the-token", "expirationTimestamp": "2026-01-01T00:10:00Z" },
+        })),
+        path if path.ends_with(log) => Answer::Ok(json!({
+            "report": { "reason": "GateFailed", "message": "gate `sells`: exit code 1" },
+            "transcript": "plain output\n{\"kind\":\"message\",\"text\":\"two\\nlines\"}\n",
+            "gates": [{ "name": "sells", "exitCode": 1, "output": "0 sold\n" }], "durationMs": 5, "stale": false,
+        })),
+        path if path.contains("/proxy/") => Answer::Problem(404, "no result"),
+        _ => Answer::Failure(404, "not found"),
+    });
+    let ran = api.enact(&["logs", "shop/T003"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "plain output\nmessage  two\n         lines\n0 sold\n");
+    assert!(ran.stderr.contains("pod shop-t003-2 does not exist any more; this is its output from the record"));
+    assert!(ran.stderr.contains("── gate sells: exit code 1\n"), "{}", ran.stderr);
+    let raw = api.enact(&["logs", "shop/T003", "--raw"]);
+    assert!(raw.stdout.contains("\n{\"kind\":\"message\""), "{}", raw.stdout);
+    let none = api.enact(&["logs", "shop/T003", "--attempt", "1"]);
+    assert_eq!(none.code, Some(1));
+    assert!(none.stderr.contains("the record has no result of it"), "{}", none.stderr);
+}
+
+#[test]
 fn deleted_pod_leads_to_the_record() {
     let api = Fake::start(|request| match request.path.as_str() {
         path if path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
@@ -451,20 +486,19 @@ fn deleted_pod_leads_to_the_record() {
     for (arguments, message) in [
         (
             vec!["logs", "shop/T003"],
-            vec!["attempt 2 of T003 has ended (Failed, GateFailed: gate `sells`: exit code 1)", "number = 2"],
+            vec!["attempt 2 of T003 has ended (Failed, GateFailed: gate `sells`: exit code 1)", "enact-reader"],
         ),
         (
             vec!["logs", "shop/T003", "--attempt", "1", "-f"],
             vec![
-                "attempt 1 of T003 has ended, and the operator has deleted its pod shop-t003-1",
-                "set_config('enact.tenant', 'acme', true)",
-                "subject_uid = 'uid-of-shop-t003' and number = 1",
+                "attempt 1 of T003 has ended, and its pod shop-t003-1 does not exist any more",
+                "the record cannot be read",
             ],
         ),
         (vec!["logs", "shop/T003", "--attempt", "3"], vec!["attempt 3 of T003 has not started"]),
         (
             vec!["logs", "shop/integration"],
-            vec!["(Failed, Conflict: door.rs)", "pod shop-integration-1", "uid-of-shop' and"],
+            vec!["(Failed, Conflict: door.rs)", "pod shop-integration-1", "the record cannot be read"],
         ),
         (vec!["logs", "shop-t009"], vec!["there is no Task shop-t009"]),
     ] {

@@ -349,9 +349,15 @@ pub struct Capability {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// How good the agent is at it, from 1 to 100. Default: 50.
-    #[serde(default = "default_proficiency")]
+    // The schema has no default: in a list, a default would differ from what a client applies again.
+    #[serde(default = "default_proficiency", skip_serializing_if = "is_default_proficiency")]
     #[schemars(range(min = 1, max = 100))]
     pub proficiency: u8,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_default_proficiency(proficiency: &u8) -> bool {
+    *proficiency == default_proficiency()
 }
 
 fn default_proficiency() -> u8 {

@@ -198,6 +198,21 @@ fn quantity_schema(pattern: &str) -> Schema {
     json_schema!({ "x-kubernetes-int-or-string": true, "pattern": pattern, "maxLength": 20, "minimum": 0 })
 }
 
+/// Why something waits.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingStatus {
+    /// Reason, as in conditions.
+    pub reason: String,
+    /// What it waits for, and the remedy.
+    pub message: String,
+    /// Time since when it waits for this reason.
+    pub since: Time,
+    /// ID of the task whose attempt waits, or `integration`. With more than one, the first that was reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+}
+
 /// A limit on the use of models. With both fields, the first one that is reached counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

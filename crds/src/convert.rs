@@ -3,10 +3,11 @@
 use enact_domain::contest::{self, Achievement, Criterion};
 use enact_domain::text::unix_lines;
 use enact_domain::usage::{Balance, Basis, Estimate, Limit, Range, deviation_percent};
+use enact_domain::waiting::Waiting;
 use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling, rules};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryFrom, RetryPolicy, Time};
+use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryFrom, RetryPolicy, Time, WaitingStatus};
 use crate::task::{Attempts, Better, ContestantStatus, Measurement};
 use crate::{approval as api, document, plan, task};
 
@@ -362,6 +363,26 @@ fn dated(c: &Condition) -> condition::Dated {
     condition::Dated {
         condition: condition::Condition::new(&c.type_, status, &c.reason, c.message.clone()),
         since: millis(&c.last_transition_time),
+    }
+}
+
+/// Converts a wait in a status.
+pub fn waiting(status: &WaitingStatus) -> Waiting {
+    Waiting {
+        reason: status.reason.clone().into(),
+        message: status.message.clone(),
+        since: millis(&status.since),
+        task: status.task.clone(),
+    }
+}
+
+/// Converts a wait to that of a status.
+pub fn waiting_status(waiting: Waiting) -> WaitingStatus {
+    WaitingStatus {
+        reason: waiting.reason.into_owned(),
+        message: waiting.message,
+        since: time(waiting.since),
+        task: waiting.task,
     }
 }
 

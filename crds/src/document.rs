@@ -207,7 +207,8 @@ pub struct ConstitutionRule {
     #[schemars(length(min = 1, max = 1024))]
     pub message: String,
     /// Effect of a violation. Default: `MUST`.
-    #[serde(default)]
+    // The schema has no default: in a list, a default would differ from what a client applies again.
+    #[serde(default, skip_serializing_if = "is_must")]
     pub severity: Strength,
     /// Name of the principle in the document that the rule enforces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -215,7 +216,13 @@ pub struct ConstitutionRule {
     pub principle: Option<String>,
 }
 
-/// A clarification: the answer to a question about a specification.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_must(strength: &Strength) -> bool {
+    *strength == Strength::default()
+}
+
+/// A clarification: the answer to a question about a specification. The webhook writes author and date of each into the annotation
+/// `enact.dev/answers`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Clarification {
@@ -225,14 +232,6 @@ pub struct Clarification {
     /// Answer, on one line.
     #[schemars(length(min = 1, max = 2048))]
     pub answer: String,
-    /// User who answered. The webhook sets it from the user of the request and replaces the value of the client.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub by: Option<String>,
-    /// Day of the answer, `YYYY-MM-DD`, which names the session in the document. The webhook sets it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10))]
-    pub date: Option<String>,
 }
 
 /// A question that a person should answer.

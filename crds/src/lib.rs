@@ -45,7 +45,7 @@ use serde_json::json;
 
 /// Every CustomResourceDefinition of this release, in the order in which they should be applied.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![
+    let crds = [
         Tenant::crd(),
         Constitution::crd(),
         Specification::crd(),
@@ -54,7 +54,22 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         ModelProvider::crd(),
         Agent::crd(),
         Approval::crd(),
-    ]
+    ];
+    Vec::from(crds.map(with_default_status))
+}
+
+/// Adds the status of an object that the operator has not seen yet. Without it, kstatus calls such an object current, and a field selector
+/// for the phase does not find it.
+fn with_default_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let fields = schema.and_then(|schema| schema.properties.as_mut());
+        if let Some(status) = fields.and_then(|fields| fields.get_mut("status")) {
+            // The API server adds the defaults of the fields of the status, such as the phase.
+            status.default = Some(JSON(json!({ "observedGeneration": -1 })));
+        }
+    }
+    crd
 }
 
 /// Gives the objects of a kind a status before a controller writes one: phase `Pending`, of no observed generation.

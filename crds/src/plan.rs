@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{
-    ApprovalPolicy, Budget, Condition, Gate, LocalRef, OnNoChange, Resources, RetryPolicy, Time, default_revision,
+    ApprovalPolicy, Budget, Condition, Gate, LocalRef, OnNoChange, Resources, RetryPolicy, Time, WaitingStatus,
+    default_revision,
 };
 use crate::document::{AcceptedFinding, Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
@@ -114,9 +115,15 @@ pub struct PoolMember {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Preference for this agent: the part of its score, of at most 1000 points, that people decide. Default: 50.
-    #[serde(default = "default_preference")]
+    // The schema has no default: in a list, a default would differ from what a client applies again.
+    #[serde(default = "default_preference", skip_serializing_if = "is_default_preference")]
     #[schemars(range(min = 0, max = 100))]
     pub preference: u8,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_default_preference(preference: &u8) -> bool {
+    *preference == default_preference()
 }
 
 fn default_preference() -> u8 {
@@ -353,6 +360,12 @@ pub struct PlanStatus {
     /// Number of phase changes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub turns: u32,
+    /// Why the plan waits, while it does not progress or one of its attempts cannot start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingStatus>,
+    /// Time when a task, an attempt or the use of models last changed, as far as the operator has seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_activity_at: Option<Time>,
     /// Digest of the content of the plan; an Approval must name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

@@ -12,7 +12,7 @@ use crate::agents::message::Message;
 use crate::agents::run::AgentRun;
 use crate::contest::Measured;
 use crate::digest::Digest;
-use crate::text::{truncate, truncated};
+use crate::text::{self, truncated};
 
 pub use crate::reason::Reason;
 
@@ -261,13 +261,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns a report with a reason and a message, truncated to [`MAX_MESSAGE_BYTES`] at a character boundary.
+    /// Returns a report with a reason and a message without control characters, truncated to [`MAX_MESSAGE_BYTES`].
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        truncate(&mut message, MAX_MESSAGE_BYTES);
         Self {
             reason,
-            message,
+            message: text::message(message, MAX_MESSAGE_BYTES),
             commit: None,
             document: None,
             outputs: BTreeMap::new(),
@@ -494,7 +492,8 @@ mod tests {
         #[test]
         fn messages_are_cut_at_characters(text in "\\PC{0,900}") {
             let report = Report::new(Reason::AgentFailed, text.clone());
-            prop_assert!(report.message.len() <= MAX_MESSAGE_BYTES && text.starts_with(&report.message));
+            prop_assert!(report.message.len() <= MAX_MESSAGE_BYTES);
+            prop_assert!(text::safe(&text).starts_with(&report.message));
         }
     }
 }

@@ -20,6 +20,8 @@ pub const LABEL_ROLE: &str = "enact.dev/role";
 pub const LABEL_PROBE: &str = "enact.dev/probe";
 /// Annotation on Specifications, Plans and Constitutions: the user who last changed the spec. The webhook sets it; clients cannot.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
+/// Annotation on a Specification: author and date of each answer, in the form of [`crate::stamps`]. The webhook sets it; clients cannot.
+pub const ANNOTATION_ANSWERS: &str = "enact.dev/answers";
 /// Annotation on Specifications and Constitutions: the reason for the change of the document, in the form of
 /// [`crate::record::format_reason`].
 pub const ANNOTATION_REASON: &str = "enact.dev/reason";
@@ -38,6 +40,8 @@ pub const ANNOTATION_KEEP: &str = "enact.dev/keep";
 pub const ANNOTATION_RESUMED_AFTER: &str = "enact.dev/resumed-after";
 /// Annotation on Constitutions, Specifications and Plans: a request to poll the source of the document now. Every new value is a request.
 pub const ANNOTATION_RECONCILE_AT: &str = "enact.dev/reconcile-at";
+/// Largest number in [`ANNOTATION_RERUN`]. A larger one would leave no number for the next request.
+const MAX_RERUN: u64 = 1_000_000_000_000;
 /// The value of [`LABEL_ROLE`] on pods that fetch a document from Git.
 pub const ROLE_FETCH: &str = "fetch";
 /// The value of [`LABEL_ROLE`] on pods whose agent drafts a document.
@@ -201,6 +205,11 @@ fn shortened(name: &str, whole: &str, max: usize) -> String {
     let keep = name.len().min(max - HASH_LEN - 1);
     let head = name.get(..keep).unwrap_or_default().trim_end_matches('-');
     format!("{head}-{}", digest.short().get(..HASH_LEN).unwrap_or_default())
+}
+
+/// Returns the number in an annotation [`ANNOTATION_RERUN`]; none if it is not a number that another one can follow.
+pub fn rerun_number(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().filter(|number| *number <= MAX_RERUN)
 }
 
 #[cfg(test)]

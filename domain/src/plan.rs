@@ -13,6 +13,7 @@ use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
 use crate::graph::{Graph, NodeId, PerNode};
 use crate::time::Millis;
 use crate::usage::Limit;
+use crate::waiting::{self, Facts, Waiting};
 
 mod agents;
 mod budgets;
@@ -69,15 +70,15 @@ pub enum Action {
     Close { node: NodeId, phase: TaskPhase, reason: Reason },
     /// Make a node pending again, with its failures forgotten. For a node that has not begun, this only records that its `Redo` is served.
     Reopen(NodeId),
-    /// Report in the status that the attempt runs, or waits for a node of the cluster. The caller may omit it for a short attempt. It is
-    /// decided again only when an attempt runs after it waited, or the reverse: the scheduler's message changes too often to be reported.
+    /// Report in the status that the attempt runs, or why it does not run yet. The caller may omit it for a short attempt. It is decided
+    /// again only when the reason changes: the messages of the cluster change too often to be reported.
     MarkRunning {
         node: NodeId,
         attempt: u32,
         /// Creation time of the pod.
         since: Millis,
-        /// Reason why the scheduler finds no node of the cluster.
-        unschedulable: Option<String>,
+        /// Why the pod does not run yet.
+        waiting: Option<Waiting>,
     },
 }
 
@@ -376,14 +377,12 @@ impl Scheduler<'_> {
             | AttemptState::Unscheduled { .. }
             | AttemptState::Running
             | AttemptState::Stuck { .. } => {
-                let (reported, unschedulable) = match state {
-                    AttemptState::Unscheduled { message } => (ReportedState::Unschedulable, Some(message.clone())),
-                    _ => (ReportedState::Running, None),
-                };
+                let waiting = waiting::waiting(&Facts::Attempt { state, created }, None);
+                let reported = waiting.as_ref().map_or(ReportedState::Running, |wait| ReportedState::of(&wait.reason));
                 // Only on a change, since each report writes the status.
                 if node.phase != TaskPhase::Running || node.reported != reported {
                     let attempt = node.attempts;
-                    self.actions.push(Action::MarkRunning { node: id, attempt, since: created, unschedulable });
+                    self.actions.push(Action::MarkRunning { node: id, attempt, since: created, waiting });
                 }
                 TaskPhase::Running
             }

@@ -2,7 +2,7 @@
 
 use crate::assignment::{MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES, Report};
 use crate::contest::{MAX_MEASUREMENTS, MAX_NAME_BYTES};
-use crate::text::truncate;
+use crate::text;
 
 /// Largest sum of names of files in conflict that is kept, in bytes.
 const MAX_CONFLICT_BYTES: usize = 32 << 10;
@@ -22,7 +22,7 @@ pub enum ReportError {
 }
 
 impl Report {
-    /// Truncates the message and the list of conflicts, and rejects other values that are too large or malformed. Call it for every
+    /// Cleans and truncates the message and the list of conflicts, and rejects other values that are too large or malformed. Call it for every
     /// report from a pod: an agent may have written it.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Report {
         while self.measurements.len() > MAX_MEASUREMENTS {
             self.measurements.pop_last();
         }
-        truncate(&mut self.message, MAX_MESSAGE_BYTES);
+        self.message = text::message(std::mem::take(&mut self.message), MAX_MESSAGE_BYTES);
         let mut room = MAX_CONFLICT_BYTES;
         let fitting = self.conflicts.iter().take_while(|name| {
             // One byte more for each name, so that the limit also bounds the number of empty names.
@@ -58,6 +58,9 @@ impl Report {
         });
         let fitting = fitting.count();
         self.conflicts.truncate(fitting);
+        for name in self.conflicts.iter_mut().filter(|name| name.contains(text::is_terminal_control)) {
+            *name = text::one_line(name);
+        }
         Ok(())
     }
 }
@@ -95,6 +98,16 @@ mod tests {
         assert!(report.conflicts.is_empty());
         assert_eq!(report.measurements.len(), MAX_MEASUREMENTS);
         assert!(report.measurements.keys().all(|name| name.len() <= MAX_NAME_BYTES));
+    }
+
+    #[test]
+    fn control_characters_are_replaced() {
+        let mut report = Report::new(Reason::MergeConflict, "");
+        report.message = "10%\r20%\u{1b}[0m".into();
+        report.conflicts = vec!["a\u{1b}]0;b".into(), "two  spaces.rs".into()];
+        report.enforce_limits().unwrap();
+        assert_eq!(report.message, "10%\n20%\u{fffd}[0m");
+        assert_eq!(report.conflicts, ["a ]0;b", "two  spaces.rs"]);
     }
 
     #[test]

@@ -111,7 +111,9 @@ fn a_stop_from_outside_is_an_infrastructure_failure() {
 
 #[test]
 fn external_work_is_repeated_only_if_not_begun() {
-    use Reason::{ContainerConfigError, DeliveryFailed, Evicted, ImagePullFailed, Lost, RepositoryUnreachable};
+    use Reason::{
+        ContainerConfigError, DeliveryFailed, Evicted, ImagePullFailed, Lost, RepositoryUnreachable, SandboxFailed,
+    };
     let (graph, mut nodes) = two_tasks();
     nodes.tasks[0].attempts = 1;
     nodes.tasks[0].external_effect = true;
@@ -125,7 +127,7 @@ fn external_work_is_repeated_only_if_not_begun() {
     for reason in [DeliveryFailed, Evicted, Lost, RepositoryUnreachable, Reason::Cancelled] {
         assert_eq!(then(report(reason)), NextStep::Finish(TaskPhase::Unknown), "{reason:?}");
     }
-    for reason in [ImagePullFailed, ContainerConfigError] {
+    for reason in [ImagePullFailed, ContainerConfigError, SandboxFailed] {
         assert!(matches!(then(report(reason)), NextStep::Retry(_)), "{reason:?}");
         let stuck = AttemptState::Stuck { reason, message: "no such image".into(), since: Millis(0) };
         assert!(matches!(then(stuck), NextStep::Retry(_)), "{reason:?}");

@@ -208,13 +208,13 @@ impl<'a> Run<'a> {
                 let Node { exists, attempts, retry, external_effect, .. } = task.status;
                 task.status = Node { exists, attempts, retry, external_effect, ..Node::default() };
             }
-            Action::MarkRunning { node, unschedulable, .. } => {
+            Action::MarkRunning { node, waiting, .. } => {
                 // An attempt that ends soon is never reported as running.
                 if self.chance.of(3) != Some(2) {
                     let status = &mut self.tasks[*node].status;
                     assert!(!status.phase.is_finished(), "a finished task runs");
                     let reported =
-                        if unschedulable.is_some() { ReportedState::Unschedulable } else { ReportedState::Running };
+                        waiting.as_ref().map_or(ReportedState::Running, |wait| ReportedState::of(&wait.reason));
                     assert!(
                         status.phase != TaskPhase::Running || status.reported != reported,
                         "the same is reported again"

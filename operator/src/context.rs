@@ -8,7 +8,7 @@ use enact_crds::{Agent, ModelProviderSpec, Tenant};
 use enact_domain::condition::STALLED;
 use enact_domain::names::DEFAULT_TENANT;
 use enact_domain::record::Record;
-use enact_domain::text::truncate;
+use enact_domain::text;
 use enact_domain::time::Millis;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -155,8 +155,7 @@ impl Context {
         note: impl Into<String>,
     ) {
         // The API server refuses longer notes.
-        let mut note: String = note.into();
-        truncate(&mut note, 1024);
+        let note = text::message(note, 1024);
         let event =
             Event { type_, reason: reason.into(), note: Some(note), action: "Reconcile".into(), secondary: None };
         if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {

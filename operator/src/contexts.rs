@@ -25,6 +25,7 @@ use crate::plan::history::History;
 use crate::plan::limiter::ConcurrencyLimiter;
 use crate::plan::reservations::Reservations;
 use crate::plan::runtime::Runtimes;
+use crate::plan::setup_events::SetupEvents;
 use crate::record_store::RecordStore;
 use crate::references::{References, Requeued};
 use crate::search::{IndexJob, Search};
@@ -126,6 +127,7 @@ impl Contexts {
             warm_pods,
             reservations: Reservations::default(),
             history: History::default(),
+            setup_events: SetupEvents::default(),
             document_cache,
             dependents,
             sourcing: sourcing.clone(),

@@ -6,7 +6,7 @@ use enact_store::{ErrorClass, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused a request or failed.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", describe(.source))]
     Kube {
         /// The operation and its object.
         doing: String,
@@ -35,6 +35,14 @@ pub enum Error {
     /// A reconcile exceeded its time limit.
     #[error("the reconcile took longer than {seconds} s and was cancelled")]
     TimedOut { seconds: u64 },
+}
+
+/// Returns the message of an error. Of a refusal, it is the message of the API server: kube's own text has a dump of the whole answer.
+fn describe(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl Error {

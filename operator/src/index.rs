@@ -182,7 +182,8 @@ impl Index {
             return false;
         }
         let same = old.filter(|old| old.uid == entry.uid);
-        let changed = same.is_none_or(|old| old.view != entry.view);
+        // The end of the setup alone changes no decision: a plan that waits for it reads the Events of its pods from time to time.
+        let changed = same.is_none_or(|old| old.view != PodView { set_up: old.view.set_up, ..entry.view.clone() });
         // The time of the first event that shows the end: later events of the same pod must not move it.
         entry.ended = same.and_then(|old| old.ended).or(entry.ended);
         children.pods.insert(pod.name_any(), Arc::new(entry));

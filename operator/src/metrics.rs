@@ -1,8 +1,10 @@
 //! Prometheus metrics. Labels are kinds, outcomes and reasons, never names of objects.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use enact_service::metrics::{add, register, registry};
+use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -109,6 +111,19 @@ impl Metrics {
         add(&self.registry, Box::new(MirroredCounter { counter, last: AtomicU64::new(0), read }))
     }
 
+    /// Registers a gauge of the plans that wait, by reason; each scrape calls `read`.
+    ///
+    /// # Errors
+    /// When the gauge is registered already.
+    pub fn register_waits(
+        &self,
+        read: impl Fn() -> BTreeMap<String, i64> + Send + Sync + 'static,
+    ) -> prometheus::Result<()> {
+        let help = "Plans that wait, or one of whose attempts cannot start, by the reason in status.waiting.";
+        let gauge = IntGaugeVec::new(Opts::new("enact_plan_waits", help), &["reason"])?;
+        add(&self.registry, Box::new(ReadGauge { gauge, turn: Mutex::default(), read }))
+    }
+
     /// Counts a write to the API server.
     pub fn wrote(&self, verb: &str, kind: &str) {
         self.api_writes.with_label_values(&[verb, kind]).inc();
@@ -134,6 +149,29 @@ impl<F: Fn() -> u64 + Send + Sync> Collector for MirroredCounter<F> {
         let before = self.last.fetch_max(now, Ordering::Relaxed);
         self.counter.inc_by(now.saturating_sub(before));
         self.counter.collect()
+    }
+}
+
+/// A gauge by reason whose values are counted at each scrape.
+struct ReadGauge<F> {
+    gauge: IntGaugeVec,
+    /// Held during a scrape: another one must not see the gauge without values.
+    turn: Mutex<()>,
+    read: F,
+}
+
+impl<F: Fn() -> BTreeMap<String, i64> + Send + Sync> Collector for ReadGauge<F> {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let _turn = self.turn.lock();
+        self.gauge.reset();
+        for (reason, number) in (self.read)() {
+            self.gauge.with_label_values(&[reason.as_str()]).set(number);
+        }
+        self.gauge.collect()
     }
 }
 
@@ -174,6 +212,8 @@ mod tests {
     fn metric_names_follow_the_conventions() {
         let metrics = super::Metrics::new().unwrap();
         metrics.register_round_trips(|| 7).unwrap();
+        metrics.register_waits(|| [("Unschedulable".to_owned(), 2)].into()).unwrap();
+        assert!(encode(&metrics.registry).unwrap().contains("enact_plan_waits{reason=\"Unschedulable\"} 2\n"));
         let text = encode(&metrics.registry).unwrap();
         assert!(text.contains("enact_build_info{version="), "{text}");
         assert!(encode(&metrics.registry).unwrap().contains("\nenact_database_round_trips_total 7\n"), "{text}");

@@ -140,6 +140,8 @@ impl AttemptPod {
             // For any reason of the scheduler: resources, a scheduling gate, or an internal error.
             unscheduled: status.condition("PodScheduled", "False").map(|c| c.message.clone().unwrap_or_default()),
             started: status.start_time.as_ref().map(enact_crds::convert::millis),
+            set_up: status.condition("PodReadyToStartContainers", "True").is_some(),
+            setup_failure: None,
             deleting: self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis),
             disrupted: status.condition("DisruptionTarget", "True").map(|c| c.reason.clone().unwrap_or_default()),
             container: deciding.map(Container::view).unwrap_or_default(),

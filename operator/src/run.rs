@@ -93,6 +93,10 @@ async fn lead(
     let pushes = store.push_listener();
     let record_store = Arc::new(PostgresRecordStore { store, recorder });
     let (contexts, controllers) = Controllers::new(client, config, record_store, metrics);
+    let plans = contexts.common.caches.plans.clone();
+    if let Err(error) = contexts.common.metrics.register_waits(move || plan::waits::by_reason(&plans.state())) {
+        tracing::error!(%error, "the waits of plans are not exported");
+    }
     let mut tasks = controllers.spawn(&contexts, index, &shutdown);
     tasks.spawn(push::follow(contexts.sourcing.clone(), pushes, shutdown.clone()));
     let mut failure = tokio::select! {

@@ -254,6 +254,36 @@ async fn attempts_are_shown_to_whoever_may_get_the_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_an_attempt_is_read_by_whoever_may_get_the_plan() {
+    let (database, _api, server) = scene().await;
+    let store = database.store();
+    let start = database::start("acme", "p-t001", 1);
+    let (subject, plan_uid) = match &start.event {
+        Event::AttemptStarted { plan_uid, .. } => (start.subject.uid.clone(), plan_uid.clone()),
+        other => panic!("{other:?}"),
+    };
+    store.record(vec![database::plan_transition("acme", "p", "Running", 500), start]).await.unwrap();
+    let delivery = enact_store::Delivery {
+        tenant: "acme".into(),
+        namespace: "team".into(),
+        pod_uid: "pod-1".into(),
+        plan_uid,
+        runner_key: None,
+        result: result(&subject, 1),
+    };
+    store.deliver(delivery).await.unwrap();
+    let path = "team/plans/p/tasks/p-t001/attempts/1/log";
+    let log = server.read("reader", path).await;
+    assert_eq!((log.status, &log.json()["transcript"]), (200, &json!("thinking …")), "{}", log.text());
+    let gates = json!([{ "name": "build", "exitCode": 0, "output": "ok" }]);
+    assert_eq!((&log.json()["gates"], &log.json()["stale"]), (&gates, &json!(false)));
+    for other in ["team/plans/p/tasks/p-t001/attempts/2/log", "team/plans/p/integration/attempts/1/log"] {
+        server.read("reader", other).await.assert_problem(404, "not-found", "no result of attempt");
+    }
+    server.read("elsewhere", path).await.assert_problem(403, "forbidden", "may not get Plan p");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_yes_is_kept_for_a_while() {
     let (_database, api, server) = scene().await;
     for _ in 0..3 {

@@ -187,7 +187,7 @@ create table enact.results (
 create index results_of_plan on enact.results (tenant_id, plan_uid);
 comment on table enact.results is
     'Results that pods delivered, the first one of each attempt. Written by the server. The operator reads the report of an attempt that '
-    'has no recorded end; transcripts and gates are read by SQL until `kubectl enact logs` reads them (issue 11).';
+    'has no recorded end; the server reads transcripts and gates for people (`kubectl enact logs`).';
 comment on column enact.results.stale is 'Whether the attempt no longer counted when the result arrived. A stale result is evidence only.';
 
 create table enact.checkpoints (

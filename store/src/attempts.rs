@@ -61,7 +61,64 @@ pub struct StartedPod {
     pub pod: String,
 }
 
+/// What the pod of an attempt delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedLog {
+    pub report: Report,
+    /// End of the output of the agent. Of a coding agent, it has one event as JSON a line.
+    pub transcript: String,
+    pub gates: Vec<GateResult>,
+    pub duration_ms: u64,
+    /// Whether the attempt no longer counted when the result arrived.
+    pub stale: bool,
+}
+
 impl Store {
+    /// Returns what the pod of an attempt delivered, at a Task of a Plan, or at the integration of the Plan if no Task is named. If several
+    /// objects had the name over time, it is the newest result.
+    pub async fn recorded_log(
+        &self,
+        tenant: &str,
+        namespace: &str,
+        plan: &str,
+        task: Option<&str>,
+        attempt: u32,
+    ) -> Result<Option<RecordedLog>, StoreError> {
+        let (kind, name) = task.map_or(("Plan", plan), |task| ("Task", task));
+        let row = self
+            .transaction("read the log of an attempt", tenant, async |session: &mut Session| {
+                sqlx::query!(
+                    r#"select r.report as "report!", r.transcript as "transcript!", r.gates as "gates!", r.duration_ms as "duration_ms!",
+                              r.stale as "stale!"
+                    from enact.results r
+                    join enact.attempts a on a.tenant_id = r.tenant_id and a.subject_uid = r.subject_uid and a.number = r.number
+                    join enact.plans p on p.tenant_id = a.tenant_id and p.plan_uid = a.plan_uid
+                    where r.tenant_id = $1 and p.namespace = $2 and p.name = $3 and a.kind = $4 and a.name = $5
+                      and r.number = $6::bigint
+                    order by r.received_at desc
+                    limit 1"#,
+                    tenant,
+                    namespace,
+                    plan,
+                    kind,
+                    name,
+                    i64::from(attempt),
+                )
+                .fetch_optional(session.statement())
+                .await
+            })
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(RecordedLog {
+            report: serde_json::from_value(row.report).map_err(StoreError::unreadable("the report of an attempt"))?,
+            transcript: row.transcript,
+            gates: serde_json::from_value(row.gates).map_err(StoreError::unreadable("the gates of an attempt"))?,
+            duration_ms: row.duration_ms.unsigned_abs(),
+            stale: row.stale,
+        }))
+    }
+
     /// Returns the recorded starts of all attempts at these tasks.
     pub async fn started_pods(&self, tenant: &str, subjects: &[String]) -> Result<Vec<StartedPod>, StoreError> {
         let rows = self

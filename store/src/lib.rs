@@ -24,7 +24,7 @@ mod session;
 mod store;
 mod usage;
 
-pub use attempts::{AttemptRow, GateOutcome, StartedPod};
+pub use attempts::{AttemptRow, GateOutcome, RecordedLog, StartedPod};
 pub use checkpoints::{CheckpointDelivery, StoredCheckpoint};
 pub use config::Config;
 pub use contents::{Findings, MAX_CONTENT_BYTES};

@@ -1,9 +1,8 @@
 //! The arguments of `diff`.
 
 use clap::Args;
-use enact_crds::approval::Subject;
 
-use super::parse::{PlanOrTask, plan_or_task, revision, subject};
+use super::parse::{PlanOrTask, SubjectName, plan_or_task, revision, subject};
 
 /// Compare two revisions of a document or attempts at a task, or show what the last attempt at a task changed
 ///
@@ -33,7 +32,7 @@ pub struct Diff {
 /// What is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compared {
-    Document(Subject),
+    Document(SubjectName),
     /// The work of a task of a plan.
     Task {
         plan: String,
@@ -58,11 +57,12 @@ mod tests {
 
     #[test]
     fn names_a_document_or_a_task() {
-        let plan = Subject { kind: SubjectKind::Plan, name: "shop".into() };
-        assert_eq!(compared("plan/shop"), Ok(Compared::Document(plan)));
+        let plan = |kind| Ok(Compared::Document(SubjectName { kind, name: "shop".into() }));
+        assert_eq!(compared("plan/shop"), plan(Some(SubjectKind::Plan)));
+        assert_eq!(compared("shop"), plan(None));
         let task = Compared::Task { plan: "shop".into(), id: "T004".into() };
         assert_eq!(compared("shop/T004"), Ok(task));
-        for wrong in ["shop", "shop/", "Shop/T004"] {
+        for wrong in ["shop/", "Shop/T004"] {
             assert!(compared(wrong).unwrap_err().contains("PLAN/TASKID"), "{wrong}");
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use enact_domain::agents::selection::Selection;
-use enact_domain::assignment::Report;
+use enact_domain::assignment::{GateResult, Report};
 use enact_domain::usage::{Balance, Charge, Scope};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -187,6 +187,15 @@ pub struct LoggedRequest {
     pub request_bytes: u64,
     pub answer: String,
     pub answer_bytes: u64,
+}
+
+/// What the pod of an attempt delivered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptLog {
+    pub report: Report,
+    pub transcript: String,
+    pub gates: Vec<GateResult>,
 }
 
 /// Usage of the requests with the same values of the dimensions.

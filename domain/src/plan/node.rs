@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::budgets::Funding;
 use super::policy::Retry;
 use crate::agents::needs::Needs;
-use crate::assignment::Report;
+use crate::assignment::{Reason, Report};
 use crate::attempt::AttemptState;
 use crate::contest::{Achievement, Criterion, contestant_of};
 use crate::time::Millis;
+use crate::waiting::UNSCHEDULABLE;
 
 /// Phase of a node, as its status stores it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,6 +65,19 @@ pub enum ReportedState {
     Running,
     /// The attempt waits for a node of the cluster.
     Unschedulable,
+    /// The pod of the attempt cannot start, for this reason.
+    Stuck(Reason),
+}
+
+impl ReportedState {
+    /// Returns the state that a status with this reason reports.
+    pub fn of(reason: &str) -> Self {
+        const STUCK: [Reason; 3] = [Reason::ImagePullFailed, Reason::ContainerConfigError, Reason::SandboxFailed];
+        if reason == UNSCHEDULABLE {
+            return Self::Unschedulable;
+        }
+        STUCK.into_iter().find(|stuck| stuck.as_str() == reason).map_or(Self::Running, Self::Stuck)
+    }
 }
 
 /// Who carries out the attempts of a node.

@@ -9,8 +9,9 @@ use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::AttemptState;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
-use enact_domain::plan::{Action, CurrentAttempt, TaskPhase, Verdict};
+use enact_domain::plan::{Action, CurrentAttempt, ReportedState, TaskPhase, Verdict};
 use enact_domain::time::Millis;
+use enact_domain::waiting::Waiting;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -24,7 +25,9 @@ use super::decide::Decided;
 use super::nodes::{all_series, series_of};
 use super::observed::Observed;
 use super::record::Recorded;
+use super::refusals;
 use super::runtime::{OpenAttempt, SeriesId};
+use super::waits;
 use super::warm;
 use crate::error::Error;
 use crate::index::TaskEntry;
@@ -32,8 +35,6 @@ use crate::patch::FIELD_MANAGER;
 use crate::pods::{self, AttemptPod};
 use crate::task::{build, contest, status};
 
-/// Seconds after which a task is shown as running. A shorter attempt saves a write.
-const SHOW_RUNNING_SECONDS: u32 = 2;
 /// Seconds after which it is shown although other attempts start and end: each takes longer then, and most end before.
 const SHOW_RUNNING_AT_LATEST_SECONDS: u32 = 10;
 
@@ -152,8 +153,8 @@ async fn carry_out(
             let task = |task: &TaskEntry| contest::reopen(task, status::reopened(task.rerun.as_deref(), redo, now));
             change_status(ctx, decided, *node, task, integration).await
         }
-        Action::MarkRunning { node, attempt, since, unschedulable } => {
-            mark_running(ctx, decided, (*node, *attempt), *since, unschedulable.as_deref()).await
+        Action::MarkRunning { node, attempt, since, waiting } => {
+            mark_running(ctx, decided, (*node, *attempt), *since, waiting.as_ref()).await
         }
     }
 }
@@ -253,10 +254,8 @@ async fn create_pod(
             ctx.index.put_pod(&AttemptPod::of(&existing)?);
             Ok(Effect::Started(node, attempt))
         }
-        // The same pod is refused again at each retry, so the attempt ends. A quota (403) may allow it later: that failure is retried.
-        Err(kube::Error::Api(e)) if matches!(e.code, 400 | 422) => {
-            let why = format!("the API server refused the pod: {}", e.message);
-            Ok(Effect::Refused(node, attempt, Report::new(Reason::InvalidAssignment, why)))
+        Err(kube::Error::Api(e)) if let Some(report) = refusals::report(e.code, &e.message) => {
+            Ok(Effect::Refused(node, attempt, report))
         }
         Err(e) => Err(Error::kube(format!("create Pod {name}"))(e)),
     }
@@ -376,24 +375,25 @@ async fn mark_running(
     decided: &Decided<'_>,
     (node, attempt): (NodeId, u32),
     since: Millis,
-    unschedulable: Option<&str>,
+    waiting: Option<&Waiting>,
 ) -> Result<Effect, Error> {
     let now = decided.observed.now;
-    let shown_at = since.plus_seconds(SHOW_RUNNING_SECONDS);
+    let shown_at = since.plus_seconds(waits::SHOW_SECONDS);
     if now < shown_at {
         return Ok(Effect::Postponed(shown_at));
     }
     // Actions are sorted: when another action comes first, attempts start or end in this reconcile.
     let busy = decided.decision.actions.first().is_some_and(|first| !matches!(first, Action::MarkRunning { .. }));
-    if busy && now < since.plus_seconds(SHOW_RUNNING_AT_LATEST_SECONDS) {
+    // A pod that cannot start is reported at once: a person may have to do something.
+    if busy && waiting.is_none() && now < since.plus_seconds(SHOW_RUNNING_AT_LATEST_SECONDS) {
         return Ok(Effect::Postponed(now.plus_seconds(1)));
     }
     let agent = decided.selected_agent(node, attempt);
     let task = |_: &TaskEntry| match contest_state(decided, node, attempt) {
-        Some(state) => contest::running(&state, attempt, since, unschedulable, now),
-        None => status::running(attempt, agent, since, unschedulable, now),
+        Some(state) => contest::running(&state, attempt, since, waiting, now),
+        None => status::running(attempt, agent, since, waiting, now),
     };
-    let effect = change_status(ctx, decided, node, task, |old| running(old, attempt, unschedulable)).await?;
+    let effect = change_status(ctx, decided, node, task, |old| running(old, attempt, waiting)).await?;
     // The attempt has not ended: it stays open.
     Ok(if matches!(effect, Effect::Closed(_)) { Effect::None } else { effect })
 }
@@ -414,10 +414,10 @@ async fn change_status(
     let name = &decided.valid.content.compiled.names[i];
     let Some(entry) = decided.task_entry(node) else { return Ok(Effect::None) };
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), &observed.namespace);
+    let mut status = task(entry);
+    status["observedGeneration"] = entry.generation.into();
     // With the UID, the API server refuses the patch if a Task of the same name was created meanwhile.
-    let mut new_status = task(entry);
-    new_status["observedGeneration"] = entry.generation.into();
-    let patch = json!({ "metadata": { "uid": entry.uid }, "status": new_status });
+    let patch = json!({ "metadata": { "uid": entry.uid }, "status": status });
     ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         // Later reconciles must not decide from the older status, whatever the watch has delivered by then.
@@ -431,12 +431,14 @@ async fn change_status(
     }
 }
 
-/// Returns the status of the integration whose attempt runs. Reason and message are those of the last end, except while it is
-/// unschedulable.
-fn running(old: IntegrationStatus, attempt: u32, unschedulable: Option<&str>) -> IntegrationStatus {
-    let (reason, message) = match unschedulable {
-        Some(why) => (Some(status::UNSCHEDULABLE.into()), Some(status::unschedulable(attempt, why))),
-        None if old.reason.as_deref() == Some(status::UNSCHEDULABLE) => (None, None),
+/// Returns the status of the integration whose attempt runs. Reason and message are those of the last end, except while its pod does not
+/// run yet.
+fn running(old: IntegrationStatus, attempt: u32, waiting: Option<&Waiting>) -> IntegrationStatus {
+    let waited = old.phase == enact_crds::task::Phase::Running
+        && status::reported_state(old.reason.as_deref()) != ReportedState::Running;
+    let (reason, message) = match waiting {
+        Some(waiting) => (Some(waiting.reason.clone().into_owned()), Some(status::wait_message(attempt, waiting))),
+        None if waited => (None, None),
         None => (old.reason, old.message),
     };
     IntegrationStatus { phase: TaskPhase::Running.into(), attempts: attempt, retry_at: None, reason, message, ..old }

@@ -7,6 +7,7 @@ use super::history::History;
 use super::limiter::ConcurrencyLimiter;
 use super::reservations::Reservations;
 use super::runtime::Runtimes;
+use super::setup_events::SetupEvents;
 use crate::documents::dependents::Dependents;
 use crate::documents::document_cache::DocumentCache;
 use crate::index::Index;
@@ -23,6 +24,7 @@ pub struct Context {
     pub warm_pods: Arc<WarmPods>,
     pub reservations: Reservations,
     pub history: History,
+    pub setup_events: SetupEvents,
     pub document_cache: Arc<DocumentCache>,
     pub dependents: Arc<Dependents>,
     pub sourcing: Arc<sourcing::Context>,

@@ -20,10 +20,12 @@ use super::context::Context;
 use super::limiter::AgentLimit;
 use super::nodes::series_of;
 use super::observed::{Choice, Loaded, Observed};
+use super::refusals;
 use super::reservations::Amount;
 use super::runtime::SeriesId;
 use super::shortage::Waiting;
 use super::validate::Valid;
+use super::waits::{self, Waits};
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
 use crate::task::contest;
@@ -393,15 +395,19 @@ impl Decided<'_> {
             outcome =
                 Outcome { phase: self.phase_so_far(), readiness: Readiness::reconciling("Running", self.progress()) };
         }
-        if let Some((reason, message)) = failure.and_then(describe_failure) {
-            outcome.readiness = Readiness::reconciling(reason, message);
+        let tasks = self.valid.content.compiled.tasks.len();
+        let refused = failure.and_then(|failure| refusals::readiness(failure, &self.valid.member.tenant, tasks));
+        if let Some(readiness) = refused {
+            outcome.readiness = readiness;
         }
         outcome
     }
 
     fn planned(&self) -> Outcome {
-        let progress = self.progress();
+        let waits = self.waits();
+        let progress = self.progress_with(waits.as_ref());
         let so_far = self.phase_so_far();
+        let integrates = self.decision.phases.tasks.iter().all(|p| *p == TaskPhase::Succeeded);
         let (phase, readiness) = match self.decision.state {
             PlanState::Succeeded => {
                 let message = format!("all {} tasks are done", self.valid.graph.len());
@@ -420,7 +426,14 @@ impl Decided<'_> {
                 (so_far, Readiness { message, ..hold.clone() })
             }
             PlanState::Running if let Some(message) = self.open_choice() => {
-                (so_far, Readiness::reconciling("SpecificationChanged", format!("{message}; {progress}")))
+                let message = format!("{message}; {progress}");
+                let idle = self.task_counts().running == 0 && self.decision.waiting_for_slots == 0;
+                let readiness = if idle {
+                    Readiness::stalled("SpecificationChanged", message)
+                } else {
+                    Readiness::reconciling("SpecificationChanged", message)
+                };
+                (so_far, readiness)
             }
             PlanState::Running if let Some(paused) = self.paused_after() => {
                 let name = if paused.phase.is_empty() { String::new() } else { format!(" ({})", paused.phase) };
@@ -433,7 +446,7 @@ impl Decided<'_> {
             }
             PlanState::Suspended => {
                 let message = format!("suspended: {progress}; resume with `kubectl enact resume`");
-                (so_far, Readiness::reconciling("Suspended", message))
+                (so_far, Readiness::stalled("Suspended", message))
             }
             PlanState::Running if let Some(message) = self.shortage() => {
                 let message = format!("{message}; {progress}");
@@ -449,11 +462,22 @@ impl Decided<'_> {
             PlanState::Running if let Some(message) = self.lack_of_agents() => {
                 (so_far, Readiness::reconciling("WaitingForAgent", format!("{message}; {progress}")))
             }
-            PlanState::Running if self.decision.phases.tasks.iter().all(|p| *p == TaskPhase::Succeeded) => {
+            PlanState::Running if let Some(waits) = waits.as_ref().filter(|waits| self.all_wait(waits)) => {
+                let message = format!("{}; {progress}", waits.message());
+                let phase = if integrates { Phase::Integrating } else { so_far };
+                (phase, Readiness::reconciling(waits.first.reason.clone(), message))
+            }
+            PlanState::Running if integrates => {
                 let message = "the work of the tasks is being merged, checked and published";
                 (Phase::Integrating, Readiness::reconciling("Integrating", message))
             }
-            PlanState::Running => (Phase::Running, Readiness::reconciling("Running", progress)),
+            PlanState::Running => {
+                let message = match &waits {
+                    Some(waits) => format!("{progress}; {}", waits.message()),
+                    None => progress,
+                };
+                (Phase::Running, Readiness::reconciling("Running", message))
+            }
         };
         Outcome { phase, readiness }
     }
@@ -466,8 +490,27 @@ impl Decided<'_> {
     }
 
     fn progress(&self) -> String {
+        self.progress_with(self.waits().as_ref())
+    }
+
+    /// Returns the attempts in progress whose pods do not run yet.
+    pub fn waits(&self) -> Option<Waits> {
+        waits::of_attempts(self.observed, self.valid, &self.nodes, &self.decision.phases)
+    }
+
+    /// Returns the counts for people. An attempt whose pod does not run yet counts as waiting.
+    fn progress_with(&self, waits: Option<&Waits>) -> String {
         let counts = self.task_counts();
-        format!("{} of {} tasks done, {} running", counts.succeeded, counts.total, counts.running)
+        let waiting = waits.map_or(0, |waits| waits.count);
+        let running = counts.running.saturating_sub(waiting);
+        let done = format!("{} of {} tasks done, {running} running", counts.succeeded, counts.total);
+        if waiting > 0 { format!("{done}, {waiting} waiting") } else { done }
+    }
+
+    /// Returns whether no attempt of the plan runs, because those in progress wait.
+    fn all_wait(&self, waits: &Waits) -> bool {
+        let in_progress = self.decision.phases.values().filter(|phase| **phase == TaskPhase::Running).count();
+        usize::try_from(waits.count).is_ok_and(|waiting| waiting >= in_progress)
     }
 
     fn phase_so_far(&self) -> Phase {
@@ -550,22 +593,5 @@ impl Decided<'_> {
         let id = &self.valid.content.compiled.tasks[i].id;
         let message = format!("task {id} failed{cause}; fix it, then run `kubectl enact retry`");
         Readiness::stalled("TaskFailed", message)
-    }
-}
-
-/// Returns the reason and message of a failure that a person should know about; none for one that a retry repairs.
-fn describe_failure(failure: &Error) -> Option<(&'static str, String)> {
-    match failure {
-        Error::Taken { .. } => Some(("NameTaken", failure.to_string())),
-        Error::Kube { source, .. } => match source.as_ref() {
-            kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
-                Some(("QuotaExceeded", format!("{failure}; the operator retries until the quota allows it")))
-            }
-            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422) => {
-                Some(("NotAdmitted", failure.to_string()))
-            }
-            _ => None,
-        },
-        _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use enact_crds::convert;
 use enact_crds::task::{Attempts, ContestantStatus, Phase};
 use enact_domain::assignment::Reason;
-use enact_domain::attempt::classify;
+use enact_domain::attempt::{AttemptState, PodView, SetupFailure, classify};
 use enact_domain::contest::contestant_of;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
@@ -18,6 +18,7 @@ use enact_domain::usage::Limit;
 use super::context::Context;
 use super::observed::Observed;
 use super::runtime::{OpenAttempt, OpenAttempts, SeriesId};
+use super::setup_failures::SetupFailures;
 use super::validate::Valid;
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
@@ -145,10 +146,16 @@ async fn read_record(
 }
 
 /// Returns the state of every node.
-pub fn nodes(observed: &Observed, valid: &Valid, attempts: &OpenAttempts) -> PerNode<Node> {
+pub fn nodes(
+    observed: &Observed,
+    valid: &Valid,
+    attempts: &OpenAttempts,
+    setup_failures: &SetupFailures,
+) -> PerNode<Node> {
     let pods = newest_pods(observed, valid);
     let series = |rules: &Node, status: &NodeStatus, (id, contestant): SeriesId| {
         let pod = pods.get(&(label(valid, id), contestant)).copied();
+        let pod = pod.map(|pod| (pod, setup_failures.of(&pod.uid)));
         node(rules, status, pod, attempts.by_series.get(&(id, contestant)), observed.now)
     };
     valid.graph.per_node(|id| {
@@ -199,16 +206,22 @@ fn rules(observed: &Observed, valid: &Valid, id: NodeId) -> Node {
     Node { contest: task.attempts.as_ref().map(contest), ..rules.clone() }
 }
 
-fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<&OpenAttempt>, now: Millis) -> Node {
+fn node(
+    rules: &Node,
+    status: &NodeStatus,
+    pod: Option<(&PodEntry, Option<&SetupFailure>)>,
+    open: Option<&OpenAttempt>,
+    now: Millis,
+) -> Node {
     // The status shows the end of this attempt already: a report that arrives later must not end it again.
     let open = open.filter(|o| o.number > status.closed());
     let attempts = open.map_or(status.attempts, |o| o.number);
     let running = status.phase == Phase::Running;
-    let current = match (open, pod.filter(|p| p.attempt == attempts)) {
+    let current = match (open, pod.filter(|(pod, _)| pod.attempt == attempts)) {
         // A finished node can still have its pod, which stays until the cleanup.
         _ if TaskPhase::from(status.phase).is_finished() => CurrentAttempt::None,
-        (Some(open), Some(pod)) => {
-            let (state, created, deleting) = (classify(&pod.view), pod.view.created, pod.view.deleting);
+        (Some(open), Some((pod, failure))) => {
+            let (state, created, deleting) = (state(&pod.view, failure), pod.view.created, pod.view.deleting);
             match &open.result {
                 Some(report) if is_lost(&state, deleting, now) => {
                     CurrentAttempt::Absent { seen: true, delivered: Some(report.clone()) }
@@ -243,6 +256,14 @@ fn node(rules: &Node, status: &NodeStatus, pod: Option<&PodEntry>, open: Option<
         executor: Executor::None,
         numbering: rules.numbering,
         contest: None,
+    }
+}
+
+/// Returns the state of an attempt by its pod and the failure that Events report of it.
+fn state(view: &PodView, failure: Option<&SetupFailure>) -> AttemptState {
+    match failure {
+        Some(failure) if !view.set_up => classify(&PodView { setup_failure: Some(failure.clone()), ..view.clone() }),
+        _ => classify(view),
     }
 }
 

@@ -10,7 +10,7 @@ use enact_crds::task::TaskTemplate;
 use enact_crds::{AgentSpec, Plan, compile, convert, validation};
 use enact_domain::agents::needs::Needs;
 use enact_domain::approval::{self, Verdict, evaluate as evaluate_approvals};
-use enact_domain::condition::{READY, Readiness};
+use enact_domain::condition::{Progress, READY, Readiness, STALLED};
 use enact_domain::digest::Digest;
 use enact_domain::graph::{Graph, NodeId};
 use enact_domain::names;
@@ -224,7 +224,7 @@ fn check_start(
     check_approval(observed, &content.digest, &evaluation)?;
     if observed.plan.spec.suspend {
         let message = "suspended before its start; start it with `kubectl enact resume`";
-        return Err(Readiness::reconciling("Suspended", message));
+        return Err(Readiness::stalled("Suspended", message));
     }
     Ok(digest)
 }
@@ -418,7 +418,13 @@ fn check_specification(observed: &Observed) -> Result<Option<String>, Readiness>
     let current = status.observed_generation == specification.metadata.generation;
     let message = match ready {
         Some(c) if c.status == "True" && current => return Ok(status.approved_digest),
-        Some(c) if current => format!("Specification {} is not ready: {}", reference.name, c.message),
+        Some(c) if current => {
+            let message = format!("Specification {} is not ready: {}", reference.name, c.message);
+            // Like the specification, the plan then waits until a person does something.
+            let is_stalled = status.conditions.iter().any(|c| c.type_ == STALLED && c.status == "True");
+            let progress = if is_stalled { Progress::Stalled } else { Progress::Reconciling };
+            return Err(Readiness::new(progress, "WaitingForSpecification", message));
+        }
         _ => format!("Specification {} has not been reconciled yet", reference.name),
     };
     Err(Readiness::reconciling("WaitingForSpecification", message))
@@ -439,7 +445,7 @@ fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation)
         }
         Verdict::Waiting(demand) => {
             let message = format!("{demand}; approve with `kubectl enact approve plan/{}`", observed.name());
-            Err(Readiness::reconciling("WaitingForApproval", message))
+            Err(Readiness::stalled("WaitingForApproval", message))
         }
     }
 }

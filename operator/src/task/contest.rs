@@ -9,9 +9,10 @@ use enact_domain::condition::{Condition, Progress, Readiness, Truth};
 use enact_domain::plan::{NextStep, TaskPhase, Verdict};
 use enact_domain::time::Millis;
 use enact_domain::usage::Balance;
+use enact_domain::waiting::Waiting;
 use serde_json::{Map, Value, json};
 
-use super::status::{DELIVERED, EXECUTED, End, UNSCHEDULABLE, VERIFIED, unschedulable};
+use super::status::{DELIVERED, EXECUTED, End, VERIFIED, wait_message};
 use crate::index::TaskEntry;
 
 /// The state of a contest after a decision, which all patches of this decision show.
@@ -65,16 +66,16 @@ pub fn ended(task: &TaskEntry, state: &State, end: &End, used: Option<&Balance>,
     patch(state, contestant, end.report.reason.as_str(), &message, now)
 }
 
-/// Returns the patch for a contestant whose attempt runs, or waits for a node of the cluster.
-pub fn running(state: &State, attempt: u32, since: Millis, why_unschedulable: Option<&str>, now: Millis) -> Value {
+/// Returns the patch for a contestant whose attempt runs, or whose pod does not run yet.
+pub fn running(state: &State, attempt: u32, since: Millis, waiting: Option<&Waiting>, now: Millis) -> Value {
     let contestant = json!({
         "phase": Phase::Running,
         "attempt": attempt,
         "agent": state.agent,
         "retryAt": null,
         "remainingBudget": null,
-        "reason": why_unschedulable.map(|_| UNSCHEDULABLE),
-        "message": why_unschedulable.map(|why| unschedulable(attempt, why)),
+        "reason": waiting.map(|waiting| &waiting.reason),
+        "message": waiting.map(|waiting| wait_message(attempt, waiting)),
         "startedAt": convert::time(since),
         "finishedAt": null,
     });

@@ -10,6 +10,7 @@ use enact_domain::names;
 use enact_domain::plan::{NextStep, ReportedState, TaskPhase};
 use enact_domain::text::truncate;
 use enact_domain::time::Millis;
+use enact_domain::waiting::Waiting;
 use serde_json::{Value, json};
 
 /// Condition: the work was carried out.
@@ -18,9 +19,6 @@ pub const EXECUTED: &str = "Executed";
 pub const VERIFIED: &str = "Verified";
 /// Condition: the result is stored: the commit was pushed, or the report recorded. False for work that is kept, but has not passed.
 pub const DELIVERED: &str = "Delivered";
-
-/// Reason of a task whose attempt waits for a node of the cluster.
-pub const UNSCHEDULABLE: &str = "Unschedulable";
 
 /// The end of an attempt.
 pub struct End<'a> {
@@ -200,35 +198,30 @@ pub fn closed(phase: TaskPhase, reason: Reason, now: Millis) -> Value {
 
 /// Returns the state of the attempt in progress that a status with this reason shows.
 pub fn reported_state(reason: Option<&str>) -> ReportedState {
-    if reason == Some(UNSCHEDULABLE) { ReportedState::Unschedulable } else { ReportedState::Running }
+    reason.map_or(ReportedState::Running, ReportedState::of)
 }
 
-/// Returns the message of an attempt that waits for a node of the cluster; `why` comes from the Kubernetes scheduler.
-pub fn unschedulable(attempt: u32, why: &str) -> String {
-    let mut message = format!("attempt {attempt} waits for a node: {why}");
+/// Returns the message of an attempt whose pod does not run yet.
+pub fn wait_message(attempt: u32, waiting: &Waiting) -> String {
+    let mut message = format!("attempt {attempt} {}", waiting.message);
     truncate(&mut message, MAX_MESSAGE_BYTES);
     message
 }
 
-/// Returns the patch for a task whose attempt runs, or waits for a node of the cluster.
-pub fn running(
-    attempt: u32,
-    agent: Option<&str>,
-    since: Millis,
-    why_unschedulable: Option<&str>,
-    now: Millis,
-) -> Value {
-    let readiness = match why_unschedulable {
-        Some(why) => Readiness::reconciling(UNSCHEDULABLE, unschedulable(attempt, why)),
+/// Returns the patch for a task whose attempt runs, or whose pod does not run yet. The conditions then have the time since when it waits.
+pub fn running(attempt: u32, agent: Option<&str>, since: Millis, waiting: Option<&Waiting>, now: Millis) -> Value {
+    let readiness = match waiting {
+        Some(waiting) => Readiness::reconciling(waiting.reason.clone(), wait_message(attempt, waiting)),
         None => Readiness::reconciling("Running", format!("attempt {attempt} is running")),
     };
+    let changed = waiting.map_or(now, |waiting| waiting.since);
     let patch = json!({
         "phase": Phase::Running,
         "attempts": attempt,
         "retryAt": null,
         "remainingBudget": null,
         "startedAt": convert::time(since),
-        "conditions": convert::conditions(&[], readiness.conditions(), None, now),
+        "conditions": convert::conditions(&[], readiness.conditions(), None, changed),
     });
     with_agent(patch, agent)
 }
@@ -298,6 +291,12 @@ mod tests {
         let stopped = report(Reason::Cancelled, "the attempt was stopped before its end");
         let stopped_by_budget = report(Reason::BudgetExceeded, "the budget of the plan is used up");
         let left = Limit { tokens: None, cost_micro_usd: Some(250_000) };
+        let waiting = Waiting {
+            reason: "Unschedulable".into(),
+            message: "waits for a node: 0/1 nodes are available: 1 Insufficient memory.".into(),
+            since: NOW,
+            task: None,
+        };
         let parked = NextStep::Park { until: NOW.plus_seconds(30), remaining: Some(left) };
         insta::assert_yaml_snapshot!(json!({
             "succeeded": ended((1, 0), &end(&done, None, NextStep::Finish(TaskPhase::Succeeded)), NOW),
@@ -308,7 +307,7 @@ mod tests {
             "stopped": ended((1, 0), &end(&stopped, Some(FailureClass::Task), NextStep::Finish(TaskPhase::Cancelled)), NOW),
             "closed": closed(TaskPhase::Cancelled, Reason::DeadlineExceeded, NOW),
             "running": running(2, Some("coder"), NOW, None, NOW),
-            "waiting for a node": running(2, None, NOW, Some("0/1 nodes are available: 1 Insufficient memory."), NOW),
+            "waiting for a node": running(2, None, NOW, Some(&waiting), NOW.plus_seconds(3)),
             "reopened": reopened(Some("2"), None, NOW),
             "redone": reopened(Some("2"), Some("sha256:1"), NOW),
         }));

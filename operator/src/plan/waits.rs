@@ -1,0 +1,106 @@
+//! Waits: the attempts of a plan whose pods do not run yet, and why the plan waits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use enact_crds::common::WaitingStatus;
+use enact_crds::{Plan, convert};
+use enact_domain::condition::Readiness;
+use enact_domain::graph::{NodeId, PerNode};
+use enact_domain::names;
+use enact_domain::plan::{CurrentAttempt, Node, TaskPhase};
+use enact_domain::waiting::{self, Facts, Waiting};
+
+use super::observed::Observed;
+use super::validate::Valid;
+
+/// Seconds after which an attempt is shown as running or waiting. A shorter attempt saves a write.
+pub const SHOW_SECONDS: u32 = 2;
+
+/// The attempts of a plan whose pods do not run yet.
+pub struct Waits {
+    /// The attempt that was reported before, or else the first in the order of the graph.
+    pub first: Waiting,
+    /// Number of attempts that wait.
+    pub count: u32,
+}
+
+/// Returns the attempts whose pods do not run yet, and which go on after a decision with these phases; none if there are none.
+pub fn of_attempts(
+    observed: &Observed,
+    valid: &Valid,
+    nodes: &PerNode<Node>,
+    phases: &PerNode<TaskPhase>,
+) -> Option<Waits> {
+    let before = reported(observed);
+    let mut waits: Option<Waits> = None;
+    for id in valid.graph.nodes() {
+        if phases[id] != TaskPhase::Running {
+            continue;
+        }
+        for series in nodes[id].series() {
+            let CurrentAttempt::Pod { state, created, .. } = &series.current else { continue };
+            if observed.now < created.plus_seconds(SHOW_SECONDS) {
+                continue;
+            }
+            let Some(wait) = waiting::waiting(&Facts::Attempt { state, created: *created }, None) else { continue };
+            let wait = Waiting { task: Some(task(valid, id).to_owned()), ..wait };
+            let reported = before.as_ref().is_some_and(|b| (&b.task, &b.reason) == (&wait.task, &wait.reason));
+            match &mut waits {
+                Some(waits) => {
+                    waits.count += 1;
+                    if reported {
+                        waits.first = wait;
+                    }
+                }
+                None => waits = Some(Waits { first: wait, count: 1 }),
+            }
+        }
+    }
+    let Waits { first, count } = waits?;
+    // With the message that was reported before: those of the scheduler and of nodes change too often to be written each time.
+    let unchanged = before.filter(|b| (&b.task, &b.reason) == (&first.task, &first.reason));
+    Some(Waits { first: unchanged.unwrap_or(first), count })
+}
+
+impl Waits {
+    /// Returns the message for people.
+    pub fn message(&self) -> String {
+        let Waiting { task, message, .. } = &self.first;
+        let attempt = match task.as_deref() {
+            Some(names::INTEGRATION) | None => "the integration".to_owned(),
+            Some(id) => format!("task {id}"),
+        };
+        match self.count {
+            0 | 1 => format!("{attempt} {message}"),
+            count => format!("{attempt} {message} (and {} more)", count - 1),
+        }
+    }
+}
+
+fn task(valid: &Valid, id: NodeId) -> &str {
+    id.task().map_or(names::INTEGRATION, |i| valid.content.compiled.tasks[i].id.as_str())
+}
+
+/// Returns the wait that the status reports.
+fn reported(observed: &Observed) -> Option<Waiting> {
+    observed.plan.status.as_ref()?.waiting.as_ref().map(convert::waiting)
+}
+
+/// Returns the wait of an unfinished plan with this readiness.
+pub fn of_plan(observed: &Observed, readiness: &Readiness, attempts: Option<&Waits>) -> Option<WaitingStatus> {
+    let facts = Facts::Plan { readiness, attempt: attempts.map(|waits| &waits.first), now: observed.now };
+    waiting::waiting(&facts, reported(observed).as_ref()).map(convert::waiting_status)
+}
+
+/// Counts plans by the reason for which they wait, for metrics.
+pub fn by_reason(plans: &[Arc<Plan>]) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    for waiting in plans.iter().filter_map(|plan| plan.status.as_ref()?.waiting.as_ref()) {
+        *counts.entry(waiting.reason.clone()).or_default() += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests;
