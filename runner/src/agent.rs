@@ -170,7 +170,7 @@ pub(crate) fn measure(
                 numbers.insert(measurement.name.clone(), number);
             }
             (End::Exited(0), Err(problem)) => {
-                log(&format!("{what} has no number: the last line of its output {problem}"))
+                log(&format!("{what} has no number: the last line of its output {problem}"));
             }
             _ => {
                 if let Err(failure) = run.check(&what, Reason::GateFailed) {

@@ -200,7 +200,8 @@ impl Node {
     /// Returns the series that an attempt belongs to, to be changed.
     pub fn series_of_mut(&mut self, attempt: u32) -> &mut Self {
         let Some(index) = self.contest.as_ref().and_then(|contest| contest.index_of(attempt)) else { return self };
-        &mut self.contest.as_mut().expect("only a contest has an index").contestants[index].node
+        // It never inserts one: only a contest has an index.
+        &mut self.contest.get_or_insert_default().contestants[index].node
     }
 
     /// Returns the number of failed attempts since the node was last opened.
