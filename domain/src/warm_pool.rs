@@ -113,7 +113,7 @@ pub fn upkeep(pods: &[PoolPod], size: usize, template: Option<&Digest>, now: Mil
     result
 }
 
-/// Returns the position of the pod that an attempt gets: the one that has waited longest, and by its name among equals.
+/// Returns the name of the pod that an attempt gets: the one that has waited longest, and by its name among equals.
 pub fn choose<'a>(
     pods: impl Iterator<Item = (&'a str, &'a PoolPod)>,
     template: &Digest,

@@ -1,5 +1,7 @@
 //! `enact-runner wait`: a pod of a warm pool.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use std::sync::{Arc, Mutex};

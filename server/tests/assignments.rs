@@ -1,5 +1,7 @@
 //! The assignments of waiting pods: who gets which, and when.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use std::time::Duration;

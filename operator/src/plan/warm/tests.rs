@@ -4,26 +4,26 @@ use futures::stream;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
+use crate::config::Config;
 use crate::pods::AttemptPod;
-use crate::testing::Bench;
+use crate::testing::{Bench, config};
 
 /// Returns a bench with a plan of one task, whose agent has a warm pool of this size. The Task exists, and the pool's pods wait.
 async fn bench(size: u32, task: &Value) -> Bench {
-    let mut bench = Bench::new().await;
-    bench.api.put(
-        "agents/scripts",
-        json!({"apiVersion": "enact.dev/v1alpha1", "kind": "Agent",
-            "metadata": {"name": "scripts", "namespace": "ns", "generation": 1, "uid": "agent-uid"},
-            "spec": {"adapter": "Command", "warmPool": {"size": size}}}),
-    );
     let mut t001 = json!({"id": "T001", "title": "One", "script": "echo $HOME"});
     t001.as_object_mut().unwrap().extend(task.as_object().unwrap().clone());
-    bench.api.put(
-        "plans/p",
-        json!({"apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "scripts"}, "tasks": [t001]}}),
-    );
+    let agent = json!({"adapter": "Command", "warmPool": {"size": size}});
+    begin(Bench::new().await, &agent, &json!({"agentRef": {"name": "scripts"}, "tasks": [t001]})).await
+}
+
+/// Does the same with these specs.
+async fn begin(mut bench: Bench, agent: &Value, plan: &Value) -> Bench {
+    let object = |kind: &str, name: &str, spec: &Value| {
+        json!({"apiVersion": "enact.dev/v1alpha1", "kind": kind,
+            "metadata": {"name": name, "namespace": "ns", "generation": 1, "uid": format!("uid-of-{name}")}, "spec": spec})
+    };
+    bench.api.put("agents/scripts", object("Agent", "scripts", agent));
+    bench.api.put("plans/p", object("Plan", "p", plan));
     bench.reconcile_agent("scripts").await.unwrap();
     wait(&bench).await;
     bench.plan("p").await.unwrap();
@@ -106,6 +106,31 @@ async fn an_attempt_gets_a_waiting_pod() {
     bench.plan("p").await.unwrap();
     assert_eq!(bench.api.get("plans/p")["status"]["phase"], "Succeeded");
     assert_eq!(bench.contexts.plans.limiter.running("default"), 0);
+}
+
+/// With everything that only some pods have: tokens for gateway and cache, and the credential of a repository.
+#[tokio::test]
+async fn a_pool_with_a_repository_serves_the_plans_with_it() {
+    let url = "https://git.example.org/shop.git";
+    let git = |name: &str| json!({ "name": name });
+    let agent = json!({"adapter": "Command", "models": [{"provider": "claude", "model": "claude-5"}],
+        "warmPool": {"size": 1, "repository": {"url": url, "credentialsSecretRef": git("git")}}});
+    for (secret, expected) in [("git", "assigned"), ("another", "none")] {
+        let (gateway_url, cache_url) = (Some("http://gateway:8090".to_owned()), Some("http://cache:8080".to_owned()));
+        let mut bench = Bench::with_config(Config { gateway_url, cache_url, ..config() }).await;
+        bench.add_provider(&json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"name": "claude", "namespace": "ns"},
+            "spec": {"api": "Anthropic", "baseUrl": "https://api.example.org"},
+        }));
+        let workspace = json!({"url": url, "credentialsSecretRef": git(secret),
+            "integration": {"credentialsSecretRef": git("git-integrator")}});
+        let task = json!({"id": "T001", "title": "One", "script": "true"});
+        let plan = json!({"agentRef": {"name": "scripts"}, "workspace": workspace, "tasks": [task]});
+        let mut bench = begin(bench, &agent, &plan).await;
+        assert_eq!(pods(&bench, "waiting").len(), 1);
+        bench.plan("p").await.unwrap();
+        assert_eq!(attempts(&bench, expected), 1, "{secret}: {:?}", bench.api.get("plans/p")["status"]);
+    }
 }
 
 #[tokio::test]
