@@ -29,7 +29,7 @@ const CHECKS: [&str; 2] = ["postgres", "api-server"];
 /// Longest wait of a request for a slot.
 const WAIT: Duration = Duration::from_secs(3);
 /// Most concurrent requests with checkpoints, each of which needs about 30 MiB of memory.
-const CHECKPOINTS: usize = 3;
+const CHECKPOINTS: usize = 4;
 /// Time limit of one operation in Postgres.
 const OPERATION: Duration = Duration::from_secs(6);
 /// Limits for pods' connections. A pod delivers once, so none needs to live long. The shutdown is shorter than a pod's grace period.
