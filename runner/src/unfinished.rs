@@ -8,6 +8,7 @@ use enact_domain::assignment::{GitWork, Reason};
 
 use crate::failure::{Failure, explain};
 use crate::git::Git;
+use crate::log::log;
 use crate::refs::branch_ref;
 use crate::repository::{
     BASE, Checkout, MERGED, fetch, is_ancestor, nested_repositories, remove, restore_configuration,
@@ -26,7 +27,11 @@ const MAX_NESTING: usize = 4;
 /// If the agent rewrote history, its commits and the base are both parents, so that neither is lost.
 pub(crate) fn keep(git: &mut Git, checkout: &Checkout, message: &str, trailers: &[String]) -> Result<String, Failure> {
     restore_configuration(git, checkout)?;
-    dissolve_nested_repositories(git, &checkout.base)?;
+    match dissolve_nested_repositories(git, &checkout.base) {
+        Err(failure) if failure.reason == Reason::Cancelled => return Err(failure),
+        Err(failure) => log(&format!("repositories inside the tree are left out: {}", failure.message)),
+        Ok(()) => {}
+    }
     // A file that cannot be read is left out. The exit code only says that there is one.
     git.call(&["add", "--all", "--ignore-errors", "."])?;
     let tree = git.local(Reason::AgentFailed, &["write-tree"])?.trim().to_owned();

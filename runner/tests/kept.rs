@@ -241,3 +241,25 @@ fn empty_repository_gets_its_first_commit() {
     assert_eq!((ended.code, ended.report.reason), (Some(78), Reason::RevisionNotFound), "{}", ended.log);
     assert!(ended.report.message.contains("Branches there: main, plan/shop"), "{}", ended.report.message);
 }
+
+#[test]
+fn empty_repository_needs_no_right_to_push_the_branch_of_the_plan() {
+    let git = GitServer::start_empty(|request| {
+        let is_push = request.path.ends_with("git-receive-pack");
+        let creates_main = is_push && String::from_utf8_lossy(&request.body).contains("refs/heads/main");
+        creates_main.then(|| response("403 Forbidden", &[], b""))
+    });
+    let [one, two] = ["enact/shop-5f0c1a2b/t001-1", "enact/shop-5f0c1a2b/t002-1"];
+    for (branch, script) in [(one, "echo hi > README.md"), (two, "echo there > two.txt")] {
+        let pod = Pod::task(&git, script).with(|assignment| assignment.git.as_mut().unwrap().branch = branch.into());
+        let ended = pod.run("task");
+        assert_eq!(ended.code, Some(0), "{branch}: {}", ended.log);
+    }
+    assert_eq!(git.tip("main"), None);
+    let integration = Pod::integration(&git, &[one, two], "test -e README.md; test -e two.txt");
+    for step in ["merge", "gate", "publish"] {
+        let ended = integration.run(step);
+        assert_eq!(ended.code, Some(0), "{step}: {}", ended.log);
+    }
+    assert_eq!(git.git(&["ls-tree", "--name-only", "plan/shop"]), "README.md\ntwo.txt");
+}

@@ -29,7 +29,7 @@ const CHECKS: [&str; 2] = ["postgres", "api-server"];
 /// Longest wait of a request for a slot.
 const WAIT: Duration = Duration::from_secs(3);
 /// Most concurrent requests with checkpoints, each of which needs about 30 MiB of memory.
-const CHECKPOINTS: usize = 3;
+const CHECKPOINTS: usize = 4;
 /// Part of the connections of pods that requests of waiting pods may have.
 const WAITING_PART: u16 = 2;
 /// Time limit of one operation in Postgres.

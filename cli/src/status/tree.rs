@@ -105,13 +105,17 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
     let plan = &snapshot.plan;
     let status = plan.status.clone().unwrap_or_default();
     let (symbol, style) = plan_symbol(status.phase);
-    let suspended = if plan.spec.suspend { ", suspended" } else { "" };
+    let stopped = match &status.paused_after {
+        _ if plan.spec.suspend => ", suspended".to_owned(),
+        Some(paused) => format!(", paused after phase {}", paused.number),
+        None => String::new(),
+    };
     let time =
         status.started_at.as_ref().map_or_else(String::new, |start| between(start, status.finished_at.as_ref(), now));
     let title = display
         .line()
         .add(STRONG, &format!("Plan {}/{}", plan.namespace().unwrap_or_default(), plan.name_any()))
-        .add(style, &format!("  {symbol} {:?}{suspended}", status.phase))
+        .add(style, &format!("  {symbol} {:?}{stopped}", status.phase))
         .add(FAINT, &format!("  {time}{}", activity(&status, now)));
     let mut lines = vec![title.end(), progress(snapshot, rows, display)];
     if let Some(specification) = &snapshot.specification {

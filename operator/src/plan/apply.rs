@@ -455,7 +455,8 @@ fn integrated(observed: &Observed, old: IntegrationStatus, end: &status::End) ->
         infrastructure_failures,
         retry_at: retry_at.map(convert::time_not_before),
         branch: observed.plan.spec.workspace.as_ref().map(|w| observed.target_branch(w)),
-        commit: end.report.commit.clone(),
+        // Also a step that was stopped after its push reports a commit.
+        commit: end.report.commit.clone().filter(|_| end.failure.is_none()),
         conflicts: end.report.conflicts.clone(),
         observed_rerun: old.observed_rerun,
         observed_redo: old.observed_redo,
