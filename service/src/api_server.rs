@@ -61,11 +61,11 @@ pub async fn user_of_token(client: &Client, token: &str, audience: &str) -> Resu
         spec: TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![audience.to_owned()]) },
         ..TokenReview::default()
     };
-    let body = serde_json::to_vec(&review).map_err(|error| message(&error))?;
+    let body = serde_json::to_vec(&review).map_err(|error| error.to_string())?;
     let request = hyper::Request::post("/apis/authentication.k8s.io/v1/tokenreviews")
         .header(hyper::header::CONTENT_TYPE, "application/json")
         .body(body)
-        .map_err(|error| message(&error))?;
+        .map_err(|error| error.to_string())?;
     // The answer is read as text: kube logs an answer that it cannot parse, and the token is in it.
     let text = client.request_text(request).await.map_err(|error| message(&error))?;
     let review: TokenReview = serde_json::from_str(&text).map_err(|_| "its answer is not a TokenReview".to_owned())?;
