@@ -1,12 +1,13 @@
 //! Errors that stop a reconcile, and whether a retry can help.
 
+use enact_service::api_server;
 use enact_store::{ErrorClass, StoreError};
 
 /// An error that stops a reconcile. A problem of an object itself is not an error but a condition on it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused a request or failed.
-    #[error("{doing}: {}", describe(.source))]
+    #[error("{doing}: {}", api_server::message(.source))]
     Kube {
         /// The operation and its object.
         doing: String,
@@ -35,14 +36,6 @@ pub enum Error {
     /// A reconcile exceeded its time limit.
     #[error("the reconcile took longer than {seconds} s and was cancelled")]
     TimedOut { seconds: u64 },
-}
-
-/// Returns the message of an error. Of a refusal, it is the message of the API server: kube's own text has a dump of the whole answer.
-fn describe(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 impl Error {

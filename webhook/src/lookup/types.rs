@@ -7,11 +7,12 @@ use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
 use enact_crds::subject::ApprovalSubject;
 use enact_domain::record::Kind;
+use enact_service::api_server;
 
 /// The reason why a lookup has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    #[error("the lookup of {what} failed: {}", describe(.source))]
+    #[error("the lookup of {what} failed: {}", api_server::message(.source))]
     Api {
         what: String,
         #[source]
@@ -20,14 +21,6 @@ pub enum LookupError {
     /// The API server did not answer in time.
     #[error("the API server or this webhook is too slow")]
     Timeout,
-}
-
-/// Returns the message of an error. Of a refusal, it is the message of the API server: kube's own text has a dump of the whole answer.
-fn describe(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// A Tenant's claim to its namespaces. Claims are ordered by age, because the oldest claim to a namespace counts.
