@@ -5,19 +5,20 @@
 //! state, never on the event that caused the reconcile. Applying a decision twice is safe.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::agents::health;
 use crate::assignment::{Reason, Report};
 use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
 use crate::graph::{Graph, NodeId, PerNode};
 use crate::time::Millis;
-use crate::usage::Limit;
-use crate::waiting::{self, Facts, Waiting};
+use crate::waiting::{self, Facts};
 
 mod agents;
 mod budgets;
 mod contest;
+mod decision;
+mod ends;
 mod node;
 mod pause;
 mod policy;
@@ -27,6 +28,9 @@ pub use agents::{Agent, Agents, Assignment, Unassigned};
 use agents::{Assigner, Obstacle, agents_of_others};
 pub use budgets::{Budgets, Funding, Shortage};
 pub use contest::Verdict;
+pub use decision::{Action, Decision, NextStep, Shared};
+pub use ends::{LOST_SECONDS, is_lost};
+use ends::{retries, stopped_phase};
 pub use node::{Contest, Contestant, CurrentAttempt, Executor, Node, Numbering, ReportedState, Request, TaskPhase};
 pub use pause::Phases;
 pub use policy::{OnFailure, Policy, Retry};
@@ -35,124 +39,10 @@ use state::{is_released, state_of};
 
 /// Seconds that a pod may wait on its node for its image or its container before the attempt counts as failed.
 pub const STUCK_SECONDS: u32 = 120;
-/// Seconds after the request to delete a pod before a pod that has not ended counts as lost.
-pub const LOST_SECONDS: u32 = 120;
 /// Seconds after which budgets are checked again while an attempt waits for one: usage that was reserved may not have been needed.
 const BUDGET_SECONDS: u32 = 30;
 /// Seconds after which agents are considered again while no agent can have a task: health and capabilities change without an event.
 const AGENT_SECONDS: u32 = 30;
-
-/// One change that a decision makes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Create the object of the node.
-    Create(NodeId),
-    /// Record the attempt and create its pod. The number may be that of an attempt that was recorded before and never got a pod.
-    Start {
-        node: NodeId,
-        /// Number of the attempt, from 1.
-        attempt: u32,
-    },
-    /// Record the end of an attempt.
-    End {
-        node: NodeId,
-        attempt: u32,
-        /// Class of the failure; none on success.
-        failure: Option<FailureClass>,
-        report: Report,
-        next: NextStep,
-        /// Whether the pod still exists and must be deleted.
-        delete_pod: bool,
-    },
-    /// Record the verdict of a contest, and finish its node. No attempt at the node is in progress.
-    Judge { node: NodeId, verdict: Verdict },
-    /// Finish a node that has no attempt in progress.
-    Close { node: NodeId, phase: TaskPhase, reason: Reason },
-    /// Make a node pending again, with its failures forgotten. For a node that has not begun, this only records that its `Redo` is served.
-    Reopen(NodeId),
-    /// Report in the status that the attempt runs, or why it does not run yet. The caller may omit it for a short attempt. It is decided
-    /// again only when the reason changes: the messages of the cluster change too often to be reported.
-    MarkRunning {
-        node: NodeId,
-        attempt: u32,
-        /// Creation time of the pod.
-        since: Millis,
-        /// Why the pod does not run yet.
-        waiting: Option<Waiting>,
-    },
-}
-
-/// Step that follows the end of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextStep {
-    /// The node is finished.
-    Finish(TaskPhase),
-    /// Another attempt follows, not before this time.
-    Retry(Millis),
-    /// The attempt lacked a budget or a quota, and another one follows when there is more of it. The end does not count as a failure.
-    Park {
-        /// Earliest time of the next attempt.
-        until: Millis,
-        /// For a budget: the least that remained of the node's budgets. The next attempt waits until there is more.
-        remaining: Option<Limit>,
-    },
-    /// The quota of the attempt's agent is used up for longer than the plan waits, and another agent of the pool continues at once. The end
-    /// does not count as a failure.
-    Failover,
-}
-
-impl Action {
-    /// Returns node and number of the attempt that it ends.
-    fn ended(&self) -> Option<(NodeId, u32)> {
-        if let Self::End { node, attempt, .. } = self { Some((*node, *attempt)) } else { None }
-    }
-
-    /// Returns the node that it reopens.
-    fn reopened(&self) -> Option<NodeId> {
-        if let Self::Reopen(node) = self { Some(*node) } else { None }
-    }
-}
-
-impl NextStep {
-    /// Returns the phase after this step.
-    pub fn phase(self) -> TaskPhase {
-        match self {
-            Self::Finish(phase) => phase,
-            Self::Retry(_) | Self::Park { .. } | Self::Failover => TaskPhase::Pending,
-        }
-    }
-}
-
-/// Next actions of a plan, and its state after them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    pub actions: Vec<Action>,
-    /// Phase of each node after the actions.
-    pub phases: PerNode<TaskPhase>,
-    /// Number of failed attempts that another one followed, or will follow.
-    pub retries: u32,
-    /// State of the plan after the actions.
-    pub state: PlanState,
-    /// Time of the next decision if no event comes before.
-    pub requeue_at: Option<Millis>,
-    /// Number of attempts that only lack a free slot.
-    pub waiting_for_slots: u32,
-    /// The nodes that could start but for a budget, in the order in which they would start.
-    pub unfunded: Vec<(NodeId, Shortage)>,
-    /// The agents of the new attempts.
-    pub assignments: Vec<Assignment>,
-    /// The nodes that could start but for an agent.
-    pub unassigned: Option<Unassigned>,
-}
-
-/// What a plan's attempts share with those of other plans.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shared {
-    /// Number of attempts that the tenant's limit allows; the plan's own limit is applied by [`decide`].
-    pub free_slots: u32,
-    pub budgets: Budgets,
-    pub agents: Agents,
-}
 
 /// Decides what a plan does next.
 pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Shared, now: Millis) -> Decision {
@@ -623,64 +513,5 @@ impl Scheduler<'_> {
 
     fn requeue(&mut self, at: Millis) {
         self.requeue_at = Some(self.requeue_at.map_or(at, |earlier| earlier.min(at)));
-    }
-}
-
-/// Returns whether nobody sees any more what a pod does: its node does not respond, or it should have been deleted long ago. A result that its
-/// runner delivered then counts, and not the state of the pod.
-pub fn is_lost(state: &AttemptState, deleting: Option<Millis>, now: Millis) -> bool {
-    match state {
-        AttemptState::Succeeded(_) => false,
-        AttemptState::Failed { class, .. } => *class == FailureClass::Unknown,
-        AttemptState::Pending
-        | AttemptState::Unscheduled { .. }
-        | AttemptState::Stuck { .. }
-        | AttemptState::Running => deleting.is_some_and(|at| now >= at.plus_seconds(LOST_SECONDS)),
-    }
-}
-
-/// Returns the number of failed attempts that another one followed, or will follow, after the actions.
-fn retries(nodes: &PerNode<Node>, phases: &PerNode<TaskPhase>, actions: &[Action]) -> u32 {
-    let ends: HashMap<(NodeId, u32), &Action> =
-        actions.iter().filter_map(|action| Some((action.ended()?, action))).collect();
-    let reopened: HashSet<NodeId> = actions.iter().filter_map(Action::reopened).collect();
-    let of_series = |(id, series): (NodeId, &Node)| {
-        let end = match ends.get(&(id, series.attempts)) {
-            Some(Action::End { failure, next, .. }) => Some((failure, next)),
-            _ => None,
-        };
-        // A lack of budget or quota is not a failure of the work.
-        let fails = end.is_some_and(|(failure, next)| {
-            failure.is_some() && !matches!(next, NextStep::Park { .. } | NextStep::Failover)
-        });
-        let failed = series.failures + series.infrastructure_failures + u32::from(fails);
-        let phase = match end {
-            _ if nodes[id].contest.is_none() => phases[id],
-            Some((_, next)) => next.phase(),
-            None => series.phase,
-        };
-        let gave_up = phase.is_finished() && phase != TaskPhase::Succeeded;
-        failed.saturating_sub(u32::from(gave_up))
-    };
-    let series = nodes.iter().filter(|(id, _)| !reopened.contains(id));
-    series.flat_map(|(id, node)| node.series().map(move |series| (id, series))).map(of_series).sum()
-}
-
-/// Returns the phase of a node whose attempt ends because the plan stops it, or while the plan stops. Work with an external effect that has
-/// begun is for a person to check.
-fn stopped_phase(node: &Node, class: FailureClass, reason: Reason) -> TaskPhase {
-    let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown) && may_have_worked(reason);
-    let stopped = matches!(reason, Reason::Cancelled | Reason::DeadlineExceeded) && has_begun(&node.current);
-    if node.external_effect && (outside || stopped) { TaskPhase::Unknown } else { TaskPhase::Cancelled }
-}
-
-/// Returns whether an attempt may have done some of its work.
-fn has_begun(current: &CurrentAttempt) -> bool {
-    match current {
-        CurrentAttempt::None => false,
-        CurrentAttempt::Absent { .. } => true,
-        CurrentAttempt::Pod { state, .. } => {
-            matches!(state, AttemptState::Running | AttemptState::Succeeded(_) | AttemptState::Failed { .. })
-        }
     }
 }
