@@ -442,7 +442,7 @@ impl Decided<'_> {
                     paused.number,
                     self.observed.name()
                 );
-                (so_far, Readiness::reconciling("Paused", message))
+                (so_far, Readiness::stalled("Paused", message))
             }
             PlanState::Suspended => {
                 let message = format!("suspended: {progress}; resume with `kubectl enact resume`");
