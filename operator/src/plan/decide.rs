@@ -12,6 +12,7 @@ use enact_domain::plan::{
 use enact_domain::record::{Kind, Subject};
 use enact_domain::text::truncate;
 use enact_domain::time::Millis;
+use enact_domain::waiting;
 
 use super::budgets::PlanBudgets;
 use super::context::Context;
@@ -131,6 +132,8 @@ impl Decided<'_> {
             ctx.limiter.wait_for_agents(&member.tenant, observed.reference());
         }
         self.decision.actions.retain(|a| !matches!(a, Action::Start { node, .. } if refused.contains(node)));
+        let refusals = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+        self.decision.waiting_for_slots = self.decision.waiting_for_slots.saturating_add(refusals);
         for node in refused {
             // The scheduler set it to Running. The status must not show an attempt that does not start.
             self.decision.phases[node] = TaskPhase::Pending;
@@ -379,8 +382,9 @@ impl Decided<'_> {
                 (Phase::Integrating, Readiness::reconciling("Integrating", message))
             }
             PlanState::Running => {
-                let message = match &waits {
-                    Some(waits) => format!("{progress}; {}", waits.message()),
+                let slot = || self.waits_for_slot().map(|wait| wait.message);
+                let message = match waits.as_ref().map(Waits::message).or_else(slot) {
+                    Some(why) => format!("{progress}; {why}"),
                     None => progress,
                 };
                 (Phase::Running, Readiness::reconciling("Running", message))
@@ -396,6 +400,14 @@ impl Decided<'_> {
     /// Returns the attempts in progress whose pods do not run yet.
     pub fn waits(&self) -> Option<Waits> {
         waits::of_attempts(self.observed, self.valid, &self.nodes, &self.decision.phases)
+    }
+
+    /// Returns the wait for a slot of the tenant, if nothing of the plan runs. It is a part of the message and not the reason of the plan:
+    /// short tasks of many plans would cause a write each time.
+    pub fn waits_for_slot(&self) -> Option<waiting::Waiting> {
+        let runs = self.decision.phases.values().any(|phase| *phase == TaskPhase::Running);
+        let tasks = self.decision.waiting_for_slots;
+        (!runs && tasks > 0).then(|| waits::for_slot(self.observed, self.valid, tasks))
     }
 
     /// Returns the counts for people. An attempt whose pod does not run yet counts as waiting.

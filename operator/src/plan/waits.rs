@@ -82,9 +82,19 @@ fn reported(observed: &Observed) -> Option<Waiting> {
     observed.plan.status.as_ref()?.waiting.as_ref().map(convert::waiting)
 }
 
-/// Returns the wait of an unfinished plan with this readiness.
-pub fn of_plan(observed: &Observed, readiness: &Readiness, attempts: Option<&Waits>) -> Option<WaitingStatus> {
-    let facts = Facts::Plan { readiness, attempt: attempts.map(|waits| &waits.first), now: observed.now };
+/// Returns the wait of a plan of which nothing runs, and `tasks` tasks only lack a slot of the tenant.
+pub fn for_slot(observed: &Observed, valid: &Valid, tasks: u32) -> Waiting {
+    let (tenant, slots) = (&valid.member.tenant, valid.member.parallelism);
+    let tasks = if tasks == 1 { "1 task waits".to_owned() } else { format!("{tasks} tasks wait") };
+    let message = format!(
+        "{tasks} for a slot: other plans use all {slots} slots of Tenant {tenant}; to run more at once, raise its spec.parallelism"
+    );
+    Waiting { reason: "WaitingForSlot".into(), message, since: observed.now, task: None }
+}
+
+/// Returns the wait of an unfinished plan with this readiness. `attempt` is the wait of the plan while it is at work.
+pub fn of_plan(observed: &Observed, readiness: &Readiness, attempt: Option<&Waiting>) -> Option<WaitingStatus> {
+    let facts = Facts::Plan { readiness, attempt, now: observed.now };
     waiting::waiting(&facts, reported(observed).as_ref()).map(convert::waiting_status)
 }
 
