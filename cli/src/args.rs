@@ -8,12 +8,16 @@ use clap_complete::Shell;
 
 use crate::server::ServerAddress;
 
+pub use check::{Check, CheckOutput, DocumentKind, FailOn};
+pub use diff::{Compared, Diff};
 pub use parse::{DocumentName, Kind, PlanOrTask, SubjectName, kind_and_name};
 use parse::{
     answer, constitution, digest, document, git_revision, git_url, object_name, plan, plan_name, plan_or_task,
-    recorded_revision, revision, secret_name, specification, subject, target_branch, usd,
+    recorded_revision, secret_name, specification, subject, target_branch, usd,
 };
 
+mod check;
+mod diff;
 mod parse;
 
 /// Build software on Kubernetes from a constitution and specifications
@@ -55,8 +59,9 @@ pub struct Target {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    // The long help of this command is at its arguments. A doc comment here would replace it.
+    // The long help of these commands is at their arguments. A doc comment here would replace it.
     Import(Box<Import>),
+    Check(Check),
     /// Show the progress of plans
     #[command(visible_alias = "st")]
     Status(Status),
@@ -69,7 +74,7 @@ pub enum Command {
     History(History),
     /// Print a document or one of its revisions
     Show(Show),
-    /// Compare two revisions of a document section by section
+    /// Compare two revisions of a document or attempts at a task, or show what the last attempt at a task changed
     Diff(Diff),
     /// Edit a document and merge changes that others made in the meantime
     Edit(Edit),
@@ -114,8 +119,10 @@ pub enum Command {
     Keep(ConfirmedPlan),
     /// Suspend a plan: start no new attempts, let running ones finish
     Suspend(PlanName),
-    /// Resume a suspended plan
+    /// Resume a plan that is suspended or paused after a phase
     Resume(PlanName),
+    /// Change how a plan runs, also while it runs
+    Set(Set),
     /// Cancel a plan permanently
     Cancel(ConfirmedPlan),
     /// Print the shell completion script for the command `enact`
@@ -278,21 +285,6 @@ pub struct Show {
     /// Print the findings of the analysis instead
     #[arg(long)]
     pub findings: bool,
-}
-
-/// Compare two revisions of a document
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  kubectl enact diff spec/shop\n  kubectl enact diff spec/shop 2 3")]
-pub struct Diff {
-    /// constitution/NAME, specification/NAME or plan/NAME, or a name that only one of them has
-    #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: SubjectName,
-    /// Older revision: a number, the start of a digest, `approved` or `present` [default: the revision that was approved last]
-    #[arg(value_name = "OLD", value_parser = revision)]
-    pub from: Option<String>,
-    /// Newer revision [default: the current content]
-    #[arg(value_name = "NEW", value_parser = revision)]
-    pub to: Option<String>,
 }
 
 /// Edit a document
@@ -551,6 +543,17 @@ pub struct PlanName {
     /// Name of the Plan
     #[arg(value_parser = plan)]
     pub plan: String,
+}
+
+/// Change how a plan runs, also while it runs
+#[derive(Args, Debug)]
+#[command(after_help = "Example: kubectl enact set cart --parallelism 2")]
+pub struct Set {
+    /// Name of the Plan
+    pub plan: String,
+    /// Maximum number of concurrent attempts; running ones continue
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub parallelism: u32,
 }
 
 /// A plan and the confirmation of a command that asks first.

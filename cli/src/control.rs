@@ -1,10 +1,12 @@
 //! `retry`, `redo`, `keep`, `suspend`, `resume` and `cancel`: commands that control a plan.
 
 use anyhow::{Result, bail};
-use enact_crds::plan::Stale;
+use enact_crds::plan::{PausedAfter, Stale};
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task};
-use enact_domain::names::{self, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN, rerun_number};
+use enact_domain::names::{
+    self, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN, ANNOTATION_RESUMED_AFTER, rerun_number,
+};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -14,6 +16,7 @@ use crate::args::{ConfirmedPlan, Kind, kind_and_name};
 use crate::cluster::{Cluster, api_error};
 use crate::status::phase_of;
 use crate::terminal;
+use crate::text::one_line;
 
 /// Most attempts to increment an annotation while others change the object.
 const TRIES: u32 = 5;
@@ -213,11 +216,28 @@ fn summary(stale: &Stale, redo: bool) -> String {
     )
 }
 
-/// Suspends or resumes a plan.
-pub async fn suspend(cluster: &Cluster, plan: &str, suspend: bool) -> Result<()> {
-    patch(cluster, plan, &json!({ "spec": { "suspend": suspend } })).await?;
-    let effect = if suspend { "is suspended; running attempts may finish" } else { "is resumed" };
-    terminal::print_line(&format!("Plan {plan} {effect}"))
+/// Suspends a plan.
+pub async fn suspend(cluster: &Cluster, plan: &str) -> Result<()> {
+    patch(cluster, plan, &json!({ "spec": { "suspend": true } })).await?;
+    terminal::print_line(&format!("Plan {plan} is suspended; running attempts may finish"))
+}
+
+/// Resumes a plan that is suspended, or that has paused after a phase.
+pub async fn resume(cluster: &Cluster, name: &str) -> Result<()> {
+    let plan: Plan = cluster.get(name).await?;
+    let paused = plan.status.as_ref().and_then(|status| status.paused_after.as_ref());
+    let mut change = json!({ "spec": { "suspend": false } });
+    let mut effect = "is resumed".to_owned();
+    if let Some(PausedAfter { number, phase }) = paused {
+        // The number of the phase that the person knows: a second request does not skip the next pause.
+        change["metadata"] = json!({ "annotations": { ANNOTATION_RESUMED_AFTER: number.to_string() } });
+        effect = match phase.as_str() {
+            "" => format!("continues after phase {number}"),
+            phase => format!("continues after phase {number} ({})", one_line(phase)),
+        };
+    }
+    patch(cluster, name, &change).await?;
+    terminal::print_line(&format!("Plan {name} {effect}"))
 }
 
 /// Cancels a plan permanently.

@@ -7,6 +7,7 @@ use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
 use enact_crds::common::{ApprovalPolicy, Budget};
 use enact_crds::document::{Finding, Source};
 use enact_crds::plan::{Execution, PlanEstimate};
+use enact_crds::task::TaskTemplate;
 use enact_crds::{Approval, Constitution, Plan, PlanSpec, Specification, convert};
 use enact_domain::approval::{self, Decision, Verdict, evaluate};
 use enact_domain::names::ANNOTATION_AUTHOR;
@@ -22,10 +23,12 @@ use crate::history::{difference, planned, recorded, short};
 use crate::record::Record;
 use crate::subject::{handle, resolve, title};
 use crate::terminal::{self, Paint, note};
-use crate::text::{amount, one_line};
+use crate::text::{amount, one_line, some};
 
 /// Most findings to show.
 const MAX_FINDINGS: usize = 5;
+/// Most tasks with competing attempts to name.
+const MAX_CONTESTS: usize = 5;
 /// Most lines of a difference to show.
 const MAX_DIFF_LINES: usize = 200;
 
@@ -45,6 +48,8 @@ struct Content {
     /// For a plan whose agents use models.
     estimate: Option<PlanEstimate>,
     findings: Vec<Finding>,
+    /// Number of accepted findings.
+    accepted: u32,
 }
 
 /// Approves the content of an object.
@@ -201,6 +206,7 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
         lines.push(format!("  and {} more findings", content.findings.len() - MAX_FINDINGS));
     }
     let namespace = format!("--namespace {}", cluster.namespace);
+    lines.extend(accepted(cluster, subject, content.accepted));
     lines.push(match &content.source {
         Some(Source { config_map_key_ref: Some(key), .. }) => {
             format!(
@@ -216,6 +222,22 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
         None => format!("  read it: kubectl get plan {} {namespace} -o yaml", subject.name),
     });
     lines
+}
+
+/// Returns the line about accepted findings, which an approval covers. A Plan's are in its spec.
+fn accepted(cluster: &Cluster, subject: &Subject, number: u32) -> Option<String> {
+    let what = match number {
+        0 => return None,
+        1 => "1 finding is accepted".to_owned(),
+        n => format!("{n} findings are accepted"),
+    };
+    let (handle, namespace) = (handle(subject), &cluster.namespace);
+    Some(match subject.kind {
+        SubjectKind::Plan => {
+            format!("  {what}: kubectl get {handle} --namespace {namespace} -o jsonpath='{{.spec.accepted}}'")
+        }
+        _ => format!("  {what}: kubectl enact show {handle} --findings --namespace {namespace}"),
+    })
 }
 
 /// Returns the difference between the content and the one that was approved last, without terminal control characters. If there is no
@@ -328,6 +350,7 @@ fn constitution(constitution: Constitution) -> Content {
         source: Some(constitution.spec.source),
         budgets: Vec::new(),
         estimate: None,
+        accepted: status.findings.accepted,
         findings: status.top_findings,
     }
 }
@@ -352,6 +375,7 @@ fn specification(specification: Specification) -> Content {
         source: specification.spec.source,
         budgets: Vec::new(),
         estimate: None,
+        accepted: status.findings.accepted,
         findings: status.top_findings,
     }
 }
@@ -377,6 +401,7 @@ fn plan(plan: Plan) -> Content {
         source: spec.source,
         budgets: budgets(&spec.execution),
         estimate: status.estimate,
+        accepted: status.accepted_findings,
         findings: status.top_findings,
     }
 }
@@ -384,10 +409,24 @@ fn plan(plan: Plan) -> Content {
 /// Returns the agents of a plan's tasks for a sentence.
 fn agents(spec: &PlanSpec) -> String {
     let pool: Vec<&str> = spec.agents.iter().map(|member| member.name.as_str()).collect();
-    match &spec.agent_ref {
+    let agents = match &spec.agent_ref {
         Some(agent) => format!("Agent {}", agent.name),
         None => format!("the best of the Agents {}", pool.join(", ")),
-    }
+    };
+    let contests: Vec<String> = spec.tasks.iter().filter_map(contest).collect();
+    let contests: Vec<&str> = contests.iter().map(String::as_str).collect();
+    if contests.is_empty() { agents } else { format!("{agents}; {}", some(&contests, MAX_CONTESTS)) }
+}
+
+/// Returns the competing attempts of a task for a sentence.
+fn contest(task: &TaskTemplate) -> Option<String> {
+    let attempts = task.attempts.as_ref()?;
+    let by = if attempts.agents.is_empty() {
+        String::new()
+    } else {
+        format!(" by the Agents {}", one_line(&attempts.agents.join(", ")))
+    };
+    Some(format!("the best of {} attempts at {}{by}", attempts.best_of, task.id))
 }
 
 /// Returns a line for each budget of a plan.
@@ -400,4 +439,27 @@ fn budgets(execution: &Execution) -> Vec<String> {
     all.into_iter()
         .filter_map(|(what, budget)| Some(format!("budget of {what}: {}", amount(budget.as_ref()?))))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_the_agents_of_contests() {
+        let tasks = json!([
+            {"id": "T001", "title": "a"},
+            {"id": "T002", "title": "b", "attempts": {"bestOf": 3, "agents": ["coder", "cheap"]}},
+            {"id": "T003", "title": "c", "attempts": {"bestOf": 2}},
+        ]);
+        let spec = json!({"agentRef": {"name": "coder"}, "tasks": tasks});
+        assert_eq!(
+            agents(&serde_json::from_value(spec).unwrap()),
+            "Agent coder; the best of 3 attempts at T002 by the Agents coder, cheap, the best of 2 attempts at T003"
+        );
+        let pool = json!({"agents": [{"name": "a"}, {"name": "b"}], "tasks": [{"id": "T001", "title": "a"}]});
+        assert_eq!(agents(&serde_json::from_value(pool).unwrap()), "the best of the Agents a, b");
+    }
 }

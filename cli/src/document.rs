@@ -32,6 +32,8 @@ pub struct Document {
     source: Option<Source>,
     /// Answers in `spec.clarifications`, which the operator adds to the source.
     clarifications: Vec<Clarification>,
+    /// Whether the object accepts findings, which the operator appends to the source.
+    accepts: bool,
     version: Option<String>,
     /// Digest of the document; none if the operator has not read the latest change of the object.
     digest: Option<String>,
@@ -75,6 +77,7 @@ impl Document {
                 let in_git = status.source.and_then(|source| source.digest);
                 Ok(Self {
                     approved: status.approved_digest,
+                    accepts: !spec.accepted.is_empty(),
                     ..Self::new(subject, &metadata, Some(spec.source), digest, in_git)
                 })
             }
@@ -86,6 +89,7 @@ impl Document {
                 Ok(Self {
                     approved: status.approved_digest,
                     clarifications: spec.clarifications,
+                    accepts: !spec.accepted.is_empty(),
                     ..Self::new(subject, &metadata, spec.source, digest, in_git)
                 })
             }
@@ -101,7 +105,9 @@ impl Document {
         in_git: Option<String>,
     ) -> Self {
         let version = metadata.resource_version.clone();
-        Self { subject: subject.clone(), source, clarifications: Vec::new(), version, digest, approved: None, in_git }
+        let clarifications = Vec::new();
+        let subject = subject.clone();
+        Self { subject, source, clarifications, accepts: false, version, digest, approved: None, in_git }
     }
 
     pub fn title(&self) -> String {
@@ -123,16 +129,16 @@ impl Document {
         }
     }
 
-    /// Returns the current document, including the answers.
+    /// Returns the current document, including the answers and what the object accepts.
     pub async fn current(&self, cluster: &Cluster) -> Result<Text> {
         let (stored, map_version) = match &self.source {
             Some(source) => read(cluster, source).await?,
             None => (None, None),
         };
-        // The source lacks the answers, which the operator adds. With answers, it only counts if its digest is the one in the status.
+        // The source lacks what the operator adds. If it adds something, the source only counts if its digest is the one in the status.
         let is_complete = |text: &String| {
             let digest = Digest::of_bytes(text.as_bytes());
-            self.clarifications.is_empty() || self.digest.as_deref() == Some(digest.as_str())
+            (self.clarifications.is_empty() && !self.accepts) || self.digest.as_deref() == Some(digest.as_str())
         };
         if let Some(text) = stored.filter(is_complete) {
             return Ok(Text { text, map_version });

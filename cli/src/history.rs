@@ -10,8 +10,9 @@ use enact_domain::digest::Digest;
 use enact_domain::revisions::sections;
 use serde_json::Value;
 
-use crate::args::{Diff, History, Show};
+use crate::args::{Compared, Diff, History, Show};
 use crate::cluster::Cluster;
+use crate::compare;
 use crate::document::{self, Document};
 use crate::record::{Finding, Record, Revision};
 use crate::subject::{handle, resolve, title};
@@ -115,9 +116,10 @@ async fn findings(cluster: &Cluster, subject: &Subject, revision: &str) -> Resul
     let digest = digest(cluster, subject, revision).await?;
     let found = Record::open(cluster).await?.findings(subject, &digest).await?;
     let Some(found) = found else { bail!("the record has no findings for revision {revision} of {}", title(subject)) };
-    for Finding { id, severity, line, location, message, remedy } in &found.kept {
+    for Finding { id, severity, line, location, message, remedy, accepted } in &found.kept {
         let place = if location.is_empty() { String::new() } else { format!(" {location}") };
-        terminal::print_line(&one_line(&format!("line {line}: {severity} {id}{place}: {message}; {remedy}")))?;
+        let rest = accepted.as_ref().map_or_else(|| remedy.clone(), |reason| format!("accepted: {reason}"));
+        terminal::print_line(&one_line(&format!("line {line}: {severity} {id}{place}: {message}; {rest}")))?;
     }
     let shown = found.kept.len();
     let more = (found.total as usize).saturating_sub(shown);
@@ -128,7 +130,13 @@ async fn findings(cluster: &Cluster, subject: &Subject, revision: &str) -> Resul
 
 /// Prints the difference between two revisions.
 pub async fn diff(cluster: &Cluster, options: &Diff) -> Result<()> {
-    let subject = &resolve(cluster, &options.subject).await?;
+    let subject = match &options.subject {
+        Compared::Task { plan, id } => return compare::run(cluster, plan, id, &options.attempts).await,
+        Compared::Document(_) if !options.attempts.is_empty() => {
+            bail!("--attempts compares attempts at a task; name it as PLAN/TASKID")
+        }
+        Compared::Document(subject) => &resolve(cluster, subject).await?,
+    };
     let (old, new) = (options.from.as_deref().unwrap_or(APPROVED), options.to.as_deref().unwrap_or(PRESENT));
     if options.from.is_none() && digest(cluster, subject, APPROVED).await.is_err() {
         bail!(

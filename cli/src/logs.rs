@@ -7,11 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task};
 use enact_domain::agents::events::{AgentEvent, RAW_PREFIX};
-use enact_domain::names::{INTEGRATION, integration_pod_name, pod_name};
-use futures::AsyncReadExt as _;
+use enact_domain::names::{INTEGRATION, LABEL_ATTEMPT, LABEL_TASK, integration_pod_name, pod_name};
+use futures::{AsyncReadExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use kube::api::LogParams;
+use kube::api::{ListParams, LogParams};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::wait::await_condition;
+use kube::runtime::watcher::{self, watcher};
 use kube::{Api, ResourceExt as _};
 
 use crate::args::Logs;
@@ -99,17 +101,17 @@ pub async fn run(cluster: &Cluster, options: &Logs) -> Result<()> {
     let work = find(cluster, &options.task).await?;
     let api: Api<Pod> = cluster.api();
     let (attempt, pod) = match options.attempt {
-        Some(attempt) => (attempt, api.get_opt(&work.pod(attempt)).await.map_err(api_error)?),
+        Some(attempt) => (attempt, pod_of(&api, &work, attempt).await?),
         None => last(&api, &work).await?,
     };
-    let name = work.pod(attempt);
     let pod = if pod.is_none() && options.follow && !work.is_over(attempt) {
-        terminal::note(&format!("waiting for pod {name}"));
-        await_condition(api.clone(), &name, |pod: Option<&Pod>| pod.is_some()).await?
+        terminal::note(&format!("waiting for pod {}", work.pod(attempt)));
+        wait_for_pod(&api, &work, attempt).await?
     } else {
         pod
     };
     let Some(pod) = pod else { return Box::pin(recorded(cluster, &work, attempt, options.raw)).await };
+    let name = pod.name_any();
     let names = containers(&pod);
     for container in &names {
         if names.len() > 1 {
@@ -121,6 +123,33 @@ pub async fn run(cluster: &Cluster, options: &Logs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the pod of an attempt, if it exists.
+pub(crate) async fn pod_of(api: &Api<Pod>, work: &Work, attempt: u32) -> Result<Option<Pod>> {
+    let own = api.get_opt(&work.pod(attempt)).await.map_err(api_error)?;
+    if own.is_some() || work.is_integration { Ok(own) } else { assigned_pod(api, &work.name, attempt).await }
+}
+
+/// Returns the pod that an attempt got from a warm pool, whose name is not that of the attempt.
+pub(crate) async fn assigned_pod(api: &Api<Pod>, task: &str, attempt: u32) -> Result<Option<Pod>> {
+    let pods = api.list(&ListParams::default().labels(&labels(task, attempt))).await.map_err(api_error)?;
+    Ok(pods.items.into_iter().next())
+}
+
+/// Waits until an attempt has a pod.
+async fn wait_for_pod(api: &Api<Pod>, work: &Work, attempt: u32) -> Result<Option<Pod>> {
+    if work.is_integration {
+        return Ok(await_condition(api.clone(), &work.pod(attempt), |pod: Option<&Pod>| pod.is_some()).await?);
+    }
+    let config = watcher::Config::default().labels(&labels(&work.name, attempt));
+    let mut pods = std::pin::pin!(watcher(api.clone(), config).default_backoff().applied_objects());
+    Ok(pods.next().await.transpose()?)
+}
+
+/// Returns the selector of the pods of an attempt at a task.
+fn labels(task: &str, attempt: u32) -> String {
+    format!("{LABEL_TASK}={task},{LABEL_ATTEMPT}={attempt}")
 }
 
 /// Prints what the pod of an attempt delivered to the record before it was deleted.
@@ -159,13 +188,13 @@ async fn recorded(cluster: &Cluster, work: &Work, attempt: u32, raw: bool) -> Re
 pub(crate) async fn last(api: &Api<Pod>, work: &Work) -> Result<(u32, Option<Pod>)> {
     let next = work.attempts + 1;
     if work.phase == Phase::Pending {
-        let pod = api.get_opt(&work.pod(next)).await.map_err(api_error)?;
+        let pod = pod_of(api, work, next).await?;
         if pod.is_some() || work.attempts == 0 {
             return Ok((next, pod));
         }
     }
     let attempt = work.attempts.max(1);
-    Ok((attempt, api.get_opt(&work.pod(attempt)).await.map_err(api_error)?))
+    Ok((attempt, pod_of(api, work, attempt).await?))
 }
 
 pub(crate) async fn find(cluster: &Cluster, target: &str) -> Result<Work> {

@@ -13,7 +13,7 @@ use enact_domain::agents;
 use enact_domain::agents::prompt::Situation;
 use enact_domain::assignment::{ASSIGNMENT_ENV, Assignment, Work};
 use enact_domain::drafting::EffectiveConstitution;
-use enact_domain::names::pod_name;
+use enact_domain::names::{ANNOTATION_ASSIGNMENT, pod_name};
 use enact_domain::rules::Rule;
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{self, constitution};
@@ -24,7 +24,7 @@ use crate::args::Prompt;
 use crate::cluster::{Cluster, api_error};
 use crate::control::{Target, task_of};
 use crate::document::{self, Document};
-use crate::terminal;
+use crate::{logs, terminal};
 
 /// The documents that a prompt is made from.
 #[derive(Default)]
@@ -97,14 +97,19 @@ pub async fn run(cluster: &Cluster, options: &Prompt) -> Result<()> {
 /// Returns the prompt in the assignment of an attempt's pod. A session that is resumed gets a shorter one.
 async fn given(cluster: &Cluster, task: &Task, attempt: u32) -> Result<String> {
     let name = pod_name(&task.name_any(), attempt);
-    let pod = cluster.api::<Pod>().get_opt(&name).await.map_err(api_error)?;
+    let api = cluster.api::<Pod>();
+    let pod = match api.get_opt(&name).await.map_err(api_error)? {
+        Some(own) => Some(own),
+        None => logs::assigned_pod(&api, &task.name_any(), attempt).await?,
+    };
     let pod =
         pod.with_context(|| format!("there is no pod {name}: the attempt has not started, or its pod was deleted"))?;
+    let assigned = pod.annotations().get(ANNOTATION_ASSIGNMENT).cloned();
     let containers = pod.spec.into_iter().flat_map(|spec| spec.containers);
     let variable =
         containers.flat_map(|container| container.env.unwrap_or_default()).find(|var| var.name == ASSIGNMENT_ENV);
-    // The operator escapes the value for the kubelet.
-    let text = variable.and_then(|var| var.value).unwrap_or_default().replace("$$", "$");
+    // The operator escapes the value of the variable for the kubelet.
+    let text = assigned.unwrap_or_else(|| variable.and_then(|var| var.value).unwrap_or_default().replace("$$", "$"));
     let assignment: Assignment = serde_json::from_str(&text).context("the pod has no readable assignment")?;
     match assignment.work {
         Work::Task(work) => {

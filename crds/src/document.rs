@@ -84,6 +84,8 @@ pub struct FindingCounts {
     pub medium: u32,
     /// Remarks.
     pub low: u32,
+    /// Findings of any severity that are accepted with a reason. The other numbers do not include them.
+    pub accepted: u32,
 }
 
 /// A finding in a document.
@@ -107,6 +109,32 @@ pub struct Finding {
     pub message: String,
     /// Suggested change.
     pub remedy: String,
+    /// Reason for which the finding is accepted, in the record. A status has no accepted findings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
+}
+
+/// Findings that are accepted with a reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AcceptedFinding {
+    /// Code of the findings: `VagueTime`.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
+    pub code: String,
+    /// Location of the findings in the document: `FR-003`. Or the id of one finding: `AMB-1f3a9c2e`.
+    #[schemars(length(min = 1, max = 256))]
+    pub at: String,
+    /// Reason why they are accepted.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"\S"))]
+    pub reason: String,
+    /// User who accepted them. The webhook sets it from the user of the request and replaces the value of the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub by: Option<String>,
+    /// Day of the acceptance, `YYYY-MM-DD`. The webhook sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 10))]
+    pub date: Option<String>,
 }
 
 /// Maximum number of findings in a status. The counts include all findings, and the record contains all of them.

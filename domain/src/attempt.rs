@@ -16,7 +16,7 @@ pub struct PodView {
     pub reason: Option<String>,
     /// `status.message`.
     pub message: Option<String>,
-    /// Creation time of the pod.
+    /// Creation time of the pod, or the time at which the attempt got it from a warm pool.
     pub created: Millis,
     /// Message of the scheduler while no node of the cluster fits.
     pub unscheduled: Option<String>,
@@ -258,9 +258,15 @@ fn succeeded(pod: &PodView) -> AttemptState {
 fn failed(pod: &PodView) -> AttemptState {
     let outer = pod.reason.as_deref().unwrap_or_default();
     let why = || pod.message.clone().unwrap_or_default();
+    // The runner of a pod that is stopped reports what it used, and the commit with the work that it kept.
+    let left = report_of(pod);
+    let stopped = |reason, message: String| {
+        let (commit, usage) = left.as_ref().map(|left| (left.commit.clone(), left.usage)).unwrap_or_default();
+        failure(Report { commit, usage, ..Report::new(reason, message) })
+    };
     // The pod's own reasons come first: a pod that is stopped loses its containers, whose state would hide the cause.
     if outer == "DeadlineExceeded" {
-        return failure(Report::new(Reason::DeadlineExceeded, "the attempt took longer than its time limit"));
+        return stopped(Reason::DeadlineExceeded, "the attempt took longer than its time limit".into());
     }
     // The control plane, not the kubelet, ends a pod whose node was deleted: nobody saw what became of the work.
     if pod.disrupted.as_deref() == Some(NODE_GONE) {
@@ -281,13 +287,13 @@ fn failed(pod: &PodView) -> AttemptState {
         )
     {
         let by = if outer.is_empty() { pod.disrupted.as_deref().unwrap_or_default() } else { outer };
-        return failure(Report::new(Reason::Evicted, format!("the pod was stopped from outside ({by}): {}", why())));
+        return stopped(Reason::Evicted, format!("the pod was stopped from outside ({by}): {}", why()));
     }
     if outer == "NodeLost" {
         return failure(Report::new(Reason::Lost, "the node was lost"));
     }
     let out_of_memory = pod.container.terminated.as_ref().is_some_and(|t| t.reason.as_deref() == Some("OOMKilled"));
-    let left = match report_of(pod) {
+    let left = match left {
         // The kernel killed a child of the runner; the runner only saw a signal or an exit code.
         Ok(report)
             if out_of_memory
@@ -416,6 +422,14 @@ mod tests {
         assert_eq!(reason(&evicted), (Some(Infrastructure), Reason::Evicted));
         let late = PodView { phase: PodPhase::Failed, reason: Some("DeadlineExceeded".into()), ..PodView::default() };
         assert_eq!(reason(&late), (Some(Task), Reason::DeadlineExceeded));
+        // The work that the runner kept before the kubelet killed it.
+        let kept = "0123456789abcdef0123456789abcdef01234567";
+        let report = format!(r#"{{"reason":"Cancelled","commit":"{kept}"}}"#);
+        for stopped in ["DeadlineExceeded", "Evicted"] {
+            let pod = PodView { reason: Some(stopped.into()), ..ended(1, "Error", Some(&report)) };
+            let AttemptState::Failed { report, .. } = classify(&pod) else { panic!("{stopped}") };
+            assert_eq!((report.reason.as_str(), report.commit.as_deref()), (stopped, Some(kept)));
+        }
         let lost = PodView { phase: PodPhase::Unknown, ..PodView::default() };
         assert_eq!(reason(&lost), (Some(Unknown), Reason::Lost));
     }

@@ -1,6 +1,7 @@
 //! The limits of a report from a pod: the operator copies it into the status of Kubernetes objects and into the assignments of other tasks.
 
 use crate::assignment::{MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES, Report};
+use crate::contest::{MAX_MEASUREMENTS, MAX_NAME_BYTES};
 use crate::text;
 
 /// Largest sum of names of files in conflict that is kept, in bytes.
@@ -42,6 +43,11 @@ impl Report {
         if !self.outputs.is_empty() && size > MAX_OUTPUT_BYTES {
             return Err(ReportError::Outputs(size));
         }
+        // The names come from the assignment. Others than those of the task are never read.
+        self.measurements.retain(|name, _| name.len() <= MAX_NAME_BYTES);
+        while self.measurements.len() > MAX_MEASUREMENTS {
+            self.measurements.pop_last();
+        }
         self.message = text::message(std::mem::take(&mut self.message), MAX_MESSAGE_BYTES);
         let mut room = MAX_CONFLICT_BYTES;
         let fitting = self.conflicts.iter().take_while(|name| {
@@ -72,6 +78,7 @@ mod tests {
         report.commit = Some("0123456789abcdef".repeat(4));
         report.document = Some(Digest::of_bytes(b"text"));
         report.outputs.insert("name".into(), "value".into());
+        report.measurements.insert("p95".into(), "20.5".parse().unwrap());
         report.conflicts = (0..1000).map(|number| format!("src/{number}.rs")).collect();
         let before = report.clone();
         assert_eq!((report.enforce_limits(), report), (Ok(()), before));
@@ -85,8 +92,12 @@ mod tests {
         report.enforce_limits().unwrap();
         assert_eq!((report.message.len(), report.conflicts.len()), (MAX_MESSAGE_BYTES, MAX_CONFLICT_BYTES));
         report.conflicts = vec!["x".repeat(MAX_CONFLICT_BYTES), "y".into()];
+        let names = (0..20).map(|number| number.to_string()).chain(["n".repeat(MAX_NAME_BYTES + 1)]);
+        report.measurements = names.map(|name| (name, "1".parse().unwrap())).collect();
         report.enforce_limits().unwrap();
         assert!(report.conflicts.is_empty());
+        assert_eq!(report.measurements.len(), MAX_MEASUREMENTS);
+        assert!(report.measurements.keys().all(|name| name.len() <= MAX_NAME_BYTES));
     }
 
     #[test]

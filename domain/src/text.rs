@@ -1,4 +1,4 @@
-//! Texts for people: truncation to a maximum length in bytes, and removal of what controls a terminal.
+//! Texts for people and scripts: truncation to a maximum length in bytes, removal of what controls a terminal, and line ends.
 
 use std::borrow::Cow;
 
@@ -10,6 +10,16 @@ pub fn truncated(text: &str, max_bytes: usize) -> &str {
 /// Truncates `text` to at most `max_bytes` bytes, at a character boundary.
 pub fn truncate(text: &mut String, max_bytes: usize) {
     text.truncate(text.floor_char_boundary(max_bytes));
+}
+
+/// Returns a script with the line ends of Unix: a shell takes the other character of a Windows line end for a part of the last word.
+pub fn unix_lines(script: &str) -> String {
+    script.replace("\r\n", "\n")
+}
+
+/// Returns whether a script has line ends of Windows.
+pub fn has_windows_lines(script: &str) -> bool {
+    script.contains("\r\n")
 }
 
 /// Returns whether the character controls a terminal: control characters and those that change the text direction.
@@ -45,6 +55,12 @@ pub fn message(text: impl Into<String>, max_bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn line_ends_are_those_of_unix() {
+        assert!(has_windows_lines("a\r\n") && !has_windows_lines("a\r b\n"));
+        assert_eq!(unix_lines("echo hi > a\r\necho \r > b\n\r\n"), "echo hi > a\necho \r > b\n\n");
+    }
 
     #[test]
     fn cuts_between_characters() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use enact_crds::models::{self, Resolved};
+use enact_crds::models::{self, ModelProblem, Resolved};
 use enact_crds::{Agent, ModelProviderSpec, Tenant};
 use enact_domain::condition::STALLED;
 use enact_domain::names::DEFAULT_TENANT;
@@ -112,6 +112,15 @@ impl Context {
     pub fn agent(&self, namespace: &str, tenant: &str, name: &str) -> Option<Arc<Agent>> {
         let found = |namespace: &str| lookup(&self.caches.agents, namespace, name);
         models::resolve_agent(found(namespace), found(&self.config.namespace), tenant)
+    }
+
+    /// Returns the first problem with the models of an Agent whose pods belong to `tenant`, with the index of the model. The models of a
+    /// shared Agent are those of the installation.
+    pub fn model_problem(&self, agent: &Agent, tenant: &str) -> Option<(usize, ModelProblem)> {
+        let namespace = agent.namespace().unwrap_or_default();
+        let problems = models::check(&agent.spec, |name| self.provider(&namespace, tenant, name));
+        let needs_gateway = !agent.spec.models.is_empty() && self.config.gateway_url.is_none();
+        problems.into_iter().next().or(needs_gateway.then_some((0, ModelProblem::NoGateway)))
     }
 
     /// Returns whether no tenant owns `namespace` yet, but a Tenant lists it and is about to set it up. A reconcile in such a namespace

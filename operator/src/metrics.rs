@@ -23,6 +23,9 @@ pub struct Metrics {
     pub step_latency: Histogram,
     pub running: IntGauge,
     pub waiting_plans: IntGauge,
+    pub warm_pool_waiting: IntGauge,
+    pub warm_pool_attempts: IntCounterVec,
+    pub warm_pool_assignment: Histogram,
     pub leader: IntGauge,
     pub watch_errors: IntCounterVec,
     pub records: IntCounter,
@@ -56,6 +59,11 @@ impl Metrics {
             "Seconds from the event of an attempt's end to the creation of a pod that depended on it.",
             &buckets,
         ))?;
+        let warm_pool_assignment = Histogram::with_opts(seconds(
+            "enact_warm_pool_assignment_seconds",
+            "Seconds from the reconcile that found that an attempt may start to the assignment of a waiting pod.",
+            &buckets,
+        ))?;
         let records = IntCounter::new("enact_records_total", "Records written to Postgres.")?;
         Ok(Self {
             reconciles: counters(
@@ -74,6 +82,14 @@ impl Metrics {
             step_latency: register(&registry, step_latency)?,
             running: gauge("enact_running_attempts", "Running attempts of all tenants.")?,
             waiting_plans: gauge("enact_waiting_plans", "Plans that wait for a free slot of their tenant.")?,
+            warm_pool_waiting: gauge("enact_warm_pool_waiting_pods", "Pods of warm pools that wait for an attempt.")?,
+            warm_pool_attempts: counters(
+                "enact_warm_pool_attempts_total",
+                "Attempts of agents with a warm pool that started, by outcome: assigned (a waiting pod), none (no pod fits), \
+                 or lost (the pod was gone before it could be assigned).",
+                &["outcome"],
+            )?,
+            warm_pool_assignment: register(&registry, warm_pool_assignment)?,
             leader: gauge("enact_leader", "1 while this process is the leader.")?,
             watch_errors: counters(
                 "enact_watch_errors_total",

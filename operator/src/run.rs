@@ -195,7 +195,9 @@ impl Controllers {
         // Every controller waits in `synced` until the watches of tasks, pods, namespaces and the operator's objects have listed once.
         set.spawn(plan::watches::follow_tasks(plans.clone(), stop()));
         set.spawn(plan::watches::follow_pods(plans.clone(), stop()));
+        set.spawn(agent::watches::follow_waiting_pods(contexts.agents.clone(), stop()));
         set.spawn(sourcing::follow(contexts.sourcing.clone(), stop()));
+        set.spawn(agent::follow_probes(contexts.agents.clone(), stop()));
         set.spawn(watch::config_maps(common(), stop()));
         set.spawn(deletions::follow(self.deleted, documents.clone(), stop()));
         set.spawn(search::run(common(), search, index, self.index_jobs, stop()));

@@ -109,6 +109,12 @@ pub enum Resource {
         /// Name of the Task.
         task: String,
     },
+    /// The attempts at a task of a plan.
+    Attempts {
+        of: ObjectName,
+        /// Name of the Task.
+        task: String,
+    },
     /// What the pod of an attempt delivered: its transcript and the results of its gates.
     Log {
         of: ObjectName,
@@ -148,6 +154,7 @@ impl Resource {
             Self::Content { .. } => "content",
             Self::Findings { .. } => "findings",
             Self::Selections { .. } => "selections",
+            Self::Attempts { .. } => "attempts",
             Self::Log { .. } => "log",
             Self::Related { .. } => "related",
             Self::Search { .. } => "search",
@@ -165,6 +172,7 @@ impl Resource {
             | Self::Content { of, .. }
             | Self::Findings { of, .. }
             | Self::Selections { of, .. }
+            | Self::Attempts { of, .. }
             | Self::Log { of, .. }
             | Self::Related { of, .. } => Some(of),
             Self::Search { .. } | Self::Usage(_) | Self::Requests { .. } | Self::Budgets { .. } => None,
@@ -214,6 +222,9 @@ impl ReadRequest {
             ["budgets"] => Resource::Budgets { plan: plan(query)?, month: month(query)? },
             ["plans", name, "tasks", task, "selections"] => {
                 Resource::Selections { of: object_name("plans", name)?, task: task_name(task)? }
+            }
+            ["plans", name, "tasks", task, "attempts"] => {
+                Resource::Attempts { of: object_name("plans", name)?, task: task_name(task)? }
             }
             ["plans", name, "tasks", task, "attempts", number, "log"] => {
                 let of = object_name("plans", name)?;
@@ -422,6 +433,7 @@ mod tests {
             "/v1/namespaces/team/plans/shop/revisions/1/content/more",
             "/v1/namespaces/team/plans/shop/revisions/1/secrets",
             "/v1/namespaces/team/specifications/shop/tasks/a/selections",
+            "/v1/namespaces/team/specifications/shop/tasks/a/attempts",
         ] {
             assert_eq!(parsed(path), Err(ProblemKind::NotFound), "{path}");
         }

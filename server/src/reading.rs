@@ -111,6 +111,10 @@ impl Reading {
                 let found = Box::pin(self.store.selections(tenant, namespace, &of.name, task)).await;
                 Ok(json(&json!({ "selections": read(found)? })))
             }
+            Resource::Attempts { of, task } => {
+                let found = Box::pin(self.store.attempts_of_task(tenant, namespace, &of.name, task)).await;
+                Ok(json(&json!({ "attempts": read(found)? })))
+            }
             Resource::Log { of, task, attempt } => {
                 let found = self.store.recorded_log(tenant, namespace, &of.name, task.as_deref(), *attempt);
                 let log = read(Box::pin(found).await)?;

@@ -1,5 +1,5 @@
-//! The fields that the webhook writes into objects: tenant, author, approver, and author and date of an answer and of a message. It writes
-//! no others.
+//! The fields that the webhook writes into objects: tenant, author, approver, and author and date of an answer, of an accepted finding and of
+//! a message. It writes no others.
 
 use enact_crds::approval::Person;
 use enact_domain::agents::message;
@@ -60,6 +60,9 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     if kind == Kind::Approval && request.operation() == &Operation::Create {
         patch.extend(sign(request));
     }
+    if matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan) && request.changes_spec() {
+        patch.extend(signatures(request, "accepted", &["code", "at", "reason"], now));
+    }
     Ok(Patch(patch))
 }
 
@@ -86,6 +89,29 @@ fn messages(request: &Request, now: Timestamp) -> Option<PatchOperation> {
     let at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let stamped = message::format(&message::stamped(&message::parse(new).ok()?, &old, request.user(), &at));
     (stamped != new).then(|| add(["metadata", "annotations", ANNOTATION_MESSAGES], json!(stamped)))
+}
+
+/// Writes author and date (UTC) into each entry of a list in `spec`, such as the accepted findings in `spec.accepted`: the requesting user and
+/// today for a new entry, the stored values for any other. `content` are the fields in which the same entry is equal.
+fn signatures(request: &Request, name: &str, content: &[&str], now: Timestamp) -> Vec<PatchOperation> {
+    let list = |object| part(object, "spec")?.get(name)?.as_array();
+    let stored = list(request.old());
+    // Clients such as GitOps tools send known entries without stamps, so only their content is compared.
+    let is_same = |one: &Value, other: &Value| content.iter().all(|field| one.get(field) == other.get(field));
+    let mut patch = Vec::new();
+    // The schema refuses what is not a list of objects.
+    for (index, entry) in list(request.object()).into_iter().flatten().enumerate().filter(|(_, e)| e.is_object()) {
+        let known = stored.into_iter().flatten().find(|old| is_same(old, entry));
+        let due = match known {
+            Some(old) => [("by", old.get("by").cloned()), ("date", old.get("date").cloned())],
+            None => [("by", Some(json!(request.user()))), ("date", Some(json!(now.strftime("%Y-%m-%d").to_string())))],
+        };
+        for (field, value) in due.into_iter().filter(|(field, value)| entry.get(field) != value.as_ref()) {
+            let at = ["spec", name, &index.to_string(), field];
+            patch.push(value.map_or_else(|| remove(at), |value| add(at, value)));
+        }
+    }
+    patch
 }
 
 /// Writes author and date (UTC) of each answer into an annotation: the requesting user and today for a new answer, the stored values for any

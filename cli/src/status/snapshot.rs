@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, Condition, Time};
-use enact_crds::task::{Phase, TaskTemplate};
+use enact_crds::task::{ContestStatus, Phase, TaskTemplate};
 use enact_crds::{Approval, Plan, Specification, Task, convert, plan};
 use enact_domain::analysis::Severity;
 use enact_domain::approval::{Content, Decision, Verdict, evaluate};
@@ -52,6 +52,8 @@ pub struct Row<'a> {
     pub retry_at: Option<&'a Time>,
     /// The condition `Ready`.
     pub ready: Option<&'a Condition>,
+    /// The competing attempts, if there are any.
+    pub contest: Option<&'a ContestStatus>,
     /// IDs of unfinished dependencies.
     pub waits_for: Vec<&'a str>,
     /// Why the plan waits.
@@ -135,6 +137,7 @@ impl Snapshot {
             finished: status.and_then(|status| status.finished_at.as_ref()),
             retry_at: status.and_then(|status| status.retry_at.as_ref()),
             ready: status.and_then(|status| condition(&status.conditions, READY)),
+            contest: status.and_then(|status| status.contest.as_ref()),
             waits_for: work.depends_on.iter().map(String::as_str).filter(|id| !done.contains(id)).collect(),
             plan_waits: self.plan.status.as_ref().and_then(|status| status.waiting.as_ref()).map(convert::waiting),
             usage: object.and_then(|task| self.usage.get(&task.name_any())).map(String::as_str),

@@ -10,7 +10,7 @@ use enact_crds::plan::{
     Workspace,
 };
 use enact_crds::specification::SpecificationStatus;
-use enact_crds::task::{Phase, TaskStatus, TaskTemplate};
+use enact_crds::task::{ContestStatus, ContestantStatus, Phase, TaskStatus, TaskTemplate};
 use enact_crds::{Approval, Plan, PlanSpec, Specification, SpecificationSpec, Task, TaskSpec};
 use enact_domain::names::ANNOTATION_RERUN;
 use jiff::{SignedDuration, Timestamp};
@@ -187,6 +187,23 @@ Running: 2 of 7 tasks done, 1 running
 }
 
 #[test]
+fn tree_shows_competing_attempts() {
+    let mut snapshot = snapshot();
+    let contestant = |attempt, phase| ContestantStatus { attempt, phase, ..ContestantStatus::default() };
+    let contestants = [(1, Phase::Succeeded), (5, Phase::Running), (3, Phase::Failed)]
+        .map(|(attempt, phase)| (((attempt - 1) % 3 + 1).to_string(), contestant(attempt, phase)));
+    let mut contest = ContestStatus { contestants: contestants.into(), ..ContestStatus::default() };
+    let mut line = |contest: &ContestStatus| {
+        Arc::make_mut(&mut snapshot.tasks[2]).status.as_mut().unwrap().contest = Some(contest.clone());
+        let shown = shown(&snapshot, 120, Length::Whole);
+        shown.lines().find(|line| line.contains("T003   1m05s")).map(str::to_owned).unwrap()
+    };
+    assert!(line(&contest).ends_with("Paint it  competing attempts 1 ✓, 5 ◐, 3 ✗"), "{}", line(&contest));
+    contest.winner = Some(5);
+    assert!(line(&contest).ends_with("Paint it  best of 3: attempt 5 won"), "{}", line(&contest));
+}
+
+#[test]
 fn tree_shows_the_use_of_models() {
     let mut snapshot = snapshot();
     let mut line = |usage: PlanUsage| {
@@ -356,6 +373,18 @@ fn plan_with_findings_waits_for_their_approval() {
     snapshot.plan.status.as_mut().unwrap().top_findings = vec![finding];
     let text = shown(&snapshot, 120, Length::Whole);
     assert!(text.contains("Plan door  ○ waits for approval by owners because of"), "{text}");
+}
+
+#[test]
+fn tree_counts_accepted_findings() {
+    let mut snapshot = snapshot();
+    snapshot.plan.status.as_mut().unwrap().accepted_findings = 1;
+    let specification = snapshot.specification.as_mut().unwrap();
+    specification.status.as_mut().unwrap().findings.accepted = 2;
+    let text = shown(&snapshot, 160, Length::Whole);
+    let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
+    assert!(line("Plan door  ").ends_with("  1 accepted finding"), "{text}");
+    assert!(line("Specification house  ").ends_with("  2 accepted findings"), "{text}");
 }
 
 /// A plan with this number of tasks in four phases: done, running with one failure, and two that wait.

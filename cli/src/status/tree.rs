@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Effects, Style};
 use enact_crds::common::{Budget, Time};
-use enact_crds::task::Phase;
+use enact_crds::task::{ContestStatus, Phase};
 use enact_crds::{convert, plan};
 use enact_domain::approval::{Requirement, Verdict};
 use enact_domain::digest::Digest;
@@ -105,20 +105,25 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
     let plan = &snapshot.plan;
     let status = plan.status.clone().unwrap_or_default();
     let (symbol, style) = plan_symbol(status.phase);
-    let suspended = if plan.spec.suspend { ", suspended" } else { "" };
+    let stopped = match &status.paused_after {
+        _ if plan.spec.suspend => ", suspended".to_owned(),
+        Some(paused) => format!(", paused after phase {}", paused.number),
+        None => String::new(),
+    };
     let time =
         status.started_at.as_ref().map_or_else(String::new, |start| between(start, status.finished_at.as_ref(), now));
     let title = display
         .line()
         .add(STRONG, &format!("Plan {}/{}", plan.namespace().unwrap_or_default(), plan.name_any()))
-        .add(style, &format!("  {symbol} {:?}{suspended}", status.phase))
+        .add(style, &format!("  {symbol} {:?}{stopped}", status.phase))
         .add(FAINT, &format!("  {time}{}", activity(&status, now)));
     let mut lines = vec![title.end(), progress(snapshot, rows, display)];
     if let Some(specification) = &snapshot.specification {
         let approval = snapshot.specification_approval(specification, now);
-        lines.push(subject("specification", &specification.name_any(), &approval, display));
+        let accepted = specification.status.as_ref().map_or(0, |status| status.findings.accepted);
+        lines.push(subject("specification", &specification.name_any(), &approval, accepted, display));
     }
-    lines.push(subject("plan", &plan.name_any(), &snapshot.plan_approval(now), display));
+    lines.push(subject("plan", &plan.name_any(), &snapshot.plan_approval(now), status.accepted_findings, display));
     // A plan that runs without an estimate will not get one.
     let is_useful =
         |estimate: &&plan::PlanEstimate| status.started_at.is_none() || estimate.basis != plan::EstimateBasis::Unknown;
@@ -220,8 +225,8 @@ fn progress(snapshot: &Snapshot, rows: &[Row<'_>], display: Display) -> String {
     display.line().add(GOOD, &"█".repeat(full)).add(FAINT, &"░".repeat(BAR - full)).plain(&summary).end()
 }
 
-/// Returns the line about the approval of a plan or specification.
-fn subject(kind: &str, name: &str, approval: &ApprovalState, display: Display) -> String {
+/// Returns the line about the approval of a plan or specification, and the number of its accepted findings.
+fn subject(kind: &str, name: &str, approval: &ApprovalState, accepted: u32, display: Display) -> String {
     let (style, state) = match approval {
         ApprovalState::NotRead => (FAINT, "not read by the operator yet".to_owned()),
         ApprovalState::NotRequired => (FAINT, "needs no approval".to_owned()),
@@ -238,7 +243,12 @@ fn subject(kind: &str, name: &str, approval: &ApprovalState, display: Display) -
         ApprovalState::Decided(digest, Verdict::Waiting(demand)) => (WARNING, missing(kind, name, digest, demand)),
     };
     let label = format!("{} {name}  ", if kind == "plan" { "Plan" } else { "Specification" });
-    display.line().plain(&label).add(style, &state).end()
+    let accepted = match accepted {
+        0 => String::new(),
+        1 => "  1 accepted finding".to_owned(),
+        n => format!("  {n} accepted findings"),
+    };
+    display.line().plain(&label).add(style, &state).add(FAINT, &accepted).end()
 }
 
 fn missing(kind: &str, name: &str, digest: &Digest, requirement: &Requirement) -> String {
@@ -297,7 +307,10 @@ fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Displa
         .plain(&format!(" {} ", pad(&row.work.id, ids)))
         .add(FAINT, &format!("{time:>TIME$} "));
     let mut detail = detail(row, now).unwrap_or_default();
-    if row.attempts > 1 {
+    if let Some(contest) = row.contest {
+        let contest = self::contest(contest);
+        detail = if detail.is_empty() { contest } else { format!("{contest}: {detail}") };
+    } else if row.attempts > 1 {
         let attempt = format!("attempt {}", row.attempts);
         detail = if detail.is_empty() { attempt } else { format!("{attempt}: {detail}") };
     }
@@ -311,6 +324,17 @@ fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Displa
         .plain("  ")
         .add(if row.phase == Phase::Failed { BAD } else { FAINT }, &detail)
         .end()
+}
+
+/// Returns the state of competing attempts: the phase of each, or the winner.
+fn contest(contest: &ContestStatus) -> String {
+    let all = contest.contestants.len();
+    if let Some(winner) = contest.winner {
+        return format!("best of {all}: attempt {winner} won");
+    }
+    let contestants = contest.contestants.values().filter(|contestant| contestant.attempt > 0);
+    let shown = contestants.map(|contestant| format!("{} {}", contestant.attempt, symbol(contestant.phase).0));
+    format!("competing attempts {}", shown.collect::<Vec<_>>().join(", "))
 }
 
 /// Returns what a line adds to the phase of a task: the reason, or what it waits for.

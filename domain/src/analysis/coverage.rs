@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
+use super::acceptance::{Acceptance, AcceptedFinding, separate};
+use super::directives;
 use super::finding::{Finding, Position};
 use super::findings::Findings;
 use super::kinds::{
@@ -81,6 +83,8 @@ pub struct Coverage {
     pub unassigned: Vec<String>,
     /// Findings: uncovered items, tasks that cover nothing, and unknown identifiers.
     pub findings: Vec<Finding>,
+    /// Findings that a comment of the specification or of a task accepts.
+    pub accepted: Vec<AcceptedFinding>,
 }
 
 /// Finds the tasks that cover each requirement, story and criterion: by identifier, by story, and otherwise by shared terms.
@@ -123,8 +127,19 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
         .enumerate()
         .filter(|(at, task)| !serving.contains(at) && named(task).is_empty() && tagged(task).is_empty());
     coverage.unassigned = unassigned.map(|(_, task)| task.id.to_owned()).collect();
-    coverage.findings = findings(spec, tasks, &coverage);
+    let separated = separate(findings(spec, tasks, &coverage), &accepted_by_comments(spec, tasks));
+    (coverage.findings, coverage.accepted) = (separated.open, separated.accepted);
     coverage
+}
+
+/// Returns what comments of the specification and of the tasks accept. A comment in the text of a task is about this task.
+fn accepted_by_comments(spec: &Spec, tasks: &[TaskText<'_>]) -> Vec<Acceptance> {
+    let mut found = directives::acceptances(&spec.source);
+    for task in tasks {
+        let of_task = |a: Acceptance| Acceptance::named(&a.code, task.id, &a.reason, None);
+        found.extend(directives::acceptances(task.text).into_iter().map(of_task));
+    }
+    found
 }
 
 fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Finding> {

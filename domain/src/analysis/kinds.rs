@@ -15,7 +15,7 @@ macro_rules! kinds {
     ($($name:ident = $code:literal, $category:ident, $severity:ident;)*) => {
         $(pub(super) const $name: FindingKind = FindingKind { code: $code, category: Category::$category, severity: Severity::$severity };)*
 
-        /// All kinds of findings but those of [`Category::Format`], whose codes are the parser's.
+        /// All kinds of findings, without the parser's, which are also of [`Category::Format`].
         pub const FINDING_KINDS: &[FindingKind] = &[$($name),*];
     };
 }
@@ -68,4 +68,7 @@ kinds! {
     SHARED_ENTITY = "SharedEntity", Overlap, Medium;
     SHARED_PATH = "SharedPath", Overlap, Medium;
     SIMILAR_REQUIREMENT = "SimilarRequirement", Overlap, High;
+
+    INVALID_ACCEPTANCE = "InvalidAcceptance", Format, Medium;
+    UNUSED_ACCEPTANCE = "UnusedAcceptance", Format, Low;
 }

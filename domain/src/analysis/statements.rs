@@ -135,13 +135,15 @@ pub(super) fn entity_name(name: &str) -> &str {
 }
 
 /// Returns the headings of a document with their offsets; code blocks are skipped.
-fn headings(source: &str) -> Vec<(usize, &str)> {
+pub(super) fn headings(source: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let (mut at, mut fenced) = (0, false);
     for line in source.split_inclusive('\n') {
         fenced ^= line.trim_start().starts_with("```");
         if !fenced && line.starts_with('#') {
-            found.push((at, line.trim_matches(['#', ' ', '\r', '\n', '*'])));
+            // A comment beside the heading is not a part of its name.
+            let title = line.split("<!--").next().unwrap_or_default();
+            found.push((at, title.trim_matches(['#', ' ', '\r', '\n', '*'])));
         }
         at += line.len();
     }

@@ -13,6 +13,7 @@ use crate::documents::document_cache::DocumentCache;
 use crate::index::Index;
 use crate::search::Search;
 use crate::sourcing;
+use crate::warm_pool::WarmPods;
 
 pub struct Context {
     pub common: Arc<crate::context::Context>,
@@ -20,6 +21,7 @@ pub struct Context {
     /// Tasks and pods by plan.
     pub index: Arc<Index>,
     pub limiter: Arc<ConcurrencyLimiter>,
+    pub warm_pods: Arc<WarmPods>,
     pub reservations: Reservations,
     pub history: History,
     pub setup_events: SetupEvents,

@@ -19,6 +19,7 @@ mod messages;
 mod nodes;
 mod observe;
 mod observed;
+mod progress;
 mod record;
 mod refusals;
 pub mod reservations;
@@ -31,6 +32,7 @@ mod staleness;
 mod status;
 mod validate;
 pub mod waits;
+mod warm;
 pub mod watches;
 
 use std::sync::Arc;
@@ -114,7 +116,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     let mut agents = agents::read(ctx, observed, &valid).await?;
     agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);
     let budgets = budgets::read(ctx, observed, &valid, &mut agents, &mut nodes, &runtime.budgets).await?;
-    let decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
+    let mut decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
+    decided.taken = warm::take(ctx, &decided);
 
     let recorded = match record::record(ctx, &decided).await {
         Ok(recorded) => recorded,

@@ -196,6 +196,13 @@ impl Observed {
         task.agent_ref.as_ref().or(self.plan.spec.agent_ref.as_ref()).map(|reference| reference.name.as_str())
     }
 
+    /// Returns the names of all agents that are named for the attempts at a task; none if they are selected from the pool of the plan.
+    pub fn named_agents<'a>(&'a self, task: &'a TaskTemplate) -> impl Iterator<Item = &'a str> {
+        let contestants = task.attempts.iter().flat_map(|attempts| &attempts.agents).map(String::as_str);
+        let is_named_for_contestants = task.attempts.as_ref().is_some_and(|attempts| !attempts.agents.is_empty());
+        contestants.chain(self.named_agent(task).filter(move |_| !is_named_for_contestants))
+    }
+
     /// Returns the field of an agent that names the Secret of the integration, if one does: such an agent could push to the target branch
     /// without the gates.
     pub fn integration_secret_field(&self, agent: &Agent) -> Option<String> {

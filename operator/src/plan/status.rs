@@ -177,6 +177,7 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     }
     set_specification(&mut new, decided);
     new.tasks = decided.task_counts().into();
+    new.paused_after = decided.paused_after().filter(|_| !new.phase.is_finished());
     new.critical_path = critical_path(&valid.content);
     new.finished_at = match (new.phase.is_finished(), old.finished_at.clone()) {
         (false, _) => None,
@@ -262,6 +263,7 @@ async fn warn_of_budget(ctx: &Context, observed: &Observed, old: &PlanStatus, ne
 fn set_evaluation(new: &mut PlanStatus, evaluation: Option<&Evaluation>) {
     let evaluation = evaluation.cloned().unwrap_or_default();
     (new.coverage, new.top_findings) = (evaluation.coverage, evaluation.findings);
+    new.accepted_findings = evaluation.accepted;
 }
 
 /// Sets the revision of the specification that the plan is for, and what a newer one makes stale. During a redo, the plan is for the older
@@ -280,10 +282,11 @@ fn set_specification(new: &mut PlanStatus, decided: &Decided) {
     let moved = new.specification_digest.is_some() && new.specification_digest != valid.specification_digest;
     new.specification_digest.clone_from(&valid.specification_digest);
     if let Some(text) = decided.loaded.documents.specification.as_ref().filter(|_| moved) {
-        let (coverage, uncovered) = coverage(text, &valid.content.compiled.tasks);
-        new.coverage = Some(coverage);
-        new.top_findings.retain(|f| f.category != Category::Coverage.as_str());
-        new.top_findings.extend(uncovered);
+        let covered = coverage(text, &observed.plan.spec, &valid.content.compiled.tasks);
+        new.coverage = Some(covered.coverage);
+        new.accepted_findings = covered.accepted;
+        new.top_findings.retain(|f| f.category != Category::Coverage.as_str() && f.code != findings::UNUSED_ACCEPTANCE);
+        new.top_findings.extend(covered.findings);
         findings::sort(&mut new.top_findings);
         new.top_findings = findings::top(&new.top_findings);
     }

@@ -9,6 +9,7 @@ use enact_domain::condition::Readiness;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
 use enact_domain::plan::{CurrentAttempt, Node, TaskPhase};
+use enact_domain::time::Millis;
 use enact_domain::waiting::{self, Facts, Waiting};
 
 use super::observed::Observed;
@@ -21,7 +22,7 @@ pub const SHOW_SECONDS: u32 = 2;
 pub struct Waits {
     /// The attempt that was reported before, or else the first in the order of the graph.
     pub first: Waiting,
-    /// Number of attempts that wait.
+    /// Number of tasks, and of the integration, of which no attempt runs. Another attempt at the task of `first` may run.
     pub count: u32,
 }
 
@@ -33,29 +34,31 @@ pub fn of_attempts(
     phases: &PerNode<TaskPhase>,
 ) -> Option<Waits> {
     let before = reported(observed);
-    let mut waits: Option<Waits> = None;
-    for id in valid.graph.nodes() {
-        let CurrentAttempt::Pod { state, created, .. } = &nodes[id].current else { continue };
-        if phases[id] != TaskPhase::Running || observed.now < created.plus_seconds(SHOW_SECONDS) {
-            continue;
-        }
-        let Some(wait) = waiting::waiting(&Facts::Attempt { state, created: *created }, None) else { continue };
-        let wait = Waiting { task: Some(task(valid, id).to_owned()), ..wait };
-        let reported = before.as_ref().is_some_and(|b| (&b.task, &b.reason) == (&wait.task, &wait.reason));
-        match &mut waits {
-            Some(waits) => {
-                waits.count += 1;
-                if reported {
-                    waits.first = wait;
-                }
+    let mut first: Option<Waiting> = None;
+    let mut count = 0;
+    for id in valid.graph.nodes().filter(|id| phases[*id] == TaskPhase::Running) {
+        let attempts = || nodes[id].series().filter(|series| series.current != CurrentAttempt::None);
+        let waits: Vec<Waiting> = attempts().filter_map(|series| of_attempt(&series.current, observed.now)).collect();
+        count += u32::from(!waits.is_empty() && waits.len() == attempts().count());
+        for wait in waits {
+            let wait = Waiting { task: Some(task(valid, id).to_owned()), ..wait };
+            let is_known = before.as_ref().is_some_and(|b| (&b.task, &b.reason) == (&wait.task, &wait.reason));
+            if first.is_none() || is_known {
+                first = Some(wait);
             }
-            None => waits = Some(Waits { first: wait, count: 1 }),
         }
     }
-    let Waits { first, count } = waits?;
+    let first = first?;
     // With the message that was reported before: those of the scheduler and of nodes change too often to be written each time.
     let unchanged = before.filter(|b| (&b.task, &b.reason) == (&first.task, &first.reason));
     Some(Waits { first: unchanged.unwrap_or(first), count })
+}
+
+/// Returns the wait of an attempt that is old enough to be shown.
+fn of_attempt(current: &CurrentAttempt, now: Millis) -> Option<Waiting> {
+    let CurrentAttempt::Pod { state, created, .. } = current else { return None };
+    let wait = waiting::waiting(&Facts::Attempt { state, created: *created }, None);
+    wait.filter(|_| now >= created.plus_seconds(SHOW_SECONDS))
 }
 
 impl Waits {

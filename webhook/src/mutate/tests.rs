@@ -166,6 +166,30 @@ async fn an_answer_keeps_its_author_and_date() {
 }
 
 #[tokio::test]
+async fn an_accepted_finding_keeps_its_author_and_date() {
+    let source = json!({ "inline": "# Feature Specification: A" });
+    let accepts = |at: &str| json!({ "code": "VagueTime", "at": at, "reason": "each team decides" });
+    let signed = |at: &str, by: &str, date: &str| {
+        let mut accepted = accepts(at);
+        accepted["by"] = json!(by);
+        accepted["date"] = json!(date);
+        accepted
+    };
+    let spec = |accepted: Value| json!({ "source": source, "accepted": accepted });
+    for kind in ["Constitution", "Specification", "Plan"] {
+        let forged = signed("FR-001", "boss", "1999-01-01");
+        let first = stamped(&create(&object(kind, "o", &spec(json!([forged]))))).await;
+        assert_eq!(first["spec"]["accepted"], json!([signed("FR-001", ANN, "2026-11-25")]), "{kind}");
+        let old = object(kind, "o", &spec(json!([signed("FR-001", "bob", "2026-01-02")])));
+        let new = with(old.clone(), "/spec/accepted", json!([accepts("FR-002"), accepts("FR-001")]));
+        let after = stamped(&by(update(&old, &new), "cem")).await;
+        let expected = json!([signed("FR-002", "cem", "2026-11-25"), signed("FR-001", "bob", "2026-01-02")]);
+        assert_eq!(after["spec"]["accepted"], expected, "{kind}");
+        assert_eq!(after.pointer(AUTHOR), Some(&json!("cem")), "who accepts a finding writes content");
+    }
+}
+
+#[tokio::test]
 async fn applying_again_changes_nothing_for_any_user_and_patch_type() {
     let spec =
         json!({ "source": { "inline": "# Feature Specification: A" }, "clarifications": [answer("Q-1", "yes")] });

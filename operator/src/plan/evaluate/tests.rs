@@ -136,3 +136,34 @@ async fn a_costly_rule_stops_once_and_others_see_every_task() {
     assert_eq!(messages("RuleBroken").len(), 1, "the other rule evaluates the last task: {:?}", messages("RuleBroken"));
     assert!(messages("RuleBroken")[0].starts_with("task T499 violates rule gates"), "{:?}", messages("RuleBroken"));
 }
+
+#[tokio::test]
+async fn accepted_findings_about_coverage_are_counted_apart() {
+    let rule =
+        json!({"name": "gates", "appliesTo": "Task", "expression": "task.gates.size() > 0", "message": "mind gates"});
+    let mut bench = bench(json!([rule])).await;
+    let codes = |status: &Value| -> Vec<String> {
+        let all = status["topFindings"].as_array().into_iter().flatten();
+        all.map(|f| f["code"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = status(&bench);
+    assert!(codes(&before).contains(&"RequirementWithoutTask".to_owned()), "{before}");
+
+    let accepted = json!([
+        {"code": "RequirementWithoutTask", "at": "FR-002", "reason": "the alarms are bought"},
+        {"code": "StoryWithoutTask", "at": "US9", "reason": "there is no such story"},
+        {"code": "RuleBroken", "at": "gates", "reason": "a rule is not accepted here"},
+    ]);
+    bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"accepted": accepted}}));
+    bench.plan("p").await.unwrap();
+    let after = status(&bench);
+    assert_eq!((&after["acceptedFindings"], ready(&bench).0.as_str()), (&json!(1), "ConstitutionViolated"));
+    let left = codes(&after);
+    assert!(
+        !left.contains(&"RequirementWithoutTask".to_owned()) && left.contains(&"RuleBroken".to_owned()),
+        "{left:?}"
+    );
+    assert_eq!(left.iter().filter(|code| *code == "UnusedAcceptance").count(), 2, "{left:?}");
+    assert_eq!(after["coverage"], before["coverage"], "the requirement has no task");
+    assert_ne!(after["digest"], before["digest"], "an approval covers what is accepted");
+}
