@@ -191,8 +191,8 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
         set_evaluation(&mut new, valid.evaluation.as_deref());
         set_estimate(&mut new, observed, decided.loaded, &valid.content);
     }
-    let waits = decided.waits();
-    new.waiting = waits::of_plan(observed, &outcome.readiness, waits.as_ref()).filter(|_| !new.phase.is_finished());
+    let wait = decided.waits().map(|waits| waits.first).or_else(|| decided.waits_for_slot());
+    new.waiting = waits::of_plan(observed, &outcome.readiness, wait.as_ref()).filter(|_| !new.phase.is_finished());
     new.conditions = patch::conditions(observed.plan.as_ref(), &old.conditions, outcome.readiness.conditions(), now);
     new
 }
