@@ -13,7 +13,7 @@ use super::text::{Vocabulary, Word, terms, words};
 use super::vague::is_unit;
 
 /// Minimum share of common terms of two statements that are compared, in percent.
-const SIMILAR_PERCENT: usize = 70;
+const SIMILAR_PERCENT: usize = 100;
 
 /// Minimum number of terms of a statement that is compared; fewer terms are not significant.
 const LEAST_TERMS: usize = 4;
@@ -54,8 +54,8 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
     }
 }
 
-/// Returns the relation of two similar statements: a repetition, a contradiction or conflicting numbers. Statements that each have words
-/// of their own are parallel, such as `export to CSV` and `export to PDF`.
+/// Returns the relation of two statements with the same terms: a repetition, a contradiction or conflicting numbers. A statement with a
+/// further term is about another case, such as `export to PDF` beside `export`.
 fn relation(
     a: &Statement<'_>,
     b: &Statement<'_>,
@@ -63,27 +63,21 @@ fn relation(
     sets: &[Vec<u32>],
 ) -> Option<(&'static FindingKind, String)> {
     let own = (sets[pair.first].len() - pair.shared, sets[pair.second].len() - pair.shared);
-    let equal = own == (0, 0);
-    // If both have terms of their own, or their conditions differ, they are about different cases.
-    if own.0.min(own.1) > 0 || conditions(a) != conditions(b) {
+    // If one has terms of its own, or their conditions differ, they are about different cases.
+    if own != (0, 0) || conditions(a) != conditions(b) {
         return None;
     }
     let (numbers, there) = (quantities(&b.words), quantities(&a.words));
     if negations(&a.words) != negations(&b.words) {
-        let opposite = equal && numbers == there && obliges(a) && obliges(b);
+        let opposite = numbers == there && obliges(a) && obliges(b);
         return opposite.then(|| (&CONTRADICTION, format!("contradicts {}", name(a))));
     }
     if numbers == there {
-        let summary = if equal {
-            format!("repeats {} in other words", name(a))
-        } else {
-            format!("is nearly the same as {}", name(a))
-        };
-        return Some((&SIMILAR_STATEMENT, summary));
+        return Some((&SIMILAR_STATEMENT, format!("repeats {} in other words", name(a))));
     }
     let units = |q: &[(String, String)]| q.iter().map(|(_, unit)| unit.clone()).collect::<Vec<_>>();
     // Numbers without a unit are names, as in `level 1` and `level 2`.
-    let comparable = equal && units(&numbers) == units(&there) && units(&numbers).iter().all(|u| is_unit(u));
+    let comparable = units(&numbers) == units(&there) && units(&numbers).iter().all(|u| is_unit(u));
     comparable.then(|| {
         let show =
             |q: &[(String, String)]| q.iter().map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(", ");

@@ -6,6 +6,12 @@ use super::finding::{Category, Finding, Position, Severity, id, shortened};
 use super::kinds::FindingKind;
 use crate::speckit::{self, Diagnostic};
 
+/// Code of the parser for a line with placeholders of the template.
+pub(super) const UNFILLED: &str = "UnfilledTemplate";
+
+/// Code of the parser for a constitution that only has placeholders.
+pub(super) const NOT_FILLED: &str = "TemplateNotFilled";
+
 /// List of the findings of all passes.
 #[derive(Debug, Default)]
 pub(super) struct Findings(Vec<Finding>);
@@ -33,23 +39,40 @@ impl Findings {
     }
 
     /// Adds the diagnostics of the parser, with the location that `locate` returns for a byte offset. Open questions are skipped, since
-    /// the ambiguity pass reports them.
+    /// the ambiguity pass reports them. An unfilled template is one finding, not one for each line.
     pub(super) fn format(&mut self, parsed: &[Diagnostic], source: &str, locate: impl Fn(usize) -> String) {
         let starts: Vec<usize> = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let empty = parsed.iter().any(|d| d.code == NOT_FILLED);
+        let line_of = |d: &Diagnostic| {
+            let line = usize::try_from(d.line).unwrap_or_default().saturating_sub(1);
+            let start = starts.get(line).copied().unwrap_or_default();
+            let end = starts.get(line + 1).copied().unwrap_or(source.len());
+            (line, start, source.get(start..end).unwrap_or_default().trim())
+        };
+        let placeholder = |d: &&Diagnostic| d.code == UNFILLED && !is_quoted(line_of(d).2);
+        let unfilled = parsed.iter().filter(placeholder).count();
+        let mut said_unfilled = false;
         for diagnostic in parsed.iter().filter(|d| d.code != "OpenQuestion") {
             let severity = match diagnostic.severity {
                 speckit::Severity::Error => Severity::Critical,
                 speckit::Severity::Warning => Severity::Medium,
                 speckit::Severity::Info => Severity::Low,
             };
-            let line = usize::try_from(diagnostic.line).unwrap_or_default().saturating_sub(1);
-            let start = starts.get(line).copied().unwrap_or_default();
-            let end = starts.get(line + 1).copied().unwrap_or(source.len());
-            let excerpt = source.get(start..end).unwrap_or_default().trim();
+            let (line, start, excerpt) = line_of(diagnostic);
+            if diagnostic.code == UNFILLED
+                && (empty || is_quoted(excerpt) || std::mem::replace(&mut said_unfilled, true))
+            {
+                continue;
+            }
             let location = if excerpt.is_empty() || line == 0 { "Document".to_owned() } else { locate(start) };
             let rule = FindingKind { code: diagnostic.code, category: Category::Format, severity };
             let place = Position { line: diagnostic.line, location: &location, excerpt };
-            self.push(&rule, place, diagnostic.message.clone(), diagnostic.remedy.clone());
+            let more = if diagnostic.code == UNFILLED && unfilled > 1 {
+                format!("; {} more lines have placeholders", unfilled - 1)
+            } else {
+                String::new()
+            };
+            self.push(&rule, place, format!("{}{more}", diagnostic.message), diagnostic.remedy.clone());
             // Several diagnostics of one kind may be about one line. The hash includes the message to distinguish them, without its
             // digits, since the line numbers in it change when the document changes elsewhere.
             let said: String = diagnostic.message.chars().filter(|c| !c.is_ascii_digit()).collect();
@@ -74,4 +97,13 @@ impl Findings {
         }
         findings
     }
+}
+
+/// Returns whether the brackets of a line are inside quotation marks, as in the title of an issue.
+fn is_quoted(line: &str) -> bool {
+    line.find('[').is_some_and(|at| {
+        let (before, after) = line.split_at(at);
+        let open = before.matches('"').count() % 2 == 1 || before.contains('“');
+        open && after.contains(['"', '”'])
+    })
 }

@@ -8,10 +8,10 @@
 mod ambiguity;
 mod conflict;
 mod coverage;
-mod drift;
 mod duplication;
 mod finding;
 mod findings;
+mod identifiers;
 mod kinds;
 mod overlap;
 mod principles;
@@ -50,7 +50,6 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
     duplication::find(&statements, &mut findings);
     structure::find(spec, &statements, &mut findings);
     references::find(spec, &statements, &mut findings);
-    drift::find(&statements, &mut findings);
     let findings = findings.finish();
     let quality = quality::specification(spec, &statements, &findings);
     Report::new(findings, quality)

@@ -23,7 +23,7 @@ const MAX_ITEMS: usize = 1_000;
 const MAX_HASHES: usize = 32;
 
 /// Minimum similarity of two requirements that are shared, in percent.
-const SIMILAR_PERCENT: usize = 70;
+const SIMILAR_PERCENT: usize = 80;
 
 /// Minimum number of terms of a requirement that is compared; fewer terms are not significant.
 const LEAST_TERMS: usize = 4;

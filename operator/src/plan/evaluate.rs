@@ -59,7 +59,7 @@ pub fn evaluate(
     }
     let mut evaluation = Evaluation { key: Some(key), ..Evaluation::default() };
     if let Some(text) = text {
-        let (coverage, uncovered) = coverage(text, &content.compiled.tasks);
+        let (coverage, uncovered) = coverage(text, content);
         evaluation.coverage = Some(coverage);
         evaluation.findings = uncovered;
     }
@@ -73,11 +73,13 @@ pub fn evaluate(
     Arc::new(evaluation)
 }
 
-/// Returns which requirements of a specification the tasks serve, and a finding for each that they do not.
-pub fn coverage(text: &SpecificationText, tasks: &[TaskTemplate]) -> (Coverage, Vec<Finding>) {
-    let texts: Vec<String> = tasks.iter().map(task_text).collect();
-    let tasks: Vec<TaskText> = tasks
-        .iter()
+/// Returns which requirements of a specification the tasks serve, and what the analysis finds about that. Ticked tasks count.
+pub fn coverage(text: &SpecificationText, content: &Content) -> (Coverage, Vec<Finding>) {
+    let tasks = || content.compiled.tasks.iter().chain(&content.done);
+    // The title of a phase can name the requirements that all its tasks serve.
+    let texts: Vec<String> =
+        tasks().map(|task| format!("{}\n{}", task_text(task), task.phase.as_deref().unwrap_or_default())).collect();
+    let tasks: Vec<TaskText> = tasks()
         .zip(&texts)
         .map(|(task, text)| TaskText { id: &task.id, title: &task.title, text, story: task.story.as_deref() })
         .collect();

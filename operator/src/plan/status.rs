@@ -269,7 +269,7 @@ fn set_specification(new: &mut PlanStatus, decided: &Decided) {
     let moved = new.specification_digest.is_some() && new.specification_digest != valid.specification_digest;
     new.specification_digest.clone_from(&valid.specification_digest);
     if let Some(text) = decided.loaded.documents.specification.as_ref().filter(|_| moved) {
-        let (coverage, uncovered) = coverage(text, &valid.content.compiled.tasks);
+        let (coverage, uncovered) = coverage(text, &valid.content);
         new.coverage = Some(coverage);
         new.top_findings.retain(|f| f.category != Category::Coverage.as_str());
         new.top_findings.extend(uncovered);
