@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::finding::Position;
+use super::finding::{Position, shortened};
 use super::findings::Findings;
 use super::kinds::{
     CONFLICTING_NUMBERS, CONTRADICTION, DUPLICATE_ENTITY, DUPLICATE_STATEMENT, FindingKind, SIMILAR_STATEMENT,
 };
 use super::similar::{Pair, pairs};
-use super::statements::{Statement, StatementKind, Statements, entity_name};
+use super::statements::{Statement, StatementKind, Statements, entity_name, is_entity};
 use super::text::{Vocabulary, Word, terms, words};
 use super::vague::is_unit;
+use crate::speckit::spec::{Entity, Spec};
 
 /// Minimum share of common terms of two statements that are compared, in percent.
 const SIMILAR_PERCENT: usize = 100;
@@ -18,11 +19,11 @@ const SIMILAR_PERCENT: usize = 100;
 /// Minimum number of terms of a statement that is compared; fewer terms are not significant.
 const LEAST_TERMS: usize = 4;
 
-pub(super) fn find(statements: &Statements<'_>, findings: &mut Findings) {
+pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     for kind in [StatementKind::Requirement, StatementKind::Criterion] {
         among(&statements.of_kind(kind).collect::<Vec<_>>(), findings);
     }
-    entities(statements, findings);
+    entities(spec, findings);
 }
 
 fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
@@ -93,7 +94,7 @@ fn report(rule: &FindingKind, a: &Statement<'_>, b: &Statement<'_>, summary: &st
         _ => format!("merge {} and {} into one", a.location, b.location),
     };
     // The finding includes both texts: when either changes, it is another finding.
-    let excerpt = format!("{} | {}", super::finding::shortened(b.text), super::finding::shortened(a.text));
+    let excerpt = format!("{} | {}", shortened(b.text), shortened(a.text));
     findings.push(rule, b.place(&excerpt), format!("{} {summary}", b.location), remedy);
 }
 
@@ -144,12 +145,11 @@ pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Adds a finding for each entity whose name differs from another only in spelling.
-fn entities(statements: &Statements<'_>, findings: &mut Findings) {
-    let mut first: HashMap<String, &Statement<'_>> = HashMap::new();
-    for entity in statements.of_kind(StatementKind::Entity) {
-        let own = entity.location.strip_prefix("Key Entities: ").unwrap_or_default();
-        let key = spelling(own);
+/// Adds a finding for each entity whose name differs from another only in spelling. A remark in brackets is part of the name.
+fn entities(spec: &Spec, findings: &mut Findings) {
+    let mut first: HashMap<String, &Entity> = HashMap::new();
+    for entity in spec.entities.iter().filter(|e| is_entity(&e.name)) {
+        let key = terms(&words(&entity.name)).concat();
         if key.is_empty() {
             continue;
         }
@@ -157,7 +157,9 @@ fn entities(statements: &Statements<'_>, findings: &mut Findings) {
         if std::ptr::eq(there, entity) {
             continue;
         }
-        let place = Position { line: entity.line, location: &entity.location, excerpt: own };
+        let own = entity_name(&entity.name);
+        let location = format!("Key Entities: {}", shortened(own));
+        let place = Position { line: entity.line, location: &location, excerpt: own };
         let summary = format!("the entity \"{own}\" is already described on line {}", there.line);
         findings.push(&DUPLICATE_ENTITY, place, summary, "describe it once, under one name");
     }

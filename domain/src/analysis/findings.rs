@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::finding::{Category, Finding, Position, Severity, id, shortened};
 use super::kinds::FindingKind;
+use super::statements::headings;
 use crate::speckit::{self, Diagnostic};
 
 /// Code of the parser for a line with placeholders of the template.
@@ -52,7 +53,11 @@ impl Findings {
         let placeholder = |d: &&Diagnostic| d.code == UNFILLED && !is_quoted(line_of(d).2);
         let unfilled = parsed.iter().filter(placeholder).count();
         let mut said_unfilled = false;
+        let early = is_early_layout(source);
         for diagnostic in parsed.iter().filter(|d| d.code != "OpenQuestion") {
+            if early && diagnostic.code == "MissingSection" && diagnostic.message.contains("success criteria") {
+                continue;
+            }
             let severity = match diagnostic.severity {
                 speckit::Severity::Error => Severity::Critical,
                 speckit::Severity::Warning => Severity::Medium,
@@ -67,10 +72,10 @@ impl Findings {
             let location = if excerpt.is_empty() || line == 0 { "Document".to_owned() } else { locate(start) };
             let rule = FindingKind { code: diagnostic.code, category: Category::Format, severity };
             let place = Position { line: diagnostic.line, location: &location, excerpt };
-            let more = if diagnostic.code == UNFILLED && unfilled > 1 {
-                format!("; {} more lines have placeholders", unfilled - 1)
-            } else {
-                String::new()
+            let more = match diagnostic.code {
+                UNFILLED if unfilled > 1 => format!("; {} more lines have placeholders", unfilled - 1),
+                "MissingSection" => unread(source, &diagnostic.message),
+                _ => String::new(),
             };
             self.push(&rule, place, format!("{}{more}", diagnostic.message), diagnostic.remedy.clone());
             // Several diagnostics of one kind may be about one line. The hash includes the message to distinguish them, without its
@@ -97,6 +102,27 @@ impl Findings {
         }
         findings
     }
+}
+
+/// Returns what to add to a message about missing parts of a specification if a heading announces them.
+fn unread(source: &str, message: &str) -> String {
+    let words: &[&str] = match message {
+        m if m.contains("success criteria") => &["success", "criteria", "outcome"],
+        m if m.contains("no requirements") => &["requirement"],
+        m if m.contains("user stories") => &["scenario", "story", "stories"],
+        _ => return String::new(),
+    };
+    let announces = |title: &str| words.iter().any(|word| title.to_lowercase().contains(word));
+    let found = headings(source).into_iter().find(|(_, title)| announces(title));
+    found.map_or_else(String::new, |(start, title)| {
+        let line = source[..start].matches('\n').count() + 1;
+        format!("; the heading \"{}\" on line {line} has content in another form", shortened(title))
+    })
+}
+
+/// Returns whether a document has Spec Kit's layout of September 2025, which has no success criteria.
+fn is_early_layout(source: &str) -> bool {
+    source.contains("## Review & Acceptance Checklist") || source.contains("## Execution Flow (main)")
 }
 
 /// Returns whether the brackets of a line are inside quotation marks, as in the title of an issue.

@@ -180,8 +180,9 @@ fn range_end(rest: &str, head: &Head<'_>, first: u32) -> Option<(u32, usize)> {
         return Some((last.number(), before + last.len));
     }
     let (width, digits) = (head.digits.len(), bare_number(after)?);
-    // After a hyphen, a shorter number can be anything: a version, a count.
-    let tight = !separator.contains(' ') && (digits.len() == width || (digits.len() < width && *separator != "-"));
+    // After a hyphen, a shorter number can be anything: a version, a count; `US1-4` is the fourth scenario of a story.
+    let wide = digits.len() == width && (width > 1 || *separator != "-");
+    let tight = !separator.contains(' ') && (wide || (digits.len() < width && *separator != "-"));
     let number = format!("{}{digits}", &head.digits[..width.saturating_sub(digits.len())]).parse::<u32>().ok()?;
     (tight && number > first).then_some((number, before + digits.len()))
 }
@@ -329,7 +330,7 @@ mod tests {
         ] {
             assert_eq!(found(range), "FR-001 FR-002 FR-003", "{range}");
         }
-        assert_eq!(found("US1–US3"), "US1 US2 US3");
+        assert_eq!(found("US1–US3, US4-2"), "US1 US2 US3 US4");
         assert_eq!(found("FR-001 - 30 seconds"), "FR-001");
         assert_eq!(found("FR-003–FR-001"), "FR-003 FR-001");
         assert_eq!(found("FR-1–FR-900000").split(' ').count(), 2);

@@ -47,7 +47,7 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
     let statements = Statements::new(spec);
     findings.format(&parsed.diagnostics, &spec.source, |offset| statements.location(offset));
     ambiguity::find(spec, &statements, &mut findings);
-    duplication::find(&statements, &mut findings);
+    duplication::find(spec, &statements, &mut findings);
     structure::find(spec, &statements, &mut findings);
     references::find(spec, &statements, &mut findings);
     let findings = findings.finish();

@@ -3,12 +3,11 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use super::duplication::spelling;
 use super::finding::Position;
 use super::findings::Findings;
 use super::kinds::{DUPLICATE_PRINCIPLE, EMPTY_PRINCIPLE, PLACEHOLDER, SIMILAR_STATEMENT};
 use super::similar::pairs;
-use super::text::{Language, Vocabulary, words};
+use super::text::{Language, Vocabulary, terms, words};
 use super::vague::{self, Around};
 use crate::speckit::constitution::{Constitution, Principle};
 
@@ -20,7 +19,7 @@ pub(super) fn find(constitution: &Constitution, findings: &mut Findings) {
     let abbreviated = super::ambiguity::abbreviates(&constitution.source);
     for principle in &constitution.principles {
         let place = Position { line: principle.line, location: &principle.name, excerpt: &principle.name };
-        let there = *names.entry(spelling(&principle.name)).or_insert(principle);
+        let there = *names.entry(terms(&words(&principle.name)).concat()).or_insert(principle);
         // The parser reports placeholders of the template.
         if !std::ptr::eq(there, principle) && !principle.name.is_empty() && !principle.name.starts_with('[') {
             let summary = format!("a principle on line {} has the same name", there.line);

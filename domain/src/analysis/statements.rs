@@ -1,7 +1,7 @@
 //! A specification as a list of statements, each with the name by which people find it.
 
 use super::finding::Position;
-use super::text::{Language, Word, words};
+use super::text::{Language, Word, is_one_of, words};
 use crate::speckit::Span;
 use crate::speckit::spec::Spec;
 
@@ -94,7 +94,7 @@ impl<'a> Statements<'a> {
         ] {
             all.extend(items.iter().map(|i| statement(kind, name.to_owned(), &i.text, i.line, i.span)));
         }
-        for e in spec.entities.iter().filter(|e| !entity_name(&e.name).is_empty()) {
+        for e in spec.entities.iter().filter(|e| is_entity(&e.name)) {
             all.push(statement(
                 StatementKind::Entity,
                 format!("Key Entities: {}", super::finding::shortened(entity_name(&e.name))),
@@ -141,13 +141,23 @@ fn statement(kind: StatementKind, location: String, text: &str, line: u32, span:
     Statement { kind, location, text, line, span, words: words(text), english: false }
 }
 
+/// Returns whether the name of an item below Key Entities is an entity's, and not a label such as `Attributes` below one.
+pub(super) fn is_entity(name: &str) -> bool {
+    const LABELS: &str = "attribute attributes relationship relationships relation relations lifecycle field fields property properties \
+        state states status statuses type types constraint constraints validation rule rules invariant invariants note notes \
+        description purpose example examples key primary behavior behaviour methods operations represents contains includes";
+    let name = entity_name(name).to_lowercase();
+    let label = name.split_whitespace().all(|word| is_one_of(LABELS, word));
+    !name.is_empty() && !label
+}
+
 /// Returns an entity's name without a remark in brackets.
 pub(super) fn entity_name(name: &str) -> &str {
     name.split(['(', '（', '*', '[']).next().unwrap_or_default().trim_matches(['`', '_', ' '])
 }
 
 /// Returns the headings of a document with their offsets; code blocks are skipped.
-fn headings(source: &str) -> Vec<(usize, &str)> {
+pub(super) fn headings(source: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let (mut at, mut fenced) = (0, false);
     for line in source.split_inclusive('\n') {

@@ -201,8 +201,8 @@ pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> V
     let traces = |s: &Statement<'_>| {
         named.contains(&family(&s.location)) || identifiers(s.text, None).iter().any(|i| i.id.starts_with("US"))
     };
-    let traced = judged.iter().filter(|s| traces(s)).count();
-    if traced == 0 || traced * 100 < judged.len() * TRACED_PERCENT {
+    let count = judged.iter().filter(|s| traces(s)).count();
+    if count == 0 || count * 100 < judged.len() * TRACED_PERCENT {
         return Vec::new();
     }
     let mut vocabulary = Vocabulary::default();

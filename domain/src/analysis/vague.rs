@@ -121,6 +121,7 @@ static PHRASES: LazyLock<HashMap<&'static str, Phrases>> = LazyLock::new(|| {
 });
 
 /// What makes the vague words of a text precise, in the text itself or in the item around it.
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts about one text")]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Around {
     /// Whether it contains a number with a unit.
@@ -227,7 +228,11 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Around) -> bool {
     let term = NAMES.iter().any(|(word, names)| *word == first.lower && named(names));
     // In `fail fast` the word is not a measure, and a negated word needs none.
     let denied = before.is_some_and(|b| is_one_of("not no never isn't aren't fail fails", &b.lower));
+    // `Scalable Processing` is the title of a requirement.
+    let capital = |w: &Word<'_>| w.raw.starts_with(char::is_uppercase);
+    let title = hit.first == 0 && capital(first) && next.is_some_and(|n| capital(n) && adjacent(text, last, n));
     term || denied
+        || title
         || is_fitting(words, hit)
         || match rule {
             // `indexed for fast lookup` gives a reason, and `MUST remain responsive and MUST NOT be ignored` explains itself.
@@ -275,8 +280,10 @@ pub(super) fn is_unit(word: &str) -> bool {
 
 /// Returns whether a text has a number with a unit: `200ms`, `95%`, `two seconds`, `5 messages per second`.
 fn is_measured(words: &[Word<'_>]) -> bool {
+    // `10ms-2s` is a range.
     let unit = |w: &Word<'_>| {
-        is_one_of(UNITS, w.lower.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-'))
+        let digit = |c: char| c.is_ascii_digit() || c == '.';
+        w.lower.split('-').any(|part| is_one_of(UNITS, part.trim_start_matches(digit)))
     };
     words.iter().enumerate().any(|(at, word)| {
         let spelled = is_one_of("one two three five ten every each same single a", &word.lower);
