@@ -114,7 +114,9 @@ pub fn needs(task: &TaskTemplate) -> Needs {
 
 /// Finds the items of a specification that tasks cover.
 pub fn coverage<'t>(specification: &Spec, tasks: impl IntoIterator<Item = &'t TaskTemplate>) -> Coverage {
-    let tasks: Vec<(&TaskTemplate, String)> = tasks.into_iter().map(|task| (task, task_text(task))).collect();
+    // The title of a phase can name the requirements that all its tasks serve.
+    let text = |task: &TaskTemplate| format!("{}\n{}", task_text(task), task.phase.as_deref().unwrap_or_default());
+    let tasks: Vec<(&TaskTemplate, String)> = tasks.into_iter().map(|task| (task, text(task))).collect();
     let tasks: Vec<TaskText> = tasks
         .iter()
         .map(|(task, text)| TaskText { id: &task.id, title: &task.title, text, story: task.story.as_deref() })
@@ -276,16 +278,26 @@ pub fn from_file(file: &TasksFile) -> Vec<TaskTemplate> {
     file.tasks
         .iter()
         .filter(is_open)
-        .map(|t| TaskTemplate {
-            id: t.id.as_str().to_owned(),
-            title: shortened(&t.title, &t.id),
-            prompt: file.source.get(t.span.start..t.span.end).map(|text| text.trim_end().to_owned()),
-            phase: file.phases.get(t.phase).map(|p| cut(&p.title, 256)),
-            story: t.stories.first().map(|s| s.as_str().to_owned()),
-            depends_on: open_dependencies(&t.id, &edges, &open),
-            ..TaskTemplate::default()
-        })
+        .map(|t| TaskTemplate { depends_on: open_dependencies(&t.id, &edges, &open), ..template(file, t) })
         .collect()
+}
+
+/// Returns the ticked tasks of a tasks.md. They are not run, and the requirements that they serve are covered.
+pub fn done_tasks(document: &[u8]) -> Vec<TaskTemplate> {
+    let file = tasks::parse(document).model;
+    file.tasks.iter().filter(|t| t.state == TaskState::Done).map(|t| template(&file, t)).collect()
+}
+
+/// Returns a task of a tasks.md without its dependencies.
+fn template(file: &TasksFile, task: &tasks::Task) -> TaskTemplate {
+    TaskTemplate {
+        id: task.id.as_str().to_owned(),
+        title: shortened(&task.title, &task.id),
+        prompt: file.source.get(task.span.start..task.span.end).map(|text| text.trim_end().to_owned()),
+        phase: file.phases.get(task.phase).map(|p| cut(&p.title, 256)),
+        story: task.stories.first().map(|s| s.as_str().to_owned()),
+        ..TaskTemplate::default()
+    }
 }
 
 /// Returns the open tasks that a task waits for. It follows the edges through completed tasks, because a completed task may depend on an
@@ -328,6 +340,11 @@ mod tests {
         let ids: Vec<_> = tasks.iter().map(|t| (t.id.as_str(), t.depends_on.join(","))).collect();
         assert_eq!(ids, [("T002", String::new()), ("T003", "T002".into()), ("T004", "T002".into())]);
         assert_eq!(tasks[1].prompt.as_deref(), Some("- [ ] T003 [P] Model in `a.py`"));
+        let done = done_tasks(text.as_bytes());
+        assert_eq!(
+            done.iter().map(|t| (t.id.as_str(), t.title.as_str())).collect::<Vec<_>>(),
+            [("T001", "Create folders")]
+        );
         let behind = text.replace("- [x] T001", "- [ ] T001").replace("- [ ] T002", "- [x] T002");
         let (through, _) = from_markdown(behind.as_bytes());
         assert_eq!(through[1].depends_on, ["T001"], "a ticked task still stands behind an open one");

@@ -282,7 +282,7 @@ fn set_specification(new: &mut PlanStatus, decided: &Decided) {
     let moved = new.specification_digest.is_some() && new.specification_digest != valid.specification_digest;
     new.specification_digest.clone_from(&valid.specification_digest);
     if let Some(text) = decided.loaded.documents.specification.as_ref().filter(|_| moved) {
-        let covered = coverage(text, &observed.plan.spec, &valid.content.compiled.tasks);
+        let covered = coverage(text, &observed.plan.spec, &valid.content);
         new.coverage = Some(covered.coverage);
         new.accepted_findings = covered.accepted;
         new.top_findings.retain(|f| f.category != Category::Coverage.as_str() && f.code != findings::UNUSED_ACCEPTANCE);

@@ -315,7 +315,8 @@ fn compile_content(
         );
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
-    let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled });
+    let done = document.map(compile::done_tasks).unwrap_or_default();
+    let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled, done });
     Ok(CachedContent { generation, document: digest, content })
 }
 
