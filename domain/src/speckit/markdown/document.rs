@@ -124,6 +124,11 @@ impl Markdown {
         self.lines.get(line).map_or("", |l| l.span.text(&self.clean))
     }
 
+    /// Returns a line as it is written.
+    pub(crate) fn source_line(&self, line: usize) -> &str {
+        self.lines.get(line).map_or("", |l| l.span.text(&self.source))
+    }
+
     /// Returns the content under a span.
     pub(crate) fn clean(&self, span: Span) -> &str {
         span.text(&self.clean)
