@@ -239,6 +239,9 @@ pub(super) fn remark(text: &str) -> Option<TaskState> {
     }
 }
 
+/// Maximum length of an entry of a legend that has no sign between mark and meaning.
+const MAX_LEGEND: usize = 30;
+
 /// The marks of a file, by its legend and otherwise by the usual meaning.
 #[derive(Debug, Default)]
 pub(super) struct Legend(BTreeMap<String, TaskState>);
@@ -248,9 +251,13 @@ impl Legend {
     pub(super) fn read(&mut self, line: &str) {
         let mut marks: Vec<(usize, usize, &str)> = Vec::new();
         for (at, _) in line.match_indices('[') {
-            if let Some((mark, _)) = line[at + 1..].split_once(']').filter(|(mark, _)| mark.chars().count() <= 2) {
-                let end = at + mark.len() + 2;
-                marks.push((at, end, mark));
+            let Some((mark, _)) = line[at + 1..].split_once(']').filter(|(mark, _)| mark.chars().count() <= 2) else {
+                continue;
+            };
+            // `[ ]` and `[x]` have one meaning everywhere.
+            let plain = mark.trim_matches(['\u{fe0f}', ' ']);
+            if !plain.is_empty() && !plain.contains('[') && !plain.eq_ignore_ascii_case("x") {
+                marks.push((at, at + mark.len() + 2, plain));
             }
         }
         if marks.is_empty() {
@@ -259,14 +266,21 @@ impl Legend {
         let mut found = Vec::new();
         for (index, (_, end, mark)) in marks.iter().enumerate() {
             let until = marks.get(index + 1).map_or(line.len(), |next| next.0);
-            let text = line[*end..until].trim_start_matches(|c: char| " `*=:：|-–—→()".contains(c));
+            let rest = &line[*end..until];
+            // A task in progress can begin with a word for a state, so a legend has a sign of its own, or is nothing else.
+            let quoted =
+                rest.starts_with('`') || rest.trim_start().starts_with(['=', ':', '：', '|', '-', '–', '—', '→', '(']);
+            if !quoted && rest.trim().len() > MAX_LEGEND {
+                continue;
+            }
+            let text = rest.trim_start_matches(|c: char| " `*=:：|-–—→()".contains(c));
             let text =
                 ["is ", "means ", "marks ", "for ", "stands for ", "signifie ", "bedeutet ", "significa ", "означает "]
                     .iter()
                     .find_map(|word| text.strip_prefix(word))
                     .unwrap_or(text);
             let text = text.strip_prefix("a task ").unwrap_or(text);
-            found.extend(worded(text).map(|state| ((*mark).trim_matches('\u{fe0f}').to_owned(), state)));
+            found.extend(worded(text).map(|state| ((*mark).to_owned(), state)));
         }
         for (mark, state) in found {
             self.0.entry(mark).or_insert(state);
@@ -334,6 +348,11 @@ mod tests {
             assert_eq!(legend(line).state(mark), Some(state), "{line}");
         }
         assert_eq!(legend("see [1] for more").state("1"), None);
+        assert_eq!(legend("- [ ] done by hand").state(" "), Some(TaskState::Open));
+        assert_eq!(
+            legend("- [~] moved the winch to the other side of the deck").state("~"),
+            Some(TaskState::InProgress)
+        );
     }
 
     #[test]

@@ -287,7 +287,9 @@ pub(super) fn label(name: &str) -> Option<bool> {
 /// Returns whether the text after a label says that there is none.
 pub(super) fn is_none(text: &str) -> bool {
     let lower = text.trim_matches(|c: char| c.is_whitespace() || "*_`([".contains(c)).to_lowercase();
-    let dash = lower.trim_matches(['-', '–', '—', ' ', '.', ')']).is_empty();
+    let undashed = lower.trim_start_matches(['-', '–', '—', ' ']);
+    let dash = undashed.trim_matches(['.', ')', ' ']).is_empty()
+        || (undashed.len() < lower.len() && undashed.starts_with(['(', '（']));
     dash || NONE.iter().any(|word| lower.starts_with(word)) || lower == "no"
 }
 
