@@ -17,6 +17,7 @@ mod resolve;
 mod scopes;
 mod statements;
 mod table;
+mod template;
 mod unread;
 
 pub use model::{Dependency, Group, Phase, PhaseKind, Precedence, Task, TaskState, TasksFile, Unread};

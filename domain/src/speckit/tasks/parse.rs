@@ -12,7 +12,7 @@ use super::phase::{PhaseHeading, Role};
 use super::resolve::{self, LocatedStatement};
 use super::scopes::{self, Scope};
 use super::statements::{self, Context, Reference, Statement};
-use super::{order, paths, table, unread};
+use super::{order, paths, table, template, unread};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Forms, Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Section, Span, joined};
@@ -88,6 +88,7 @@ impl Builder {
         // Statements are resolved last: they name tasks and phases anywhere in the document.
         self.state_sections(&file, &forms, &mut stated);
         self.diagnostics.extend(resolve::apply(&mut file, stated));
+        self.diagnostics.extend(template::check(&self.markdown, &file));
         file.unread = unread::find(&self.markdown, &self.scopes, &file, &covered, &boxes);
         self.diagnostics.extend(unread::report(&self.markdown, &file));
         // After the statements, since the number of dependencies depends on them.
