@@ -139,11 +139,22 @@ fn sections_about_order() {
         ("- T002 abhängig von T001", "T002: T001"),
         ("```text\nT001 --> T002\n```", "T002: T001"),
         ("```text\nT003 <-- T001\n```", "T003: T001"),
+        ("```text\nT003 (mast) ← depends on T001 + T002\n```", "T003: T001 T002"),
+        ("```text\nPhase 1 → Phase 2\n```", ""),
+        ("- W1 (T001) → W2 (T002∥T003)", "T002: T001; T003: T001"),
+        ("1. T001 (keel) → 2. T002 (planks)", "T002: T001"),
     ] {
         assert_eq!(section(text), wanted, "{text}");
     }
     let french = "## Phase 1: Hull\n\n- [ ] T001 [P] a\n- [ ] T002 [P] b\n\n## Dépendances et ordre d'exécution\n\n- T002 dépend de T001\n";
     assert_eq!(stated(french), "T002: T001");
+}
+
+#[test]
+fn a_label_states_what_the_tasks_below_it_wait_for() {
+    let text = "## Phase 1: Hull\n\n**Wave 1**\n\n- [ ] T001 [P] a\n- [ ] T002 [P] b\n\n**⟶ Wait for T001, then:**\n\n- [ ] T003 [P] c\n- [ ] \
+                T004 [P] d\n\n**Wave 3 (depends on T004):**\n\n- [ ] T005 [P] e\n\nRest:\n\n- [ ] T006 [P] f\n";
+    assert_eq!(stated(text), "T003: T001; T004: T001; T005: T004");
 }
 
 #[test]

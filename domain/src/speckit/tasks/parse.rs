@@ -85,6 +85,7 @@ impl Builder {
         // Until here, a task refers to its phase by the line of the heading, since tasks without a phase heading add phases during
         // parsing.
         self.settle_phases(&mut file);
+        self.state_labels(&file, &covered, &forms, &mut stated);
         // Statements are resolved last: they name tasks and phases anywhere in the document.
         self.state_sections(&file, &forms, &mut stated);
         self.diagnostics.extend(resolve::apply(&mut file, stated));
@@ -384,6 +385,33 @@ impl Builder {
             task.phase = index.get(&task.phase).copied().unwrap_or_default();
         }
         file.phases = std::mem::take(&mut self.phases).into_values().collect();
+    }
+
+    /// Adds what labels such as `Wave 2 (depends on T003):` state about the tasks below them, up to the next paragraph or heading.
+    fn state_labels(&self, file: &TasksFile, covered: &[bool], forms: &Forms, stated: &mut Vec<LocatedStatement>) {
+        let mut label: Vec<Statement> = Vec::new();
+        let mut line = 0;
+        let mut tasks = file.tasks.iter().enumerate().peekable();
+        for (index, here) in self.markdown.lines.iter().enumerate() {
+            if let Some((at, _)) = tasks.next_if(|(_, task)| task.line == here.number) {
+                let of_task = label.iter().map(|statement| LocatedStatement {
+                    owner: Some(at),
+                    line,
+                    statement: statement.clone(),
+                });
+                stated.extend(of_task);
+            }
+            let text = self.markdown.text(index);
+            let paragraph = here.kind == LineKind::Text && !text.starts_with([' ', '\t']);
+            if covered[index] || !(paragraph || matches!(here.kind, LineKind::Heading(_))) {
+                continue;
+            }
+            label.clear();
+            if paragraph && self.scopes[index].role == Role::Work && self.scopes[index].phase.is_some() {
+                label = statements::announced(text, forms);
+                line = here.number;
+            }
+        }
     }
 
     /// Adds the statements about order in sections about dependencies, and below the headings of phases.

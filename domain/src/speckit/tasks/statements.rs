@@ -66,14 +66,23 @@ pub(super) fn parse(text: &str, context: Context, forms: &Forms) -> Vec<Statemen
     found
 }
 
-/// Returns the chains in a line of a drawing: `T001 → T002`. Drawings often show phases in the order of the document, so only tasks count.
+/// Returns the statements in a line of a drawing: `T001 → T002`, `T004 ← depends on T003`. Drawings often show phases in the order of the
+/// document, so only tasks count.
 pub(super) fn drawing(line: &str, forms: &Forms) -> Vec<Statement> {
-    let mut found = Vec::new();
-    if may_name(line) {
-        let refs = located(line, forms).into_iter().filter(|l| matches!(l.what, Reference::Tasks(_))).collect();
-        chains(line, refs, &mut found);
+    let tasks = |refs: &[Reference]| refs.iter().all(|what| matches!(what, Reference::Tasks(_)));
+    let mut found = parse(line, Context::Section, forms);
+    found.retain(|s| tasks(&s.who) && tasks(&s.on));
+    found
+}
+
+/// Returns what the tasks below a label wait for: `Wave 2 (depends on T003):`, `Wait for T001–T004, then:`.
+pub(super) fn announced(label: &str, forms: &Forms) -> Vec<Statement> {
+    let plain = label.trim_matches(|c: char| c.is_whitespace() || "*_→⟶➜".contains(c));
+    if !plain.ends_with([':', '：']) {
+        return Vec::new();
     }
-    found.retain(|s| !s.who.is_empty() && !s.on.is_empty());
+    let mut found = parse(plain.trim_end_matches([':', '：']), Context::Task, forms);
+    found.retain(|s| s.who == [Reference::Itself]);
     found
 }
 
@@ -180,12 +189,18 @@ fn sentences(text: &str) -> impl Iterator<Item = &str> {
         let text = rest?;
         let end = text.char_indices().find_map(|(at, c)| match c {
             ';' | '；' | '。' | '|' | '\n' => Some((at, c.len_utf8())),
-            '.' if text[at..].starts_with(". ") => Some((at, 2)),
+            '.' if text[at..].starts_with(". ") && !is_step(&text[..at]) => Some((at, 2)),
             _ => None,
         });
         rest = end.map(|(at, len)| &text[at + len..]);
         Some(end.map_or(text, |(at, _)| &text[..at]))
     })
+}
+
+/// Returns whether a text ends with the number of a step behind an arrow: `→ 2`.
+fn is_step(before: &str) -> bool {
+    let name = before.trim_end_matches(|c: char| c.is_ascii_digit());
+    name.len() < before.len() && name.trim_end().ends_with(['→', '>'])
 }
 
 fn is_advice(before: &str) -> bool {
@@ -437,7 +452,7 @@ fn last_operand(text: &str, forms: &Forms) -> Vec<Located> {
 
 fn is_joint(between: &str) -> bool {
     let words = between.trim_matches(|c: char| {
-        c.is_whitespace() || matches!(c, ',' | '/' | '+' | '&' | '*' | '`' | '、' | '，' | '(' | ')')
+        c.is_whitespace() || matches!(c, ',' | '/' | '+' | '&' | '*' | '`' | '、' | '，' | '(' | ')' | '∥' | '‖')
     });
     JOINTS.contains(&words)
 }
@@ -458,11 +473,9 @@ fn chains(sentence: &str, refs: Vec<Located>, found: &mut Vec<Statement>) {
     let mut end = None;
     let first = refs.first().map_or(0, |first| first.start);
     for Located { what, start, end: next } in refs {
-        let between = end.replace(next).map(|end| without_remark(&sentence[end..start]));
-        let arrow = match between {
-            Some(between) => arrow(between),
-            None => None,
-        };
+        let raw = end.replace(next).map(|end| &sentence[end..start]);
+        let between = raw.map(without_remark);
+        let arrow = raw.zip(between).and_then(|(raw, between)| arrow(raw, between));
         match operands.last_mut() {
             Some((operand, _)) if between.is_some_and(is_joint) => operand.push(what),
             _ => operands.push((vec![what], arrow)),
@@ -496,8 +509,9 @@ fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
     kept
 }
 
-/// Returns the direction of the arrow between two operands. A short name may stand before or behind the arrow: `T001 layout → T002`.
-fn arrow(between: &str) -> Option<bool> {
+/// Returns the direction of the arrow between two operands. A short name may stand before the arrow, and a number or a name with a bracket
+/// behind it: `T001 layout → T002`, `W1 (T001) → W2 (T002)`.
+fn arrow(raw: &str, between: &str) -> Option<bool> {
     const FORWARD: [&str; 10] = ["→", "-->", "->", "⇒", "=>", "─►", "➔", "──>", "─>", "⟶"];
     const BACKWARD: [&str; 4] = ["←", "<--", "<-", "⇐"];
     const LONGEST: usize = 60;
@@ -507,13 +521,13 @@ fn arrow(between: &str) -> Option<bool> {
     if BACKWARD.contains(&between) {
         return Some(false);
     }
-    let named = between.len() <= LONGEST && !between.contains([',', ';', '.', '、', '；']);
+    let named = between.len() <= LONGEST && !between.contains([',', ';', '、', '；']) && !between.contains(". ");
     let once = |arrows: &[&str]| {
         let arrow = arrows.iter().find(|arrow| between.contains(**arrow))?;
         let (name, rest) = between.split_once(*arrow)?;
-        (rest.trim_matches(|c: char| c == ' ' || c == '[' || c == '*' || c == '`').is_empty()
-            && !name.contains(['→', '←']))
-        .then_some(())
+        let rest = rest.trim_matches(|c: char| c == ' ' || c == '[' || c == '*' || c == '`');
+        let opens = raw.trim_end().ends_with(['(', '[', '（']) || rest.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        ((rest.is_empty() || opens && !rest.contains(['→', '←', '>', '<'])) && !name.contains(['→', '←'])).then_some(())
     };
     if !named {
         None
