@@ -152,7 +152,7 @@ fn sections_about_order() {
 
 #[test]
 fn a_label_states_what_the_tasks_below_it_wait_for() {
-    let text = "## Phase 1: Hull\n\n**Wave 1**\n\n- [ ] T001 [P] a\n- [ ] T002 [P] b\n\n**⟶ Wait for T001, then:**\n\n- [ ] T003 [P] c\n- [ ] \
+    let text = "## Phase 1: Hull\n\n**Wave 1**\n\n- [ ] T001 [P] a\n- [ ] T002 [P] b\n\n**⟶ Wait for T001, then:**\n\n**Wave 2:**\n\n- [ ] T003 [P] c\n- [ ] \
                 T004 [P] d\n\n**Wave 3 (depends on T004):**\n\n- [ ] T005 [P] e\n\nRest:\n\n- [ ] T006 [P] f\n";
     assert_eq!(stated(text), "T003: T001; T004: T001; T005: T004");
 }

@@ -391,6 +391,7 @@ impl Builder {
     fn state_labels(&self, file: &TasksFile, covered: &[bool], forms: &Forms, stated: &mut Vec<LocatedStatement>) {
         let mut label: Vec<Statement> = Vec::new();
         let mut line = 0;
+        let mut used = false;
         let mut tasks = file.tasks.iter().enumerate().peekable();
         for (index, here) in self.markdown.lines.iter().enumerate() {
             if let Some((at, _)) = tasks.next_if(|(_, task)| task.line == here.number) {
@@ -400,16 +401,24 @@ impl Builder {
                     statement: statement.clone(),
                 });
                 stated.extend(of_task);
+                used = true;
             }
             let text = self.markdown.text(index);
             let paragraph = here.kind == LineKind::Text && !text.starts_with([' ', '\t']);
             if covered[index] || !(paragraph || matches!(here.kind, LineKind::Heading(_))) {
                 continue;
             }
-            label.clear();
+            // `Wait for T001, then:` also applies to the tasks below a further label.
+            if used || !paragraph {
+                label.clear();
+            }
+            used = false;
             if paragraph && self.scopes[index].role == Role::Work && self.scopes[index].phase.is_some() {
-                label = statements::announced(text, forms);
-                line = here.number;
+                let announced = statements::announced(text, forms);
+                if !announced.is_empty() {
+                    line = here.number;
+                }
+                label.extend(announced);
             }
         }
     }
@@ -429,16 +438,17 @@ impl Builder {
         stated.extend(file.phases.iter().filter_map(|phase| self.phase_statement(phase, &lines, forms)));
     }
 
-    /// Adds the arrows between tasks in the code blocks of a section about order, unless it shows an example.
+    /// Adds what the code blocks of a section about order state about tasks.
     fn drawings(&self, section: &Section, forms: &Forms, stated: &mut Vec<LocatedStatement>) {
         let lower = section.title.to_lowercase();
-        if lower.contains("example") || lower.contains("parallel") {
-            return;
-        }
+        // Arrows in examples show streams of work; what is in words is meant.
+        let example = lower.contains("example") || lower.contains("parallel");
         for index in section.heading + 1..section.own_end {
             let line = self.markdown.lines[index];
-            if matches!(line.kind, LineKind::Verbatim | LineKind::Indented) {
-                let drawn = statements::drawing(self.markdown.source_line(index), forms).into_iter();
+            let text = self.markdown.source_line(index);
+            let meant = !example || text.contains("depend");
+            if meant && matches!(line.kind, LineKind::Verbatim | LineKind::Indented) {
+                let drawn = statements::drawing(text, forms).into_iter();
                 stated.extend(drawn.map(|statement| LocatedStatement { owner: None, line: line.number, statement }));
             }
         }
