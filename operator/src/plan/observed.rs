@@ -57,8 +57,8 @@ impl Content {
 
     /// Returns whether a spec still has this content. A tasks.md outside the spec does not count: it was read at the start.
     pub fn matches(&self, spec: &PlanSpec) -> bool {
-        let inline =
-            spec.source.as_ref().map(|s| s.inline.as_deref().map(|text| compile::from_markdown(text.as_bytes()).0));
+        let read = |text: &str| compile::from_markdown(text.as_bytes(), spec.unread_tasks).0;
+        let inline = spec.source.as_ref().map(|s| s.inline.as_deref().map(read));
         let tasks = match &inline {
             None => &spec.tasks,
             Some(Some(tasks)) => tasks,
