@@ -55,7 +55,8 @@ fn range(log: &str, plan: &str, task: &str) -> Option<(String, String)> {
     let mut commits = log.lines().map(|line| {
         let mut fields = line.split('\t');
         let id = fields.next().unwrap_or_default().to_owned();
-        (id, [(); 3].map(|()| fields.next().unwrap_or_default().to_owned()))
+        let trailers: [String; 3] = std::array::from_fn(|_| fields.next().unwrap_or_default().to_owned());
+        (id, trailers)
     });
     let (head, own) = commits.next()?;
     // An attempt that changed nothing has pushed the commit that it started from.

@@ -8,6 +8,7 @@ local people = {
   WaitingForSpecification = true,
   SpecificationChanged = true,
   Suspended = true,
+  Paused = true,
 }
 
 local health = { status = "Progressing", message = "the operator has not read the object yet" }

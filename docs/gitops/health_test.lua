@@ -32,6 +32,7 @@ local cases = {
   },
   { "a plan that waits for approval", "Suspended", stalled("WaitingForApproval"), 2 },
   { "a suspended plan", "Suspended", stalled("Suspended"), 2 },
+  { "a plan that has paused after a phase", "Suspended", stalled("Paused"), 2 },
   { "a plan that waits for a specification", "Suspended", stalled("WaitingForSpecification"), 2 },
   { "a plan with stale tasks", "Suspended", stalled("SpecificationChanged"), 2 },
   { "a rejected plan", "Degraded", stalled("Rejected"), 2 },

@@ -19,7 +19,7 @@ pub(crate) const BASE: &str = "refs/enact/base";
 pub(crate) const MERGED: &str = "refs/enact/merge/";
 /// Ref in the clone for an earlier push of the same attempt.
 const EARLIER: &str = "refs/enact/earlier";
-/// First line of the commit that marks work as unfinished. No commit of a task's work begins with it.
+/// Beginning of the message of the commit that marks work as unfinished. No message of finished work begins with it.
 pub(crate) const UNFINISHED_MARK: &str = "Unfinished: ";
 /// The first commit of an empty repository, after the ID of its tree. It is the same in every clone, so that the work of different tasks can
 /// be merged.
@@ -159,7 +159,7 @@ fn begin_repository(git: &mut Git, work: &GitWork) -> Result<(), Failure> {
         Ok(()) => log(&format!("the repository was empty: created `{}` with an empty commit", work.revision)),
         Err(failure) if failure.reason == Reason::Cancelled => return Err(failure),
         Err(failure) => {
-            log(&format!("the repository is empty, and `{}` was not created: {}", work.revision, failure.message))
+            log(&format!("the repository is empty, and `{}` was not created: {}", work.revision, failure.message));
         }
     }
     Ok(())

@@ -172,7 +172,9 @@ fn end_conditions(phase: TaskPhase, end: &End, now: Millis) -> Vec<Condition> {
         }
         if let Some(branch) = end.branch.as_deref().filter(|_| end.keeps_work()) {
             let message = match report.commit.as_deref() {
-                Some(commit) => format!("the work has not passed; it is kept on branch {branch}, commit {commit}"),
+                Some(commit) => {
+                    format!("the attempt failed; its work is kept, unmerged, on branch {branch}, commit {commit}")
+                }
                 None => {
                     format!("the attempt was stopped; if it had changed anything, its work is kept on branch {branch}")
                 }
@@ -347,7 +349,9 @@ mod tests {
         let delivered = condition(&kept, DELIVERED).unwrap_or_default();
         assert_eq!(
             delivered,
-            format!("False WorkKept: the work has not passed; it is kept on branch {branch}, commit c0ffee")
+            format!(
+                "False WorkKept: the attempt failed; its work is kept, unmerged, on branch {branch}, commit c0ffee"
+            )
         );
 
         report.commit = None;
