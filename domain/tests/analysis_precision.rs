@@ -87,6 +87,7 @@ fn a_fitting_word_is_vague_only_where_the_author_decides() {
 fn a_reason_and_a_title_are_not_measures() {
     finds("requirements", "- **FR-001**: Tickets MUST be found fast at the gate", &["VaguePerformance"]);
     finds("requirements", "- **FR-001**: Tickets MUST be indexed by number for fast lookup", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST read tickets efficiently (each once)", &[]);
     finds("requirements", "- **FR-001**: The gate MUST remain responsive and MUST NOT ignore a ticket", &[]);
     finds("requirements", "- **FR-001**: Fast Boarding - The gate MUST accept delays of 10ms-2s", &[]);
 }
@@ -281,6 +282,8 @@ fn principles_in_plain_sentences_are_principles() {
 fn a_principle_explains_its_words_where_it_wants() {
     governs("### I. Speed\n\nGates MUST open fast.", &["VaguePerformance"]);
     governs("### I. Speed\n\nGates MUST open fast.\n\n| gate | limit |\n| --- | --- |\n| bow | 200 ms |", &[]);
+    governs("### I. Use\n\nGates MUST be intuitive.\n\n- Gates MUST have one button.", &[]);
+    governs("### I. Use\n\n- Gates MUST be intuitive.\n- Gates MUST have one button.", &["VagueQuality"]);
     governs("### I. State\n\nLogs MUST be saved at regular intervals (every 500 tickets at least).", &[]);
     governs("### I. Branches\n\nCrews practise **Trunk-Based Development (TBD)** and TBD MUST be kept.", &[]);
     governs("### I. Branches\n\nCrews MUST keep logs for TBD days of the year.", &["Placeholder"]);

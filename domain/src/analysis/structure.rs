@@ -58,7 +58,8 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
         let body = story.span.text(&spec.source);
         let lower = body.to_lowercase();
         let in_words = || ["acceptance", "given", "scenario"].iter().any(|w| lower.contains(w));
-        if scenarios && story.scenarios.is_empty() && !in_words() && !has_list(body) {
+        // A list or a table can be scenarios in a form that the parser does not read.
+        if scenarios && story.scenarios.is_empty() && !in_words() && !body.lines().any(vague::is_listed) {
             let remedy = "add `**Acceptance Scenarios**:` with `1. **Given** … **When** … **Then** …`";
             findings.push(&NO_SCENARIO, place, format!("{} has no acceptance scenario", story.key), remedy);
         }
@@ -78,16 +79,6 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
             );
         }
     }
-}
-
-/// Returns whether a text has a list or a table, which can be scenarios in a form that the parser does not read.
-fn has_list(text: &str) -> bool {
-    text.lines().any(|line| {
-        let line = line.trim_start();
-        let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
-        line.starts_with(['-', '*', '+', '|', '•']) && !line.starts_with("**") && !line.starts_with("---")
-            || (numbered.len() < line.len() && numbered.starts_with(['.', ')', '、']))
-    })
 }
 
 /// Adds a finding for a scenario that states no result. A scenario without Given or without When can be tested as it is.

@@ -137,12 +137,12 @@ pub(super) struct Around {
 impl Around {
     /// Reads an item with the list below it.
     pub(super) fn item(whole: &str) -> Self {
-        let listed = whole.lines().skip(1).any(|line| {
-            let line = line.trim_start();
-            let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
-            line.starts_with(['-', '*', '+', '|']) || (numbered.len() < line.len() && numbered.starts_with(['.', ')']))
-        });
-        Self { listed, ..Self::section(whole) }
+        Self { listed: whole.lines().skip(1).any(is_listed), ..Self::section(whole) }
+    }
+
+    /// Returns the same for a text that a list follows.
+    pub(super) fn with_list(self, listed: bool) -> Self {
+        Self { listed: self.listed || listed, ..self }
     }
 
     /// Reads a section: its measures count, but its lists can be about something else.
@@ -167,6 +167,14 @@ impl Around {
             listed: self.listed || text.trim_end_matches(['*', '_', ' ']).ends_with(':'),
         }
     }
+}
+
+/// Returns whether a line is a list item or a row of a table.
+pub(super) fn is_listed(line: &str) -> bool {
+    let line = line.trim_start();
+    let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    let item = line.starts_with(['-', '*', '+', '|', '•']) && !line.starts_with("**") && !line.starts_with("---");
+    item || (numbered.len() < line.len() && numbered.starts_with(['.', ')', '、']))
 }
 
 /// Returns the vague phrases of a text, except those that the text or the item around it makes precise.
@@ -239,6 +247,9 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Around) -> bool {
             rule if *rule == VAGUE_PERFORMANCE => {
                 let modal = |w: &Word<'_>| matches!(w.lower.as_str(), "must" | "shall");
                 whole.measured || before.is_some_and(|b| b.lower == "for") || words[hit.end..].iter().take(3).any(modal)
+                    || is_explained(text, words, hit)
+                    // What people understand quickly is not the product's speed.
+                    || next.is_some_and(|n| is_one_of("understand grasp learn read", &n.lower))
             }
             rule if *rule == VAGUE_TIME => whole.measured || whole.scheduled || is_explained(text, words, hit),
             rule if *rule == VAGUE_SECURITY => whole.means || whole.listed || is_explained(text, words, hit),
