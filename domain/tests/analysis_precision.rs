@@ -87,6 +87,9 @@ fn a_fitting_word_is_vague_only_where_the_author_decides() {
 fn a_reason_and_a_title_are_not_measures() {
     finds("requirements", "- **FR-001**: Tickets MUST be found fast at the gate", &["VaguePerformance"]);
     finds("requirements", "- **FR-001**: Tickets MUST be indexed by number for fast lookup", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST print short links for easy sharing", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST use a worker to securely check tickets", &[]);
+    finds("requirements", "- **FR-001**: Passengers MUST be able to quickly identify their ferry", &[]);
     finds("requirements", "- **FR-001**: The gate MUST read tickets efficiently (each once)", &[]);
     finds("requirements", "- **FR-001**: The gate MUST remain responsive and MUST NOT ignore a ticket", &[]);
     finds("requirements", "- **FR-001**: Fast Boarding - The gate MUST accept delays of 10ms-2s", &[]);
@@ -150,6 +153,7 @@ fn similar_requirements_about_different_cases_are_not_repetitions() {
 #[test]
 fn entities_are_used_by_other_entities_and_labels_are_none() {
     finds("entities", "- **Lighthouse**: A tower.", &["UnusedEntity"]);
+    finds("entities", "- **Passengership**: Who boards.", &[]);
     finds("entities", "- **Lighthouse**: A tower.\n- **Ferry port**: A ticket's goal, with a lighthouse.", &[]);
     let labels =
         "- **Ferry port**: A ticket's goal.\n- Attributes: name\n- Relationships: many ferries\n- Attributes: number";
@@ -205,6 +209,7 @@ fn a_marker_without_a_question_is_open() {
     assert_eq!(question.origin, QuestionOrigin::Finding(report.findings[0].id.clone()));
     assert!(report.quality.parts[0].explanation.contains("missing: no open question"), "{:?}", report.quality);
     for text in [
+        "- ~~**FR-001**: The gate MUST [NEEDS CLARIFICATION: what?]~~ **deferred**",
         "- **FR-001**: The gate MUST open.\n\n- [ ] No [NEEDS CLARIFICATION] markers remain",
         "- **FR-001**: The gate MUST open.\n\nNo [NEEDS CLARIFICATION] markers remain.",
         "- **FR-001**: The gate MUST open.\n\nUse `[NEEDS CLARIFICATION]` for open points.",
@@ -221,6 +226,7 @@ fn an_unfilled_template_is_one_finding() {
             .findings;
     assert_eq!(codes(&found), ["UnfilledTemplate"], "{found:#?}");
     assert!(found[0].summary.ends_with("1 more lines have placeholders"), "{}", found[0].summary);
+    finds("requirements", "- **FR-001** [OUT OF SCOPE - MVP]: The gate MUST sing.", &[]);
     finds("requirements", "- **FR-001**: The gate MUST open.\n\nSource: issue 7, \"[FEATURE] Open the gate\"", &[]);
 }
 

@@ -12,7 +12,8 @@ use crate::speckit::spec::Spec;
 pub(super) const BARE_MARKER: &str = "[NEEDS CLARIFICATION]";
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
-    for marker in &spec.open_questions {
+    let struck = |at: usize| statements.at(at).is_some_and(|s| is_struck(s.text));
+    for marker in spec.open_questions.iter().filter(|q| !struck(q.span.start)) {
         let location = statements.location(marker.span.start);
         let place = Position { line: marker.line, location: &location, excerpt: &marker.text };
         findings.push(

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::finding::{Category, Finding, Position, Severity, id, shortened};
 use super::kinds::FindingKind;
 use super::statements::headings;
+use super::text::is_one_of;
 use crate::speckit::{self, Diagnostic};
 
 /// Code of the parser for a line with placeholders of the template.
@@ -50,7 +51,7 @@ impl Findings {
             let end = starts.get(line + 1).copied().unwrap_or(source.len());
             (line, start, source.get(start..end).unwrap_or_default().trim())
         };
-        let placeholder = |d: &&Diagnostic| d.code == UNFILLED && !is_quoted(line_of(d).2);
+        let placeholder = |d: &&Diagnostic| d.code == UNFILLED && !is_remark(line_of(d).2);
         let unfilled = parsed.iter().filter(placeholder).count();
         let mut said_unfilled = false;
         let early = is_early_layout(source);
@@ -65,7 +66,7 @@ impl Findings {
             };
             let (line, start, excerpt) = line_of(diagnostic);
             if diagnostic.code == UNFILLED
-                && (empty || is_quoted(excerpt) || std::mem::replace(&mut said_unfilled, true))
+                && (empty || is_remark(excerpt) || std::mem::replace(&mut said_unfilled, true))
             {
                 continue;
             }
@@ -125,11 +126,15 @@ fn is_early_layout(source: &str) -> bool {
     source.contains("## Review & Acceptance Checklist") || source.contains("## Execution Flow (main)")
 }
 
-/// Returns whether the brackets of a line are inside quotation marks, as in the title of an issue.
-fn is_quoted(line: &str) -> bool {
+/// Returns whether the brackets of a line are no placeholder: they are inside quotation marks, as in the title of an issue, or state what
+/// became of the line, as in `[OUT OF SCOPE]`.
+fn is_remark(line: &str) -> bool {
+    const STATES: &str = "DEFERRED OUT REMOVED RETIRED SUPERSEDED DROPPED POSTPONED CANCELLED CANCELED OPTIONAL DONE COMPLETE COMPLETED \
+        IMPLEMENTED PENDING BLOCKED NEW UPDATED CHANGED ADDED MODIFIED DEPRECATED FUTURE MVP RESOLVED CRITICAL IMPORTANT BREAKING NOTE";
     line.find('[').is_some_and(|at| {
         let (before, after) = line.split_at(at);
-        let open = before.matches('"').count() % 2 == 1 || before.contains('“');
-        open && after.contains(['"', '”'])
+        let quoted = (before.matches('"').count() % 2 == 1 || before.contains('“')) && after.contains(['"', '”']);
+        let state = after[1..].split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        quoted || is_one_of(STATES, state)
     })
 }

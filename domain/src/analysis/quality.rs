@@ -84,7 +84,7 @@ fn completeness(spec: &Spec, findings: &[Finding]) -> QualityPart {
         ("requirements", !spec.requirements.is_empty()),
         ("success criteria", !spec.success_criteria.is_empty()),
         ("edge cases", !spec.edge_cases.is_empty()),
-        ("no open question", spec.open_questions.is_empty() && lacks(OPEN_MARKER.code)),
+        ("no open question", lacks(OPEN_MARKER.code)),
         ("no template text", lacks(UNFILLED)),
     ];
     listed("Completeness", 25, &has)

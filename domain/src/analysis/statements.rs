@@ -123,13 +123,18 @@ impl<'a> Statements<'a> {
         self.all.iter().filter(move |s| s.is(kind))
     }
 
-    /// Returns the location of the statement that contains this byte, or else of the heading above it.
-    pub(super) fn location(&self, offset: usize) -> String {
+    /// Returns the statement that contains this byte.
+    pub(super) fn at(&self, offset: usize) -> Option<&Statement<'a>> {
         /// Maximum number of preceding statements that are searched: one of them can contain nested statements.
         const MAX_NESTED: usize = 16;
         let before = self.starts.partition_point(|(start, _)| *start <= offset);
-        let near = self.starts[..before].iter().rev().take(MAX_NESTED).map(|(_, index)| &self.all[*index]);
-        if let Some(statement) = near.into_iter().find(|s| offset < s.span.end) {
+        let mut near = self.starts[..before].iter().rev().take(MAX_NESTED).map(|(_, index)| &self.all[*index]);
+        near.find(|s| offset < s.span.end)
+    }
+
+    /// Returns the location of the statement that contains this byte, or else of the heading above it.
+    pub(super) fn location(&self, offset: usize) -> String {
+        if let Some(statement) = self.at(offset) {
             return statement.location.clone();
         }
         let after = self.headings.partition_point(|(start, _)| *start <= offset);

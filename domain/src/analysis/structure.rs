@@ -16,6 +16,9 @@ use super::vague::{self, Around};
 use crate::speckit::Span;
 use crate::speckit::spec::{Spec, UserStory};
 
+/// Number of letters with which words that mean the same begin.
+const START: usize = 5;
+
 /// Maximum number of terms in the name of an entity; longer names are sentences.
 const MAX_NAME_TERMS: usize = 5;
 
@@ -247,11 +250,15 @@ fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
             *places.entry(term).or_default() += 1;
         }
     }
+    // `Advertiser` mentions the entity `Advertisement`.
+    let start = |word: &Word<'_>| word.lower.chars().take(START).collect::<String>();
+    let starts: HashSet<String> = words(&rest).iter().map(start).collect();
     for entity in entities.iter().filter(|e| e.english) {
         let name = entity.location.strip_prefix("Key Entities: ").unwrap_or_default();
         let set = vocabulary.set(&words(name));
+        let named = || words(name).iter().any(|w| starts.contains(&start(w)));
         let mentioned = || set.iter().any(|term| places.get(term).is_some_and(|count| *count > 1));
-        if set.is_empty() || set.len() > MAX_NAME_TERMS || mentioned() {
+        if set.is_empty() || set.len() > MAX_NAME_TERMS || mentioned() || named() {
             continue;
         }
         let summary = format!("no story, requirement or criterion mentions the entity \"{name}\"");
