@@ -76,11 +76,11 @@ fn markers(line: &str) -> impl Iterator<Item = usize> + '_ {
         let after = line[at + marker.len()..].trim_start_matches(['*', '_', ' ', ':', '?']).strip_prefix(']')?;
         let code = before.matches('`').count() % 2 == 1;
         let next = words(after).into_iter().next().map(|w| w.lower).unwrap_or_default();
-        let last = before.split_whitespace().next_back().unwrap_or_default().to_lowercase();
+        let last = words(before).pop().map(|w| w.lower).unwrap_or_default();
         let about = is_one_of(
             "marker markers tag tags item items placeholder placeholders comment comments label labels",
             &next,
-        ) || is_one_of("no zero any all use as mark marked every without each remaining or and", &last);
+        ) || is_one_of("no zero any all use as mark marked every without each remaining or and excluding except including unresolved", &last);
         (!code && !about).then_some(before.len())
     })
 }
@@ -97,7 +97,8 @@ pub(super) fn abbreviates(source: &str) -> bool {
     })
 }
 
-/// Returns the placeholder in a statement: `TBD` unless it is an abbreviation, `TBC`, `???`, `FIXME`, and `TODO` unless it is a name.
+/// Returns the placeholder in a statement: `TBD` unless it is an abbreviation, `TBC`, `???`, and `TODO` and `FIXME` unless they
+/// are names.
 fn placeholder<'a>(statement: &Statement<'a>, abbreviated: bool) -> Option<&'a str> {
     if matches!(statement.kind, StatementKind::Clarification) {
         return None;
@@ -106,9 +107,9 @@ fn placeholder<'a>(statement: &Statement<'a>, abbreviated: bool) -> Option<&'a s
     let after = |word: &Word<'_>| text[word.end..].trim_start_matches('*').trim_start();
     let found = statement.words.iter().filter(|w| !w.quoted).find(|word| match word.raw {
         "TBD" => !abbreviated,
-        "TBC" | "TBA" | "FIXME" => true,
+        "TBC" | "TBA" => true,
         // The parser reports `TODO(FIELD)`; in `TODO comments` and `a TODO`, the word is a noun.
-        "TODO" => after(word).starts_with(':') || (word.start == 0 && after(word).is_empty()),
+        "TODO" | "FIXME" => after(word).starts_with(':') || (word.start == 0 && after(word).is_empty()),
         _ => false,
     });
     let marks = || text.find("???").map(|at| &text[at..at + 3]);

@@ -43,7 +43,7 @@ fn demands(constitution: &Constitution, principle: &Principle, abbreviated: bool
     if !Language::new(&words).is_english() {
         return;
     }
-    let decides = |raw: &str| matches!(raw, "TBC" | "FIXME") || (raw == "TBD" && !abbreviated);
+    let decides = |raw: &str| raw == "TBC" || (raw == "TBD" && !abbreviated);
     if let Some(word) = words.iter().find(|w| !w.quoted && decides(w.raw)) {
         let place = Position { excerpt: word.raw, ..place };
         let summary = format!("{} is used in place of a decision", word.raw);

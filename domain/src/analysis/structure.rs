@@ -109,7 +109,8 @@ fn criterion(statement: &Statement<'_>, source: &str, findings: &mut Findings) {
         improved improves easier simpler nicer confident trust easy intuitive pleasant attractive modern";
     let liking = statement.words.iter().any(|w| !w.quoted && is_one_of(LIKING, &w.lower));
     let vague = || vague::find(statement.text, &statement.words, || Around::item(statement.with_details(source)));
-    if liking || !vague().is_empty() {
+    // A vague word has a finding of its own.
+    if liking && vague().is_empty() {
         let summary = "the criterion describes a quality that cannot be measured";
         let remedy = "write the number that counts as success and how it is measured";
         findings.push(&UNTESTABLE_CRITERION, statement.place(statement.text), summary, remedy);
