@@ -11,6 +11,7 @@ mod coverage;
 mod duplication;
 mod finding;
 mod findings;
+mod format;
 mod identifiers;
 mod kinds;
 mod overlap;

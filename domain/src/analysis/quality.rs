@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::finding::{Category, Finding, Severity};
-use super::findings::{NOT_FILLED, UNFILLED};
+use super::format::{NOT_FILLED, UNFILLED};
 use super::kinds::{
     EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_SCENARIO, OPEN_MARKER, UNTESTABLE_CRITERION,
 };
