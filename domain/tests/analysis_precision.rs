@@ -160,6 +160,8 @@ fn entities_are_used_by_other_entities_and_labels_are_none() {
     let labels =
         "- **Ferry port**: A ticket's goal.\n- Attributes: name\n- Relationships: many ferries\n- Attributes: number";
     finds("entities", labels, &[]);
+    // A name that could be a label elsewhere is an entity.
+    finds("entities", "- **Note**: Written on board.\n- **Notes**: Written ashore.", &["DuplicateEntity"]);
     finds("entities", "- **Tickets**: The same again.", &["DuplicateEntity"]);
     finds("entities", "- **Ticket (paper)**: A ticket on paper.", &[]);
     let (text, code) = ("- **FR-001**: A QR code MUST open the gate.", "- **QRCode**: What a ticket shows.");

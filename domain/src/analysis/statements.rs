@@ -148,12 +148,11 @@ fn statement(kind: StatementKind, location: String, text: &str, line: u32, span:
 
 /// Returns whether the name of an item below Key Entities is an entity's, and not a label such as `Attributes` below one.
 pub(super) fn is_entity(name: &str) -> bool {
-    const LABELS: &str = "attribute attributes relationship relationships relation relations lifecycle field fields property properties \
-        state states status statuses type types constraint constraints validation rule rules invariant invariants note notes \
-        description purpose example examples key primary behavior behaviour methods operations represents contains includes";
+    const LABELS: &str = "attributes relationships relations lifecycle fields properties constraints validation invariants description \
+        purpose behavior behaviour represents contains includes";
     let name = entity_name(name).to_lowercase();
-    let label = name.split_whitespace().all(|word| is_one_of(LABELS, word));
-    !name.is_empty() && !label
+    let label = name.strip_prefix("key ").unwrap_or(&name);
+    !name.is_empty() && !label.split_whitespace().all(|word| is_one_of(LABELS, word))
 }
 
 /// Returns an entity's name without a remark in brackets.
