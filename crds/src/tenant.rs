@@ -32,7 +32,8 @@ use crate::provider::RateLimits;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TenantSpec {
     /// Namespaces that belong to this tenant. The operator creates missing namespaces and keeps them when the tenant is deleted. A namespace
-    /// belongs to at most one tenant.
+    /// that others created must have the annotation `enact.dev/allow-tenant` with the name of this tenant. A namespace belongs to at most one
+    /// tenant.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(
         length(min = 1, max = 64),

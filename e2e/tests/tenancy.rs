@@ -274,20 +274,35 @@ fn unrestricted_pods_are_refused() {
 #[test]
 fn a_namespace_belongs_to_one_tenant() {
     on_stages([("taken-a", ""), ("taken-b", "")], |[a, b]| async move {
+        let tenants: Api<Tenant> = Api::all(b.client.clone());
         let greedy = |of: &Stage| of.tenant("").replace("namespaces: [", "namespaces: [e2e-taken-a, ");
         let refused = b.refusal(&greedy(&b)).await?;
         for part in ["spec.namespaces[0]", "belongs to Tenant e2e-taken-a already", "remove it there first"] {
             ensure!(refused.contains(part), "`{part}` is not in: {refused}");
         }
+        // A namespace that others created needs the consent of somebody who may change it.
+        let free = format!("{}-git", b.name);
+        b.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {free}}}\n")).await?;
+        let takeover = b.tenant("").replace("namespaces: [", &format!("namespaces: [{free}, "));
+        let refused = b.refusal(&takeover).await?;
+        ensure!(
+            refused.contains(&format!("kubectl annotate namespace {free} enact.dev/allow-tenant={}", b.name)),
+            "{refused}"
+        );
         // The operator's user is admitted, so that the object exists as if the webhook had not seen it.
         let operator = "system:serviceaccount:enact-system:enact-operator";
-        b.apply_as(operator, &["system:masters"], &greedy(&b)).await?;
-        let tenants: Api<Tenant> = Api::all(b.client.clone());
-        let taken = |t: &Tenant| {
+        let stalled = |t: &Tenant, reason: &str| {
             let conditions = t.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
-            condition(conditions, "Stalled").is_some_and(|c| c.reason == "NamespaceTaken" && c.status == "True")
+            condition(conditions, "Stalled").is_some_and(|c| c.reason == reason && c.status == "True")
         };
-        let tenant = b.watch(&tenants, &b.name, "NamespaceTaken", PATIENCE, taken).await?;
+        b.apply_as(operator, &["system:masters"], &takeover).await?;
+        b.watch(&tenants, &b.name, "NamespaceNotAllowed", PATIENCE, |t: &Tenant| stalled(t, "NamespaceNotAllowed"))
+            .await?;
+        let left = Api::<Namespace>::all(b.client.clone()).get(&free).await?;
+        ensure!(!left.labels().contains_key(LABEL_TENANT), "{:?}", left.labels());
+        b.apply_as(operator, &["system:masters"], &greedy(&b)).await?;
+        let tenant =
+            b.watch(&tenants, &b.name, "NamespaceTaken", PATIENCE, |t: &Tenant| stalled(t, "NamespaceTaken")).await?;
         let said = describe(&tenant.status.unwrap_or_default().conditions);
         ensure!(said.contains("namespace e2e-taken-a belongs to Tenant e2e-taken-a"), "{said}");
         let namespace = Api::<Namespace>::all(a.client.clone()).get("e2e-taken-a").await?;
