@@ -267,6 +267,25 @@ fn unrestricted_pods_are_refused() {
                    [{name: a, image: a, securityContext: {privileged: true}}]\n";
         let refused = stage.refusal(pod).await?;
         ensure!(refused.contains("PodSecurity \"restricted") && refused.contains("privileged"), "{refused}");
+
+        // The operator's account gets no further than to tenants' namespaces, whatever RBAC allows.
+        let operator = "system:serviceaccount:enact-system:enact-operator";
+        let outside = pod.replace("name: root", "name: root, namespace: default");
+        let binding = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+                       metadata: {name: enact-tenant-owner, namespace: kube-system}\n\
+                       roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: enact-tenant-owner}\n";
+        let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: kube-system, labels: {enact.dev/tenant: e2e-privileged}}\n";
+        for (yaml, said) in [
+            (outside.as_str(), "the operator creates pods in namespaces of tenants only"),
+            (binding, "in namespaces of tenants only"),
+            (namespace, "the operator changes only namespaces of tenants"),
+        ] {
+            let Err(error) = stage.apply_as(operator, &["system:masters"], yaml).await else {
+                bail!("the operator's account may apply:\n{yaml}");
+            };
+            let refused = format!("{error:#}");
+            ensure!(refused.contains(said), "`{said}` is not in: {refused}");
+        }
         Ok(())
     });
 }
