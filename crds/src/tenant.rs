@@ -125,6 +125,10 @@ pub struct Quota {
     #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bytes_schema")]
     pub memory: Option<String>,
+    /// Sum of limits of ephemeral storage as a Kubernetes quantity.
+    #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bytes_schema")]
+    pub ephemeral_storage: Option<String>,
     /// Maximum number of Tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -133,6 +137,22 @@ pub struct Quota {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub plans: Option<u32>,
+    /// Maximum number of Agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub agents: Option<u32>,
+    /// Maximum number of Specifications.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub specifications: Option<u32>,
+    /// Maximum number of Constitutions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub constitutions: Option<u32>,
+    /// Maximum number of Approvals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub approvals: Option<u32>,
 }
 
 /// Isolation of the pods of a tenant.
