@@ -20,6 +20,7 @@ pub mod convert;
 pub mod document;
 pub mod identity;
 pub mod models;
+pub mod ownership;
 pub mod plan;
 pub mod prompt;
 pub mod provider;

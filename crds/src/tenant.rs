@@ -32,7 +32,8 @@ use crate::provider::RateLimits;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TenantSpec {
     /// Namespaces that belong to this tenant. The operator creates missing namespaces and keeps them when the tenant is deleted. A namespace
-    /// belongs to at most one tenant.
+    /// that others created must have the annotation `enact.dev/allow-tenant` with the name of this tenant. A namespace belongs to at most one
+    /// tenant.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(
         length(min = 1, max = 64),
@@ -124,6 +125,10 @@ pub struct Quota {
     #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bytes_schema")]
     pub memory: Option<String>,
+    /// Sum of limits of ephemeral storage as a Kubernetes quantity.
+    #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bytes_schema")]
+    pub ephemeral_storage: Option<String>,
     /// Maximum number of Tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -132,6 +137,22 @@ pub struct Quota {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub plans: Option<u32>,
+    /// Maximum number of Agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub agents: Option<u32>,
+    /// Maximum number of Specifications.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub specifications: Option<u32>,
+    /// Maximum number of Constitutions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub constitutions: Option<u32>,
+    /// Maximum number of Approvals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub approvals: Option<u32>,
 }
 
 /// Isolation of the pods of a tenant.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::document_job::check_path;
-use enact_domain::names::{self, DEFAULT_TENANT, MODEL_KEYS_SECRET};
+use enact_domain::names::{self, MODEL_KEYS_SECRET};
 use enact_domain::text::has_windows_lines;
 use url::Url;
 
@@ -21,8 +21,6 @@ use crate::{AgentSpec, ModelProviderSpec, PlanSpec, convert};
 /// Field selector of Plans that may still start something; a Plan without a status is one of them. A Tenant keeps a namespace while it has
 /// one.
 pub const UNFINISHED_PLANS: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled";
-/// Namespaces that hold the cluster itself, or what nobody placed elsewhere.
-const RESERVED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "default"];
 
 /// Most fields that one warning names.
 const MAX_FIELDS: usize = 3;
@@ -330,45 +328,6 @@ pub fn egress(egress: &[Egress]) -> Vec<FieldError> {
 fn is_cidr(text: &str) -> bool {
     let parsed = text.split_once('/').map(|(address, prefix)| (address.parse::<IpAddr>(), prefix.parse::<u8>()));
     matches!(parsed, Some((Ok(address), Ok(prefix))) if prefix <= if address.is_ipv4() { 32 } else { 128 })
-}
-
-/// Why no Tenant, or not this one, can have a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NamespaceError {
-    /// It belongs to the cluster.
-    #[error("holds the cluster itself and cannot belong to a Tenant; remove it from spec.namespaces")]
-    Cluster,
-    /// It belongs to this installation.
-    #[error("holds the installation of Enact and cannot belong to a Tenant; remove it from spec.namespaces")]
-    Installation,
-    /// It belongs to the default tenant.
-    #[error(
-        "belongs to the default tenant; remove it from defaultTenant.namespaces in the installation's values first, or from \
-         spec.namespaces"
-    )]
-    DefaultTenant,
-}
-
-/// Checks whether the Tenant `tenant` can have `namespace` in an installation that runs in the namespace `installation` and whose default
-/// tenant has `default_namespaces`.
-///
-/// # Errors
-/// Why it cannot, whatever other Tenants there are.
-pub fn namespace(
-    tenant: &str,
-    namespace: &str,
-    installation: &str,
-    default_namespaces: &[String],
-) -> Result<(), NamespaceError> {
-    if tenant != DEFAULT_TENANT && default_namespaces.iter().any(|n| n == namespace) {
-        Err(NamespaceError::DefaultTenant)
-    } else if namespace == installation {
-        Err(NamespaceError::Installation)
-    } else if RESERVED.contains(&namespace) {
-        Err(NamespaceError::Cluster)
-    } else {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ use crate::digest::Digest;
 pub const GROUP: &str = "enact.dev";
 /// Label on a namespace and on every object in it: the tenant that owns it.
 pub const LABEL_TENANT: &str = "enact.dev/tenant";
+/// Annotation on a namespace: the tenant that may own it, or `*` for any. The operator sets it on the namespaces that it creates; on another
+/// namespace, it is the consent of someone who may change the namespace.
+pub const ANNOTATION_ALLOW_TENANT: &str = "enact.dev/allow-tenant";
 /// Label on Tasks and Pods: the Plan they belong to.
 pub const LABEL_PLAN: &str = "enact.dev/plan";
 /// Label on Pods: the UID of the Plan, so that the children of another Plan with the same name are not taken for its own.

@@ -5,12 +5,17 @@ use crate::condition::Readiness;
 /// The resource of a quota that counts Tasks. Those of finished plans count too.
 const TASKS: &str = "count/tasks.enact.dev";
 /// The resources of the quota of a Tenant, with the field of its spec that sets each.
-const FIELDS: [(&str, &str); 5] = [
+const FIELDS: [(&str, &str); 10] = [
     ("pods", "pods"),
     ("requests.cpu", "cpu"),
     ("limits.memory", "memory"),
     (TASKS, "tasks"),
     ("count/plans.enact.dev", "plans"),
+    ("limits.ephemeral-storage", "ephemeralStorage"),
+    ("count/agents.enact.dev", "agents"),
+    ("count/specifications.enact.dev", "specifications"),
+    ("count/constitutions.enact.dev", "constitutions"),
+    ("count/approvals.enact.dev", "approvals"),
 ];
 
 /// A request that a quota refused.

@@ -267,6 +267,25 @@ fn unrestricted_pods_are_refused() {
                    [{name: a, image: a, securityContext: {privileged: true}}]\n";
         let refused = stage.refusal(pod).await?;
         ensure!(refused.contains("PodSecurity \"restricted") && refused.contains("privileged"), "{refused}");
+
+        // The operator's account gets no further than to tenants' namespaces, whatever RBAC allows.
+        let operator = "system:serviceaccount:enact-system:enact-operator";
+        let outside = pod.replace("name: root", "name: root, namespace: default");
+        let binding = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+                       metadata: {name: enact-tenant-owner, namespace: kube-system}\n\
+                       roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: enact-tenant-owner}\n";
+        let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: kube-system, labels: {enact.dev/tenant: e2e-privileged}}\n";
+        for (yaml, said) in [
+            (outside.as_str(), "the operator creates pods in namespaces of tenants only"),
+            (binding, "in namespaces of tenants only"),
+            (namespace, "the operator changes only namespaces of tenants"),
+        ] {
+            let Err(error) = stage.apply_as(operator, &["system:masters"], yaml).await else {
+                bail!("the operator's account may apply:\n{yaml}");
+            };
+            let refused = format!("{error:#}");
+            ensure!(refused.contains(said), "`{said}` is not in: {refused}");
+        }
         Ok(())
     });
 }
@@ -274,20 +293,35 @@ fn unrestricted_pods_are_refused() {
 #[test]
 fn a_namespace_belongs_to_one_tenant() {
     on_stages([("taken-a", ""), ("taken-b", "")], |[a, b]| async move {
+        let tenants: Api<Tenant> = Api::all(b.client.clone());
         let greedy = |of: &Stage| of.tenant("").replace("namespaces: [", "namespaces: [e2e-taken-a, ");
         let refused = b.refusal(&greedy(&b)).await?;
         for part in ["spec.namespaces[0]", "belongs to Tenant e2e-taken-a already", "remove it there first"] {
             ensure!(refused.contains(part), "`{part}` is not in: {refused}");
         }
+        // A namespace that others created needs the consent of somebody who may change it.
+        let free = format!("{}-git", b.name);
+        b.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {free}}}\n")).await?;
+        let takeover = b.tenant("").replace("namespaces: [", &format!("namespaces: [{free}, "));
+        let refused = b.refusal(&takeover).await?;
+        ensure!(
+            refused.contains(&format!("kubectl annotate namespace {free} enact.dev/allow-tenant={}", b.name)),
+            "{refused}"
+        );
         // The operator's user is admitted, so that the object exists as if the webhook had not seen it.
         let operator = "system:serviceaccount:enact-system:enact-operator";
-        b.apply_as(operator, &["system:masters"], &greedy(&b)).await?;
-        let tenants: Api<Tenant> = Api::all(b.client.clone());
-        let taken = |t: &Tenant| {
+        let stalled = |t: &Tenant, reason: &str| {
             let conditions = t.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
-            condition(conditions, "Stalled").is_some_and(|c| c.reason == "NamespaceTaken" && c.status == "True")
+            condition(conditions, "Stalled").is_some_and(|c| c.reason == reason && c.status == "True")
         };
-        let tenant = b.watch(&tenants, &b.name, "NamespaceTaken", PATIENCE, taken).await?;
+        b.apply_as(operator, &["system:masters"], &takeover).await?;
+        b.watch(&tenants, &b.name, "NamespaceNotAllowed", PATIENCE, |t: &Tenant| stalled(t, "NamespaceNotAllowed"))
+            .await?;
+        let left = Api::<Namespace>::all(b.client.clone()).get(&free).await?;
+        ensure!(!left.labels().contains_key(LABEL_TENANT), "{:?}", left.labels());
+        b.apply_as(operator, &["system:masters"], &greedy(&b)).await?;
+        let tenant =
+            b.watch(&tenants, &b.name, "NamespaceTaken", PATIENCE, |t: &Tenant| stalled(t, "NamespaceTaken")).await?;
         let said = describe(&tenant.status.unwrap_or_default().conditions);
         ensure!(said.contains("namespace e2e-taken-a belongs to Tenant e2e-taken-a"), "{said}");
         let namespace = Api::<Namespace>::all(a.client.clone()).get("e2e-taken-a").await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use enact_crds::ownership::Consent;
 use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
 use enact_domain::names::LABEL_TENANT;
 use kube::runtime::reflector::Store;
@@ -30,6 +31,8 @@ pub struct NamespaceEntry {
     pub labels: BTreeMap<String, String>,
     /// Whether the namespace is being deleted; it takes no new objects then.
     pub terminating: bool,
+    /// Which Tenant can own it; none when it is being deleted.
+    pub consent: Option<Consent>,
 }
 
 impl NamespaceEntry {
@@ -41,6 +44,7 @@ impl NamespaceEntry {
             uid: namespace.uid().unwrap_or_default(),
             labels: labels.map(|(k, v)| (k.clone(), v.clone())).collect(),
             terminating: namespace.meta().deletion_timestamp.is_some(),
+            consent: Consent::of(namespace),
         }
     }
 

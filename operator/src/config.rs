@@ -1,6 +1,7 @@
 //! Configuration by flags, environment and file.
 
 use clap::{Args, Parser, Subcommand};
+use enact_crds::ownership::NamespaceRules;
 use enact_service::config::ConfigFile;
 use enact_service::log::Log;
 
@@ -61,6 +62,10 @@ pub struct Config {
     /// Namespaces of the tenant `default`, for an installation without Tenants, separated by commas.
     #[arg(long, env = "ENACT_DEFAULT_TENANT_NAMESPACES", value_delimiter = ',')]
     pub default_tenant_namespaces: Vec<String>,
+    /// Names of namespaces that no Tenant can own, separated by commas. A `*` at the end stands for any characters. No Tenant can own the
+    /// namespace of the installation either.
+    #[arg(long, env = "ENACT_RESERVED_NAMESPACES", value_delimiter = ',', default_value = "kube-*,default")]
+    pub reserved_namespaces: Vec<String>,
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, env = "ENACT_LISTEN", default_value = "0.0.0.0:8081")]
     pub listen: std::net::SocketAddr,
@@ -128,6 +133,15 @@ pub struct Migrate {
 }
 
 impl Config {
+    /// Returns the settings about the namespaces of Tenants.
+    pub fn namespace_rules(&self) -> NamespaceRules<'_> {
+        NamespaceRules {
+            installation: &self.namespace,
+            defaults: &self.default_tenant_namespaces,
+            reserved: &self.reserved_namespaces,
+        }
+    }
+
     /// Returns the services that tenants' pods may connect to: their port, and the labels of their pods.
     pub fn services<'a>(&'a self) -> Vec<(u16, Vec<(&'a str, &'a str)>)> {
         let services = [

@@ -14,7 +14,7 @@ use crate::git::{Identity, search_path};
 use crate::log::log;
 use crate::process::{End, Supervisor};
 use crate::text::last_lines;
-use crate::workspace::WorkspaceLayout;
+use crate::workspace::{GateDirectories, WorkspaceLayout};
 
 /// Most bytes of an agent's output in the result.
 pub(crate) const MAX_TRANSCRIPT: usize = 256 << 10;
@@ -51,6 +51,19 @@ impl Environment {
         // After the variables of the Agent, which must not redirect these directories.
         environment.set("HOME", &layout.home);
         environment.set("TMPDIR", &layout.temporary);
+        environment
+    }
+
+    /// Returns the variables of a gate or measurement with these directories. Git runs no hooks and replaces no objects: the agent could have
+    /// left both in the clone.
+    fn of_gate(&self, directories: &GateDirectories) -> Self {
+        let mut environment = self.clone();
+        environment.set("HOME", &directories.home);
+        environment.set("TMPDIR", &directories.temporary);
+        environment.set("GIT_CONFIG_COUNT", "1");
+        environment.set("GIT_CONFIG_KEY_0", "core.hooksPath");
+        environment.set("GIT_CONFIG_VALUE_0", "/dev/null");
+        environment.set("GIT_NO_REPLACE_OBJECTS", "1");
         environment
     }
 
@@ -129,17 +142,29 @@ impl ScriptRun {
     }
 }
 
+/// Runs one gate or measurement, with directories of its own.
+fn run_gate(
+    supervisor: &mut Supervisor,
+    gate: &Gate,
+    layout: &WorkspaceLayout,
+    environment: &Environment,
+) -> Result<ScriptRun, Failure> {
+    let directories = layout.gate_directories()?;
+    let environment = environment.of_gate(&directories);
+    Script { text: &gate.script, tree: &layout.tree, environment: &environment }.run(supervisor, MAX_GATE_OUTPUT)
+}
+
 /// Runs the gates in order and stops at the first one that fails. `results` receives the result of each gate that ran.
 pub(crate) fn run_gates(
     supervisor: &mut Supervisor,
     gates: &[Gate],
-    tree: &Path,
+    layout: &WorkspaceLayout,
     environment: &Environment,
     results: &mut Vec<GateResult>,
 ) -> Result<(), Failure> {
     for gate in gates {
         log(&format!("gate {}", gate.name));
-        let run = Script { text: &gate.script, tree, environment }.run(supervisor, MAX_GATE_OUTPUT)?;
+        let run = run_gate(supervisor, gate, layout, environment)?;
         results.push(GateResult {
             name: gate.name.clone(),
             exit_code: run.exit_code(),
@@ -155,12 +180,12 @@ pub(crate) fn run_gates(
 pub(crate) fn measure(
     supervisor: &mut Supervisor,
     measurements: &[Gate],
-    tree: &Path,
+    layout: &WorkspaceLayout,
     environment: &Environment,
 ) -> Result<BTreeMap<String, Measured>, Failure> {
     let mut numbers = BTreeMap::new();
     for measurement in measurements {
-        let run = Script { text: &measurement.script, tree, environment }.run(supervisor, MAX_GATE_OUTPUT)?;
+        let run = run_gate(supervisor, measurement, layout, environment)?;
         let what = format!("measurement `{}`", measurement.name);
         match (&run.end, Measured::of_output(&run.output)) {
             // The attempt was stopped: it has no result.

@@ -27,8 +27,10 @@ const MAX_ERRORS: usize = 16 << 10;
 const PROXY_VARIABLES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 /// Options of every call. They override the configuration of the clone, which an agent may have changed.
-const HARDENING: [&str; 10] = [
+const HARDENING: [&str; 11] = [
     "core.hooksPath=/dev/null",
+    // An agent could write the default file, which is in HOME.
+    "core.attributesFile=/dev/null",
     "core.fsmonitor=false",
     "commit.gpgSign=false",
     "gc.auto=0",

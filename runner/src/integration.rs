@@ -60,9 +60,8 @@ pub(crate) fn gate(
     evidence: &mut Evidence,
 ) -> Result<Report, Failure> {
     let layout = WorkspaceLayout::new(settings);
-    layout.create_home().map_err(|error| Failure::volume(&layout.root, &error))?;
     let environment = Environment::new(&layout, &Identity::enact());
-    run_gates(supervisor, &integration.gates, &layout.tree, &environment, &mut evidence.gates)?;
+    run_gates(supervisor, &integration.gates, &layout, &environment, &mut evidence.gates)?;
     Ok(Report::new(Reason::Succeeded, ""))
 }
 

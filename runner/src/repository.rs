@@ -12,6 +12,7 @@ use crate::failure::{Failure, explain};
 use crate::git::{Git, PLAN_FIELDS};
 use crate::log::log;
 use crate::refs::{branch_ref, is_commit_id, tag_ref};
+use crate::workspace::WorkspaceLayout;
 
 /// Ref in the clone for the commit that the work starts from.
 pub(crate) const BASE: &str = "refs/enact/base";
@@ -242,6 +243,21 @@ pub(crate) fn commit(
         ));
     }
     Ok(head)
+}
+
+/// Replaces the working tree by a checkout of `commit`. It has no file that Git ignores, and none that the agent's index hid from `commit`.
+pub(crate) fn check_out_again(
+    git: &mut Git,
+    layout: &WorkspaceLayout,
+    checkout: &Checkout,
+    commit: &str,
+) -> Result<(), Failure> {
+    restore_configuration(git, checkout)?;
+    layout.renew_tree()?;
+    // Entries of this index can say that a file is unchanged whatever it contains.
+    let index = layout.tree.join(".git/index");
+    remove(&index).map_err(|error| Failure::volume(&index, &error))?;
+    git.local(Reason::AgentFailed, &["reset", "--quiet", "--hard", commit]).map(drop)
 }
 
 /// Pushes `commit` to the branch of the attempt and returns the commit that the branch then points to.

@@ -64,8 +64,9 @@ pub(crate) fn run(
     }
     let outputs = outputs::read(&layout.outputs)?;
     // After the outputs are read, so that a gate cannot change them.
-    run_gates(supervisor, &task.gates, &layout.tree, &environment, &mut evidence.gates)?;
-    let measurements = measure(supervisor, &task.measurements, &layout.tree, &environment)?;
+    let environment = gate_environment(&layout, &environment, task)?;
+    run_gates(supervisor, &task.gates, &layout, &environment, &mut evidence.gates)?;
+    let measurements = measure(supervisor, &task.measurements, &layout, &environment)?;
     Ok(Report { outputs, measurements, ..Report::new(Reason::Succeeded, "") })
 }
 
@@ -160,9 +161,13 @@ impl Attempt<'_> {
             pushed = repository::push_work(git, self.work, checkout, pushed)?;
         }
         let outputs = outputs::read(&self.layout.outputs)?;
+        if !(self.task.gates.is_empty() && self.task.measurements.is_empty()) {
+            repository::check_out_again(git, self.layout, checkout, commit)?;
+        }
+        let environment = gate_environment(self.layout, self.environment, self.task)?;
         // After commit and outputs, so that a gate can change neither.
-        run_gates(git.supervisor, &self.task.gates, &self.layout.tree, self.environment, &mut evidence.gates)?;
-        let measurements = measure(git.supervisor, &self.task.measurements, &self.layout.tree, self.environment)?;
+        run_gates(git.supervisor, &self.task.gates, self.layout, &environment, &mut evidence.gates)?;
+        let measurements = measure(git.supervisor, &self.task.measurements, self.layout, &environment)?;
         if !changed {
             pushed = repository::push_work(git, self.work, checkout, pushed)?;
         }
@@ -338,6 +343,17 @@ fn environment(layout: &WorkspaceLayout, assignment: &Assignment, task: &TaskWor
     environment.set("GIT_CONFIG_KEY_0", "core.hooksPath");
     environment.set("GIT_CONFIG_VALUE_0", &layout.hooks);
     environment
+}
+
+/// Returns the environment of gates and measurements: with the inputs in a file that the agent could not change.
+fn gate_environment(
+    layout: &WorkspaceLayout,
+    environment: &Environment,
+    task: &TaskWork,
+) -> Result<Environment, Failure> {
+    let mut environment = environment.clone();
+    environment.set("ENACT_INPUTS_FILE", layout.write_gate_inputs(task)?);
+    Ok(environment)
 }
 
 /// Returns the end of a recorded transcript; nothing if the file does not exist.

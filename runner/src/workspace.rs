@@ -22,6 +22,25 @@ done < "${0%/*}/trailers"
 exec git interpret-trailers --in-place --if-exists addIfDifferent "$@" "$message"
 "#;
 
+/// Most directories of one name that [`WorkspaceLayout::new_directory`] creates. An agent could create them before.
+const MAX_DIRECTORIES: u32 = 1000;
+
+/// HOME and the directory for temporary files of one gate or measurement. Nothing that ran before it has written into them. They are removed
+/// with this value, as far as possible.
+#[derive(Debug)]
+pub(crate) struct GateDirectories {
+    root: PathBuf,
+    pub(crate) home: PathBuf,
+    pub(crate) temporary: PathBuf,
+}
+
+impl Drop for GateDirectories {
+    fn drop(&mut self) {
+        // Only to save space: the next gate gets other directories.
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
 /// Paths below the work directory.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkspaceLayout {
@@ -88,9 +107,61 @@ impl WorkspaceLayout {
     }
 
     /// Creates HOME and the directory for temporary files.
-    pub(crate) fn create_home(&self) -> io::Result<()> {
+    fn create_home(&self) -> io::Result<()> {
         fs::create_dir_all(&self.home)?;
         fs::create_dir_all(&self.temporary)
+    }
+
+    /// Creates the directories of one gate or measurement.
+    pub(crate) fn gate_directories(&self) -> Result<GateDirectories, Failure> {
+        let create = || -> io::Result<GateDirectories> {
+            let root = self.new_directory("gate")?;
+            let directories = GateDirectories { home: root.join("home"), temporary: root.join("tmp"), root };
+            fs::create_dir(&directories.home)?;
+            fs::create_dir(&directories.temporary)?;
+            Ok(directories)
+        };
+        create().map_err(|error| Failure::volume(&self.root, &error))
+    }
+
+    /// Writes the inputs of a task into a file that the agent has not seen, for the gates, and returns its path.
+    pub(crate) fn write_gate_inputs(&self, task: &TaskWork) -> Result<PathBuf, Failure> {
+        let write = || -> io::Result<PathBuf> {
+            let file = self.new_directory("gate-inputs")?.join("inputs.json");
+            fs::write(&file, serde_json::to_string_pretty(&task.inputs)?)?;
+            Ok(file)
+        };
+        write().map_err(|error| Failure::volume(&self.root, &error))
+    }
+
+    /// Replaces the working tree by one that contains only the clone. The other files are moved away, and removed as far as possible.
+    pub(crate) fn renew_tree(&self) -> Result<(), Failure> {
+        let renew = || -> io::Result<PathBuf> {
+            let former = self.new_directory("former")?;
+            let tree = former.join("tree");
+            // A directory without write permission could not be moved, and nothing could be moved out of it.
+            fs::set_permissions(&self.tree, fs::Permissions::from_mode(0o755))?;
+            fs::rename(&self.tree, &tree)?;
+            fs::create_dir(&self.tree)?;
+            fs::rename(tree.join(".git"), self.tree.join(".git"))?;
+            Ok(former)
+        };
+        let former = renew().map_err(|error| Failure::volume(&self.root, &error))?;
+        // Only to save space: an agent can leave directories that cannot be removed.
+        let _ = fs::remove_dir_all(former);
+        Ok(())
+    }
+
+    /// Creates a directory that did not exist before.
+    fn new_directory(&self, name: &str) -> io::Result<PathBuf> {
+        for n in 0..MAX_DIRECTORIES {
+            let path = self.root.join(format!("{name}-{n}"));
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return created.map(|()| path),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// Writes the file with the prompt.

@@ -46,6 +46,10 @@ pub struct Config {
     /// Namespaces of the tenant "default", for an installation without Tenant objects; separated by commas.
     #[arg(long, env = "ENACT_DEFAULT_TENANT_NAMESPACES", value_delimiter = ',')]
     pub default_tenant_namespaces: Vec<String>,
+    /// Names of namespaces that no Tenant can own, separated by commas. A `*` at the end stands for any characters. No Tenant can own the
+    /// namespace of the installation either.
+    #[arg(long, env = "ENACT_RESERVED_NAMESPACES", value_delimiter = ',', default_value = "kube-*,default")]
+    pub reserved_namespaces: Vec<String>,
     /// Folder with tls.crt and tls.key that another program renews, such as cert-manager. Then this process makes no certificate and does
     /// not change the webhook configurations.
     #[arg(long, env = "ENACT_TLS_DIR")]
@@ -86,6 +90,7 @@ impl Config {
             operator_user: self.operator_user.clone(),
             namespace: self.namespace.clone(),
             default_namespaces: self.default_namespaces(),
+            reserved_namespaces: self.reserved_namespaces.clone(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use enact_crds::ModelProviderSpec;
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
+use enact_crds::ownership::Consent;
 use enact_crds::subject::ApprovalSubject;
 use enact_domain::approval::{Content, Policy};
 use enact_domain::digest::Digest;
@@ -38,6 +39,8 @@ pub struct FakeLookup {
     pub tenant_constitutions: HashMap<String, NamespacedRef>,
     /// ModelProviders, by `namespace/name`.
     pub providers: HashMap<String, ModelProviderSpec>,
+    /// Namespaces that exist, with the Tenant that can own each.
+    pub namespaces: HashMap<String, Consent>,
     pub broken: bool,
 }
 
@@ -72,6 +75,10 @@ impl Lookup for FakeLookup {
 
     async fn claims(&self) -> Result<Vec<Claim>, LookupError> {
         self.up(self.claims.clone())
+    }
+
+    async fn consent(&self, namespace: &str) -> Result<Option<Consent>, LookupError> {
+        self.up(self.namespaces.get(namespace).cloned())
     }
 
     async fn approval_subject(
@@ -116,6 +123,7 @@ pub fn validator(lookup: FakeLookup) -> Validator<FakeLookup> {
         operator_user: OPERATOR.into(),
         namespace: "enact".into(),
         default_namespaces: vec!["team-default".into()],
+        reserved_namespaces: vec!["kube-*".into(), "default".into()],
     };
     Validator { lookup, settings }
 }

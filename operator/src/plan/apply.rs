@@ -77,13 +77,11 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
             Ok(Effect::None) => {}
             Ok(Effect::Started(node, number)) => {
                 // `seen`: if the pod vanishes, the attempt is lost, and its pod is not created again.
-                let series = series_of(decided.valid, node, number);
-                applied.attempts.push((series, Some(OpenAttempt { number, seen: true, result: None })));
+                applied.attempts.push(open(decided, node, number, None));
             }
             Ok(Effect::Refused(node, number, report)) => {
                 // The next reconcile ends the attempt with this report.
-                let series = series_of(decided.valid, node, number);
-                applied.attempts.push((series, Some(OpenAttempt { number, seen: true, result: Some(report) })));
+                applied.attempts.push(open(decided, node, number, Some(report)));
                 applied.requeue_at = Some(decided.observed.now);
             }
             Ok(Effect::Ended(node, number)) => applied.attempts.push((series_of(decided.valid, node, number), None)),
@@ -157,6 +155,13 @@ async fn carry_out(
             mark_running(ctx, decided, (*node, *attempt), *since, waiting.as_ref()).await
         }
     }
+}
+
+/// Returns the change of the open attempts when an attempt has a pod, or can have none for the reason in `result`.
+fn open(decided: &Decided, node: NodeId, number: u32, result: Option<Report>) -> (SeriesId, Option<OpenAttempt>) {
+    // Without an object, the attempt belongs to a Task that was deleted, and counts for no other.
+    let subject_uid = decided.subject(node).map(|subject| subject.uid).unwrap_or_default();
+    (series_of(decided.valid, node, number), Some(OpenAttempt { subject_uid, number, seen: true, result }))
 }
 
 async fn create(ctx: &Context, decided: &Decided<'_>, node: NodeId) -> Result<Effect, Error> {

@@ -40,6 +40,7 @@ pub async fn open_attempts(
 ) -> Result<OpenAttempts, Error> {
     let pods = newest_pods(observed, valid);
     let mut attempts = known.clone();
+    drop_former(observed, valid, &mut attempts);
     let vanished = |((node, contestant), open): (&SeriesId, &OpenAttempt)| {
         let has_pod = |pod: &PodEntry| {
             pod.attempt > open.number
@@ -66,6 +67,21 @@ pub async fn open_attempts(
     Ok(attempts)
 }
 
+/// Removes the attempts of Tasks that were deleted and created again: the new object has none of them.
+fn drop_former(observed: &Observed, valid: &Valid, attempts: &mut OpenAttempts) {
+    let subject = |node: NodeId| match node {
+        NodeId::Integration => Some(observed.uid.as_str()),
+        NodeId::Task(_) => entry(observed, valid, node).map(|task| task.uid.as_str()),
+    };
+    let former =
+        |((node, _), open): &(&SeriesId, &OpenAttempt)| subject(*node).is_some_and(|uid| uid != open.subject_uid);
+    let former: Vec<SeriesId> = attempts.by_series.iter().filter(former).map(|(series, _)| *series).collect();
+    for series in former {
+        attempts.by_series.remove(&series);
+        attempts.agents.remove(&series);
+    }
+}
+
 /// Adds the attempt of a pod to the open attempts, unless the record has a newer one: an older pod may still exist then.
 fn add_pod(observed: &Observed, series: SeriesId, pod: &PodEntry, attempts: &mut OpenAttempts) {
     let open = attempts.by_series.entry(series).or_default();
@@ -73,7 +89,7 @@ fn add_pod(observed: &Observed, series: SeriesId, pod: &PodEntry, attempts: &mut
         return;
     }
     let result = open.result.take().filter(|_| pod.attempt == open.number);
-    *open = OpenAttempt { number: pod.attempt, seen: true, result };
+    *open = OpenAttempt { subject_uid: pod.owner.clone(), number: pod.attempt, seen: true, result };
     // What the record says comes first: a user of the tenant can change the annotation.
     let is_newer = attempts.agents.get(&series).is_none_or(|(number, _)| pod.attempt > *number);
     if let Some(agent) = pod.agent.as_ref().filter(|_| has_pool(observed) && is_newer) {
@@ -135,7 +151,12 @@ async fn read_record(
         let open = attempts.by_series.entry(series).or_default();
         if attempt.number > open.number {
             // An attempt whose end is recorded had a pod: it is never started a second time.
-            *open = OpenAttempt { number: attempt.number, seen: attempt.finished.is_some(), result: attempt.report };
+            *open = OpenAttempt {
+                subject_uid: attempt.subject_uid,
+                number: attempt.number,
+                seen: attempt.finished.is_some(),
+                result: attempt.report,
+            };
         // Only the report is new. `seen` stays, because this process knows better than the record whether the pod existed.
         } else if attempt.number == open.number && open.result.is_none() {
             open.result = attempt.report;

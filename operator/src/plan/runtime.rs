@@ -45,6 +45,8 @@ pub type SeriesId = (NodeId, u32);
 /// An attempt that is recorded as started.
 #[derive(Clone, Debug, Default)]
 pub struct OpenAttempt {
+    /// UID of the object that it belongs to: a Task, or the Plan for the integration.
+    pub subject_uid: String,
     pub number: u32,
     /// Whether this process saw its pod, or the record has its end: the pod is then never created again.
     pub seen: bool,

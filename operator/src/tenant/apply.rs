@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use enact_crds::Tenant;
-use enact_domain::names::LABEL_TENANT;
+use enact_domain::names::{ANNOTATION_ALLOW_TENANT, LABEL_TENANT};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
 use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
@@ -47,8 +47,8 @@ pub async fn apply(object: &Tenant, ctx: &Context, decision: &Decision) -> Resul
 async fn in_namespace(object: &Tenant, ctx: &Context, namespace: &str, steps: &[Step]) -> Result<(), Error> {
     for step in steps {
         match step {
-            Step::Create(labels) => set_labels(object, ctx, "create", namespace, labels).await?,
-            Step::Label(labels) => set_labels(object, ctx, "patch", namespace, labels).await?,
+            Step::Create(labels) => create(object, ctx, namespace, labels).await?,
+            Step::Label(labels) => set_labels(object, ctx, namespace, labels).await?,
             Step::Apply(kind, content) => put(ctx, &object.name_any(), namespace, *kind, content).await?,
             Step::Delete(kind, uid) => delete(ctx, namespace, *kind, uid).await?,
             Step::Unlabel => remove_labels(object, ctx, namespace).await?,
@@ -70,23 +70,44 @@ async fn set_finalizers(object: &Tenant, ctx: &Context, all: &[String]) -> Resul
     }
 }
 
-/// Creates the namespace if it does not exist, and sets these labels.
-async fn set_labels(
+/// Creates the namespace with these labels, and allows the Tenant to own it. It fails when the namespace exists by now: somebody else made it,
+/// and only the next reconcile knows whether they allow the Tenant to own it.
+async fn create(
     object: &Tenant,
     ctx: &Context,
-    verb: &str,
     namespace: &str,
     labels: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
+    let mut new = Namespace::default();
+    new.metadata.name = Some(namespace.to_owned());
+    new.metadata.labels = Some(labels.clone());
+    new.metadata.annotations = Some([(ANNOTATION_ALLOW_TENANT.to_owned(), object.name_any())].into());
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    ctx.metrics.wrote("create", "Namespace");
+    let created = Api::<Namespace>::all(ctx.client.clone()).create(&params, &new).await;
+    // Now, not when the watch delivers it: the next reconcile must not repeat the step.
+    enter(object, ctx, &created.map_err(Error::kube(format!("create Namespace {namespace}")))?);
+    Ok(())
+}
+
+/// Sets these labels of the namespace that was observed or created.
+async fn set_labels(
+    object: &Tenant,
+    ctx: &Context,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let Some(entry) = ctx.caches.namespaces.get("", namespace) else { return Ok(()) };
+    // The UID protects a namespace with the same name that somebody else created in between.
     let manifest = json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace, "labels": labels },
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace, "uid": entry.uid, "labels": labels },
     });
-    ctx.metrics.wrote(verb, "Namespace");
+    ctx.metrics.wrote("patch", "Namespace");
     let namespaces = Api::<Namespace>::all(ctx.client.clone());
     let written = namespaces
         .patch(namespace, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(manifest))
         .await
-        .map_err(Error::kube(format!("{verb} Namespace {namespace}")))?;
+        .map_err(Error::kube(format!("patch Namespace {namespace}")))?;
     // Now, not when the watch delivers it: the next reconcile must not repeat the step.
     enter(object, ctx, &written);
     Ok(())

@@ -30,6 +30,10 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 const DEFAULT_CPU: &str = "50m";
 /// Memory of containers without a request, in a namespace with a memory quota.
 const DEFAULT_MEMORY: &str = "256Mi";
+/// Ephemeral storage that containers without a request reserve, in a namespace with a quota of it.
+const DEFAULT_STORAGE_REQUEST: &str = "64Mi";
+/// Ephemeral storage of containers without a limit, in a namespace with a quota of it.
+const DEFAULT_STORAGE: &str = "1Gi";
 /// The API group of roles and their bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -184,15 +188,20 @@ fn resource_quota(quota: &Quota) -> Option<Value> {
         ("pods", number(quota.pods)),
         ("requests.cpu", quota.cpu.clone()),
         ("limits.memory", quota.memory.clone()),
+        ("limits.ephemeral-storage", quota.ephemeral_storage.clone()),
         ("count/tasks.enact.dev", number(quota.tasks)),
         ("count/plans.enact.dev", number(quota.plans)),
+        ("count/agents.enact.dev", number(quota.agents)),
+        ("count/specifications.enact.dev", number(quota.specifications)),
+        ("count/constitutions.enact.dev", number(quota.constitutions)),
+        ("count/approvals.enact.dev", number(quota.approvals)),
     ];
     let hard: Map<String, Value> =
         lines.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect();
     (!hard.is_empty()).then(|| json!({ "spec": { "hard": hard } }))
 }
 
-/// Returns default resources. A quota of CPU or memory refuses pods without a request; with defaults, users' own pods are still admitted.
+/// Returns default resources. A quota of CPU, memory or storage refuses pods without a request or limit; with defaults, users' own pods are still admitted.
 fn limit_range(quota: &Quota) -> Option<Value> {
     let mut item = json!({ "type": "Container" });
     if quota.cpu.is_some() {
@@ -201,6 +210,10 @@ fn limit_range(quota: &Quota) -> Option<Value> {
     if quota.memory.is_some() {
         item["defaultRequest"]["memory"] = DEFAULT_MEMORY.into();
         item["default"]["memory"] = DEFAULT_MEMORY.into();
+    }
+    if quota.ephemeral_storage.is_some() {
+        item["defaultRequest"]["ephemeral-storage"] = DEFAULT_STORAGE_REQUEST.into();
+        item["default"]["ephemeral-storage"] = DEFAULT_STORAGE.into();
     }
     item.get("defaultRequest").is_some().then(|| json!({ "spec": { "limits": [item] } }))
 }
@@ -300,6 +313,22 @@ mod tests {
         let kinds: Vec<ObjectKind> = Wanted::new(&spec, &config()).objects.into_keys().collect();
         let always = [ObjectKind::NetworkPolicy, ObjectKind::Reader, ObjectKind::ReaderBinding];
         assert_eq!(kinds, always, "egress is denied, and the record can be read, whatever a Tenant says");
+    }
+
+    #[test]
+    fn a_quota_limits_storage_and_the_number_of_each_kind() {
+        let quota = json!({
+            "ephemeralStorage": "20Gi", "agents": 5, "specifications": 6, "constitutions": 7, "approvals": 8,
+        });
+        let spec: TenantSpec = serde_json::from_value(json!({ "namespaces": ["a"], "quota": quota })).unwrap();
+        let wanted = Wanted::new(&spec, &config());
+        let hard = json!({
+            "limits.ephemeral-storage": "20Gi", "count/agents.enact.dev": "5", "count/specifications.enact.dev": "6",
+            "count/constitutions.enact.dev": "7", "count/approvals.enact.dev": "8",
+        });
+        assert_eq!(wanted.objects[&ObjectKind::ResourceQuota]["spec"]["hard"], hard);
+        let limits = &wanted.objects[&ObjectKind::LimitRange]["spec"]["limits"][0];
+        assert_eq!(limits["default"], json!({ "ephemeral-storage": "1Gi" }), "others' pods are still admitted");
     }
 
     #[test]

@@ -39,7 +39,7 @@ async fn namespace_is_labelled_after_its_setup() {
     bench.tenant("acme").await.unwrap();
     let expected = [
         "PATCH tenants/acme",
-        "PATCH namespaces/shop",
+        "POST namespaces/shop",
         "PATCH networkpolicies/enact-tenant",
         "PATCH resourcequotas/enact-tenant",
         "PATCH limitranges/enact-tenant",
@@ -159,6 +159,28 @@ async fn failed_setup_leaves_the_namespace_unlabelled() {
     bench.api.relent();
     bench.tenant("acme").await.unwrap();
     assert!(bench.contexts.common.tenant_of("shop").is_some());
+}
+
+/// The cache may be behind: somebody created the namespace just now.
+#[tokio::test]
+async fn leaves_a_namespace_that_others_have_just_created() {
+    let mut bench = bench().await;
+    let theirs = json!({"metadata": {"name": "shop", "labels": {"team": "payments"}}});
+    bench.api.put("namespaces/shop", theirs.clone());
+    bench.tenant("acme").await.unwrap_err();
+    let metadata = &bench.api.get("namespaces/shop")["metadata"];
+    assert_eq!((&metadata["labels"], metadata.get("annotations")), (&theirs["metadata"]["labels"], None));
+    assert!(!bench.api.has("rolebindings/enact-tenant-owner") && !bench.api.has("networkpolicies/enact-tenant"));
+    // The watch delivers it.
+    stands(&bench, "shop", &json!({}));
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.get("tenants/acme")["status"]["conditions"][0]["reason"], "NamespaceNotAllowed");
+    assert!(!bench.api.has("rolebindings/enact-tenant-owner"));
+    // Somebody who may change the namespace allows it.
+    stands(&bench, "shop", &json!({"annotations": {"enact.dev/allow-tenant": "acme"}, "resourceVersion": "99"}));
+    bench.api.remove("namespaces/shop");
+    bench.tenant("acme").await.unwrap();
+    assert!(bench.api.has("rolebindings/enact-tenant-owner"));
 }
 
 /// Adds a namespace to the cache, as its watch delivers it.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use enact_crds::TenantSpec;
-use enact_crds::validation::{self, NamespaceError};
+use enact_crds::ownership::NamespaceError;
+use enact_crds::validation;
 use enact_domain::condition::Readiness;
 
 use super::objects::Wanted;
-use super::observe::Observed;
+use super::observe::{NamespaceState, Observed};
 use crate::config::Config;
 
 /// The objects that a Tenant asks for, and the problems of its spec.
@@ -26,14 +27,9 @@ pub fn validate(spec: &TenantSpec, seen: &Observed, config: &Config) -> Valid {
     let listed = seen.namespaces.iter().filter(|(_, state)| state.listed);
     let refused = listed
         .filter_map(|(name, state)| {
-            let problem = reserved(&seen.tenant, name, config).or_else(|| {
-                state.claimed_by.as_ref().map(|claimed_by| {
-                    let message = format!(
-                        "namespace {name} belongs to Tenant {claimed_by}; remove it from spec.namespaces of one of the two Tenants"
-                    );
-                    Readiness::stalled("NamespaceTaken", message)
-                })
-            })?;
+            let problem = reserved(&seen.tenant, name, config)
+                .or_else(|| taken(name, state))
+                .or_else(|| not_allowed(&seen.tenant, name, state, config))?;
             Some((name.clone(), problem))
         })
         .collect();
@@ -43,11 +39,21 @@ pub fn validate(spec: &TenantSpec, seen: &Observed, config: &Config) -> Valid {
 }
 
 fn reserved(tenant: &str, namespace: &str, config: &Config) -> Option<Readiness> {
-    let defaults = &config.default_tenant_namespaces;
-    let error = validation::namespace(tenant, namespace, &config.namespace, defaults).err()?;
-    let reason = match error {
-        NamespaceError::DefaultTenant => "NamespaceTaken",
-        NamespaceError::Cluster | NamespaceError::Installation => "NamespaceReserved",
-    };
+    let error = config.namespace_rules().name(tenant, namespace).err()?;
+    let reason = if error == NamespaceError::DefaultTenant { "NamespaceTaken" } else { "NamespaceReserved" };
     Some(Readiness::stalled(reason, format!("namespace {namespace} {error}")))
+}
+
+fn taken(namespace: &str, state: &NamespaceState) -> Option<Readiness> {
+    let claimed_by = state.claimed_by.as_ref()?;
+    let message = format!(
+        "namespace {namespace} belongs to Tenant {claimed_by}; remove it from spec.namespaces of one of the two Tenants"
+    );
+    Some(Readiness::stalled("NamespaceTaken", message))
+}
+
+fn not_allowed(tenant: &str, namespace: &str, state: &NamespaceState, config: &Config) -> Option<Readiness> {
+    let consent = state.namespace.as_ref().and_then(|n| n.consent.as_ref());
+    let error = config.namespace_rules().existing(tenant, namespace, consent).err()?;
+    Some(Readiness::stalled("NamespaceNotAllowed", format!("namespace {namespace} {error}")))
 }

@@ -4,12 +4,14 @@ use std::fmt::Debug;
 
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
+use enact_crds::ownership::Consent;
 use enact_crds::subject::{Approvable, ApprovalSubject};
 use enact_crds::validation::UNFINISHED_PLANS;
 use enact_crds::{Constitution, ModelProvider, ModelProviderSpec, Plan, Specification, Tenant};
 use enact_domain::names::{DEFAULT_TENANT, GROUP};
 use enact_domain::record::Kind;
 use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::reflector::Store;
@@ -83,6 +85,11 @@ impl Lookup for ClusterLookup {
     async fn claims(&self) -> Result<Vec<Claim>, LookupError> {
         let tenants = Api::<Tenant>::all(self.client.clone()).list(&ListParams::default()).await;
         Ok(tenants.map_err(|e| failed("Tenants", e))?.iter().map(claim).collect())
+    }
+
+    async fn consent(&self, namespace: &str) -> Result<Option<Consent>, LookupError> {
+        let found = Api::<Namespace>::all(self.client.clone()).get_metadata_opt(namespace).await;
+        Ok(found.map_err(|e| failed(format!("Namespace {namespace}"), e))?.as_ref().and_then(Consent::of))
     }
 
     async fn approval_subject(

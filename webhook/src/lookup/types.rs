@@ -5,6 +5,7 @@ use std::future::Future;
 use enact_crds::ModelProviderSpec;
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
+use enact_crds::ownership::Consent;
 use enact_crds::subject::ApprovalSubject;
 use enact_domain::record::Kind;
 use enact_service::api_server;
@@ -45,6 +46,8 @@ pub trait Lookup: Send + Sync {
     fn tenant_of(&self, namespace: &str) -> impl Future<Output = Result<Option<String>, LookupError>> + Send;
     /// Returns the claims of all Tenants.
     fn claims(&self) -> impl Future<Output = Result<Vec<Claim>, LookupError>> + Send;
+    /// Returns which Tenant can own a namespace; none when it does not exist or is being deleted.
+    fn consent(&self, namespace: &str) -> impl Future<Output = Result<Option<Consent>, LookupError>> + Send;
     /// Returns the subject of an Approval; none when the object does not exist or its kind cannot be approved.
     fn approval_subject(
         &self,

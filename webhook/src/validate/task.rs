@@ -13,7 +13,7 @@ use crate::denial::{Denial, Outcome};
 use crate::lookup::Lookup;
 use crate::request::{Request, annotation};
 
-/// User names of the garbage collector, which changes owner references. The name depends on the authentication of the controller manager.
+/// User names of the garbage collector, which changes owner references and finalizers. The name depends on the authentication of the controller manager.
 const GARBAGE_COLLECTORS: [&str; 2] =
     ["system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"];
 
@@ -39,6 +39,10 @@ impl<L: Lookup> Validate<TaskSpec> for Validator<L> {
         if !keeps_owners(request) {
             let message = "the owner ties the Task to its Plan and only the operator sets it; undo the change";
             return Err(Denial::forbidden("metadata.ownerReferences", message));
+        }
+        if adds_finalizer(request) {
+            let message = "a finalizer keeps the Task and its pods after the deletion of its Plan; leave it out";
+            return Err(Denial::forbidden("metadata.finalizers", message));
         }
         Ok(Vec::new())
     }
@@ -70,13 +74,24 @@ pub(super) fn messages(request: &Request) -> Result<(), Denial> {
     Ok(())
 }
 
-/// Returns whether an update leaves the labels and owners of a Task unchanged, or comes from the garbage collector.
+/// Returns whether an update leaves the labels and owners of a Task unchanged and adds no finalizer, or comes from the garbage collector.
 pub(super) fn keeps_ties(request: &Request) -> bool {
-    our_labels(request.object()) == our_labels(request.old()) && keeps_owners(request)
+    our_labels(request.object()) == our_labels(request.old()) && keeps_owners(request) && !adds_finalizer(request)
+}
+
+/// Returns whether an update adds a finalizer. Everybody may remove one.
+fn adds_finalizer(request: &Request) -> bool {
+    let finalizers = |object: Option<&DynamicObject>| object.map(ResourceExt::finalizers).unwrap_or_default().to_vec();
+    let old = finalizers(request.old());
+    finalizers(request.object()).iter().any(|name| !old.contains(name)) && !is_garbage_collector(request)
 }
 
 fn keeps_owners(request: &Request) -> bool {
-    owners(request.object()) == owners(request.old()) || GARBAGE_COLLECTORS.contains(&request.user())
+    owners(request.object()) == owners(request.old()) || is_garbage_collector(request)
+}
+
+fn is_garbage_collector(request: &Request) -> bool {
+    GARBAGE_COLLECTORS.contains(&request.user())
 }
 
 fn our_labels(object: Option<&DynamicObject>) -> Vec<(&String, &String)> {

@@ -1,11 +1,11 @@
-//! Tenant: refuses a namespace of another Tenant, and a deletion while Plans are unfinished.
+//! Tenant: refuses a namespace of another Tenant or of others, and a deletion while Plans are unfinished.
 
 use std::collections::HashSet;
 
 use enact_crds::{TenantSpec, validation};
 use serde_json::Value;
 
-use super::validator::{Settings, Validate, Validator};
+use super::validator::{Validate, Validator};
 use crate::denial::{Cause, Denial, Outcome};
 use crate::lookup::{Claim, Lookup, owner};
 use crate::request::{Request, part};
@@ -19,7 +19,7 @@ impl<L: Lookup> Validate<TenantSpec> for Validator<L> {
         let mut causes = Vec::new();
         for (i, namespace) in spec.namespaces.iter().enumerate() {
             let problem = if seen.insert(namespace) {
-                self.namespace_problem(request.name(), namespace, &others)
+                self.namespace_problem(request.name(), namespace, &others).await?
             } else {
                 Some(format!("{namespace} is listed twice; remove one"))
             };
@@ -65,13 +65,22 @@ impl<L: Lookup> Validator<L> {
         Err(Denial::forbidden(field, message))
     }
 
-    fn namespace_problem(&self, tenant: &str, namespace: &str, others: &[Claim]) -> Option<String> {
-        let Settings { namespace: installation, default_namespaces, .. } = &self.settings;
-        if let Err(error) = validation::namespace(tenant, namespace, installation, default_namespaces) {
-            return Some(format!("{namespace} {error}"));
+    async fn namespace_problem(
+        &self,
+        tenant: &str,
+        namespace: &str,
+        others: &[Claim],
+    ) -> Result<Option<String>, Denial> {
+        let rules = self.settings.namespace_rules();
+        if let Err(error) = rules.name(tenant, namespace) {
+            return Ok(Some(format!("{namespace} {error}")));
         }
-        let other = others.iter().find(|c| c.namespaces.iter().any(|n| n == namespace))?;
-        Some(format!("{namespace} belongs to Tenant {} already; remove it there first", other.tenant))
+        if let Some(other) = others.iter().find(|c| c.namespaces.iter().any(|n| n == namespace)) {
+            return Ok(Some(format!("{namespace} belongs to Tenant {} already; remove it there first", other.tenant)));
+        }
+        let consent = self.lookup.consent(namespace).await?;
+        let refused = rules.existing(tenant, namespace, consent.as_ref()).err();
+        Ok(refused.map(|error| format!("{namespace} {error}")))
     }
 }
 

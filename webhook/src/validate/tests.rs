@@ -190,6 +190,13 @@ async fn people_may_only_ask_for_a_rerun_of_a_task() {
     assert_refused(admit(&lookup, &update(&task(), &adopted)).await, "forbidden", &["metadata.ownerReferences"]);
     let collector = "system:serviceaccount:kube-system:generic-garbage-collector";
     assert_admitted(admit(&lookup, &by(update(&adopted, &task()), collector)).await);
+    let held = with(task(), "/metadata/finalizers", json!(["example.org/mine"]));
+    assert_refused(
+        admit(&lookup, &update(&task(), &held)).await,
+        "forbidden",
+        &["metadata.finalizers", "leave it out"],
+    );
+    assert_admitted(admit(&lookup, &update(&held, &task())).await);
     let relabelled = with(task(), "/metadata/labels/enact.dev~1plan", json!("other"));
     assert_refused(admit(&lookup, &update(&task(), &relabelled)).await, "forbidden", &["metadata.labels"]);
     let changed = with(task(), "/spec/title", json!("b"));
@@ -211,7 +218,7 @@ async fn clean_up_is_never_blocked() {
             assert!(patch.0.is_empty(), "{patch:?}");
         }
     }
-    // Any user may add and remove finalizers, but not owner references.
+    // Any user may remove finalizers, but not owner references.
     assert_admitted(admit(&broken, &update(&held, &owned)).await);
     assert_refused(
         admit(&FakeLookup::two_tenants(), &update(&owned, &task())).await,

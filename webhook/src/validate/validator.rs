@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use enact_crds::ownership::NamespaceRules;
+
 use crate::denial::Outcome;
 use crate::request::Request;
 
@@ -14,6 +16,19 @@ pub struct Settings {
     pub namespace: String,
     /// Namespaces of the default tenant, for an installation without Tenants.
     pub default_namespaces: Vec<String>,
+    /// Names of namespaces that no Tenant may own. A `*` at the end stands for any characters.
+    pub reserved_namespaces: Vec<String>,
+}
+
+impl Settings {
+    /// Returns the settings about the namespaces of Tenants.
+    pub(super) fn namespace_rules(&self) -> NamespaceRules<'_> {
+        NamespaceRules {
+            installation: &self.namespace,
+            defaults: &self.default_namespaces,
+            reserved: &self.reserved_namespaces,
+        }
+    }
 }
 
 /// The rules of an installation.

@@ -17,6 +17,9 @@ pub(super) const TENANT: &str = "acme";
 /// The label of the demonstration's objects, and its value.
 const LABEL: (&str, &str) = ("enact.dev/demo", "true");
 
+/// The annotation that allows a Tenant to own a namespace that it finds.
+const ALLOW_TENANT: &str = "enact.dev/allow-tenant";
+
 /// The custom resource definition of tenants. Without it, kubectl cannot list them.
 const TENANTS: &str = "tenants.enact.dev";
 
@@ -44,10 +47,17 @@ pub(super) fn claim(kube: &Kube) -> Result<()> {
         // The check precedes every change, so that a refused demonstration leaves nothing in the cluster.
         refuse(kube, &foreign.join(" "))?;
     }
+    if !namespaces.contains(&(SHOP, Ownership::Absent)) {
+        // A person may have created it, and added the demonstration's label.
+        let allow = format!("{ALLOW_TENANT}={TENANT}");
+        kube.kubectl(["annotate", "namespace", SHOP, allow.as_str(), "--overwrite"]).read()?;
+    }
     for (name, _) in namespaces.iter().filter(|(_, ownership)| *ownership == Ownership::Absent) {
-        let labels = json!({ LABEL.0: LABEL.1 });
-        let manifest =
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
+        let mut metadata = json!({ "name": name, "labels": { LABEL.0: LABEL.1 } });
+        if *name == SHOP {
+            metadata["annotations"] = json!({ ALLOW_TENANT: TENANT });
+        }
+        let manifest = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
         // `apply` would take over a namespace that another user has just created, and `create` fails then.
         kube.kubectl(["create", "--filename", "-"]).read_with(&manifest.to_string())?;
     }

@@ -1,5 +1,7 @@
 use enact_domain::assignment::{Assignment, Reason, Report};
 use enact_domain::record::RecordedAttempt;
+use futures::stream;
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -87,6 +89,42 @@ async fn kept_work_is_not_merged() {
     bench.plan("p").await.unwrap();
     let verified = ("enact/p-5f0c1a2b/t001-2".to_owned(), passed);
     assert_eq!(merged(&bench, "p-t002-1"), [verified]);
+}
+
+/// The record, which a new process reads, has the result of the deleted Task.
+#[tokio::test]
+async fn a_deleted_task_runs_again() {
+    let tasks = json!([
+        {"id": "T001", "title": "a", "script": "true"},
+        {"id": "T002", "title": "b", "script": "true", "dependsOn": ["T001"]}
+    ]);
+    let mut bench = started(tasks, &json!({})).await;
+    bench.succeed("p-t001-1").await;
+    for _ in 0..2 {
+        bench.plan("p").await.unwrap();
+    }
+    assert!(bench.api.has("pods/p-t002-1"));
+    let former = bench.api.get("tasks/p-t001");
+    bench.record_store.attempts.lock().unwrap().push(RecordedAttempt {
+        subject_uid: former["metadata"]["uid"].as_str().unwrap().to_owned(),
+        number: 1,
+        agent: Some("scripts".into()),
+        finished: Some(None),
+        report: Some(Report::new(Reason::Succeeded, "")),
+    });
+    bench.contexts.plans.runtimes.forget("5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d");
+    bench.plan("p").await.unwrap();
+
+    let (index, pod) = (&bench.contexts.plans.index, bench.api.get("pods/p-t001-1"));
+    bench.api.remove("tasks/p-t001");
+    bench.api.remove("pods/p-t001-1");
+    index.follow_tasks(stream::iter([Event::Delete(serde_json::from_value(former).unwrap())])).await;
+    index.follow_pods(stream::iter([Event::Delete(serde_json::from_value(pod).unwrap())]), |_| {}).await;
+    for _ in 0..2 {
+        bench.plan("p").await.unwrap();
+    }
+    assert_eq!(bench.api.get("tasks/p-t001")["status"]["phase"], "Running");
+    assert!(bench.api.has("pods/p-t001-1"));
 }
 
 #[tokio::test]

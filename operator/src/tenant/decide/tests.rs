@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 
 use enact_crds::TenantSpec;
+use enact_crds::ownership::Consent;
 use enact_domain::condition::Progress;
 use enact_domain::names::LABEL_TENANT;
 use enact_domain::time::Millis;
@@ -23,9 +24,15 @@ fn valid(seen: &Observed) -> Valid {
     validate(&spec(), seen, &config())
 }
 
+/// Returns a namespace with these labels that the operator created for `acme`.
 fn namespace(labels: &[(&str, &str)]) -> NamespaceEntry {
     let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    NamespaceEntry { uid: "n1".into(), labels, terminating: false }
+    entry(labels)
+}
+
+fn entry(labels: BTreeMap<String, String>) -> NamespaceEntry {
+    let consent = Consent { owner: labels.get(LABEL_TENANT).cloned(), allowed: Some("acme".into()) };
+    NamespaceEntry { uid: "n1".into(), labels, terminating: false, consent: Some(consent) }
 }
 
 /// The namespace `shop` as it is when everything is done.
@@ -45,7 +52,7 @@ fn set_up() -> NamespaceState {
     };
     NamespaceState {
         listed: true,
-        namespace: Some(NamespaceEntry { uid: "n1".into(), labels, terminating: false }),
+        namespace: Some(entry(labels)),
         objects: wanted.objects.keys().map(object).collect(),
         ..NamespaceState::default()
     }
@@ -142,6 +149,7 @@ fn each_state_has_its_steps_and_reason() {
 fn refuses_reserved_namespaces() {
     for (name, reason) in [
         ("kube-system", "NamespaceReserved"),
+        ("kube-flannel", "NamespaceReserved"),
         ("default", "NamespaceReserved"),
         ("enact-system", "NamespaceReserved"),
         ("ns", "NamespaceTaken"),
@@ -152,6 +160,27 @@ fn refuses_reserved_namespaces() {
         let decision = decide(&seen, &valid(&seen));
         assert_eq!((decision.readiness.progress, &*decision.readiness.reason), (Progress::Stalled, reason), "{name}");
         assert!(decision.steps.is_empty(), "{:?}", decision.steps);
+    }
+}
+
+/// The webhook may have been down when the Tenant was created, or somebody else may have created the namespace since then.
+#[test]
+fn does_not_take_over_a_namespace_of_others() {
+    let with = |allowed: Option<&str>| {
+        let mut foreign = namespace(&[("pod-security.kubernetes.io/enforce", "privileged")]);
+        foreign.consent = Some(Consent { owner: None, allowed: allowed.map(str::to_owned) });
+        let seen = seen(NamespaceState { listed: true, namespace: Some(foreign), ..NamespaceState::default() });
+        decide(&seen, &valid(&seen))
+    };
+    for allowed in [None, Some("rival"), Some("")] {
+        let decision = with(allowed);
+        let readiness = &decision.readiness;
+        assert_eq!((readiness.progress, &*readiness.reason), (Progress::Stalled, "NamespaceNotAllowed"), "{allowed:?}");
+        assert!(readiness.message.contains("annotate namespace shop enact.dev/allow-tenant=acme"), "{readiness:?}");
+        assert!(decision.steps.is_empty(), "{:?}", decision.steps);
+    }
+    for allowed in ["acme", "*"] {
+        assert_eq!(with(Some(allowed)).adopted().collect::<Vec<_>>(), ["shop"]);
     }
 }
 

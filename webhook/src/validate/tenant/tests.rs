@@ -1,3 +1,4 @@
+use enact_crds::ownership::Consent;
 use serde_json::{Value, json};
 
 use crate::lookup::Claim;
@@ -21,9 +22,9 @@ async fn namespaces_belong_to_one_tenant() {
     assert_admitted(admit(&lookup, &create(&tenant("default", &json!(["team-default"])))).await);
     for (namespaces, parts) in [
         (json!(["team-n", "team-a"]), &["spec.namespaces[1]", "Tenant acme already"][..]),
-        (json!(["kube-system"]), &["spec.namespaces[0]", "the cluster itself"]),
+        (json!(["kube-system"]), &["spec.namespaces[0]", "is reserved by tenants.reservedNamespaces"]),
         // The operator does not accept this namespace either.
-        (json!(["default"]), &["spec.namespaces[0]", "the cluster itself"]),
+        (json!(["default"]), &["spec.namespaces[0]", "is reserved by tenants.reservedNamespaces"]),
         (json!(["enact"]), &["the installation"]),
         (json!(["team-n", "team-n"]), &["listed twice"]),
         (json!(["team-default"]), &["default tenant", "values"]),
@@ -32,6 +33,36 @@ async fn namespaces_belong_to_one_tenant() {
     }
     let broken = FakeLookup { broken: true, ..lookup };
     assert_refused(admit(&broken, &create(&tenant("new", &json!(["team-n"])))).await, "error", &["try again"]);
+}
+
+/// Whoever may write Tenants must not become the owner of what is in other people's namespaces.
+#[tokio::test]
+async fn an_existing_namespace_is_not_taken_over() {
+    let consent = |owner: Option<&str>, allowed: Option<&str>| Consent {
+        owner: owner.map(str::to_owned),
+        allowed: allowed.map(str::to_owned),
+    };
+    let namespaces = [
+        ("payments", consent(None, None)),
+        ("rivals", consent(None, Some("rival"))),
+        ("invited", consent(None, Some("new"))),
+        ("open", consent(None, Some("*"))),
+        ("owned", consent(Some("new"), None)),
+        ("team-default", consent(None, None)),
+    ];
+    let namespaces = namespaces.map(|(name, consent)| (name.to_owned(), consent)).into();
+    let lookup = FakeLookup { namespaces, ..FakeLookup::two_tenants() };
+    for namespace in ["payments", "rivals"] {
+        let command = format!("kubectl annotate namespace {namespace} enact.dev/allow-tenant=new");
+        let parts = ["spec.namespaces[1]", command.as_str()];
+        let new = tenant("new", &json!(["team-n", namespace]));
+        assert_refused(admit(&lookup, &create(&new)).await, "invalid", &parts);
+        let before = tenant("new", &json!(["team-n"]));
+        assert_refused(admit(&lookup, &update(&before, &new)).await, "invalid", &parts);
+    }
+    let allowed = json!(["team-n", "invited", "open", "owned"]);
+    assert_admitted(admit(&lookup, &create(&tenant("new", &allowed))).await);
+    assert_admitted(admit(&lookup, &create(&tenant("default", &json!(["team-default"])))).await);
 }
 
 #[tokio::test]

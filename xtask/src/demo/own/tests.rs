@@ -100,13 +100,14 @@ fn an_empty_cluster_gets_the_namespaces_with_the_label() {
     for name in NAMESPACES {
         assert!(created.contains(&format!(r#""labels":{{"enact.dev/demo":"true"}},"name":"{name}""#)), "{created}");
     }
+    assert!(created.contains(r#""annotations":{"enact.dev/allow-tenant":"acme"}"#), "{created}");
 }
 
 #[test]
 fn what_an_earlier_demonstration_made_is_used_again() {
     let cluster = Pretended::with(&ALL_OURS);
     claim(&cluster.kube).unwrap();
-    assert!(cluster.done().is_empty());
+    assert_eq!(cluster.done(), ["kubectl annotate namespace shop enact.dev/allow-tenant=acme"]);
 }
 
 #[test]
