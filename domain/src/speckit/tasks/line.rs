@@ -139,7 +139,8 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
 fn heading_box(line: &str, tags: &mut Tags) -> Option<Span> {
     tags.other.retain(|tag| tag.chars().count() > 1);
     line.match_indices('[').find_map(|(at, _)| {
-        let (mark, after) = line[at + 1..].split_once(']')?;
+        let mark = marks::mark_at(line, at)?;
+        let after = &line[at + mark.len() + 2..];
         let known = matches!(mark, " " | "x" | "X" | "✓" | "✔" | "✅" | "~" | "-" | "/" | ">" | "!");
         let start = at + 1;
         (known && (after.is_empty() || after.starts_with(' '))).then_some(Span { start, end: start + mark.len() })

@@ -97,7 +97,8 @@ fn may_name(text: &str) -> bool {
 /// the statement and the text before the label.
 fn label<'a>(sentence: &'a str, context: Context, forms: &Forms) -> Option<(Statement, &'a str)> {
     const LONGEST: usize = 48;
-    for (at, mark) in sentence.match_indices([':', '：']) {
+    const MAX_LABELS: usize = 16;
+    for (at, mark) in sentence.match_indices([':', '：']).take(MAX_LABELS) {
         let before = &sentence[..at];
         let dash = |dash: &str| before.rfind(dash).map_or(0, |start| start + dash.len());
         let start = [" — ", " – ", " - ", "(", "（", "[", ", ", "，"].into_iter().map(dash).max().unwrap_or(0);

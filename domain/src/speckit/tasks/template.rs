@@ -31,7 +31,8 @@ pub(super) fn check(markdown: &Markdown, file: &TasksFile) -> Vec<Diagnostic> {
             found.push(Diagnostic::warning(line.number, "UnfilledTemplate", message, "replace it, or remove the line"));
         }
     }
-    let unfilled = |line: u32| found.iter().any(|d| d.line == line);
+    let lines: Vec<u32> = found.iter().map(|d| d.line).collect();
+    let unfilled = |line: u32| lines.binary_search(&line).is_ok();
     let title = markdown.sections.iter().find(|s| s.level == 1).map(|s| markdown.lines[s.heading].number);
     let stories: Vec<u32> =
         file.phases.iter().filter(|p| matches!(p.kind, PhaseKind::Story(_))).map(|p| p.line).collect();
