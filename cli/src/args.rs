@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use enact_crds::approval::Subject;
 
 use crate::server::ServerAddress;
 
-pub use parse::{DocumentName, PlanOrTask};
+pub use check::{Check, CheckOutput, DocumentKind, FailOn};
+pub use diff::{Compared, Diff};
+pub use parse::{DocumentName, Kind, PlanOrTask, SubjectName, kind_and_name};
 use parse::{
-    answer, digest, document, git_revision, git_url, object_name, plan_name, plan_or_task, recorded_revision, revision,
-    secret_name, specification, subject, target_branch, usd,
+    answer, constitution, digest, document, git_revision, git_url, object_name, plan, plan_name, plan_or_task,
+    recorded_revision, secret_name, specification, subject, target_branch, usd,
 };
 
+mod check;
+mod diff;
 mod parse;
 
 /// Build software on Kubernetes from a constitution and specifications
@@ -56,8 +59,9 @@ pub struct Target {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    // The long help of this command is at its arguments. A doc comment here would replace it.
+    // The long help of these commands is at their arguments. A doc comment here would replace it.
     Import(Box<Import>),
+    Check(Check),
     /// Show the progress of plans
     #[command(visible_alias = "st")]
     Status(Status),
@@ -70,7 +74,7 @@ pub enum Command {
     History(History),
     /// Print a document or one of its revisions
     Show(Show),
-    /// Compare two revisions of a document section by section
+    /// Compare two revisions of a document or attempts at a task, or show what the last attempt at a task changed
     Diff(Diff),
     /// Edit a document and merge changes that others made in the meantime
     Edit(Edit),
@@ -85,6 +89,7 @@ pub enum Command {
     /// Show the amendment of a Constitution and the objects that it affects
     Impact {
         /// Name of the Constitution
+        #[arg(value_parser = constitution)]
         constitution: String,
     },
     /// Show tokens and cost of model requests, and budgets
@@ -114,8 +119,10 @@ pub enum Command {
     Keep(ConfirmedPlan),
     /// Suspend a plan: start no new attempts, let running ones finish
     Suspend(PlanName),
-    /// Resume a suspended plan
+    /// Resume a plan that is suspended or paused after a phase
     Resume(PlanName),
+    /// Change how a plan runs, also while it runs
+    Set(Set),
     /// Cancel a plan permanently
     Cancel(ConfirmedPlan),
     /// Print the shell completion script for the command `enact`
@@ -202,6 +209,7 @@ pub struct Git {
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Status {
     /// Plan to show as a tree [default: all plans in a table]
+    #[arg(value_parser = plan)]
     pub plan: Option<String>,
     /// Show the plans of every namespace
     #[arg(short = 'A', long, conflicts_with_all = ["namespace", "plan"])]
@@ -242,9 +250,9 @@ pub struct Approve {
 // Approve contains these arguments: a doc comment here would replace its help.
 #[derive(Args, Debug)]
 pub struct Decide {
-    /// constitution/NAME, specification/NAME or plan/NAME
+    /// constitution/NAME, specification/NAME or plan/NAME, or a name that only one of them has
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
+    pub subject: SubjectName,
     /// Fail if the digest of the content has changed: the digest, or at least its first 12 hex digits
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     pub digest: Option<String>,
@@ -260,9 +268,9 @@ pub struct Decide {
 #[derive(Args, Debug)]
 #[command(after_help = "Example: kubectl enact history specification/shop")]
 pub struct History {
-    /// constitution/NAME, specification/NAME or plan/NAME
+    /// constitution/NAME, specification/NAME or plan/NAME, or a name that only one of them has
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
+    pub subject: SubjectName,
     /// Number of revisions to list, newest first
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
@@ -282,21 +290,6 @@ pub struct Show {
     pub findings: bool,
 }
 
-/// Compare two revisions of a document
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  kubectl enact diff spec/shop\n  kubectl enact diff spec/shop 2 3")]
-pub struct Diff {
-    /// constitution/NAME, specification/NAME or plan/NAME
-    #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
-    /// Older revision: a number, the start of a digest, `approved` or `present` [default: the revision that was approved last]
-    #[arg(value_name = "OLD", value_parser = revision)]
-    pub from: Option<String>,
-    /// Newer revision [default: the current content]
-    #[arg(value_name = "NEW", value_parser = revision)]
-    pub to: Option<String>,
-}
-
 /// Edit a document
 ///
 /// Opens the document in $VISUAL or $EDITOR and saves the result. If somebody else changed the document in the meantime, the command merges
@@ -308,7 +301,7 @@ pub struct Diff {
 pub struct Edit {
     /// constitution/NAME or specification/NAME
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
+    pub subject: SubjectName,
     /// Read the new text from this file (- for standard input) instead of an editor
     #[arg(short, long, value_name = "FILE", requires = "base")]
     pub file: Option<PathBuf>,
@@ -326,7 +319,7 @@ pub struct Edit {
 pub struct Rollback {
     /// constitution/NAME or specification/NAME
     #[arg(value_name = "KIND/NAME", value_parser = subject)]
-    pub subject: Subject,
+    pub subject: SubjectName,
     /// Revision: a number or the start of a digest
     #[arg(value_name = "REV", value_parser = recorded_revision)]
     pub revision: String,
@@ -393,7 +386,7 @@ pub struct Usage {
     #[arg(long, value_name = "DAY")]
     pub to: Option<String>,
     /// Only this Plan, with the budgets of its tasks
-    #[arg(long, value_name = "NAME", value_parser = plan_name)]
+    #[arg(long, value_name = "NAME", value_parser = plan)]
     pub plan: Option<String>,
     /// Only this Agent: a name, or NAMESPACE/NAME
     #[arg(long, value_name = "NAME")]
@@ -476,7 +469,7 @@ pub struct Logs {
 #[command(after_help = "Examples:\n  kubectl enact prompt shop/T004\n  kubectl enact prompt shop/T004 --attempt 2\n  \
     kubectl enact prompt --tasks specs/001-cart/tasks.md --spec specs/001-cart/spec.md T004")]
 pub struct Prompt {
-    /// PLAN/TASKID, or TASKID with --tasks
+    /// PLAN/TASKID, or the name of a Task; TASKID with --tasks
     #[arg(value_name = "TASK")]
     pub task: String,
     /// Print the prompt that this attempt got, from its pod
@@ -532,7 +525,7 @@ pub struct Attach {
 #[derive(Args, Debug)]
 #[command(after_help = "Example: kubectl enact message shop/T003 'Use the existing type Cart.'")]
 pub struct SendMessage {
-    /// PLAN/TASKID
+    /// PLAN/TASKID, or the name of a Task
     #[arg(value_name = "TASK")]
     pub task: String,
     /// The message, at most 2048 bytes
@@ -551,13 +544,26 @@ pub struct Retry {
 #[derive(Args, Debug)]
 pub struct PlanName {
     /// Name of the Plan
+    #[arg(value_parser = plan)]
     pub plan: String,
+}
+
+/// Change how a plan runs, also while it runs
+#[derive(Args, Debug)]
+#[command(after_help = "Example: kubectl enact set cart --parallelism 2")]
+pub struct Set {
+    /// Name of the Plan
+    pub plan: String,
+    /// Maximum number of concurrent attempts; running ones continue
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub parallelism: u32,
 }
 
 /// A plan and the confirmation of a command that asks first.
 #[derive(Args, Debug)]
 pub struct ConfirmedPlan {
     /// Name of the Plan
+    #[arg(value_parser = plan)]
     pub plan: String,
     /// Do not ask for confirmation
     #[arg(short, long)]

@@ -5,10 +5,10 @@ use std::process::Command;
 
 use anyhow::{Result, anyhow, bail};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
+use kube::{Api, ResourceExt as _};
 
 use crate::args::{Attach, Target};
-use crate::cluster::{Cluster, api_error};
+use crate::cluster::Cluster;
 use crate::logs;
 
 /// Container of the agent in the pod of a task.
@@ -22,11 +22,11 @@ pub async fn run(cluster: &Cluster, target: &Target, options: &Attach) -> Result
     let work = logs::find(cluster, &options.task).await?;
     let api: Api<Pod> = cluster.api();
     let (attempt, pod) = match options.attempt {
-        Some(attempt) => (attempt, api.get_opt(&work.pod(attempt)).await.map_err(api_error)?),
+        Some(attempt) => (attempt, logs::pod_of(&api, &work, attempt).await?),
         None => logs::last(&api, &work).await?,
     };
-    let name = work.pod(attempt);
     let Some(pod) = pod else { bail!(work.no_pod(attempt)) };
+    let name = pod.name_any();
     if !is_running(&pod) {
         bail!("the agent of pod {name} is not running; `kubectl enact logs {}` shows what it did", options.task);
     }

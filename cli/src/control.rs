@@ -1,19 +1,22 @@
 //! `retry`, `redo`, `keep`, `suspend`, `resume` and `cancel`: commands that control a plan.
 
 use anyhow::{Result, bail};
-use enact_crds::plan::Stale;
+use enact_crds::plan::{PausedAfter, Stale};
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task};
-use enact_domain::names::{self, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN};
+use enact_domain::names::{
+    self, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN, ANNOTATION_RESUMED_AFTER, rerun_number,
+};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::args::ConfirmedPlan;
+use crate::args::{ConfirmedPlan, Kind, kind_and_name};
 use crate::cluster::{Cluster, api_error};
 use crate::status::phase_of;
 use crate::terminal;
+use crate::text::one_line;
 
 /// Most attempts to increment an annotation while others change the object.
 const TRIES: u32 = 5;
@@ -28,10 +31,14 @@ pub enum Target {
 }
 
 impl Target {
-    /// Parses `PLAN/TASKID` or a name. `plan/NAME` and `task/NAME`, as kubectl prints them, are names.
+    /// Parses `PLAN/TASKID` or a name, each with or without a kind as kubectl prints it: `plan/PLAN/TASKID`, `plan/NAME`, `task/NAME`.
     pub fn parse(text: &str) -> Self {
+        let text = match kind_and_name(text) {
+            (Some(Kind::Task), name) => return Self::Name(name.to_owned()),
+            (Some(Kind::Plan), name) => name,
+            _ => text,
+        };
         match text.split_once('/') {
-            Some(("plan" | "plan.enact.dev" | "task" | "task.enact.dev", name)) => Self::Name(name.to_owned()),
             Some((plan, id)) => Self::TaskOfPlan(plan.to_owned(), id.to_owned()),
             None => Self::Name(text.to_owned()),
         }
@@ -122,7 +129,8 @@ async fn rerun_task(cluster: &Cluster, task: &Task) -> Result<()> {
     if !is_failed(phase) {
         bail!("Task {name} is {phase:?}; only a Task that is Failed, Cancelled or Unknown can be retried");
     }
-    count_up(&tasks(cluster), &name).await?;
+    let handled = |task: &Task| task.status.as_ref()?.observed_rerun.clone();
+    count_up(&tasks(cluster), &name, handled).await?;
     terminal::print_line(&format!(
         "{} of Plan {}: another attempt is requested",
         task.spec.work.id, task.spec.plan_ref.name
@@ -130,22 +138,23 @@ async fn rerun_task(cluster: &Cluster, task: &Task) -> Result<()> {
 }
 
 async fn rerun_plan(cluster: &Cluster, plan: &str) -> Result<()> {
-    count_up(&plans(cluster), plan).await?;
+    let handled = |plan: &Plan| plan.status.as_ref()?.integration.as_ref()?.observed_rerun.clone();
+    count_up(&plans(cluster), plan, handled).await?;
     terminal::print_line(&format!("integration of Plan {plan}: another attempt is requested"))
 }
 
-/// Increments the annotation that requests another attempt. The resourceVersion in the patch makes sure that two people who do this at the
-/// same time write different numbers.
-async fn count_up<K>(api: &Api<K>, name: &str) -> Result<()>
+/// Increments the annotation that requests another attempt; `handled` returns the request that the operator handled last. The
+/// resourceVersion in the patch makes sure that two people who do this at the same time write different numbers.
+async fn count_up<K>(api: &Api<K>, name: &str, handled: impl Fn(&K) -> Option<String>) -> Result<()>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
 {
     for _ in 0..TRIES {
-        let object = api.get_metadata(name).await.map_err(api_error)?;
-        let number = object.annotations().get(ANNOTATION_RERUN).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let object = api.get(name).await.map_err(api_error)?;
+        let present = object.annotations().get(ANNOTATION_RERUN).map(String::as_str);
         let patch = json!({ "metadata": {
             "resourceVersion": object.resource_version(),
-            "annotations": { ANNOTATION_RERUN: (number + 1).to_string() },
+            "annotations": { ANNOTATION_RERUN: next(present, handled(&object).as_deref()) },
         }});
         // A conflict means that the number may be taken: read it again.
         match api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
@@ -157,9 +166,16 @@ where
     bail!("{} {name} was changed {TRIES} times in the meantime; try again", K::kind(&()))
 }
 
+/// Returns the value of the annotation that requests another attempt: a larger number than the present value and the one that was handled
+/// last, which the operator ignores.
+fn next(present: Option<&str>, handled: Option<&str>) -> String {
+    let last = [present, handled].into_iter().flatten().filter_map(rerun_number).max();
+    last.map_or(1, |last| last + 1).to_string()
+}
+
 /// Decides about the stale tasks of a plan by one of the annotations `redo` and `keep`.
 pub async fn decide_stale(cluster: &Cluster, options: &ConfirmedPlan, annotation: &str) -> Result<()> {
-    let name = options.plan.strip_prefix("plan/").unwrap_or(&options.plan);
+    let name = options.plan.as_str();
     let plan: Plan = cluster.get(name).await?;
     check_not_cancelled(&plan)?;
     let Some(stale) = plan.status.as_ref().and_then(|status| status.stale.as_ref()) else {
@@ -200,11 +216,28 @@ fn summary(stale: &Stale, redo: bool) -> String {
     )
 }
 
-/// Suspends or resumes a plan.
-pub async fn suspend(cluster: &Cluster, plan: &str, suspend: bool) -> Result<()> {
-    patch(cluster, plan, &json!({ "spec": { "suspend": suspend } })).await?;
-    let effect = if suspend { "is suspended; running attempts may finish" } else { "is resumed" };
-    terminal::print_line(&format!("Plan {plan} {effect}"))
+/// Suspends a plan.
+pub async fn suspend(cluster: &Cluster, plan: &str) -> Result<()> {
+    patch(cluster, plan, &json!({ "spec": { "suspend": true } })).await?;
+    terminal::print_line(&format!("Plan {plan} is suspended; running attempts may finish"))
+}
+
+/// Resumes a plan that is suspended, or that has paused after a phase.
+pub async fn resume(cluster: &Cluster, name: &str) -> Result<()> {
+    let plan: Plan = cluster.get(name).await?;
+    let paused = plan.status.as_ref().and_then(|status| status.paused_after.as_ref());
+    let mut change = json!({ "spec": { "suspend": false } });
+    let mut effect = "is resumed".to_owned();
+    if let Some(PausedAfter { number, phase }) = paused {
+        // The number of the phase that the person knows: a second request does not skip the next pause.
+        change["metadata"] = json!({ "annotations": { ANNOTATION_RESUMED_AFTER: number.to_string() } });
+        effect = match phase.as_str() {
+            "" => format!("continues after phase {number}"),
+            phase => format!("continues after phase {number} ({})", one_line(phase)),
+        };
+    }
+    patch(cluster, name, &change).await?;
+    terminal::print_line(&format!("Plan {name} {effect}"))
 }
 
 /// Cancels a plan permanently.
@@ -233,6 +266,24 @@ fn tasks(cluster: &Cluster) -> Api<Task> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_for_another_attempt_always_has_another_value() {
+        assert_eq!([None, Some("1"), Some("soon")].map(|present| next(present, None)), ["1", "2", "1"]);
+        assert_eq!(next(None, Some("3")), "4", "somebody removed the annotation");
+        assert_eq!(next(Some("18446744073709551615"), None), "1", "the number does not overflow");
+    }
+
+    #[test]
+    fn targets_may_have_a_kind() {
+        let task = Target::TaskOfPlan("shop".into(), "T001".into());
+        assert_eq!(
+            ["shop/T001", "plan/shop/T001", "plans/shop/T001"].map(Target::parse),
+            [task.clone(), task.clone(), task]
+        );
+        let name = Target::Name("shop".into());
+        assert_eq!(["shop", "plan/shop", "task/shop"].map(Target::parse), [name.clone(), name.clone(), name]);
+    }
 
     #[test]
     fn summary_lists_changes_and_tasks() {

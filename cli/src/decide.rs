@@ -7,6 +7,7 @@ use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
 use enact_crds::common::{ApprovalPolicy, Budget};
 use enact_crds::document::{Finding, Source};
 use enact_crds::plan::{Execution, PlanEstimate};
+use enact_crds::task::TaskTemplate;
 use enact_crds::{Approval, Constitution, Plan, PlanSpec, Specification, convert};
 use enact_domain::approval::{self, Decision, Verdict, evaluate};
 use enact_domain::names::ANNOTATION_AUTHOR;
@@ -20,12 +21,14 @@ use crate::cluster::{Cluster, api_error};
 use crate::estimate;
 use crate::history::{difference, planned, recorded, short};
 use crate::record::Record;
-use crate::subject::{handle, title};
+use crate::subject::{handle, resolve, title};
 use crate::terminal::{self, Paint, note};
-use crate::text::{amount, one_line};
+use crate::text::{amount, one_line, some};
 
 /// Most findings to show.
 const MAX_FINDINGS: usize = 5;
+/// Most tasks with competing attempts to name.
+const MAX_CONTESTS: usize = 5;
 /// Most lines of a difference to show.
 const MAX_DIFF_LINES: usize = 200;
 
@@ -45,6 +48,8 @@ struct Content {
     /// For a plan whose agents use models.
     estimate: Option<PlanEstimate>,
     findings: Vec<Finding>,
+    /// Number of accepted findings.
+    accepted: u32,
 }
 
 /// Approves the content of an object.
@@ -56,10 +61,11 @@ pub async fn approve(cluster: &Cluster, options: &Approve) -> Result<()> {
     } else {
         Cap::Open
     };
-    if !matches!(cap, Cap::Open) && options.decide.subject.kind != SubjectKind::Plan {
+    let subject = resolve(cluster, &options.decide.subject).await?;
+    if !matches!(cap, Cap::Open) && subject.kind != SubjectKind::Plan {
         bail!("only the approval of a Plan can have a budget; omit --budget, --token-budget and --estimate");
     }
-    decide(cluster, &options.decide, Choice::Approve, &cap).await
+    decide(cluster, &subject, &options.decide, Choice::Approve, &cap).await
 }
 
 /// The budget of an Approval, as the command line gives it.
@@ -109,17 +115,18 @@ pub async fn reject(cluster: &Cluster, options: &Decide) -> Result<()> {
     if options.comment.as_deref().unwrap_or_default().trim().is_empty() {
         bail!("a rejection needs --comment: tell the author what to change");
     }
-    decide(cluster, options, Choice::Reject, &Cap::Open).await
+    let subject = resolve(cluster, &options.subject).await?;
+    decide(cluster, &subject, options, Choice::Reject, &Cap::Open).await
 }
 
 /// Shows the content, asks for confirmation, and creates an Approval.
-async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, cap: &Cap) -> Result<()> {
-    let content = read(cluster, &options.subject).await?;
-    let subject = title(&options.subject);
+async fn decide(cluster: &Cluster, on: &Subject, options: &Decide, choice: Choice, cap: &Cap) -> Result<()> {
+    let content = read(cluster, on).await?;
+    let subject = title(on);
     let Some(digest) = content.digest.clone() else {
         bail!(
             "{subject} has no digest, because the operator has not read its content; run `kubectl describe {}` and read its conditions",
-            handle(&options.subject)
+            handle(on)
         );
     };
     // The digest in the status belongs to an older generation then, and the person would decide on old content.
@@ -132,12 +139,12 @@ async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, cap: &Cap) 
     }
     let budget = cap.budget(&content, &subject)?;
     note(&format!("{subject} in namespace {}: {}", cluster.namespace, content.summary));
-    for line in card(cluster, &options.subject, &content, &digest) {
+    for line in card(cluster, on, &content, &digest) {
         note(&line);
     }
-    let changes = Box::pin(changes(cluster, &options.subject, &content, &digest)).await;
+    let changes = Box::pin(changes(cluster, on, &content, &digest)).await;
     terminal::note_text(&format!("{}\n", changes.trim_end()));
-    note(&approval_state(cluster, &options.subject, &content, &digest).await);
+    note(&approval_state(cluster, on, &content, &digest).await);
     let budget = match choice {
         Choice::Approve if budget.is_none() => cap.propose(&content, options)?,
         _ => budget,
@@ -153,12 +160,12 @@ async fn decide(cluster: &Cluster, options: &Decide, choice: Choice, cap: &Cap) 
     let approval = Approval {
         metadata: ObjectMeta {
             // Several people decide on one object, and one person may decide more than once, so the API server generates the name.
-            generate_name: Some(format!("{}-", options.subject.name.trim_end_matches(['-', '.']))),
+            generate_name: Some(format!("{}-", on.name.trim_end_matches(['-', '.']))),
             ..ObjectMeta::default()
         },
         // The webhook stamps `by` from the request.
         spec: ApprovalSpec {
-            subject: options.subject.clone(),
+            subject: on.clone(),
             digest,
             decision: choice,
             comment: options.comment.clone().unwrap_or_default(),
@@ -199,6 +206,7 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
         lines.push(format!("  and {} more findings", content.findings.len() - MAX_FINDINGS));
     }
     let namespace = format!("--namespace {}", cluster.namespace);
+    lines.extend(accepted(cluster, subject, content.accepted));
     lines.push(match &content.source {
         Some(Source { config_map_key_ref: Some(key), .. }) => {
             format!(
@@ -214,6 +222,22 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
         None => format!("  read it: kubectl get plan {} {namespace} -o yaml", subject.name),
     });
     lines
+}
+
+/// Returns the line about accepted findings, which an approval covers. A Plan's are in its spec.
+fn accepted(cluster: &Cluster, subject: &Subject, number: u32) -> Option<String> {
+    let what = match number {
+        0 => return None,
+        1 => "1 finding is accepted".to_owned(),
+        n => format!("{n} findings are accepted"),
+    };
+    let (handle, namespace) = (handle(subject), &cluster.namespace);
+    Some(match subject.kind {
+        SubjectKind::Plan => {
+            format!("  {what}: kubectl get {handle} --namespace {namespace} -o jsonpath='{{.spec.accepted}}'")
+        }
+        _ => format!("  {what}: kubectl enact show {handle} --findings --namespace {namespace}"),
+    })
 }
 
 /// Returns the difference between the content and the one that was approved last, without terminal control characters. If there is no
@@ -326,6 +350,7 @@ fn constitution(constitution: Constitution) -> Content {
         source: Some(constitution.spec.source),
         budgets: Vec::new(),
         estimate: None,
+        accepted: status.findings.accepted,
         findings: status.top_findings,
     }
 }
@@ -350,6 +375,7 @@ fn specification(specification: Specification) -> Content {
         source: specification.spec.source,
         budgets: Vec::new(),
         estimate: None,
+        accepted: status.findings.accepted,
         findings: status.top_findings,
     }
 }
@@ -375,6 +401,7 @@ fn plan(plan: Plan) -> Content {
         source: spec.source,
         budgets: budgets(&spec.execution),
         estimate: status.estimate,
+        accepted: status.accepted_findings,
         findings: status.top_findings,
     }
 }
@@ -382,10 +409,24 @@ fn plan(plan: Plan) -> Content {
 /// Returns the agents of a plan's tasks for a sentence.
 fn agents(spec: &PlanSpec) -> String {
     let pool: Vec<&str> = spec.agents.iter().map(|member| member.name.as_str()).collect();
-    match &spec.agent_ref {
+    let agents = match &spec.agent_ref {
         Some(agent) => format!("Agent {}", agent.name),
         None => format!("the best of the Agents {}", pool.join(", ")),
-    }
+    };
+    let contests: Vec<String> = spec.tasks.iter().filter_map(contest).collect();
+    let contests: Vec<&str> = contests.iter().map(String::as_str).collect();
+    if contests.is_empty() { agents } else { format!("{agents}; {}", some(&contests, MAX_CONTESTS)) }
+}
+
+/// Returns the competing attempts of a task for a sentence.
+fn contest(task: &TaskTemplate) -> Option<String> {
+    let attempts = task.attempts.as_ref()?;
+    let by = if attempts.agents.is_empty() {
+        String::new()
+    } else {
+        format!(" by the Agents {}", one_line(&attempts.agents.join(", ")))
+    };
+    Some(format!("the best of {} attempts at {}{by}", attempts.best_of, task.id))
 }
 
 /// Returns a line for each budget of a plan.
@@ -398,4 +439,27 @@ fn budgets(execution: &Execution) -> Vec<String> {
     all.into_iter()
         .filter_map(|(what, budget)| Some(format!("budget of {what}: {}", amount(budget.as_ref()?))))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_the_agents_of_contests() {
+        let tasks = json!([
+            {"id": "T001", "title": "a"},
+            {"id": "T002", "title": "b", "attempts": {"bestOf": 3, "agents": ["coder", "cheap"]}},
+            {"id": "T003", "title": "c", "attempts": {"bestOf": 2}},
+        ]);
+        let spec = json!({"agentRef": {"name": "coder"}, "tasks": tasks});
+        assert_eq!(
+            agents(&serde_json::from_value(spec).unwrap()),
+            "Agent coder; the best of 3 attempts at T002 by the Agents coder, cheap, the best of 2 attempts at T003"
+        );
+        let pool = json!({"agents": [{"name": "a"}, {"name": "b"}], "tasks": [{"id": "T001", "title": "a"}]});
+        assert_eq!(agents(&serde_json::from_value(pool).unwrap()), "the best of the Agents a, b");
+    }
 }

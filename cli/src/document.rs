@@ -21,6 +21,9 @@ use crate::cluster::{Cluster, api_error};
 use crate::record::Record;
 use crate::subject;
 
+/// Most attempts to remove answers while others change the object.
+const TRIES: u32 = 8;
+
 /// The document of a Constitution or Specification, and its status.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -29,6 +32,8 @@ pub struct Document {
     source: Option<Source>,
     /// Answers in `spec.clarifications`, which the operator adds to the source.
     clarifications: Vec<Clarification>,
+    /// Whether the object accepts findings, which the operator appends to the source.
+    accepts: bool,
     version: Option<String>,
     /// Digest of the document; none if the operator has not read the latest change of the object.
     digest: Option<String>,
@@ -72,6 +77,7 @@ impl Document {
                 let in_git = status.source.and_then(|source| source.digest);
                 Ok(Self {
                     approved: status.approved_digest,
+                    accepts: !spec.accepted.is_empty(),
                     ..Self::new(subject, &metadata, Some(spec.source), digest, in_git)
                 })
             }
@@ -83,6 +89,7 @@ impl Document {
                 Ok(Self {
                     approved: status.approved_digest,
                     clarifications: spec.clarifications,
+                    accepts: !spec.accepted.is_empty(),
                     ..Self::new(subject, &metadata, spec.source, digest, in_git)
                 })
             }
@@ -98,7 +105,9 @@ impl Document {
         in_git: Option<String>,
     ) -> Self {
         let version = metadata.resource_version.clone();
-        Self { subject: subject.clone(), source, clarifications: Vec::new(), version, digest, approved: None, in_git }
+        let clarifications = Vec::new();
+        let subject = subject.clone();
+        Self { subject, source, clarifications, accepts: false, version, digest, approved: None, in_git }
     }
 
     pub fn title(&self) -> String {
@@ -120,16 +129,16 @@ impl Document {
         }
     }
 
-    /// Returns the current document, including the answers.
+    /// Returns the current document, including the answers and what the object accepts.
     pub async fn current(&self, cluster: &Cluster) -> Result<Text> {
         let (stored, map_version) = match &self.source {
             Some(source) => read(cluster, source).await?,
             None => (None, None),
         };
-        // The source lacks the answers, which the operator adds. With answers, it only counts if its digest is the one in the status.
+        // The source lacks what the operator adds. If it adds something, the source only counts if its digest is the one in the status.
         let is_complete = |text: &String| {
             let digest = Digest::of_bytes(text.as_bytes());
-            self.clarifications.is_empty() || self.digest.as_deref() == Some(digest.as_str())
+            (self.clarifications.is_empty() && !self.accepts) || self.digest.as_deref() == Some(digest.as_str())
         };
         if let Some(text) = stored.filter(is_complete) {
             return Ok(Text { text, map_version });
@@ -167,7 +176,7 @@ impl Document {
             change["metadata"]["annotations"] = json!({ ANNOTATION_REASON: reason });
         }
         let kept = answers_in(text, &self.clarifications);
-        let fewer = (kept.len() < self.clarifications.len()).then(|| json!({ "clarifications": kept }));
+        let fewer = (kept.len() < self.clarifications.len()).then(|| json!({ "clarifications": &kept }));
         match self.storage()? {
             Storage::Git(_) => bail!("{} is stored in Git; change it in its repository", self.title()),
             Storage::Object => {
@@ -182,19 +191,40 @@ impl Document {
                 // The reason must be on the object before the operator reads the new text. It contains the digest of the text, so the
                 // operator does not use it for another one.
                 if reason.is_some() {
-                    self.patch(cluster, &change).await?;
+                    change["metadata"]["resourceVersion"] = json!(self.version);
+                    if self.patch(cluster, &change).await? == Saved::Conflict {
+                        return Ok(Saved::Conflict);
+                    }
                 }
                 let text = json!({
                     "metadata": { "resourceVersion": read.map_version }, "data": BTreeMap::from([(&key.key, text)]),
                 });
                 let maps = cluster.api::<ConfigMap>();
                 let saved = outcome(maps.patch(&key.name, &PatchParams::default(), &Patch::Merge(text)).await)?;
-                match fewer {
-                    Some(fewer) if saved == Saved::Yes => self.patch(cluster, &json!({ "spec": fewer })).await,
-                    _ => Ok(saved),
+                if saved == Saved::Yes && fewer.is_some() {
+                    self.remove_answers(cluster, &kept).await?;
                 }
+                Ok(saved)
             }
         }
+    }
+
+    /// Removes the answers that are not in `kept`. The object was changed since it was read, so answers that others gave meanwhile stay.
+    async fn remove_answers(&self, cluster: &Cluster, kept: &[Clarification]) -> Result<()> {
+        let is_removed = |given: &Clarification| self.clarifications.contains(given) && !kept.contains(given);
+        for _ in 0..TRIES {
+            let Self { version, clarifications, .. } = Box::pin(Self::load(cluster, &self.subject)).await?;
+            let left: Vec<Clarification> = clarifications.into_iter().filter(|given| !is_removed(given)).collect();
+            let change = json!({ "metadata": { "resourceVersion": version }, "spec": { "clarifications": left } });
+            if self.patch(cluster, &change).await? == Saved::Yes {
+                return Ok(());
+            }
+        }
+        bail!(
+            "the text of {} is saved, but the object was changed {TRIES} times in the meantime: remove the answers that the text lacks from \
+             spec.clarifications, or the operator adds them again",
+            self.title()
+        )
     }
 
     async fn patch(&self, cluster: &Cluster, change: &Value) -> Result<Saved> {

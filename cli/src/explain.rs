@@ -1,6 +1,7 @@
 //! `explain`: why the agent of a task was selected.
 
 use anyhow::{Result, bail};
+use enact_crds::task::Phase;
 use enact_crds::{Plan, Task, compile};
 use enact_domain::agents::selection::{Outcome, Selection};
 use enact_domain::condition::READY;
@@ -22,6 +23,11 @@ pub async fn run(cluster: &Cluster, options: &Explain) -> Result<()> {
     };
     let plan: Plan = cluster.get(&task.spec.plan_ref.name).await?;
     terminal::print_line(&format!("{}: {}", task.spec.work.id, one_line(&task.spec.work.title)))?;
+    contest(&task).iter().try_for_each(|line| terminal::print_line(line))?;
+    if let Some(attempts) = task.spec.work.attempts.as_ref().filter(|attempts| !attempts.agents.is_empty()) {
+        let agents = one_line(&attempts.agents.join(", "));
+        return terminal::print_line(&format!("the Agents {agents} are named by the task: none is selected"));
+    }
     let named = task.spec.work.agent_ref.as_ref().map(|agent| (agent, "the task"));
     if let Some((agent, by)) = named.or(plan.spec.agent_ref.as_ref().map(|agent| (agent, "the plan"))) {
         return terminal::print_line(&format!("Agent {} is named by {by}: none is selected", one_line(&agent.name)));
@@ -37,12 +43,52 @@ pub async fn run(cluster: &Cluster, options: &Explain) -> Result<()> {
             );
         }
     }
-    let waiting = waiting(&plan);
+    // The plan says why its first task waits; another one waits for the same agents, or will start with one of them.
+    let is_pending = task.status.as_ref().is_none_or(|status| status.phase == Phase::Pending);
+    let waiting = waiting(&plan).filter(|_| is_pending && options.attempt.is_none());
     match (selections.first(), waiting) {
-        (Some(selected), _) => lines(selected).iter().try_for_each(|line| terminal::print_line(line)),
+        (Some(selected), waiting) => {
+            let waiting = waiting.into_iter().flat_map(|message| [String::new(), message]);
+            lines(selected).into_iter().chain(waiting).try_for_each(|line| terminal::print_line(&line))
+        }
         (None, Some(message)) => terminal::print_line(&message),
         (None, None) => terminal::print_line("no attempt has started; an agent is selected when one starts"),
     }
+}
+
+/// Returns the lines about the competing attempts of a task, and why one of them won.
+fn contest(task: &Task) -> Vec<String> {
+    let Some(attempts) = &task.spec.work.attempts else { return Vec::new() };
+    let status = task.status.as_ref().and_then(|status| status.contest.clone()).unwrap_or_default();
+    let mut lines = vec![format!("the best of {} attempts counts", attempts.best_of)];
+    lines.extend(status.message.as_deref().map(one_line));
+    let mut head = ["ATTEMPT", "AGENT", "RESULT"].map(str::to_owned).to_vec();
+    head.extend(attempts.measurements.iter().map(|measurement| one_line(&measurement.name).to_uppercase()));
+    head.extend(["COST", "BRANCH"].map(str::to_owned));
+    let mut rows = vec![head];
+    for contestant in status.contestants.values() {
+        let text = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), one_line);
+        let result = match (status.winner, contestant.phase) {
+            (Some(winner), _) if winner == contestant.attempt => "won".to_owned(),
+            (_, Phase::Succeeded) => "passed".to_owned(),
+            (_, phase) => {
+                format!("{phase:?}{}", contestant.reason.as_deref().map(|r| format!(" ({r})")).unwrap_or_default())
+            }
+        };
+        let mut row = vec![contestant.attempt.to_string(), text(contestant.agent.as_deref()), one_line(&result)];
+        let numbers = attempts.measurements.iter().map(|m| contestant.measurements.get(&m.name).map(String::as_str));
+        row.extend(numbers.map(text));
+        row.push(contestant.usd.as_ref().map_or_else(|| "-".to_owned(), |usd| format!("{} USD", one_line(usd))));
+        row.push(text(contestant.branch.as_deref()));
+        rows.push(row);
+    }
+    if rows.len() > 1 {
+        lines.push(String::new());
+        align(&mut rows);
+        lines.extend(rows.iter().map(|row| row.concat().trim_end().to_owned()));
+    }
+    lines.push(String::new());
+    lines
 }
 
 /// Returns what a task needs, and where that comes from.
@@ -98,6 +144,34 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn shows_the_contest_and_who_won() {
+        let measurements = json!([{"name": "p95", "script": "./bench"}]);
+        let task: Task = serde_json::from_value(json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Task", "metadata": {"name": "shop-t004"},
+            "spec": {"planRef": {"name": "shop"}, "id": "T004", "title": "t", "attempts": {"bestOf": 3, "measurements": measurements}},
+            "status": {"contest": {"winner": 2, "message": "attempt 2 of Agent b won: it has the best p95", "contestants": {
+                "1": {"phase": "Succeeded", "attempt": 1, "agent": "a", "measurements": {"p95": "30"}, "branch": "x/t004-1", "usd": "0.40"},
+                "2": {"phase": "Succeeded", "attempt": 2, "agent": "b", "measurements": {"p95": "20.5"}, "branch": "x/t004-2"},
+                "3": {"phase": "Failed", "attempt": 3, "agent": "a", "reason": "GateFailed"},
+            }}},
+        }))
+        .unwrap();
+        assert_eq!(
+            contest(&task),
+            [
+                "the best of 3 attempts counts",
+                "attempt 2 of Agent b won: it has the best p95",
+                "",
+                "ATTEMPT  AGENT  RESULT               P95   COST      BRANCH",
+                "1        a      passed               30    0.40 USD  x/t004-1",
+                "2        b      won                  20.5  -         x/t004-2",
+                "3        a      Failed (GateFailed)  -     -         -",
+                "",
+            ]
+        );
+    }
 
     #[test]
     fn shows_all_candidates_and_components() {

@@ -10,11 +10,12 @@ use enact_domain::digest::Digest;
 use enact_domain::revisions::sections;
 use serde_json::Value;
 
-use crate::args::{Diff, History, Show};
+use crate::args::{Compared, Diff, History, Show};
 use crate::cluster::Cluster;
+use crate::compare;
 use crate::document::{self, Document};
 use crate::record::{Finding, Record, Revision};
-use crate::subject::{handle, title};
+use crate::subject::{handle, resolve, title};
 use crate::terminal::{self, Paint, note};
 use crate::text::{align, fit, one_line, safe};
 
@@ -29,6 +30,7 @@ const APPROVED: &str = "approved";
 
 /// Lists the revisions of a document, newest first.
 pub async fn history(cluster: &Cluster, options: &History) -> Result<()> {
+    let subject = resolve(cluster, &options.subject).await?;
     let record = Record::open(cluster).await?;
     let (mut revisions, mut before) = (Vec::new(), None);
     let more = loop {
@@ -36,7 +38,7 @@ pub async fn history(cluster: &Cluster, options: &History) -> Result<()> {
         if left == 0 {
             break before.is_some();
         }
-        let page = record.history(&options.subject, before, left.min(PAGE)).await?;
+        let page = record.history(&subject, before, left.min(PAGE)).await?;
         let empty = page.revisions.is_empty();
         revisions.extend(page.revisions);
         before = page.next;
@@ -46,7 +48,7 @@ pub async fn history(cluster: &Cluster, options: &History) -> Result<()> {
         }
     };
     if revisions.is_empty() {
-        note(&format!("the record has no revision of {} in namespace {}", title(&options.subject), cluster.namespace));
+        note(&format!("the record has no revision of {} in namespace {}", title(&subject), cluster.namespace));
         return Ok(());
     }
     terminal::print(&(table(&revisions).join("\n") + "\n"))?;
@@ -100,11 +102,11 @@ pub fn short(digest: &str) -> String {
 /// Prints a document or the findings of its analysis.
 pub async fn show(cluster: &Cluster, options: &Show) -> Result<()> {
     let revision = options.document.revision.as_deref().unwrap_or(PRESENT);
-    let subject = &options.document.subject;
+    let subject = resolve(cluster, &options.document.subject).await?;
     if options.findings {
-        return findings(cluster, subject, revision).await;
+        return findings(cluster, &subject, revision).await;
     }
-    let text = text(cluster, subject, revision).await?;
+    let text = text(cluster, &subject, revision).await?;
     // A file or pipe gets the exact bytes, so that the output can be edited and saved again.
     let shown = if io::stdout().is_terminal() { safe(&text).into_owned() } else { text };
     terminal::print(&shown)
@@ -114,9 +116,10 @@ async fn findings(cluster: &Cluster, subject: &Subject, revision: &str) -> Resul
     let digest = digest(cluster, subject, revision).await?;
     let found = Record::open(cluster).await?.findings(subject, &digest).await?;
     let Some(found) = found else { bail!("the record has no findings for revision {revision} of {}", title(subject)) };
-    for Finding { id, severity, line, location, message, remedy } in &found.kept {
+    for Finding { id, severity, line, location, message, remedy, accepted } in &found.kept {
         let place = if location.is_empty() { String::new() } else { format!(" {location}") };
-        terminal::print_line(&one_line(&format!("line {line}: {severity} {id}{place}: {message}; {remedy}")))?;
+        let rest = accepted.as_ref().map_or_else(|| remedy.clone(), |reason| format!("accepted: {reason}"));
+        terminal::print_line(&one_line(&format!("line {line}: {severity} {id}{place}: {message}; {rest}")))?;
     }
     let shown = found.kept.len();
     let more = (found.total as usize).saturating_sub(shown);
@@ -127,7 +130,13 @@ async fn findings(cluster: &Cluster, subject: &Subject, revision: &str) -> Resul
 
 /// Prints the difference between two revisions.
 pub async fn diff(cluster: &Cluster, options: &Diff) -> Result<()> {
-    let subject = &options.subject;
+    let subject = match &options.subject {
+        Compared::Task { plan, id } => return compare::run(cluster, plan, id, &options.attempts).await,
+        Compared::Document(_) if !options.attempts.is_empty() => {
+            bail!("--attempts compares attempts at a task; name it as PLAN/TASKID")
+        }
+        Compared::Document(subject) => &resolve(cluster, subject).await?,
+    };
     let (old, new) = (options.from.as_deref().unwrap_or(APPROVED), options.to.as_deref().unwrap_or(PRESENT));
     if options.from.is_none() && digest(cluster, subject, APPROVED).await.is_err() {
         bail!(

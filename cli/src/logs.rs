@@ -1,24 +1,28 @@
-//! `logs`: the logs of an attempt's pod.
+//! `logs`: the logs of an attempt's pod, or, when the pod is gone, what it delivered to the record.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use enact_crds::task::Phase;
 use enact_crds::{Plan, Task};
-use enact_domain::agents::events::RAW_PREFIX;
-use enact_domain::names::{INTEGRATION, LABEL_TENANT, integration_pod_name, pod_name};
-use futures::AsyncReadExt as _;
+use enact_domain::agents::events::{AgentEvent, RAW_PREFIX};
+use enact_domain::names::{INTEGRATION, LABEL_ATTEMPT, LABEL_TASK, integration_pod_name, pod_name};
+use futures::{AsyncReadExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use kube::api::LogParams;
+use kube::api::{ListParams, LogParams};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::wait::await_condition;
-use kube::{Api, Resource, ResourceExt as _};
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, ResourceExt as _};
 
 use crate::args::Logs;
 use crate::cluster::{Cluster, api_error};
 use crate::control::{Target, task_of};
+use crate::record::Record;
 use crate::status::phase_of;
 use crate::terminal;
-use crate::text::{LogFilter, one_line};
+use crate::text::{LogFilter, one_line, safe};
 
 /// A task or an integration.
 pub(crate) struct Work {
@@ -26,9 +30,8 @@ pub(crate) struct Work {
     label: String,
     /// Name of the Task, or of the Plan for an integration.
     name: String,
+    plan: String,
     is_integration: bool,
-    uid: String,
-    tenant: Option<String>,
     phase: Phase,
     attempts: u32,
     /// Reason and message of the last attempt.
@@ -42,9 +45,8 @@ impl Work {
         Self {
             label: task.spec.work.id.clone(),
             name: task.name_any(),
+            plan: task.spec.plan_ref.name.clone(),
             is_integration: false,
-            uid: task.uid().unwrap_or_default(),
-            tenant: tenant(task),
             phase: phase_of(task),
             attempts: status.attempts,
             reason: ready.map(|ready| format!("{}: {}", ready.reason, ready.message)),
@@ -57,9 +59,8 @@ impl Work {
         Self {
             label: "the integration".into(),
             name: plan.name_any(),
+            plan: plan.name_any(),
             is_integration: true,
-            uid: plan.uid().unwrap_or_default(),
-            tenant: tenant(plan),
             phase: status.phase,
             attempts: status.attempts,
             reason: status.reason.map(|reason| format!("{reason}: {message}")),
@@ -91,18 +92,8 @@ impl Work {
         // The status only has the reason of the last attempt.
         let last = self.reason.as_ref().filter(|_| attempt == self.attempts);
         let last = last.map_or_else(String::new, |reason| format!(" ({:?}, {})", self.phase, one_line(reason)));
-        let tenant = self.tenant.as_deref().unwrap_or("TENANT");
-        format!(
-            "attempt {attempt} of {label} has ended{last}, and the operator has deleted its pod {pod}. The transcript is in the record; query \
-             Postgres:\n  begin;\n  select set_config('enact.tenant', '{tenant}', true);\n  select transcript from enact.results where \
-             subject_uid = '{}' and number = {attempt};\n  commit;",
-            self.uid
-        )
+        format!("attempt {attempt} of {label} has ended{last}, and its pod {pod} does not exist any more")
     }
-}
-
-fn tenant<K: Resource>(object: &K) -> Option<String> {
-    object.labels().get(LABEL_TENANT).cloned()
 }
 
 /// Prints the logs of the containers of an attempt, in the order in which they run.
@@ -110,17 +101,17 @@ pub async fn run(cluster: &Cluster, options: &Logs) -> Result<()> {
     let work = find(cluster, &options.task).await?;
     let api: Api<Pod> = cluster.api();
     let (attempt, pod) = match options.attempt {
-        Some(attempt) => (attempt, api.get_opt(&work.pod(attempt)).await.map_err(api_error)?),
+        Some(attempt) => (attempt, pod_of(&api, &work, attempt).await?),
         None => last(&api, &work).await?,
     };
-    let name = work.pod(attempt);
     let pod = if pod.is_none() && options.follow && !work.is_over(attempt) {
-        terminal::note(&format!("waiting for pod {name}"));
-        await_condition(api.clone(), &name, |pod: Option<&Pod>| pod.is_some()).await?
+        terminal::note(&format!("waiting for pod {}", work.pod(attempt)));
+        wait_for_pod(&api, &work, attempt).await?
     } else {
         pod
     };
-    let Some(pod) = pod else { bail!(work.no_pod(attempt)) };
+    let Some(pod) = pod else { return Box::pin(recorded(cluster, &work, attempt, options.raw)).await };
+    let name = pod.name_any();
     let names = containers(&pod);
     for container in &names {
         if names.len() > 1 {
@@ -134,17 +125,76 @@ pub async fn run(cluster: &Cluster, options: &Logs) -> Result<()> {
     Ok(())
 }
 
+/// Returns the pod of an attempt, if it exists.
+pub(crate) async fn pod_of(api: &Api<Pod>, work: &Work, attempt: u32) -> Result<Option<Pod>> {
+    let own = api.get_opt(&work.pod(attempt)).await.map_err(api_error)?;
+    if own.is_some() || work.is_integration { Ok(own) } else { assigned_pod(api, &work.name, attempt).await }
+}
+
+/// Returns the pod that an attempt got from a warm pool, whose name is not that of the attempt.
+pub(crate) async fn assigned_pod(api: &Api<Pod>, task: &str, attempt: u32) -> Result<Option<Pod>> {
+    let pods = api.list(&ListParams::default().labels(&labels(task, attempt))).await.map_err(api_error)?;
+    Ok(pods.items.into_iter().next())
+}
+
+/// Waits until an attempt has a pod.
+async fn wait_for_pod(api: &Api<Pod>, work: &Work, attempt: u32) -> Result<Option<Pod>> {
+    if work.is_integration {
+        return Ok(await_condition(api.clone(), &work.pod(attempt), |pod: Option<&Pod>| pod.is_some()).await?);
+    }
+    let config = watcher::Config::default().labels(&labels(&work.name, attempt));
+    let mut pods = std::pin::pin!(watcher(api.clone(), config).default_backoff().applied_objects());
+    Ok(pods.next().await.transpose()?)
+}
+
+/// Returns the selector of the pods of an attempt at a task.
+fn labels(task: &str, attempt: u32) -> String {
+    format!("{LABEL_TASK}={task},{LABEL_ATTEMPT}={attempt}")
+}
+
+/// Prints what the pod of an attempt delivered to the record before it was deleted.
+async fn recorded(cluster: &Cluster, work: &Work, attempt: u32, raw: bool) -> Result<()> {
+    let gone = work.no_pod(attempt);
+    if !work.is_over(attempt) {
+        bail!(gone);
+    }
+    let task = (!work.is_integration).then_some(work.name.as_str());
+    let found = async { Record::open(cluster).await?.log(&work.plan, task, attempt).await };
+    let Some(log) = found.await.with_context(|| gone.clone())? else {
+        bail!("{gone}; the record has no result of it: it ended before it could deliver one");
+    };
+    terminal::note(&format!("{gone}; this is its output from the record"));
+    let is_terminal = io::stdout().is_terminal();
+    let show = |text: &str| terminal::print(&if is_terminal { safe(text) } else { Cow::Borrowed(text) });
+    for line in log.transcript.lines() {
+        // A coding agent's transcript has an event as JSON in each line.
+        match serde_json::from_str::<AgentEvent>(line) {
+            Ok(event) if !raw => show(&event.readable())?,
+            _ => show(&format!("{line}\n"))?,
+        }
+    }
+    for gate in &log.gates {
+        let end = gate.exit_code.map_or_else(|| "killed by a signal".to_owned(), |code| format!("exit code {code}"));
+        terminal::note(&format!("── gate {}: {end}", one_line(&gate.name)));
+        show(&format!("{}\n", gate.output.trim_end()))?;
+    }
+    if !log.report.message.is_empty() {
+        terminal::note(&format!("── {}: {}", log.report.reason.as_str(), one_line(&log.report.message)));
+    }
+    Ok(())
+}
+
 /// Returns the number of the last attempt and its pod. A pod may exist before the status counts its attempt.
 pub(crate) async fn last(api: &Api<Pod>, work: &Work) -> Result<(u32, Option<Pod>)> {
     let next = work.attempts + 1;
     if work.phase == Phase::Pending {
-        let pod = api.get_opt(&work.pod(next)).await.map_err(api_error)?;
+        let pod = pod_of(api, work, next).await?;
         if pod.is_some() || work.attempts == 0 {
             return Ok((next, pod));
         }
     }
     let attempt = work.attempts.max(1);
-    Ok((attempt, api.get_opt(&work.pod(attempt)).await.map_err(api_error)?))
+    Ok((attempt, pod_of(api, work, attempt).await?))
 }
 
 pub(crate) async fn find(cluster: &Cluster, target: &str) -> Result<Work> {

@@ -4,8 +4,10 @@
 
 mod args;
 mod attach;
+mod check;
 mod clarify;
 mod cluster;
+mod compare;
 mod control;
 mod decide;
 mod document;
@@ -21,24 +23,26 @@ mod record;
 mod requests;
 mod search;
 mod server;
+mod set;
 mod status;
 mod subject;
 mod terminal;
 mod text;
 mod usage;
+mod work;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use enact_domain::names::{ANNOTATION_KEEP, ANNOTATION_REDO};
 
-use args::{Cli, Command};
+use args::{Cli, Command, Compared};
 use cluster::Cluster;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match Box::pin(run(args::parse())).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::report_error(&error);
@@ -47,17 +51,24 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<()> {
+async fn run(cli: Cli) -> Result<ExitCode> {
     let target = &cli.target;
     let cluster = || Cluster::connect(target);
-    match cli.command {
+    let done: Result<()> = match cli.command {
+        // Its exit code says more than success or failure.
+        Command::Check(options) => return check::run(&options),
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
         Command::Status(options) => Box::pin(status::run(&cluster().await?, &options)).await,
         Command::Approve(options) => Box::pin(decide::approve(&cluster().await?, &options)).await,
         Command::Reject(options) => Box::pin(decide::reject(&cluster().await?, &options)).await,
         Command::History(options) => Box::pin(history::history(&cluster().await?, &options)).await,
         Command::Show(options) => Box::pin(history::show(&cluster().await?, &options)).await,
-        Command::Diff(options) => Box::pin(history::diff(&cluster().await?, &options)).await,
+        Command::Diff(options) => match &options.subject {
+            Compared::Task { plan, id } if options.attempts.is_empty() => {
+                Box::pin(work::diff(&cluster().await?, plan, id)).await
+            }
+            Compared::Document(_) | Compared::Task { .. } => Box::pin(history::diff(&cluster().await?, &options)).await,
+        },
         Command::Edit(options) => Box::pin(edit::edit(&cluster().await?, &options)).await,
         Command::Rollback(options) => Box::pin(edit::rollback(&cluster().await?, &options)).await,
         Command::Clarify(options) => Box::pin(clarify::run(&cluster().await?, &options)).await,
@@ -77,10 +88,12 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Retry(options) => control::retry(&cluster().await?, &options.target).await,
         Command::Redo(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_REDO).await,
         Command::Keep(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_KEEP).await,
-        Command::Suspend(options) => control::suspend(&cluster().await?, &options.plan, true).await,
-        Command::Resume(options) => control::suspend(&cluster().await?, &options.plan, false).await,
+        Command::Suspend(options) => control::suspend(&cluster().await?, &options.plan).await,
+        Command::Resume(options) => control::resume(&cluster().await?, &options.plan).await,
+        Command::Set(options) => set::set(&cluster().await?, &options).await,
         Command::Cancel(options) => control::cancel(&cluster().await?, &options).await,
         Command::Completion { shell } => args::completion(shell),
         Command::Version => terminal::print_line(&format!("enact {}", env!("CARGO_PKG_VERSION"))),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -21,15 +21,20 @@ const TRIES: u32 = 5;
 
 /// Sends a message.
 pub async fn send(cluster: &Cluster, options: &SendMessage) -> Result<()> {
-    let Target::TaskOfPlan(plan, id) = Target::parse(&options.task) else {
-        bail!("name the task as PLAN/TASKID");
-    };
+    let target = Target::parse(&options.task);
     // Before any request, so that a text that is too long is named at once.
     message::with_next(Vec::new(), &options.text).map_err(|problem| anyhow!(problem))?;
     let api: Api<Task> = cluster.api();
     for _ in 0..TRIES {
-        let task = task_of(cluster, &plan, &id).await?;
-        let phase = phase_of(&task);
+        let task = match &target {
+            Target::TaskOfPlan(plan, id) => task_of(cluster, plan, id).await?,
+            Target::Name(name) => {
+                let found = api.get_opt(name).await.map_err(api_error)?;
+                let Some(task) = found else { bail!("there is no Task {name}; name it PLAN/TASKID or by its name") };
+                task
+            }
+        };
+        let (id, plan, phase) = (&task.spec.work.id, &task.spec.plan_ref.name, phase_of(&task));
         if phase == Phase::Succeeded {
             bail!("{id} of Plan {plan} has succeeded, so no agent works on it; a message would reach nobody");
         }
@@ -54,7 +59,7 @@ pub async fn send(cluster: &Cluster, options: &SendMessage) -> Result<()> {
             Err(error) => return Err(api_error(error)),
         }
     }
-    bail!("Task {plan}/{id} was changed {TRIES} times in the meantime; try again")
+    bail!("Task {} was changed {TRIES} times in the meantime; try again", options.task)
 }
 
 /// Returns who gets a message to a task in this phase.

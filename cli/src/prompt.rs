@@ -13,7 +13,7 @@ use enact_domain::agents;
 use enact_domain::agents::prompt::Situation;
 use enact_domain::assignment::{ASSIGNMENT_ENV, Assignment, Work};
 use enact_domain::drafting::EffectiveConstitution;
-use enact_domain::names::pod_name;
+use enact_domain::names::{ANNOTATION_ASSIGNMENT, pod_name};
 use enact_domain::rules::Rule;
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{self, constitution};
@@ -24,7 +24,7 @@ use crate::args::Prompt;
 use crate::cluster::{Cluster, api_error};
 use crate::control::{Target, task_of};
 use crate::document::{self, Document};
-use crate::terminal;
+use crate::{logs, terminal};
 
 /// The documents that a prompt is made from.
 #[derive(Default)]
@@ -68,8 +68,15 @@ pub fn offline(options: &Prompt, tasks: &Path) -> Result<()> {
 
 /// Prints the prompt of a task of a plan, or the one that an attempt got.
 pub async fn run(cluster: &Cluster, options: &Prompt) -> Result<()> {
-    let Target::TaskOfPlan(plan_name, id) = Target::parse(&options.task) else {
-        bail!("name the task as PLAN/TASKID, or give its document by --tasks");
+    let (plan_name, id) = match Target::parse(&options.task) {
+        Target::TaskOfPlan(plan, id) => (plan, id),
+        Target::Name(name) => {
+            let task = cluster.api::<Task>().get_opt(&name).await.map_err(api_error)?;
+            let Some(task) = task else {
+                bail!("there is no Task {name}: name the task as PLAN/TASKID, or give its document by --tasks");
+            };
+            (task.spec.plan_ref.name, task.spec.work.id)
+        }
     };
     if let Some(attempt) = options.attempt {
         let task = task_of(cluster, &plan_name, &id).await?;
@@ -90,14 +97,19 @@ pub async fn run(cluster: &Cluster, options: &Prompt) -> Result<()> {
 /// Returns the prompt in the assignment of an attempt's pod. A session that is resumed gets a shorter one.
 async fn given(cluster: &Cluster, task: &Task, attempt: u32) -> Result<String> {
     let name = pod_name(&task.name_any(), attempt);
-    let pod = cluster.api::<Pod>().get_opt(&name).await.map_err(api_error)?;
+    let api = cluster.api::<Pod>();
+    let pod = match api.get_opt(&name).await.map_err(api_error)? {
+        Some(own) => Some(own),
+        None => logs::assigned_pod(&api, &task.name_any(), attempt).await?,
+    };
     let pod =
         pod.with_context(|| format!("there is no pod {name}: the attempt has not started, or its pod was deleted"))?;
+    let assigned = pod.annotations().get(ANNOTATION_ASSIGNMENT).cloned();
     let containers = pod.spec.into_iter().flat_map(|spec| spec.containers);
     let variable =
         containers.flat_map(|container| container.env.unwrap_or_default()).find(|var| var.name == ASSIGNMENT_ENV);
-    // The operator escapes the value for the kubelet.
-    let text = variable.and_then(|var| var.value).unwrap_or_default().replace("$$", "$");
+    // The operator escapes the value of the variable for the kubelet.
+    let text = assigned.unwrap_or_else(|| variable.and_then(|var| var.value).unwrap_or_default().replace("$$", "$"));
     let assignment: Assignment = serde_json::from_str(&text).context("the pod has no readable assignment")?;
     match assignment.work {
         Work::Task(work) => {

@@ -1,32 +1,14 @@
 //! Untrusted text for a terminal. It must not move the cursor, hide other text, or exceed its columns.
 
-use std::borrow::Cow;
-
 use enact_crds::common::Budget;
+use enact_domain::text::is_terminal_control;
+pub use enact_domain::text::{one_line, safe};
 use jiff::SignedDuration;
 use unicode_width::UnicodeWidthStr as _;
 
 /// Returns the width of a text in columns.
 pub fn width(text: &str) -> usize {
     text.width()
-}
-
-/// Returns whether the character controls the terminal: control characters and those that change the text direction.
-fn is_terminal_control(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Replaces terminal control characters by `�`, except line ends and tabs.
-pub fn safe(text: &str) -> Cow<'_, str> {
-    let unsafe_char = |c| is_terminal_control(c) && !matches!(c, '\n' | '\t');
-    if text.contains(unsafe_char) { Cow::Owned(text.replace(unsafe_char, "\u{fffd}")) } else { Cow::Borrowed(text) }
-}
-
-/// Replaces every run of white space and terminal control characters by one space.
-pub fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || is_terminal_control(c)).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Cuts the text to a number of columns and marks the cut with `…`. Spaces stay unchanged.
@@ -163,8 +145,6 @@ mod tests {
         assert_eq!(fit("a\u{1b}[2Jb\r\nc", 20), "a [2Jb c");
         assert_eq!(fit("🎯🎯🎯", 5), "🎯🎯…");
         assert_eq!(cut("a  b\u{202e}c", 9), "a  b c");
-        assert_eq!(safe("a\n\tb\u{9b}2J\u{7}"), "a\n\tb\u{fffd}2J\u{fffd}");
-        assert_eq!(safe("plain"), "plain");
     }
 
     #[test]

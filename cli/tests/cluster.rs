@@ -4,6 +4,8 @@
 
 #[path = "support/fake.rs"]
 mod fake;
+#[path = "cluster/logs.rs"]
+mod logs;
 #[path = "support/objects.rs"]
 mod objects;
 
@@ -246,9 +248,14 @@ fn message_is_added_to_those_that_were_sent() {
 
 #[test]
 fn message_that_reaches_nobody_is_refused() {
-    let api = Fake::start(|_| list("Task", &[task("T003", "Succeeded", 1)]));
+    let api = Fake::start(|request| match request.path.as_str() {
+        path if path.ends_with("/tasks/shop") => Answer::Failure(404, "not found"),
+        path if path.ends_with("/tasks/shop-t003") => Answer::Ok(task("T003", "Succeeded", 1)),
+        _ => list("Task", &[task("T003", "Succeeded", 1)]),
+    });
     for (task, text, part) in [
         ("shop/T003", "hello", "has succeeded"),
+        ("task/shop-t003", "hello", "has succeeded"),
         ("shop/T003", " ", "1 to 2048 bytes"),
         ("shop", "hello", "PLAN/TASKID"),
     ] {
@@ -365,86 +372,45 @@ fn suspends_resumes_and_cancels_a_plan() {
     assert_eq!(api.writes().len(), 3);
 }
 
-// Logs.
+#[test]
+fn resume_continues_after_the_phase_that_the_plan_shows() {
+    let paused = json!({ "status": { "pausedAfter": { "number": 2, "phase": "Core" } } });
+    let api = Fake::start(move |_| Answer::Ok(plan("Running", paused.clone())));
+    let ran = api.enact(&["resume", "shop"]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "Plan shop continues after phase 2 (Core)\n"),
+        "{}",
+        ran.stderr
+    );
+    let wanted =
+        json!({ "spec": { "suspend": false }, "metadata": { "annotations": { "enact.dev/resumed-after": "2" } } });
+    assert_eq!(api.writes().pop().unwrap().body, wanted);
+}
 
 #[test]
-fn logs_have_every_byte_of_every_container() {
-    let api = Fake::start(|request| match request.path.as_str() {
-        path if path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
-        path if path.ends_with("-2") => Answer::Ok(pod("shop-t003-2", "Failed")),
-        path if path.ends_with("/log") && request.parameter("container") == "prepare" => Answer::Bytes(b"ready\n"),
-        path if path.ends_with("/log") => Answer::Bytes(b"\x1b[1mbold\xff\r\n"),
-        _ => Answer::Failure(404, "not found"),
-    });
-    let ran = api.enact(&["logs", "shop/T003"]);
+fn set_changes_the_parallelism_only() {
+    let api = Fake::start(|_| Answer::Ok(plan("Running", json!({}))));
+    let ran = api.enact(&["set", "shop", "--parallelism", "2"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert_eq!(ran.bytes, b"ready\n\x1b[1mbold\xff\r\n");
-    assert_eq!(ran.stderr, "── prepare\n── agent\n");
-    let logs: Vec<Request> = api.seen().into_iter().filter(|request| request.path.ends_with("/log")).collect();
-    assert!(logs.iter().all(|request| request.line() == format!("GET {PODS}/shop-t003-2/log")), "{logs:?}");
+    assert_eq!(api.writes().pop().unwrap().body, json!({ "spec": { "execution": { "parallelism": 2 } } }));
+    assert_ne!(api.enact(&["set", "shop", "--parallelism", "0"]).code, Some(0));
 }
 
 #[test]
-fn deleted_pod_leads_to_the_record() {
-    let api = Fake::start(|request| match request.path.as_str() {
-        path if path.ends_with("/tasks") => list("Task", &[task("T003", "Failed", 2)]),
-        path if path.ends_with("/plans/shop") => {
-            let integration = json!({ "phase": "Failed", "attempts": 1, "reason": "Conflict", "message": "door.rs" });
-            Answer::Ok(plan("Failed", json!({ "status": { "integration": integration } })))
-        }
+fn diff_of_a_task_without_work_says_so() {
+    let git = json!({ "spec": { "workspace": { "url": "https://git.example.org/shop.git" } } });
+    let api = Fake::start(move |request| match request.path.trim_start_matches(ENACT) {
+        "/tasks" => list("Task", &[task("T001", "Failed", 1)]),
+        "/plans/shop" => Answer::Ok(plan("Failed", git.clone())),
         _ => Answer::Failure(404, "not found"),
     });
-    for (arguments, message) in [
-        (
-            vec!["logs", "shop/T003"],
-            vec!["attempt 2 of T003 has ended (Failed, GateFailed: gate `sells`: exit code 1)", "number = 2"],
-        ),
-        (
-            vec!["logs", "shop/T003", "--attempt", "1", "-f"],
-            vec![
-                "attempt 1 of T003 has ended, and the operator has deleted its pod shop-t003-1",
-                "set_config('enact.tenant', 'acme', true)",
-                "subject_uid = 'uid-of-shop-t003' and number = 1",
-            ],
-        ),
-        (vec!["logs", "shop/T003", "--attempt", "3"], vec!["attempt 3 of T003 has not started"]),
-        (
-            vec!["logs", "shop/integration"],
-            vec!["(Failed, Conflict: door.rs)", "pod shop-integration-1", "uid-of-shop' and"],
-        ),
-        (vec!["logs", "shop-t009"], vec!["there is no Task shop-t009"]),
-    ] {
-        let ran = api.enact(&arguments);
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{arguments:?}");
-        for message in message {
-            assert!(ran.stderr.contains(message), "{message:?} is not in: {}", ran.stderr);
-        }
-    }
+    let ran = api.enact(&["diff", "shop/T001"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("no attempt at T001 of Plan shop has left work"), "{}", ran.stderr);
 }
 
-#[test]
-fn follow_waits_for_the_pod() {
-    let there = AtomicUsize::new(0);
-    let api = Fake::start(move |request| match request.path.as_str() {
-        path if path.ends_with("/tasks") => list("Task", &[task("T003", "Pending", 0)]),
-        PODS if request.is_watch() => {
-            there.store(1, Ordering::SeqCst);
-            Answer::Changes(vec![json!({ "type": "ADDED", "object": pod("shop-t003-1", "Succeeded") })])
-        }
-        PODS if there.load(Ordering::SeqCst) == 0 => list("Pod", &[]),
-        PODS => list("Pod", &[pod("shop-t003-1", "Succeeded")]),
-        path if path.ends_with("/log") => Answer::Bytes(b"done\n"),
-        _ if there.load(Ordering::SeqCst) == 0 => Answer::Failure(404, "not found"),
-        _ => Answer::Ok(pod("shop-t003-1", "Succeeded")),
-    });
-    let ran = api.enact(&["logs", "shop/T003", "--follow"]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "done\ndone\n"), "{}", ran.stderr);
-    assert!(ran.stderr.starts_with("waiting for pod shop-t003-1\n"), "{}", ran.stderr);
-    let logs = api.seen().into_iter().filter(|request| request.path.ends_with("/log"));
-    assert!(logs.into_iter().all(|request| request.parameter("follow") == "true"));
-}
-
-// Status.
+// Logs.
 
 fn of_shop(request: &Request, now: &Value, next: &Value) -> Answer {
     let kind = match request.path.trim_start_matches(ENACT) {

@@ -12,6 +12,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use enact_crds::common::LocalRef;
 use enact_crds::{Constitution, Plan, Specification, Task, TaskSpec, compile};
@@ -20,6 +21,7 @@ use manifests::Manifests;
 use regex::Regex;
 use schema::Schemas;
 use serde::Serialize;
+use serde_json::Value;
 
 struct Ran {
     code: Option<i32>,
@@ -140,6 +142,36 @@ fn the_same_project_gives_the_same_bytes() {
         let (first, second) = (import(feature, &[]), import(feature, &[]));
         assert_eq!((first.stdout, first.stderr), (second.stdout, second.stderr), "{}", feature.display());
     }
+}
+
+#[test]
+fn real_projects_are_checked() {
+    let Some(corpus) = shared("corpus/dev") else { return };
+    let check = |output: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_enact"));
+        command.args(["check", "--output", output]).arg(&corpus).output().unwrap()
+    };
+    let (began, first) = (Instant::now(), check("json"));
+    let elapsed = began.elapsed();
+    assert!(matches!(first.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&first.stderr));
+    assert_eq!(first.stdout, check("json").stdout, "the same documents have the same findings");
+    let report: Value = serde_json::from_slice(&first.stdout).unwrap();
+    let documents = report["documents"].as_array().unwrap();
+    println!("{} documents in {elapsed:?}: {}", documents.len(), report["counts"]);
+    assert!(documents.len() >= 200, "{}", documents.len());
+    for document in documents {
+        let text = fs::read_to_string(document["path"].as_str().unwrap()).unwrap();
+        for finding in document["findings"].as_array().unwrap() {
+            let (line, column) = (finding["line"].as_u64().unwrap(), finding["column"].as_u64().unwrap());
+            let found = text.lines().nth(usize::try_from(line).unwrap() - 1).unwrap_or_default();
+            let last = u64::try_from(found.chars().count()).unwrap() + 1;
+            let end = finding["endColumn"].as_u64().unwrap();
+            assert!((1..=end).contains(&column) && end <= last, "{}: {finding}: {found}", document["path"]);
+        }
+    }
+    let sarif: Value = serde_json::from_slice(&check("sarif").stdout).unwrap();
+    let total: usize = documents.iter().map(|d| d["findings"].as_array().unwrap().len()).sum();
+    assert_eq!(sarif["runs"][0]["results"].as_array().unwrap().len(), total);
 }
 
 #[test]

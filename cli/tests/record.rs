@@ -397,6 +397,16 @@ fn document_in_a_config_map_is_changed_there() {
     assert_eq!(writes.len(), 2);
 }
 
+#[test]
+fn a_name_of_several_objects_needs_its_kind() {
+    let (_, api) = world();
+    let ran = api.enact(&["history", "shop"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("have the name shop: write specification/shop or plan/shop"), "{}", ran.stderr);
+    let ran = api.enact(&["history", "nothing"]);
+    assert!(ran.stderr.contains("there is no Constitution, Specification or Plan nothing"), "{}", ran.stderr);
+}
+
 // Answering.
 
 #[test]
@@ -406,8 +416,7 @@ fn lists_and_answers_questions() {
         { "id": "Q-1", "text": "How long\u{7}?", "options": ["30 days", "a year"], "line": 5, "location": "FR-001" },
         { "id": "Q-2", "text": "Who?", "line": 6 },
     ]);
-    world.lock().unwrap().object["spec"]["clarifications"] =
-        json!([{ "question": "Q-0", "answer": "yes", "by": "ann" }]);
+    world.lock().unwrap().object["spec"]["clarifications"] = json!([{ "question": "Q-0", "answer": "yes" }]);
     let listed = api.enact(&["clarify", "shop"]);
     assert_eq!(
         (listed.code, listed.stdout.as_str()),

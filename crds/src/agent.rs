@@ -9,8 +9,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Budget, Condition, LocalRef, Resources};
+use crate::common::{Budget, Condition, LocalRef, Resources, Time};
 use crate::provider::{Api, RateLimits, Sharing};
+use crate::warm_pool::{WarmPool, WarmPoolStatus};
 
 /// How one coding agent runs.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -31,6 +32,7 @@ use crate::provider::{Api, RateLimits, Sharing};
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.running", priority = 1),
+    printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.warmPool.ready", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -106,9 +108,15 @@ pub struct AgentSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 64))]
     pub env: Vec<EnvVar>,
+    /// For coding agents: what a short pod checks before the first attempt. Default: the image.
+    #[serde(default)]
+    pub probe: ProbeMode,
     /// Compute resources of the pods of tasks that name none.
     #[serde(default)]
     pub resources: Resources,
+    /// Started pods that wait for attempts of this agent. Each of them is used for one attempt. They count in the tenant's quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_pool: Option<WarmPool>,
     /// For an Agent in the namespace of the installation: tenants whose plans may use it. Its pods run in the namespaces of the tenants, and
     /// its models are those of the installation. The tenants never get the keys of the ModelProviders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -175,6 +183,19 @@ impl AgentSpec {
             None => Capabilities { gateway: self.adapter == Adapter::Command, ..Capabilities::default() },
         }
     }
+}
+
+/// What the probe of an agent checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum ProbeMode {
+    /// Nothing: no pod is started.
+    Off,
+    /// That the image can be pulled, the Secrets and ConfigMaps exist, and the program of the adapter runs.
+    #[default]
+    Image,
+    /// Also that the first model answers a request of a few tokens through the model gateway, which costs them. Without models, only the
+    /// image.
+    Model,
 }
 
 /// Returns the schema of an object with any fields: the definition of an adapter is checked by the webhook and the operator.
@@ -328,9 +349,15 @@ pub struct Capability {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// How good the agent is at it, from 1 to 100. Default: 50.
-    #[serde(default = "default_proficiency")]
+    // The schema has no default: in a list, a default would differ from what a client applies again.
+    #[serde(default = "default_proficiency", skip_serializing_if = "is_default_proficiency")]
     #[schemars(range(min = 1, max = 100))]
     pub proficiency: u8,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_default_proficiency(proficiency: &u8) -> bool {
+    *proficiency == default_proficiency()
 }
 
 fn default_proficiency() -> u8 {
@@ -411,10 +438,30 @@ pub struct AgentStatus {
     /// Number of running attempts, for an Agent of a pool or with a concurrency. Refreshed every ten minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<u32>,
+    /// For an Agent with a warm pool: its pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_pool: Option<WarmPoolStatus>,
     /// Results of past attempts at tasks that needed a declared capability. Refreshed every ten minutes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub capabilities: Vec<CapabilityStatus>,
+    /// The last probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeStatus>,
+}
+
+/// The end of a probe.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeStatus {
+    /// Digest of what was probed: image, adapter, models and variables. A change of one of these starts another probe.
+    pub digest: String,
+    /// `Succeeded`, or the reason of the failure as for an attempt.
+    pub reason: String,
+    /// What the program prints as its version, or the cause of the failure.
+    pub message: String,
+    /// Time of the end.
+    pub finished_at: Time,
 }
 
 /// Results of past attempts at tasks that needed a capability.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -125,24 +125,92 @@ pub struct RetryPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86_400))]
     pub max_backoff_seconds: Option<u32>,
+    /// What the attempts after a failed one start from. Default: `Work` for coding agents, `Scratch` for scripts. The adapter Replay always
+    /// starts from scratch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<RetryFrom>,
+}
+
+/// What the attempts after a failed one start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum RetryFrom {
+    /// The verified work of the tasks that the task depends on.
+    Scratch,
+    /// Also the unfinished work of the last attempt, as uncommitted changes, and the session of its agent.
+    Work,
+}
+
+/// What happens when an attempt has changed no file and written no output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum OnNoChange {
+    /// The attempt succeeds, with the reason `NothingChanged` in its condition `Delivered`. An attempt of a coding agent fails all the same.
+    #[default]
+    Succeed,
+    /// The attempt fails with the reason `NothingDone`.
+    Fail,
 }
 
 /// Compute resources of the pod of an attempt. The memory request equals the memory limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
-    /// CPU request as a Kubernetes quantity: `100m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?m?$"), length(max = 20))]
+    /// CPU request as a Kubernetes quantity: `100m`, `2`.
+    #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "cpu_schema")]
     pub cpu: Option<String>,
     /// Memory request and limit as a Kubernetes quantity: `256Mi`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$"), length(max = 20))]
+    #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bytes_schema")]
     pub memory: Option<String>,
     /// Limit of ephemeral storage as a Kubernetes quantity: `1Gi`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$"), length(max = 20))]
+    #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bytes_schema")]
     pub ephemeral_storage: Option<String>,
+}
+
+/// Reads a quantity, which Kubernetes also accepts as a whole number: `cpu: 2`.
+pub(crate) fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Quantity {
+        Number(i64),
+        Text(String),
+    }
+    let quantity = Option::<Quantity>::deserialize(deserializer)?;
+    Ok(quantity.map(|quantity| match quantity {
+        Quantity::Number(number) => number.to_string(),
+        Quantity::Text(text) => text,
+    }))
+}
+
+/// Returns the schema of a quantity of CPUs.
+pub(crate) fn cpu_schema(_: &mut SchemaGenerator) -> Schema {
+    quantity_schema(r"^[0-9]+(\.[0-9]+)?m?$")
+}
+
+/// Returns the schema of a quantity of bytes.
+pub(crate) fn bytes_schema(_: &mut SchemaGenerator) -> Schema {
+    quantity_schema(r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$")
+}
+
+fn quantity_schema(pattern: &str) -> Schema {
+    // Pattern and length apply to texts, the minimum to numbers.
+    json_schema!({ "x-kubernetes-int-or-string": true, "pattern": pattern, "maxLength": 20, "minimum": 0 })
+}
+
+/// Why something waits.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingStatus {
+    /// Reason, as in conditions.
+    pub reason: String,
+    /// What it waits for, and the remedy.
+    pub message: String,
+    /// Time since when it waits for this reason.
+    pub since: Time,
+    /// ID of the task whose attempt waits, or `integration`. With more than one, the first that was reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
 }
 
 /// A limit on the use of models. With both fields, the first one that is reached counts.
@@ -175,3 +243,18 @@ pub struct Gate {
 
 /// Outputs of a task: name → value.
 pub type Outputs = BTreeMap<String, String>;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn quantities_may_be_numbers() {
+        let resources: Resources = serde_json::from_value(json!({"cpu": 2, "memory": "256Mi"})).unwrap();
+        assert_eq!((resources.cpu.as_deref(), resources.memory.as_deref()), (Some("2"), Some("256Mi")));
+        assert_eq!(resources, serde_json::from_value(json!({"cpu": "2", "memory": "256Mi"})).unwrap());
+        assert_eq!(serde_json::to_value(&resources).unwrap()["cpu"], "2", "both have the same digest");
+    }
+}

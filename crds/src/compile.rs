@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use enact_domain::agents::needs::Needs;
+use enact_domain::analysis::{self, Coverage, TaskText};
+use enact_domain::contest::{CONTESTANTS, MAX_MEASUREMENTS, MAX_NAME_BYTES};
 use enact_domain::graph::{Graph, GraphError};
 use enact_domain::names;
-use enact_domain::speckit::tasks::{self, TasksFile, UNREAD_TASK};
+use enact_domain::speckit::spec::Spec;
+use enact_domain::speckit::tasks::{self, TaskState, TasksFile, UNREAD_TASK};
 use enact_domain::speckit::{Diagnostic, Parsed, Severity, TaskId};
 use enact_domain::text::truncated;
 use serde::Serialize;
 
 use crate::PlanSpec;
 use crate::common::{Gate, LocalRef};
+use crate::document::AcceptedFinding;
 use crate::plan::{PlanDecision, PoolMember, UnreadTasks, Workspace};
-use crate::task::TaskTemplate;
+use crate::task::{Measurement, TaskTemplate};
 
 /// Most tasks of one plan.
 pub const MAX_TASKS: usize = 5000;
@@ -60,6 +64,14 @@ pub enum CompileError {
         length: usize,
         max: usize,
     },
+    /// Competing attempts that cannot be run.
+    #[error("task {id}: attempts.{field} {problem}")]
+    Attempts {
+        id: String,
+        /// The field of `attempts`: `bestOf`.
+        field: &'static str,
+        problem: String,
+    },
     /// The plan has nothing to do.
     #[error("the plan has no open task; add tasks, or a tasks.md with tasks that are not ticked")]
     Empty,
@@ -74,7 +86,8 @@ impl CompileError {
         match self {
             Self::Graph(GraphError::Duplicate { id, .. } | GraphError::Unknown { task: id, .. })
             | Self::SameName { second: id, .. }
-            | Self::TooLong { id, .. } => Some(id),
+            | Self::TooLong { id, .. }
+            | Self::Attempts { id, .. } => Some(id),
             Self::Graph(GraphError::Cycle { cycle }) => cycle.first().map(String::as_str),
             Self::Empty | Self::TooMany(_) => None,
         }
@@ -99,6 +112,28 @@ pub fn needs(task: &TaskTemplate) -> Needs {
     Needs::of_text(&format!("{}\n{}", task.title, task.prompt.as_deref().unwrap_or_default()))
 }
 
+/// Finds the items of a specification that tasks cover.
+pub fn coverage<'t>(specification: &Spec, tasks: impl IntoIterator<Item = &'t TaskTemplate>) -> Coverage {
+    // The title of a phase can name the requirements that all its tasks serve.
+    let text = |task: &TaskTemplate| format!("{}\n{}", task_text(task), task.phase.as_deref().unwrap_or_default());
+    let tasks: Vec<(&TaskTemplate, String)> = tasks.into_iter().map(|task| (task, text(task))).collect();
+    let tasks: Vec<TaskText> = tasks
+        .iter()
+        .map(|(task, text)| TaskText { id: &task.id, title: &task.title, text, story: task.story.as_deref() })
+        .collect();
+    analysis::coverage(specification, &tasks)
+}
+
+/// Returns the text of a task without its title.
+pub fn task_text(task: &TaskTemplate) -> String {
+    let mut text = task.prompt.clone().or_else(|| task.script.clone()).unwrap_or_default();
+    for id in &task.requirements {
+        text.push('\n');
+        text.push_str(id);
+    }
+    text
+}
+
 /// Checks tasks; returns the names of their Task objects and their graph.
 ///
 /// # Errors
@@ -110,9 +145,9 @@ pub fn check(plan: &str, tasks: &[TaskTemplate]) -> Result<(Vec<String>, Graph),
     if tasks.len() > MAX_TASKS {
         return Err(vec![CompileError::TooMany(tasks.len())]);
     }
-    let too_long = too_long(tasks);
-    if !too_long.is_empty() {
-        return Err(too_long);
+    let wrong: Vec<CompileError> = too_long(tasks).into_iter().chain(tasks.iter().filter_map(attempts)).collect();
+    if !wrong.is_empty() {
+        return Err(wrong);
     }
     let graph = Graph::build(tasks.iter().map(|t| (t.id.as_str(), t.depends_on.iter().map(String::as_str))))
         .map_err(|errors| errors.into_iter().map(CompileError::Graph).collect::<Vec<_>>())?;
@@ -148,6 +183,8 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
         tasks: &'a [TaskTemplate],
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         decisions: &'a [PlanDecision],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        accepted: &'a [AcceptedFinding],
         workspace: &'a Option<Workspace>,
         gates: &'a [Gate],
     }
@@ -157,6 +194,7 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
         agents: &spec.agents,
         tasks,
         decisions: &spec.decisions,
+        accepted: &spec.accepted,
         workspace: &spec.workspace,
         gates: &spec.gates,
     };
@@ -172,6 +210,52 @@ fn too_long(tasks: &[TaskTemplate]) -> Vec<CompileError> {
         [error(task, "an id", task.id.len(), MAX_ID), error(task, "a text", prompt, MAX_PROMPT)]
     };
     tasks.iter().flat_map(checks).flatten().collect()
+}
+
+/// Returns the first problem with the competing attempts of a task, beyond what the schema of a stored Plan ensures.
+fn attempts(task: &TaskTemplate) -> Option<CompileError> {
+    let attempts = task.attempts.as_ref()?;
+    let problem = |field, problem: String| Some(CompileError::Attempts { id: cut(&task.id, MAX_ID), field, problem });
+    if !CONTESTANTS.contains(&attempts.best_of) {
+        let (least, most) = CONTESTANTS.into_inner();
+        return problem("bestOf", format!("is {}; use {least} to {most}", attempts.best_of));
+    }
+    if task.external_effect {
+        let why =
+            "cannot be used with externalEffect, because each contestant would have the effect; remove one of them";
+        return problem("bestOf", why.into());
+    }
+    if attempts.agents.len() > attempts.best_of as usize {
+        let why = format!(
+            "names {} Agents for {} contestants; remove some, or raise bestOf",
+            attempts.agents.len(),
+            attempts.best_of
+        );
+        return problem("agents", why);
+    }
+    if attempts.measurements.len() > MAX_MEASUREMENTS {
+        return problem(
+            "measurements",
+            format!("has {}; at most {MAX_MEASUREMENTS} are allowed", attempts.measurements.len()),
+        );
+    }
+    let mut names = HashSet::new();
+    for Measurement { name, script, .. } in &attempts.measurements {
+        if name.trim().is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+            let why = format!(
+                "has the name `{}`; use 1 to {MAX_NAME_BYTES} bytes on one line",
+                cut(name, MAX_NAME_BYTES).escape_debug()
+            );
+            return problem("measurements", why);
+        }
+        if script.trim().is_empty() {
+            return problem("measurements", format!("has no script for {name}; add one that prints a number"));
+        }
+        if !names.insert(name.as_str()) {
+            return problem("measurements", format!("has {name} twice; give each measurement its own name"));
+        }
+    }
+    None
 }
 
 /// Parses a tasks.md. Lines that look like tasks and could not be read are errors, unless the plan accepts a document without them:
@@ -207,16 +291,26 @@ pub fn from_file(file: &TasksFile) -> Vec<TaskTemplate> {
     file.tasks
         .iter()
         .filter(is_open)
-        .map(|t| TaskTemplate {
-            id: t.id.as_str().to_owned(),
-            title: shortened(&t.title, &t.id),
-            prompt: Some(prompt(file, t)),
-            phase: file.phases.get(t.phase).map(|p| cut(&p.title, 256)),
-            story: t.stories.first().map(|s| s.as_str().to_owned()),
-            depends_on: open_dependencies(&t.id, &edges, &open),
-            ..TaskTemplate::default()
-        })
+        .map(|t| TaskTemplate { depends_on: open_dependencies(&t.id, &edges, &open), ..template(file, t) })
         .collect()
+}
+
+/// Returns the ticked tasks of a tasks.md. They are not run, and the requirements that they serve are covered.
+pub fn done_tasks(document: &[u8]) -> Vec<TaskTemplate> {
+    let file = tasks::parse(document).model;
+    file.tasks.iter().filter(|t| t.state == TaskState::Done).map(|t| template(&file, t)).collect()
+}
+
+/// Returns a task of a tasks.md without its dependencies.
+fn template(file: &TasksFile, task: &tasks::Task) -> TaskTemplate {
+    TaskTemplate {
+        id: task.id.as_str().to_owned(),
+        title: shortened(&task.title, &task.id),
+        prompt: Some(prompt(file, task)),
+        phase: file.phases.get(task.phase).map(|p| cut(&p.title, 256)),
+        story: task.stories.first().map(|s| s.as_str().to_owned()),
+        ..TaskTemplate::default()
+    }
 }
 
 fn prompt(file: &TasksFile, task: &tasks::Task) -> String {
@@ -267,11 +361,68 @@ mod tests {
         let ids: Vec<_> = tasks.iter().map(|t| (t.id.as_str(), t.depends_on.join(","))).collect();
         assert_eq!(ids, [("T002", String::new()), ("T003", "T002".into()), ("T004", "T002".into())]);
         assert_eq!(tasks[1].prompt.as_deref(), Some("- [ ] T003 [P] Model in `a.py`"));
+        let done = done_tasks(text.as_bytes());
+        assert_eq!(
+            done.iter().map(|t| (t.id.as_str(), t.title.as_str())).collect::<Vec<_>>(),
+            [("T001", "Create folders")]
+        );
         let behind = text.replace("- [x] T001", "- [ ] T001").replace("- [ ] T002", "- [x] T002");
         let (through, _) = from_markdown(behind.as_bytes(), UnreadTasks::Refuse);
         assert_eq!(through[1].depends_on, ["T001"], "a ticked task still stands behind an open one");
         let compiled = compile("p", tasks).unwrap();
         assert_eq!(compiled.names, ["p-t002", "p-t003", "p-t004"]);
+    }
+
+    #[test]
+    fn competing_attempts_are_checked() {
+        let task = |attempts: serde_json::Value, external: bool| {
+            let json =
+                serde_json::json!({"id": "T001", "title": "t", "attempts": attempts, "externalEffect": external});
+            check("p", &[serde_json::from_value::<TaskTemplate>(json).unwrap()]).map(drop)
+        };
+        let measurement = |name: &str, script: &str| serde_json::json!({"name": name, "script": script});
+        let good = serde_json::json!({"bestOf": 3, "agents": ["a", "b", "a"],
+            "measurements": [measurement("p95", "./bench"), {"name": "coverage", "script": "./cover", "better": "Higher"}]});
+        assert_eq!(task(good.clone(), false), Ok(()));
+        let wrong = [
+            (good, true, "attempts.bestOf cannot be used with externalEffect"),
+            (serde_json::json!({"bestOf": 1}), false, "attempts.bestOf is 1; use 2 to 9"),
+            (serde_json::json!({"bestOf": 10}), false, "attempts.bestOf is 10"),
+            (serde_json::json!({"bestOf": 2, "agents": ["a", "b", "c"]}), false, "names 3 Agents for 2 contestants"),
+            (
+                serde_json::json!({"bestOf": 2, "measurements": [measurement("a", "b"), measurement("a", "c")]}),
+                false,
+                "has a twice",
+            ),
+            (
+                serde_json::json!({"bestOf": 2, "measurements": [measurement("a\nb", "b")]}),
+                false,
+                "has the name `a\\nb`",
+            ),
+            (serde_json::json!({"bestOf": 2, "measurements": [measurement("a", " ")]}), false, "has no script for a"),
+        ];
+        for (attempts, external, message) in wrong {
+            let errors = task(attempts, external).unwrap_err();
+            assert!(
+                errors[0].to_string().starts_with("task T001: ") && errors[0].to_string().contains(message),
+                "{errors:?}"
+            );
+            assert_eq!(errors[0].task(), Some("T001"));
+        }
+    }
+
+    #[test]
+    fn the_contest_is_a_part_of_what_is_approved() {
+        let spec = |better: &str| {
+            let measurements = serde_json::json!([{"name": "size", "script": "wc -c < a", "better": better}]);
+            let task = serde_json::json!({"id": "T001", "title": "t", "attempts": {"bestOf": 2, "measurements": measurements}});
+            let spec: PlanSpec =
+                serde_json::from_value(serde_json::json!({"agents": [{"name": "a"}], "tasks": [task]})).unwrap();
+            canonical(&spec, &spec.tasks).unwrap()
+        };
+        assert_ne!(spec("Lower"), spec("Higher"));
+        let plain = canonical(&PlanSpec::default(), &[TaskTemplate::default()]).unwrap();
+        assert!(!plain.contains("attempts"), "plans without contests keep their digests");
     }
 
     #[test]

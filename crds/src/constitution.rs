@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{ApprovalPolicy, Condition, LocalRef, NamespacedRef};
-use crate::document::{ConstitutionRule, Finding, FindingCounts, Quality, Source, SourceStatus};
+use crate::document::{AcceptedFinding, ConstitutionRule, Finding, FindingCounts, Quality, Source, SourceStatus};
 
 /// The principles that every specification and plan must follow.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -36,6 +36,11 @@ pub struct ConstitutionSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 64))]
     pub rules: Vec<ConstitutionRule>,
+    /// Findings that are accepted with a reason. They are a part of the approved content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["code".into(), "at".into()]))]
+    #[schemars(length(max = 100))]
+    pub accepted: Vec<AcceptedFinding>,
     /// A constitution in the same namespace from which this one inherits principles and rules. This constitution can add rules and make
     /// inherited rules stricter. It always inherits from the constitution that `constitutionRef` of the Tenant names.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,10 +1,14 @@
 //! Between the API's types and the domain's.
 
+use enact_domain::contest::{self, Achievement, Criterion};
+use enact_domain::text::unix_lines;
 use enact_domain::usage::{Balance, Basis, Estimate, Limit, Range, deviation_percent};
+use enact_domain::waiting::Waiting;
 use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling, rules};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryPolicy, Time};
+use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryFrom, RetryPolicy, Time, WaitingStatus};
+use crate::task::{Attempts, Better, ContestantStatus, Measurement};
 use crate::{approval as api, document, plan, task};
 
 pub use enact_domain::time::Millis;
@@ -197,6 +201,11 @@ pub fn worst_of(findings: &[document::Finding]) -> Option<analysis::Severity> {
     findings.iter().map(|f| f.severity.into()).min()
 }
 
+/// Converts what an object accepts.
+pub fn acceptances(accepted: &[document::AcceptedFinding]) -> Vec<analysis::Acceptance> {
+    accepted.iter().map(|a| analysis::Acceptance::named(&a.code, &a.at, &a.reason, a.by.clone())).collect()
+}
+
 /// Converts a rule of a constitution.
 pub fn rule(rule: &document::ConstitutionRule) -> rules::Rule {
     rules::Rule {
@@ -230,11 +239,21 @@ pub fn retry(own: Option<&RetryPolicy>, fallback: &RetryPolicy) -> scheduling::R
     }
 }
 
+/// Returns what further attempts start from: as the task says, then the plan; none for the default of the adapter.
+pub fn retry_from(own: Option<&RetryPolicy>, fallback: &RetryPolicy) -> Option<assignment::RetryFrom> {
+    let from = own.and_then(|retry| retry.from).or(fallback.from)?;
+    Some(match from {
+        RetryFrom::Scratch => assignment::RetryFrom::Scratch,
+        RetryFrom::Work => assignment::RetryFrom::Work,
+    })
+}
+
 impl From<plan::OnFailure> for scheduling::OnFailure {
     fn from(value: plan::OnFailure) -> Self {
         match value {
             plan::OnFailure::Halt => Self::Halt,
             plan::OnFailure::Continue => Self::Continue,
+            plan::OnFailure::Stop => Self::Stop,
         }
     }
 }
@@ -281,7 +300,37 @@ impl From<scheduling::Counts> for plan::TaskCounts {
 
 /// Converts gates for an assignment.
 pub fn gates(gates: &[Gate]) -> Vec<assignment::Gate> {
-    gates.iter().map(|g| assignment::Gate { name: g.name.clone(), script: g.script.clone() }).collect()
+    gates.iter().map(|g| assignment::Gate { name: g.name.clone(), script: unix_lines(&g.script) }).collect()
+}
+
+/// Converts the scripts of measurements.
+pub fn measurements(attempts: &Attempts) -> Vec<assignment::Gate> {
+    let gate = |m: &Measurement| assignment::Gate { name: m.name.clone(), script: unix_lines(&m.script) };
+    attempts.measurements.iter().map(gate).collect()
+}
+
+/// Converts the measurements by which contestants are compared.
+pub fn criteria(attempts: &Attempts) -> Vec<Criterion> {
+    let criterion = |m: &Measurement| Criterion {
+        name: m.name.clone(),
+        better: match m.better {
+            Better::Lower => contest::Better::Lower,
+            Better::Higher => contest::Better::Higher,
+        },
+    };
+    attempts.measurements.iter().map(criterion).collect()
+}
+
+/// Returns what a contestant achieved; none unless it has passed its gates.
+pub fn achievement(contestant: &ContestantStatus) -> Option<Achievement> {
+    let measurements =
+        contestant.measurements.iter().filter_map(|(name, text)| Some((name.clone(), text.parse().ok()?)));
+    (contestant.phase == task::Phase::Succeeded).then(|| Achievement {
+        measurements: measurements.collect(),
+        // Without tokens it has used no model, which costs nothing.
+        cost_micro_usd: contestant.usd.as_deref().map_or(contestant.tokens.is_none().then_some(0), micro_usd),
+        tokens: contestant.tokens.unwrap_or_default(),
+    })
 }
 
 /// Merges new conditions into old ones; see [`condition::merge`].
@@ -314,6 +363,26 @@ fn dated(c: &Condition) -> condition::Dated {
     condition::Dated {
         condition: condition::Condition::new(&c.type_, status, &c.reason, c.message.clone()),
         since: millis(&c.last_transition_time),
+    }
+}
+
+/// Converts a wait in a status.
+pub fn waiting(status: &WaitingStatus) -> Waiting {
+    Waiting {
+        reason: status.reason.clone().into(),
+        message: status.message.clone(),
+        since: millis(&status.since),
+        task: status.task.clone(),
+    }
+}
+
+/// Converts a wait to that of a status.
+pub fn waiting_status(waiting: Waiting) -> WaitingStatus {
+    WaitingStatus {
+        reason: waiting.reason.into_owned(),
+        message: waiting.message,
+        since: time(waiting.since),
+        task: waiting.task,
     }
 }
 

@@ -84,6 +84,8 @@ pub struct FindingCounts {
     pub medium: u32,
     /// Remarks.
     pub low: u32,
+    /// Findings of any severity that are accepted with a reason. The other numbers do not include them.
+    pub accepted: u32,
 }
 
 /// A finding in a document.
@@ -107,6 +109,32 @@ pub struct Finding {
     pub message: String,
     /// Suggested change.
     pub remedy: String,
+    /// Reason for which the finding is accepted, in the record. A status has no accepted findings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
+}
+
+/// Findings that are accepted with a reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AcceptedFinding {
+    /// Code of the findings: `VagueTime`.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
+    pub code: String,
+    /// Location of the findings in the document: `FR-003`. Or the id of one finding: `AMB-1f3a9c2e`.
+    #[schemars(length(min = 1, max = 256))]
+    pub at: String,
+    /// Reason why they are accepted.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"\S"))]
+    pub reason: String,
+    /// User who accepted them. The webhook sets it from the user of the request and replaces the value of the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub by: Option<String>,
+    /// Day of the acceptance, `YYYY-MM-DD`. The webhook sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 10))]
+    pub date: Option<String>,
 }
 
 /// Maximum number of findings in a status. The counts include all findings, and the record contains all of them.
@@ -116,7 +144,7 @@ pub const MAX_FINDINGS: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quality {
-    /// Weighted mean of the parts, from 0 to 100.
+    /// Weighted mean of the evaluated parts, from 0 to 100.
     pub score: u8,
     /// Parts of the score.
     #[serde(default)]
@@ -129,11 +157,12 @@ pub struct Quality {
 pub struct QualityPart {
     /// Name of the part: `clarity`.
     pub name: String,
-    /// Score of the part, from 0 to 100.
-    pub score: u8,
+    /// Score of the part, from 0 to 100; absent if the document has nothing to evaluate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<u8>,
     /// Weight of the part in the score, in percent.
     pub weight: u8,
-    /// Explanation of the score.
+    /// Explanation of the score, or the reason why there is none.
     pub explanation: String,
 }
 
@@ -179,7 +208,8 @@ pub struct ConstitutionRule {
     #[schemars(length(min = 1, max = 1024))]
     pub message: String,
     /// Effect of a violation. Default: `MUST`.
-    #[serde(default)]
+    // The schema has no default: in a list, a default would differ from what a client applies again.
+    #[serde(default, skip_serializing_if = "is_must")]
     pub severity: Strength,
     /// Name of the principle in the document that the rule enforces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,7 +217,13 @@ pub struct ConstitutionRule {
     pub principle: Option<String>,
 }
 
-/// A clarification: the answer to a question about a specification.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_must(strength: &Strength) -> bool {
+    *strength == Strength::default()
+}
+
+/// A clarification: the answer to a question about a specification. The webhook writes author and date of each into the annotation
+/// `enact.dev/answers`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Clarification {
@@ -197,14 +233,6 @@ pub struct Clarification {
     /// Answer, on one line.
     #[schemars(length(min = 1, max = 2048))]
     pub answer: String,
-    /// User who answered. The webhook sets it from the user of the request and replaces the value of the client.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub by: Option<String>,
-    /// Day of the answer, `YYYY-MM-DD`, which names the session in the document. The webhook sets it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10))]
-    pub date: Option<String>,
 }
 
 /// A question that a person should answer.

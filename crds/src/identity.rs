@@ -2,8 +2,8 @@
 //! sender of the request.
 
 use enact_domain::names::{
-    ANNOTATION_AGENT, DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN, LABEL_PLAN_UID, LABEL_ROLE,
-    LABEL_TASK, LABEL_TENANT, ROLE_DRAFT,
+    ANNOTATION_AGENT, ANNOTATION_ASSIGNMENT, DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN,
+    LABEL_PLAN_UID, LABEL_ROLE, LABEL_TASK, LABEL_TENANT, ROLE_DRAFT, ROLE_PROBE, ROLE_WAITING,
 };
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -37,7 +37,7 @@ pub struct AttemptPod {
 /// The agent of a pod, and the names under which its usage is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPod {
-    /// For the draft of a document, which belongs to no plan, `plan_uid` is empty and `subject_uid` is the UID of the pod: the attempts of
+    /// For the draft of a document and the probe of an Agent, which belong to no plan, `plan_uid` is empty and `subject_uid` is the UID of the pod: the attempts of
     /// a document are counted from 1 again when its request changes.
     pub attempt: AttemptPod,
     /// Name of the Plan; empty for the draft of a document.
@@ -110,15 +110,48 @@ pub fn attempt_pod(
     })
 }
 
-/// Returns the draft of a document that `pod` works on, with the checks of [`attempt_pod`].
-fn draft_pod(
+/// A pod of a warm pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolPod {
+    /// It waits for an attempt of this tenant.
+    Waiting { tenant: String },
+    /// It works on an attempt, with this assignment as JSON.
+    Assigned { attempt: AttemptPod, assignment: String },
+}
+
+/// Returns what a pod of a warm pool works on, with the checks of [`attempt_pod`].
+///
+/// # Errors
+/// When it is not a pod of a warm pool, or one of the checks fails.
+pub fn pool_pod(
+    bound: BoundPod,
+    pod: &ObjectMeta,
+    namespace: &ObjectMeta,
+    default_namespaces: &[String],
+) -> Result<PoolPod, String> {
+    if label(pod, LABEL_ROLE) == Some(ROLE_WAITING) {
+        let tenant = tenant_of_pod(&bound, pod, namespace, default_namespaces)?.to_owned();
+        controller(pod, &["Agent"]).ok_or_else(|| missing("Agent as its controller"))?;
+        return Ok(PoolPod::Waiting { tenant });
+    }
+    let attempt = attempt_pod(bound, pod, namespace, default_namespaces)?;
+    let assignment = pod.annotations.as_ref().and_then(|all| all.get(ANNOTATION_ASSIGNMENT));
+    let assignment = assignment
+        .ok_or_else(|| format!("the pod is of no warm pool: it has no annotation {ANNOTATION_ASSIGNMENT}"))?;
+    Ok(PoolPod::Assigned { attempt, assignment: assignment.clone() })
+}
+
+/// Returns the draft of a document or the probe of an Agent that `pod` works on, with the checks of [`attempt_pod`]. An object of `kind`
+/// controls the pod.
+fn pod_without_plan(
+    kind: &str,
     bound: BoundPod,
     pod: &ObjectMeta,
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<AttemptPod, String> {
     let tenant = tenant_of_pod(&bound, pod, namespace, default_namespaces)?.to_owned();
-    controller(pod, &["Specification"]).ok_or_else(|| missing("Specification as its controller"))?;
+    controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
     Ok(AttemptPod {
         tenant,
         namespace: bound.namespace,
@@ -135,7 +168,8 @@ fn attempt_number(pod: &ObjectMeta) -> Result<u32, String> {
     number.ok_or_else(|| missing(LABEL_ATTEMPT))
 }
 
-/// Returns the agent of `pod`, which works on an attempt or on the draft of a document, with the checks of [`attempt_pod`].
+/// Returns the agent of `pod`, which works on an attempt or on the draft of a document, or probes the agent, with the checks of
+/// [`attempt_pod`].
 ///
 /// # Errors
 /// When it does not work on one of these, or its agent uses no models.
@@ -145,11 +179,20 @@ pub fn agent_pod(
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<AgentPod, String> {
-    let is_draft = label(pod, LABEL_ROLE) == Some(ROLE_DRAFT);
-    let identify = if is_draft { draft_pod } else { attempt_pod };
-    let attempt = identify(bound, pod, namespace, default_namespaces)?;
+    let without_plan = match label(pod, LABEL_ROLE) {
+        Some(ROLE_DRAFT) => Some("Specification"),
+        Some(ROLE_PROBE) => Some("Agent"),
+        _ => None,
+    };
+    let attempt = match without_plan {
+        Some(kind) => pod_without_plan(kind, bound, pod, namespace, default_namespaces)?,
+        None => attempt_pod(bound, pod, namespace, default_namespaces)?,
+    };
     let named = |key: &str| label(pod, key).map(str::to_owned).ok_or_else(|| missing(key));
-    let (plan, task) = if is_draft { (String::new(), String::new()) } else { (named(LABEL_PLAN)?, named(LABEL_TASK)?) };
+    let (plan, task) = match without_plan {
+        Some(_) => (String::new(), String::new()),
+        None => (named(LABEL_PLAN)?, named(LABEL_TASK)?),
+    };
     let agent = pod.annotations.as_ref().and_then(|all| all.get(ANNOTATION_AGENT)).filter(|name| !name.is_empty());
     let agent =
         agent.ok_or_else(|| format!("the pod's agent uses no models: it has no annotation {ANNOTATION_AGENT}"))?;
@@ -270,6 +313,43 @@ mod tests {
         assert!(attempt_pod(bound, &draft, &namespace, &[]).unwrap_err().contains(LABEL_PLAN_UID));
         draft.labels.as_mut().unwrap().insert(LABEL_TENANT.to_owned(), "other".to_owned());
         assert!(identify(&draft).unwrap_err().contains(LABEL_TENANT));
+    }
+
+    #[test]
+    fn a_probe_belongs_to_its_agent() {
+        let mut probe = pod(Some("claude"));
+        probe.labels = Some(
+            [(LABEL_TENANT, "acme"), (LABEL_ROLE, ROLE_PROBE), (LABEL_ATTEMPT, "1")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        );
+        assert!(identify(&probe).unwrap_err().contains("Agent as its controller"), "a Task owns it");
+        let owner = &mut probe.owner_references.as_mut().unwrap()[0];
+        (owner.kind, owner.uid) = ("Agent".into(), "agent-uid".into());
+        let found = identify(&probe).unwrap();
+        assert_eq!((found.plan.as_str(), found.attempt.plan_uid.as_str()), ("", ""));
+        assert_eq!((found.attempt.subject_uid.as_str(), found.agent_id().as_str()), ("pod-uid", "team/claude"));
+    }
+
+    #[test]
+    fn a_waiting_pod_belongs_to_an_agent_and_has_no_attempt() {
+        let read = |pod: &ObjectMeta| {
+            let bound = BoundPod { namespace: "team".into(), name: "claude-w00000001".into(), uid: "pod-uid".into() };
+            let labels = Some([(LABEL_TENANT.to_owned(), "acme".to_owned())].into());
+            pool_pod(bound, pod, &ObjectMeta { labels, ..ObjectMeta::default() }, &[])
+        };
+        let mut assigned = pod(None);
+        assert!(read(&assigned).unwrap_err().contains("of no warm pool"), "the attempt's own pod");
+        assigned.annotations = Some([(ANNOTATION_ASSIGNMENT.to_owned(), "{}".to_owned())].into());
+        let PoolPod::Assigned { attempt, assignment } = read(&assigned).unwrap() else { panic!("it waits") };
+        assert_eq!((attempt.subject_uid.as_str(), attempt.attempt, assignment.as_str()), ("task-uid", 2, "{}"));
+        // What else is in its metadata does not count while it waits.
+        assigned.labels.as_mut().unwrap().insert(LABEL_ROLE.to_owned(), ROLE_WAITING.to_owned());
+        assert!(read(&assigned).unwrap_err().contains("Agent as its controller"));
+        assigned.owner_references.as_mut().unwrap()[0].kind = "Agent".into();
+        assert_eq!(read(&assigned), Ok(PoolPod::Waiting { tenant: "acme".into() }));
+        assigned.labels.as_mut().unwrap().insert(LABEL_TENANT.to_owned(), "other".to_owned());
+        assert!(read(&assigned).unwrap_err().contains(LABEL_TENANT));
     }
 
     #[test]

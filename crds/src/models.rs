@@ -57,6 +57,12 @@ pub enum ModelProblem {
         "ModelProvider {provider} does not allow the model {model}; add it to the provider's spec.models, or choose another model"
     )]
     ModelNotAllowed { provider: String, model: String },
+    /// Only the operator knows it.
+    #[error(
+        "this installation runs no model gateway, through which models are used; a platform administrator enables it with the value \
+         gateway.enabled of the chart, or remove spec.models and give the agent its own credential in spec.env"
+    )]
+    NoGateway,
 }
 
 /// Why a provider must have one API.
@@ -76,12 +82,13 @@ impl ModelProblem {
             Self::ProviderNotShared { .. } => "ProviderNotShared",
             Self::ApiMismatch { .. } => "ApiMismatch",
             Self::ModelNotAllowed { .. } => "ModelNotAllowed",
+            Self::NoGateway => "NoGateway",
         }
     }
 
     /// Returns whether the problem can be solved without a change of the Agent: somebody creates or shares the provider.
     pub fn may_resolve_itself(&self) -> bool {
-        matches!(self, Self::ProviderNotFound { .. } | Self::ProviderNotShared { .. })
+        matches!(self, Self::ProviderNotFound { .. } | Self::ProviderNotShared { .. } | Self::NoGateway)
     }
 }
 

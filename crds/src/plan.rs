@@ -5,10 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{
-    ApprovalPolicy, Budget, Condition, Gate, LocalRef, Resources, RetryPolicy, Time, default_revision,
+    ApprovalPolicy, Budget, Condition, Gate, LocalRef, OnNoChange, Resources, RetryPolicy, Time, WaitingStatus,
+    default_revision,
 };
-use crate::document::{Finding, Source, SourceStatus};
+use crate::document::{AcceptedFinding, Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
+
+mod usage;
+
+pub use usage::{Discarded, EstimateBasis, NumberRange, PlanEstimate, PlanUsage, UsdRange};
 
 /// A graph of tasks over a Git workspace, for one specification.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -69,6 +74,11 @@ pub struct PlanSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub decisions: Vec<PlanDecision>,
+    /// Findings about the coverage of the specification that are accepted with a reason. They are a part of the approved content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["code".into(), "at".into()]))]
+    #[schemars(length(max = 100))]
+    pub accepted: Vec<AcceptedFinding>,
     /// Git repository of the tasks. Without a workspace, tasks run in an empty folder and nothing is integrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Workspace>,
@@ -95,7 +105,12 @@ impl PlanSpec {
     /// Returns the names of all agents that the plan or its listed tasks name, with repetitions.
     pub fn agent_names(&self) -> impl Iterator<Item = &str> {
         let named = self.tasks.iter().filter_map(|task| task.agent_ref.as_ref()).chain(&self.agent_ref);
-        named.map(|reference| reference.name.as_str()).chain(self.agents.iter().map(|member| member.name.as_str()))
+        let contestants =
+            self.tasks.iter().filter_map(|task| task.attempts.as_ref()).flat_map(|attempts| &attempts.agents);
+        named
+            .map(|reference| reference.name.as_str())
+            .chain(self.agents.iter().map(|member| member.name.as_str()))
+            .chain(contestants.map(String::as_str))
     }
 }
 
@@ -117,9 +132,15 @@ pub struct PoolMember {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Preference for this agent: the part of its score, of at most 1000 points, that people decide. Default: 50.
-    #[serde(default = "default_preference")]
+    // The schema has no default: in a list, a default would differ from what a client applies again.
+    #[serde(default = "default_preference", skip_serializing_if = "is_default_preference")]
     #[schemars(range(min = 0, max = 100))]
     pub preference: u8,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_default_preference(preference: &u8) -> bool {
+    *preference == default_preference()
 }
 
 fn default_preference() -> u8 {
@@ -198,6 +219,12 @@ pub struct Execution {
     /// Behaviour when a task has failed.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// What happens when an attempt has changed no file and written no output, for tasks that do not say so.
+    #[serde(default)]
+    pub on_no_change: OnNoChange,
+    /// When the plan pauses until a person runs `kubectl enact resume`. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_after: Option<PauseAfter>,
     /// Deadline of the plan in seconds after its start. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
@@ -222,6 +249,11 @@ pub struct Execution {
     /// Budget of one attempt. It is reserved before the attempt starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_budget: Option<Budget>,
+    /// Longest wait for the reset of a model provider's quota, in seconds. If the reset is later, the next attempt goes to another agent of
+    /// the pool, if one can do the task. Default: 300.
+    #[serde(default = "default_quota_wait")]
+    #[schemars(range(min = 0, max = 604_800))]
+    pub quota_wait_seconds: u32,
     /// Compute resources of pods whose task and agent name none.
     #[serde(default)]
     pub resources: Resources,
@@ -239,6 +271,8 @@ impl Default for Execution {
         Self {
             parallelism: default_parallelism(),
             on_failure: OnFailure::default(),
+            on_no_change: OnNoChange::default(),
+            pause_after: None,
             deadline_seconds: None,
             priority: 0,
             retry: RetryPolicy::default(),
@@ -246,6 +280,7 @@ impl Default for Execution {
             budget: None,
             task_budget: None,
             attempt_budget: None,
+            quota_wait_seconds: default_quota_wait(),
             resources: Resources::default(),
             cleanup: Cleanup::default(),
             pod_ttl_seconds: default_pod_ttl(),
@@ -261,6 +296,10 @@ fn default_pod_ttl() -> u32 {
     300
 }
 
+fn default_quota_wait() -> u32 {
+    300
+}
+
 fn default_timeout() -> u32 {
     3600
 }
@@ -273,6 +312,15 @@ pub enum OnFailure {
     Halt,
     /// Continue with every task that does not depend on the failed one.
     Continue,
+    /// Start no new tasks, and stop the running attempts. Their work is kept.
+    Stop,
+}
+
+/// When a plan pauses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum PauseAfter {
+    /// When all tasks of a phase, and of the phases before it, have succeeded. Phases are ordered by their first task in the plan.
+    Phase,
 }
 
 /// When to delete the pods of finished attempts. The record keeps the results and the last part of the logs.
@@ -329,6 +377,12 @@ pub struct PlanStatus {
     /// Number of phase changes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub turns: u32,
+    /// Why the plan waits, while it does not progress or one of its attempts cannot start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingStatus>,
+    /// Time when a task, an attempt or the use of models last changed, as far as the operator has seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_activity_at: Option<Time>,
     /// Digest of the content of the plan; an Approval must name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -344,6 +398,9 @@ pub struct PlanStatus {
     /// Number of tasks on the longest chain of dependencies.
     #[serde(default)]
     pub critical_path: u32,
+    /// The checkpoint at which the plan waits for `kubectl enact resume`, by `execution.pauseAfter`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_after: Option<PausedAfter>,
     /// Time when the first task started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
@@ -372,107 +429,20 @@ pub struct PlanStatus {
     /// Findings of tasks.md, and violated rules of the constitution; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub top_findings: Vec<Finding>,
-}
-
-/// Expected use of models by a plan, and its expected duration, from finished tasks of the tenant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanEstimate {
-    /// Cost in US dollars. Absent if the price of a model is unknown, or if there are too few finished tasks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usd: Option<UsdRange>,
-    /// Tokens: input, cached input and output together. Absent if there are too few finished tasks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<NumberRange>,
-    /// Seconds from the start of the first task to the end of the last one, without waiting for people, budgets, nodes or other plans.
-    /// Absent if there are too few finished tasks of an agent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration_seconds: Option<NumberRange>,
-    /// Number of finished tasks behind the least certain part of the estimate.
+    /// Number of findings about coverage that are accepted with a reason. `topFindings` does not have them.
     #[serde(default)]
-    pub samples: u32,
-    /// Which finished tasks the least certain part is made from.
-    #[serde(default)]
-    pub basis: EstimateBasis,
-    /// When the plan has succeeded: by how many percent its cost was above the expected one, or its tokens if no cost was expected. Negative
-    /// if it was below.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error_percent: Option<i64>,
+    pub accepted_findings: u32,
 }
 
-/// An expected number with its bounds.
+/// The phase after which a plan pauses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct NumberRange {
-    /// Lower bound.
-    pub low: u64,
-    /// Expected value.
-    pub expected: u64,
-    /// Upper bound.
-    pub high: u64,
-}
-
-/// An expected amount of US dollars with its bounds, as decimal numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UsdRange {
-    /// Lower bound.
-    pub low: String,
-    /// Expected value.
-    pub expected: String,
-    /// Upper bound.
-    pub high: String,
-}
-
-/// Which finished tasks an estimate is made from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum EstimateBasis {
-    /// Those of the same Agent.
-    #[default]
-    Agent,
-    /// Those of Agents with the same adapter and first model.
-    Model,
-    /// Those of all Agents of the tenant that use models.
-    Tenant,
-    /// There are too few finished tasks, so that cost and duration are unknown.
-    Unknown,
-}
-
-/// Use of models by a plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanUsage {
-    /// Tokens used.
-    #[serde(default)]
-    pub tokens: u64,
-    /// Cost in US dollars, as a decimal number. Requests to models without a known price are not included.
-    #[serde(default)]
-    pub usd: String,
-    /// The part that requests in progress have reserved, in addition to what was used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reserved: Option<Budget>,
-    /// The budget that applies: the smaller one of the plan's and of its Approvals'.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Budget>,
-    /// What sets the budget: `spec.execution.budget`, or Approvals with the people who decided.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub budget_set_by: Vec<String>,
-    /// The part of the budget that is neither used nor reserved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remaining: Option<Budget>,
-    /// The part of what was used by attempts that failed, or that a later attempt at the same task replaced.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub discarded: Option<Discarded>,
-}
-
-/// Use of models by attempts whose work is not a part of the result.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Discarded {
-    /// Tokens used.
-    pub tokens: u64,
-    /// Cost in US dollars, as a decimal number. Requests to models without a known price are not included.
-    pub usd: String,
+pub struct PausedAfter {
+    /// Number of the phase, from 1.
+    pub number: u32,
+    /// Name of the phase; empty for tasks without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub phase: String,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use enact_domain::agents::prompt::{self, PromptInput};
+use enact_domain::assignment;
 use enact_domain::drafting::EffectiveConstitution;
 use enact_domain::rules::Decision;
 use enact_domain::speckit::spec::Spec;
 
 use crate::convert;
 use crate::plan::PlanSpec;
-use crate::task::TaskTemplate;
+use crate::task::{Better, Measurement, TaskTemplate};
 
 /// What a prompt is made from.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,21 @@ pub fn render(sources: &Sources) -> String {
         inputs,
         gates: &convert::gates(&task.gates),
         plan_gates: &convert::gates(&plan.gates),
+        measurements: &task
+            .attempts
+            .iter()
+            .flat_map(|attempts| &attempts.measurements)
+            .map(measurement)
+            .collect::<Vec<_>>(),
     })
+}
+
+fn measurement(of: &Measurement) -> assignment::Gate {
+    let better = match of.better {
+        Better::Lower => "lower",
+        Better::Higher => "higher",
+    };
+    assignment::Gate { name: format!("{} ({better} is better)", of.name), script: of.script.clone() }
 }
 
 fn decision(of: &crate::plan::PlanDecision) -> Decision {
@@ -56,6 +71,7 @@ mod tests {
     use super::*;
     use crate::common::Gate;
     use crate::plan::PlanDecision;
+    use crate::task::Attempts;
 
     #[test]
     fn has_the_parts_of_plan_and_task() {
@@ -73,6 +89,11 @@ mod tests {
             id: "T004".into(),
             title: "Limit the cart".into(),
             gates: vec![gate("unit")],
+            attempts: Some(Attempts {
+                best_of: 2,
+                measurements: vec![Measurement { name: "p95".into(), script: "./bench".into(), better: Better::Lower }],
+                ..Attempts::default()
+            }),
             ..TaskTemplate::default()
         };
         let sources = Sources {
@@ -83,7 +104,8 @@ mod tests {
             inputs: None,
         };
         let text = render(&sources);
-        for part in ["T004: Limit the cart", "Store: SQLite", "unit (after this task)", "whole (after all tasks)"] {
+        let gates = ["unit (after this task)", "whole (after all tasks)", "p95 (lower is better):\n./bench"];
+        for part in ["T004: Limit the cart", "Store: SQLite"].into_iter().chain(gates) {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{ApprovalPolicy, Condition, LocalRef, Time};
-use crate::document::{Clarification, Finding, FindingCounts, Quality, Question, Source, SourceStatus};
+use crate::document::{
+    AcceptedFinding, Clarification, Finding, FindingCounts, Quality, Question, Source, SourceStatus,
+};
 
 /// What to build and how to verify it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -47,6 +49,11 @@ pub struct SpecificationSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["question".into()]))]
     #[schemars(length(max = 100))]
     pub clarifications: Vec<Clarification>,
+    /// Findings that are accepted with a reason. They are a part of the approved content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["code".into(), "at".into()]))]
+    #[schemars(length(max = 100))]
+    pub accepted: Vec<AcceptedFinding>,
     /// Constitution that the specification must follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution_ref: Option<LocalRef>,

@@ -1,10 +1,12 @@
 //! Task: one unit of work of a plan, executed by attempts in pods.
 
+use std::collections::BTreeMap;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Condition, Gate, LocalRef, Outputs, Resources, RetryPolicy, Time};
+use crate::common::{Condition, Gate, LocalRef, OnNoChange, Outputs, Resources, RetryPolicy, Time};
 
 /// One unit of work of a plan. Created by the operator from the plan; immutable.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -91,9 +93,15 @@ pub struct TaskTemplate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub gates: Vec<Gate>,
+    /// Best of N: competing attempts, of which the best one counts. Default: one attempt, and another one after a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Attempts>,
     /// Retry policy. Default: the retry policy of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
+    /// What happens when an attempt has changed no file and written no output. Default: the plan's `execution.onNoChange`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_no_change: Option<OnNoChange>,
     /// Timeout of one attempt, in seconds. Default: the timeout of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
@@ -108,6 +116,56 @@ pub struct TaskTemplate {
     /// Whether the task has an effect outside of the workspace. Such a task is not retried when the result of an attempt is unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external_effect: bool,
+}
+
+/// Competing attempts at a task, on separate branches. The gates, then the measurements, then the cost decide which one counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Attempts {
+    /// Number of contestants: of attempts that compete.
+    #[schemars(range(min = 2, max = 9))]
+    pub best_of: u32,
+    /// Names of the Agents of the contestants, in their order; if there are fewer Agents than contestants, the list is repeated. Default: the
+    /// agent of the task or of the plan, or different agents of the pool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9), inner(length(min = 1, max = 253)))]
+    pub agents: Vec<String>,
+    /// Measurements that compare the contestants whose gates have passed, the most important one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub measurements: Vec<Measurement>,
+}
+
+impl Attempts {
+    /// Returns the Agent of a contestant, counted from 0; none if the task names none for its contestants.
+    pub fn agent(&self, contestant: usize) -> Option<&str> {
+        self.agents.get(contestant.checked_rem(self.agents.len())?).map(String::as_str)
+    }
+}
+
+/// A measurement of the work of a contestant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Measurement {
+    /// Name of the measurement, unique in the task.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Script that `/bin/sh -e` runs at the root of the working tree after the gates. The last line of its output must be a number.
+    #[schemars(length(min = 1, max = 16_384))]
+    pub script: String,
+    /// Which numbers are better. Default: `Lower`.
+    #[serde(default)]
+    pub better: Better,
+}
+
+/// Which numbers of a measurement are better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Better {
+    /// The lower one of two numbers: durations, sizes.
+    #[default]
+    Lower,
+    /// The higher one: throughput, coverage.
+    Higher,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -146,7 +204,7 @@ pub struct TaskStatus {
     /// Number of attempts that were started.
     #[serde(default)]
     pub attempts: u32,
-    /// Name of the Agent of the last attempt, if it was selected from the pool of the plan.
+    /// Name of the Agent of the last attempt, if it was selected from the pool of the plan; of competing attempts, that of the winner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
     /// Number of attempts that ended with a task failure since the last rerun.
@@ -161,10 +219,14 @@ pub struct TaskStatus {
     /// If the last attempt ended because of a budget: the least that remained of the budgets then. The next attempt starts when more remains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_budget: Option<RemainingBudget>,
-    /// Commit with the work of the task.
+    /// State of the competing attempts of a task with `attempts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contest: Option<ContestStatus>,
+    /// Commit with the work of the task, which has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Branch to which the work was pushed.
+    /// Branch with the work of the last attempt that changed something. Unless the task has succeeded, this work has not passed: it is kept,
+    /// and never merged. If the plan stopped the attempt, its runner pushes within 30 seconds, and nothing if nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
     /// Small named values for the tasks that depend on this task.
@@ -186,6 +248,76 @@ pub struct TaskStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// State of competing attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContestStatus {
+    /// Number of the attempt that won.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub winner: Option<u32>,
+    /// Why that attempt won, or why none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// State of each contestant, by its number, from 1. The attempts of contestant 2 of 3 are 2, 5, 8 and so on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contestants: BTreeMap<String, ContestantStatus>,
+}
+
+/// State of one contestant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContestantStatus {
+    /// Phase of the contestant. `Succeeded`: it has passed its gates.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Number of its last attempt; 0 before the first one.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Name of the Agent of that attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Number of its attempts that ended with an infrastructure failure since the last rerun. Each is replaced by another attempt, up to the
+    /// limit of the retry policy.
+    #[serde(default, skip_serializing_if = "is_none_counted")]
+    pub infrastructure_failures: u32,
+    /// Earliest time of its next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Time>,
+    /// If its last attempt ended because of a budget: the least that remained of the budgets then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_budget: Option<RemainingBudget>,
+    /// Reason of the last end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Message of the last end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Branch of the work. It is kept, also if the contestant lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Commit with the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Outputs of an attempt that has passed, until the contest is decided.
+    #[serde(default, skip_serializing_if = "Outputs::is_empty")]
+    pub outputs: Outputs,
+    /// The numbers of the measurements, as decimal numbers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measurements: BTreeMap<String, String>,
+    /// Tokens that the last attempt used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Cost of the last attempt in US dollars, as a decimal number; absent if the price of a part is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd: Option<String>,
+    /// Time when the last attempt started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// Time when the last attempt ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
 }
 
 /// What remained of the budgets of a task: the least of each.

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Budget, Condition, NamespacedRef};
+use crate::common::{Budget, Condition, NamespacedRef, bytes_schema, cpu_schema, quantity};
 use crate::provider::RateLimits;
 
 /// A team or customer that owns namespaces of the cluster and is isolated from all other tenants.
@@ -117,12 +117,12 @@ pub struct Quota {
     #[schemars(range(min = 1, max = 100_000))]
     pub pods: Option<u32>,
     /// Sum of requested CPU as a Kubernetes quantity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?m?$"), length(max = 20))]
+    #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "cpu_schema")]
     pub cpu: Option<String>,
     /// Sum of memory limits as a Kubernetes quantity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$"), length(max = 20))]
+    #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bytes_schema")]
     pub memory: Option<String>,
     /// Maximum number of Tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,20 +7,25 @@ use std::net::IpAddr;
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::document_job::check_path;
 use enact_domain::names::{self, DEFAULT_TENANT, MODEL_KEYS_SECRET};
+use enact_domain::text::has_windows_lines;
 use url::Url;
 
 use crate::agent::is_image;
-use crate::common::LocalRef;
+use crate::common::{Gate, LocalRef};
 use crate::document::GitSource;
 use crate::plan::Workspace;
 use crate::tenant::Egress;
-use crate::{AgentSpec, ModelProviderSpec, convert};
+use crate::warm_pool::WarmPool;
+use crate::{AgentSpec, ModelProviderSpec, PlanSpec, convert};
 
 /// Field selector of Plans that may still start something; a Plan without a status is one of them. A Tenant keeps a namespace while it has
 /// one.
 pub const UNFINISHED_PLANS: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled";
 /// Namespaces that hold the cluster itself, or what nobody placed elsewhere.
 const RESERVED: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "default"];
+
+/// Most fields that one warning names.
+const MAX_FIELDS: usize = 3;
 
 /// A field that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +100,39 @@ fn credentials(field: &str, reference: Option<&LocalRef>) -> Option<FieldError> 
     secret(field, &reference?.name)
 }
 
+/// Returns a warning about the scripts of a plan with line ends of Windows; none if there are none. They run with those of Unix.
+pub fn windows_scripts(spec: &PlanSpec) -> Option<String> {
+    let of_gates = |field: String, gates: &[Gate]| -> Vec<String> {
+        let wrong = gates.iter().enumerate().filter(|(_, gate)| has_windows_lines(&gate.script));
+        wrong.map(|(i, _)| format!("{field}[{i}].script")).collect()
+    };
+    let mut fields = Vec::new();
+    for (i, task) in spec.tasks.iter().enumerate() {
+        if task.script.as_deref().is_some_and(has_windows_lines) {
+            fields.push(format!("spec.tasks[{i}].script"));
+        }
+        fields.extend(of_gates(format!("spec.tasks[{i}].gates"), &task.gates));
+    }
+    fields.extend(of_gates("spec.gates".into(), &spec.gates));
+    windows_warning(&fields)
+}
+
+/// Returns the same warning for the script of an Agent.
+pub fn windows_agent_script(spec: &AgentSpec) -> Option<String> {
+    spec.script
+        .as_deref()
+        .filter(|script| has_windows_lines(script))
+        .and_then(|_| windows_warning(&["spec.script".into()]))
+}
+
+fn windows_warning(fields: &[String]) -> Option<String> {
+    let more = if fields.len() > MAX_FIELDS { ", …" } else { "" };
+    let some = fields.iter().take(MAX_FIELDS).cloned().collect::<Vec<_>>().join(", ");
+    (!fields.is_empty()).then(|| {
+        format!("{some}{more}: the line ends are those of Windows (CRLF); the script runs with those of Unix (LF)")
+    })
+}
+
 /// Checks the names that Git gets from a document's source at `field`.
 pub fn git_source(field: &str, git: &GitSource) -> Vec<FieldError> {
     let checks =
@@ -110,6 +148,7 @@ pub fn git_source(field: &str, git: &GitSource) -> Vec<FieldError> {
 pub fn agent(spec: &AgentSpec) -> Vec<FieldError> {
     let mut errors: Vec<FieldError> = spec.image.as_deref().and_then(image).into_iter().collect();
     errors.extend(spec.secret_keys().into_iter().filter_map(|(field, key)| secret(&field, &key.name)));
+    errors.extend(spec.warm_pool.as_ref().map(warm_pool).unwrap_or_default());
     if let Err(problem) = spec.definition() {
         // Nothing is known about what the adapter can do.
         errors.push(FieldError::new("spec.custom", problem));
@@ -144,6 +183,19 @@ pub fn agent(spec: &AgentSpec) -> Vec<FieldError> {
     errors
 }
 
+/// Checks the repository of a warm pool.
+fn warm_pool(pool: &WarmPool) -> Vec<FieldError> {
+    const FIELD: &str = "spec.warmPool.repository";
+    let Some(repository) = &pool.repository else { return Vec::new() };
+    let checks = [("url", check_url(&repository.url)), ("revision", check_ref(&repository.revision))];
+    let failed = checks.into_iter().filter_map(|(name, check)| Some((name, check.err()?)));
+    let mut errors: Vec<FieldError> =
+        failed.map(|(name, error)| FieldError::new(format!("{FIELD}.{name}"), error)).collect();
+    let reference = repository.credentials_secret_ref.as_ref();
+    errors.extend(credentials(&format!("{FIELD}.credentialsSecretRef"), reference));
+    errors
+}
+
 /// Checks the sharing of an Agent; `in_installation` says whether it is in the namespace of the installation. There it is only used by plans
 /// in other namespaces.
 pub fn agent_sharing(spec: &AgentSpec, in_installation: bool) -> Vec<FieldError> {
@@ -165,6 +217,10 @@ pub fn agent_sharing(spec: &AgentSpec, in_installation: bool) -> Vec<FieldError>
         let message =
             "the pods of a shared Agent run in the namespaces of tenants, which do not have its ConfigMap; remove it";
         errors.push(FieldError::new(field, message));
+    }
+    if spec.warm_pool.is_some() {
+        let message = "the pods of a shared Agent run in the namespaces of tenants; remove it, and set warmPool of an Agent of the tenant";
+        errors.push(FieldError::new("spec.warmPool", message));
     }
     if spec.monthly_budget.is_some() {
         let message = "a shared Agent has no budget of its own; remove it, and set monthlyBudget of the Tenants";
@@ -350,6 +406,27 @@ mod tests {
         let git = json!({"url": "https://git.example.org/a", "path": "a.md", "credentialsSecretRef": keys});
         let errors = git_source("spec.source.git", &serde_json::from_value(git).unwrap());
         assert_eq!(fields(errors), ["spec.source.git.credentialsSecretRef.name"]);
+    }
+
+    #[test]
+    fn the_repository_of_a_warm_pool_is_one_that_git_can_fetch() {
+        let pool = |repository: Value| {
+            let spec = json!({"adapter": "Command", "warmPool": {"size": 2, "repository": repository}});
+            fields(agent(&serde_json::from_value(spec).unwrap()))
+        };
+        let secret = |name: &str| json!({"name": name});
+        assert_eq!(pool(json!({"url": "https://git.example.org/a", "credentialsSecretRef": secret("git")})), [""; 0]);
+        let wrong = json!({"url": "ext::sh", "revision": "-x", "credentialsSecretRef": secret("enact-model-keys")});
+        assert_eq!(
+            pool(wrong),
+            [
+                "spec.warmPool.repository.url",
+                "spec.warmPool.repository.revision",
+                "spec.warmPool.repository.credentialsSecretRef.name"
+            ]
+        );
+        let shared = json!({"adapter": "Command", "shareWith": {"allTenants": true}, "warmPool": {"size": 1}});
+        assert_eq!(fields(agent_sharing(&serde_json::from_value(shared).unwrap(), true)), ["spec.warmPool"]);
     }
 
     #[test]

@@ -73,6 +73,12 @@ fn every_kind_keeps_to_the_conventions() {
         let schema = schema(&crd);
         let status = &schema["properties"]["status"]["properties"];
         assert_eq!(status["observedGeneration"]["type"], "integer", "{name}");
+        let default = &schema["properties"]["status"]["default"];
+        assert_eq!(
+            *default,
+            serde_json::json!({ "observedGeneration": -1 }),
+            "{name} seems to be observed from the start"
+        );
         let conditions = &status["conditions"];
         assert_eq!(conditions["x-kubernetes-list-type"], "map", "{name}");
         assert_eq!(conditions["x-kubernetes-list-map-keys"], serde_json::json!(["type"]), "{name}");

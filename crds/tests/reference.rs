@@ -123,6 +123,9 @@ fn type_of(field: &Value) -> String {
         let values: Vec<String> = values.iter().filter_map(Value::as_str).map(|value| format!("`{value}`")).collect();
         return values.join(", ");
     }
+    if field["x-kubernetes-int-or-string"] == true {
+        return "quantity".to_owned();
+    }
     let type_ = field["type"].as_str().unwrap_or("object");
     let bounds = |least: &str, most: &str| match (number(&field[least]), number(&field[most])) {
         (Some(least), Some(most)) => format!(" ({least} to {most})"),

@@ -87,6 +87,7 @@ fn succeeded() -> TaskStatus {
     let commit = "0123456789abcdef0123456789abcdef01234567";
     let now = Some(Time(Timestamp::UNIX_EPOCH));
     TaskStatus {
+        observed_generation: Some(1),
         phase: Phase::Succeeded,
         attempts: 1,
         commit: Some(commit.to_owned()),
@@ -95,8 +96,8 @@ fn succeeded() -> TaskStatus {
         finished_at: now,
         conditions: vec![
             condition("Ready", "Succeeded", "attempt 1 succeeded"),
-            condition("Executed", "Succeeded", ""),
-            condition("Verified", "GatesPassed", ""),
+            condition("Executed", "Succeeded", "attempt 1 did its work"),
+            condition("Verified", "NoGates", "the task has no gates"),
             condition("Delivered", "Delivered", &format!("commit {commit} is pushed")),
         ],
         ..TaskStatus::default()

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::agents::message::Message;
 use crate::agents::run::AgentRun;
+use crate::contest::Measured;
 use crate::digest::Digest;
-use crate::text::{truncate, truncated};
+use crate::text::{self, truncated};
 
 pub use crate::reason::Reason;
 
@@ -121,12 +122,41 @@ pub struct TaskWork {
     /// Commands that must succeed in the working tree before the work counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,
+    /// Commands that measure the work after the gates have passed. The last line of their output is a number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measurements: Vec<Gate>,
     /// The previous attempt, which failed. The runner adds it to the prompt of a coding agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousFailure>,
     /// Messages of people, as far as they are known at the start. The runner adds them to the prompt of a coding agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<Message>,
+    /// What the attempts after a failed one start from; none for the default of the adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_from: Option<RetryFrom>,
+    /// Whether an attempt that changed no file and wrote no output fails.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fail_unchanged: bool,
+}
+
+impl TaskWork {
+    /// Returns whether an attempt continues with the unfinished work of an earlier one. By default, a coding agent does, which can find out
+    /// what is done. A script runs from its start, so that it would meet its own files. A replay applies to the original files only.
+    pub fn continues(&self) -> bool {
+        match (&self.adapter, self.retry_from) {
+            (Adapter::Replay {}, _) | (_, Some(RetryFrom::Scratch)) | (Adapter::Command { .. }, None) => false,
+            (_, Some(RetryFrom::Work)) | (Adapter::Agent(_), None) => true,
+        }
+    }
+}
+
+/// What the attempts after a failed one start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RetryFrom {
+    /// The verified work of other tasks only.
+    Scratch,
+    /// Also the unfinished work of the earlier attempt, and the session of its agent.
+    Work,
 }
 
 /// An attempt that failed.
@@ -208,7 +238,7 @@ pub struct Report {
     /// For a person; at most [`MAX_MESSAGE_BYTES`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Commit that was pushed, or that a document was read at, 40 or 64 hex digits.
+    /// Commit that was pushed, or that a document was read at, 40 or 64 hex digits. After a failure it is unfinished work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// Digest of the document that was delivered to the server.
@@ -217,26 +247,32 @@ pub struct Report {
     /// Small named values for the tasks that depend on this one; together at most [`MAX_OUTPUT_BYTES`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
+    /// The numbers that measurements gave. A measurement whose command failed or printed no number is missing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measurements: BTreeMap<String, Measured>,
     /// Files in conflict, truncated to fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
     #[serde(default, skip_serializing_if = "Usage::is_empty")]
     pub usage: Usage,
+    /// Whether a successful attempt in a repository changed no file: `commit` is what it started from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchanged: bool,
 }
 
 impl Report {
-    /// Returns a report with a reason and a message, truncated to [`MAX_MESSAGE_BYTES`] at a character boundary.
+    /// Returns a report with a reason and a message without control characters, truncated to [`MAX_MESSAGE_BYTES`].
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        truncate(&mut message, MAX_MESSAGE_BYTES);
         Self {
             reason,
-            message,
+            message: text::message(message, MAX_MESSAGE_BYTES),
             commit: None,
             document: None,
             outputs: BTreeMap::new(),
+            measurements: BTreeMap::new(),
             conflicts: Vec::new(),
             usage: Usage::default(),
+            unchanged: false,
         }
     }
 }
@@ -456,7 +492,8 @@ mod tests {
         #[test]
         fn messages_are_cut_at_characters(text in "\\PC{0,900}") {
             let report = Report::new(Reason::AgentFailed, text.clone());
-            prop_assert!(report.message.len() <= MAX_MESSAGE_BYTES && text.starts_with(&report.message));
+            prop_assert!(report.message.len() <= MAX_MESSAGE_BYTES);
+            prop_assert!(text::safe(&text).starts_with(&report.message));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! infrastructure failures, because each class has its own retry limit.
 
 use crate::assignment::{Reason, Report, exit};
+use crate::text::one_line;
 use crate::time::Millis;
 
 /// Status of an attempt's pod, reduced to the fields that classify the attempt.
@@ -15,12 +16,16 @@ pub struct PodView {
     pub reason: Option<String>,
     /// `status.message`.
     pub message: Option<String>,
-    /// Creation time of the pod.
+    /// Creation time of the pod, or the time at which the attempt got it from a warm pool.
     pub created: Millis,
     /// Message of the scheduler while no node of the cluster fits.
     pub unscheduled: Option<String>,
     /// Time at which the kubelet accepted the pod.
     pub started: Option<Millis>,
+    /// Whether the node has set the pod up: its volumes, its sandbox and its network.
+    pub set_up: bool,
+    /// Why the node cannot set the pod up. Only Events of the pod say so.
+    pub setup_failure: Option<SetupFailure>,
     /// Time of the request to delete the pod.
     pub deleting: Option<Millis>,
     /// Reason of the condition `DisruptionTarget` if it is true: `EvictionByEvictionAPI`, `DeletionByPodGC`, …
@@ -51,6 +56,41 @@ pub struct ContainerView {
     /// `state.waiting.message`.
     pub waiting_message: Option<String>,
     pub terminated: Option<Terminated>,
+}
+
+/// Why a node cannot set a pod up, before any container is created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupFailure {
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl SetupFailure {
+    /// Returns the failure that an Event of a pod reports; none if the Event reports something else.
+    pub fn of_event(reason: &str, message: &str) -> Option<Self> {
+        let message = one_line(message);
+        match reason {
+            "FailedCreatePodSandBox" => {
+                // The words of containerd and CRI-O.
+                let no_handler =
+                    ["no runtime for", "runtime handler", "RuntimeHandler"].iter().any(|w| message.contains(w));
+                let remedy = if no_handler {
+                    "check the runtimeClassName of the Tenant, and that the nodes have the handler of that RuntimeClass"
+                } else {
+                    "check the container runtime and the pod network of the node"
+                };
+                let message = format!("the node cannot create the sandbox of the pod: {message}; {remedy}");
+                Some(Self { reason: Reason::SandboxFailed, message })
+            }
+            "FailedMount" | "FailedAttachVolume" | "FailedMapVolume" => {
+                let message = format!(
+                    "the node cannot mount a volume of the pod: {message}; create the Secret or ConfigMap that the message names"
+                );
+                Some(Self { reason: Reason::ContainerConfigError, message })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// `state.terminated` of a container.
@@ -122,9 +162,14 @@ pub fn classify(pod: &PodView) -> AttemptState {
         PodPhase::Pending | PodPhase::Running => match waiting(pod) {
             Some(stuck) => stuck,
             None if pod.phase == PodPhase::Running => AttemptState::Running,
-            None => match &pod.unscheduled {
-                Some(message) => AttemptState::Unscheduled { message: message.clone() },
-                None => AttemptState::Pending,
+            None => match (&pod.unscheduled, &pod.setup_failure) {
+                (Some(message), _) => AttemptState::Unscheduled { message: message.clone() },
+                (None, Some(failure)) => AttemptState::Stuck {
+                    reason: failure.reason,
+                    message: failure.message.clone(),
+                    since: pod.started.unwrap_or(pod.created),
+                },
+                (None, None) => AttemptState::Pending,
             },
         },
     }
@@ -165,18 +210,23 @@ pub fn class_of(reason: Reason) -> FailureClass {
         | Reason::ProviderQuota
         | Reason::Evicted
         | Reason::ImagePullFailed
-        | Reason::ContainerConfigError => FailureClass::Infrastructure,
+        | Reason::ContainerConfigError
+        | Reason::NotAdmitted
+        | Reason::SandboxFailed => FailureClass::Infrastructure,
         Reason::Lost => FailureClass::Unknown,
     }
 }
 
 /// Returns whether an attempt that an infrastructure failure ended may have done some of its work.
 ///
-/// Only an image that cannot be pulled and a container that cannot be created fail before any work. Every other failure can come at any
-/// time: an eviction stops a running agent, a repository may be unreachable for the clone or only for the push, and when the delivery
-/// fails, all of the work is done.
+/// Only a pod that is not admitted, an image that cannot be pulled, and a sandbox or container that cannot be created fail before any
+/// work. Every other failure can come at any time: an eviction stops a running agent, a repository may be unreachable for the clone or only
+/// for the push, and when the delivery fails, all of the work is done.
 pub fn may_have_worked(reason: Reason) -> bool {
-    !matches!(reason, Reason::ImagePullFailed | Reason::ContainerConfigError)
+    !matches!(
+        reason,
+        Reason::ImagePullFailed | Reason::ContainerConfigError | Reason::NotAdmitted | Reason::SandboxFailed
+    )
 }
 
 /// Reason of the `DisruptionTarget` of a pod whose node was deleted.
@@ -208,9 +258,15 @@ fn succeeded(pod: &PodView) -> AttemptState {
 fn failed(pod: &PodView) -> AttemptState {
     let outer = pod.reason.as_deref().unwrap_or_default();
     let why = || pod.message.clone().unwrap_or_default();
+    // The runner of a pod that is stopped reports what it used, and the commit with the work that it kept.
+    let left = report_of(pod);
+    let stopped = |reason, message: String| {
+        let (commit, usage) = left.as_ref().map(|left| (left.commit.clone(), left.usage)).unwrap_or_default();
+        failure(Report { commit, usage, ..Report::new(reason, message) })
+    };
     // The pod's own reasons come first: a pod that is stopped loses its containers, whose state would hide the cause.
     if outer == "DeadlineExceeded" {
-        return failure(Report::new(Reason::DeadlineExceeded, "the attempt took longer than its time limit"));
+        return stopped(Reason::DeadlineExceeded, "the attempt took longer than its time limit".into());
     }
     // The control plane, not the kubelet, ends a pod whose node was deleted: nobody saw what became of the work.
     if pod.disrupted.as_deref() == Some(NODE_GONE) {
@@ -231,13 +287,13 @@ fn failed(pod: &PodView) -> AttemptState {
         )
     {
         let by = if outer.is_empty() { pod.disrupted.as_deref().unwrap_or_default() } else { outer };
-        return failure(Report::new(Reason::Evicted, format!("the pod was stopped from outside ({by}): {}", why())));
+        return stopped(Reason::Evicted, format!("the pod was stopped from outside ({by}): {}", why()));
     }
     if outer == "NodeLost" {
         return failure(Report::new(Reason::Lost, "the node was lost"));
     }
     let out_of_memory = pod.container.terminated.as_ref().is_some_and(|t| t.reason.as_deref() == Some("OOMKilled"));
-    let left = match report_of(pod) {
+    let left = match left {
         // The kernel killed a child of the runner; the runner only saw a signal or an exit code.
         Ok(report)
             if out_of_memory
@@ -305,7 +361,9 @@ fn waiting(pod: &PodView) -> Option<AttemptState> {
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(AttemptState::Stuck {
             reason: Reason::ContainerConfigError,
-            message: format!("the container cannot be created ({waiting}): {message}"),
+            message: format!(
+                "the container cannot be created ({waiting}): {message}; create the Secret or ConfigMap that the message names, or correct the Agent"
+            ),
             since,
         }),
         _ => None,
@@ -364,6 +422,14 @@ mod tests {
         assert_eq!(reason(&evicted), (Some(Infrastructure), Reason::Evicted));
         let late = PodView { phase: PodPhase::Failed, reason: Some("DeadlineExceeded".into()), ..PodView::default() };
         assert_eq!(reason(&late), (Some(Task), Reason::DeadlineExceeded));
+        // The work that the runner kept before the kubelet killed it.
+        let kept = "0123456789abcdef0123456789abcdef01234567";
+        let report = format!(r#"{{"reason":"Cancelled","commit":"{kept}"}}"#);
+        for stopped in ["DeadlineExceeded", "Evicted"] {
+            let pod = PodView { reason: Some(stopped.into()), ..ended(1, "Error", Some(&report)) };
+            let AttemptState::Failed { report, .. } = classify(&pod) else { panic!("{stopped}") };
+            assert_eq!((report.reason.as_str(), report.commit.as_deref()), (stopped, Some(kept)));
+        }
         let lost = PodView { phase: PodPhase::Unknown, ..PodView::default() };
         assert_eq!(reason(&lost), (Some(Unknown), Reason::Lost));
     }
@@ -428,6 +494,25 @@ mod tests {
         assert_eq!(reason(&pod), (Some(FailureClass::Invalid), Reason::ImagePullFailed));
         pod.container.waiting = Some("PodInitializing".into());
         assert_eq!(classify(&pod), AttemptState::Pending);
+    }
+
+    #[test]
+    fn a_node_that_cannot_set_a_pod_up_is_an_infrastructure_failure() {
+        let of = |reason: &str, message: &str| SetupFailure::of_event(reason, message);
+        let sandbox =
+            of("FailedCreatePodSandBox", "failed to get sandbox runtime: no runtime for \"gvisor\" is configured");
+        let sandbox = sandbox.expect("it is one");
+        assert!(sandbox.message.contains("runtimeClassName of the Tenant"), "{}", sandbox.message);
+        let network = of("FailedCreatePodSandBox", "plugin type=\"cilium-cni\" failed").expect("it is one");
+        assert!(network.message.contains("pod network of the node"), "{}", network.message);
+        let mount = of("FailedMount", "MountVolume.SetUp failed: secret \"git\" not found").expect("it is one");
+        assert_eq!(mount.reason, Reason::ContainerConfigError);
+        assert_eq!(of("BackOff", "Back-off restarting failed container"), None);
+
+        let mut pod = PodView { started: Some(Millis(7)), setup_failure: Some(sandbox), ..PodView::default() };
+        assert!(matches!(classify(&pod), AttemptState::Stuck { reason: Reason::SandboxFailed, since: Millis(7), .. }));
+        pod.phase = PodPhase::Running;
+        assert_eq!(classify(&pod), AttemptState::Running, "an older failure is over");
     }
 
     #[test]

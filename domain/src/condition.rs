@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::truncate;
+use crate::text;
 use crate::time::Millis;
 
 /// Type of the condition that the object has reached the state that its spec requests.
@@ -13,6 +13,19 @@ pub const READY: &str = "Ready";
 pub const RECONCILING: &str = "Reconciling";
 /// Type of the condition that the object waits until a person or another object changes something.
 pub const STALLED: &str = "Stalled";
+
+/// Longest message of a condition, in bytes: the API server accepts at most 32 KiB.
+const MAX_MESSAGE_BYTES: usize = 8192;
+
+/// Reasons of an object that waits for a decision of a person, or for an object that does. They are a part of normal work, not a problem.
+const WAITS_FOR_PEOPLE: [&str; 5] =
+    ["WaitingForApproval", "WaitingForSpecification", "SpecificationChanged", "Suspended", "Paused"];
+
+/// Returns whether an object with this reason waits for a decision of a person. It is stalled, because it does not continue by itself, but
+/// nothing is wrong with it.
+pub fn waits_for_people(reason: &str) -> bool {
+    WAITS_FOR_PEOPLE.contains(&reason)
+}
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -42,8 +55,10 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// Creates a condition. Control characters in the message are replaced, and a message longer than 8 KiB is truncated.
     pub fn new(type_: &str, status: Truth, reason: &str, message: impl Into<String>) -> Self {
-        Self { type_: type_.into(), status, reason: reason.into(), message: message.into() }
+        let message = text::message(message, MAX_MESSAGE_BYTES);
+        Self { type_: type_.into(), status, reason: reason.into(), message }
     }
 }
 
@@ -52,7 +67,7 @@ impl Condition {
 pub enum Progress {
     Ready,
     Reconciling,
-    /// Blocked, or finished without success.
+    /// Waits for a person or another object, is blocked, or finished without success.
     Stalled,
 }
 
@@ -67,12 +82,9 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Creates a readiness. A message longer than 8 KiB is truncated: the API server accepts at most 32 KiB.
+    /// Creates a readiness. Control characters in the message are replaced, and a message longer than 8 KiB is truncated.
     pub fn new(progress: Progress, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        const MAX_BYTES: usize = 8192;
-        let mut message = message.into();
-        truncate(&mut message, MAX_BYTES);
-        Self { progress, reason: reason.into(), message }
+        Self { progress, reason: reason.into(), message: text::message(message, MAX_MESSAGE_BYTES) }
     }
 
     /// Creates the readiness of an object that has reached the state that its spec requests.
@@ -144,6 +156,19 @@ mod tests {
     fn cuts_a_long_message() {
         let long = Readiness::reconciling("Waiting".to_owned(), "é".repeat(9000));
         assert_eq!(long.message.len(), 8192);
+    }
+
+    #[test]
+    fn a_wait_for_people_is_no_problem() {
+        assert!(waits_for_people("WaitingForApproval") && waits_for_people("Suspended"));
+        assert!(!waits_for_people("Rejected") && !waits_for_people("InvalidPlan"));
+    }
+
+    #[test]
+    fn messages_have_no_control_characters() {
+        let failed = Readiness::stalled("GateFailed", "gate \u{1b}[31mtest\r\nfailed");
+        assert_eq!(failed.conditions()[1].message, "gate \u{fffd}[31mtest\nfailed");
+        assert_eq!(Condition::new(READY, Truth::True, "Ok", "a\rb").message, "a\nb");
     }
 
     #[test]

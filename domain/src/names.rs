@@ -14,10 +14,14 @@ pub const LABEL_PLAN_UID: &str = "enact.dev/plan-uid";
 pub const LABEL_TASK: &str = "enact.dev/task";
 /// Label on Pods: the number of the attempt, from 1.
 pub const LABEL_ATTEMPT: &str = "enact.dev/attempt";
-/// Label on Pods: `task`, [`INTEGRATION`], [`ROLE_FETCH`] or [`ROLE_DRAFT`].
+/// Label on Pods: `task`, [`INTEGRATION`], [`ROLE_FETCH`], [`ROLE_DRAFT`], [`ROLE_PROBE`] or [`ROLE_WAITING`].
 pub const LABEL_ROLE: &str = "enact.dev/role";
+/// Label on Pods of probes: the beginning of the digest of what is probed, so that a pod for an earlier state of its Agent is known.
+pub const LABEL_PROBE: &str = "enact.dev/probe";
 /// Annotation on Specifications, Plans and Constitutions: the user who last changed the spec. The webhook sets it; clients cannot.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
+/// Annotation on a Specification: author and date of each answer, in the form of [`crate::stamps`]. The webhook sets it; clients cannot.
+pub const ANNOTATION_ANSWERS: &str = "enact.dev/answers";
 /// Annotation on Specifications and Constitutions: the reason for the change of the document, in the form of
 /// [`crate::record::format_reason`].
 pub const ANNOTATION_REASON: &str = "enact.dev/reason";
@@ -32,15 +36,29 @@ pub const ANNOTATION_REDO: &str = "enact.dev/redo";
 /// Annotation on a Plan: the decision of a person to keep the work for a newer revision of the specification, as the digest of that
 /// revision.
 pub const ANNOTATION_KEEP: &str = "enact.dev/keep";
+/// Annotation on a Plan with `execution.pauseAfter`: the number of the phase after which a person resumed it last, counted from 1.
+pub const ANNOTATION_RESUMED_AFTER: &str = "enact.dev/resumed-after";
 /// Annotation on Constitutions, Specifications and Plans: a request to poll the source of the document now. Every new value is a request.
 pub const ANNOTATION_RECONCILE_AT: &str = "enact.dev/reconcile-at";
+/// Largest number in [`ANNOTATION_RERUN`]. A larger one would leave no number for the next request.
+const MAX_RERUN: u64 = 1_000_000_000_000;
 /// The value of [`LABEL_ROLE`] on pods that fetch a document from Git.
 pub const ROLE_FETCH: &str = "fetch";
 /// The value of [`LABEL_ROLE`] on pods whose agent drafts a document.
 pub const ROLE_DRAFT: &str = "draft";
+/// The value of [`LABEL_ROLE`] on pods that probe an agent.
+pub const ROLE_PROBE: &str = "probe";
+/// The value of [`LABEL_ROLE`] on pods of a warm pool that no attempt was assigned to yet.
+pub const ROLE_WAITING: &str = "waiting";
+/// Annotation on Pods of a warm pool: the digest of everything in which the pod of an attempt must equal this one, to be replaced by it.
+pub const ANNOTATION_TEMPLATE: &str = "enact.dev/pod-template";
+/// Annotation on a Pod of a warm pool that was assigned to an attempt: the assignment as JSON. The runner gets it from the server.
+pub const ANNOTATION_ASSIGNMENT: &str = "enact.dev/assignment";
+/// Annotation on such a Pod: the time of the assignment, in milliseconds since 1970.
+pub const ANNOTATION_ASSIGNED_AT: &str = "enact.dev/assigned-at";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
-/// Annotation on Pods of tasks and drafts whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
+/// Annotation on Pods of tasks, drafts and probes whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
 pub const ANNOTATION_AGENT: &str = "enact.dev/agent";
 /// Annotation on Pods that may use the clone cache: [`crate::clone_cache::repository`].
 pub const ANNOTATION_REPOSITORY: &str = "enact.dev/repository";
@@ -103,14 +121,24 @@ pub fn integration_pod_name(plan: &str, attempt: u32) -> String {
     pod_name(&format!("{plan}-{INTEGRATION}"), attempt)
 }
 
-/// Returns the name of the pod of a document job: `<document>-<role>-<eight digits of the digest>`, at most 63 characters. The digest
-/// covers the whole job and the UID of the document, so that the same job always has the same pod name.
+/// Returns the name of the pod of a document job or of the probe of an Agent: `<object>-<role>-<eight digits of the digest>`, at most 63
+/// characters. The digest covers the whole job and the UID of the object, so that the same job always has the same pod name; for a probe,
+/// only the UID.
 pub fn document_pod_name(document: &str, role: &str, digest: &Digest) -> String {
     let digits = digest.short().get(..HASH_LEN).unwrap_or_default();
     let room = MAX_LABEL - role.len() - digits.len() - 2;
     let document = slug(document);
     let document = if document.len() <= room { document } else { shortened(&document, &document, room) };
     format!("{document}-{role}-{digits}")
+}
+
+/// Returns the name of a pod of an Agent's warm pool: `<agent>-w<eight digits>`, at most 63 characters. The letter makes it different from
+/// the names of all other pods. `number` is random: the name of a pod is not used again, whatever becomes of the pod.
+pub fn waiting_pod_name(agent: &str, number: u32) -> String {
+    let room = MAX_LABEL - HASH_LEN - 2;
+    let agent = slug(agent);
+    let agent = if agent.len() <= room { agent } else { shortened(&agent, &agent, room) };
+    format!("{agent}-w{number:08x}")
 }
 
 /// Returns the branch for the work of an attempt: `enact/<plan>-<eight digits of its UID>/<task>-<attempt>`, where `<task>` is the name
@@ -177,6 +205,11 @@ fn shortened(name: &str, whole: &str, max: usize) -> String {
     let keep = name.len().min(max - HASH_LEN - 1);
     let head = name.get(..keep).unwrap_or_default().trim_end_matches('-');
     format!("{head}-{}", digest.short().get(..HASH_LEN).unwrap_or_default())
+}
+
+/// Returns the number in an annotation [`ANNOTATION_RERUN`]; none if it is not a number that another one can follow.
+pub fn rerun_number(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().filter(|number| *number <= MAX_RERUN)
 }
 
 #[cfg(test)]
@@ -246,10 +279,21 @@ mod tests {
 
         #[test]
         fn names_of_document_pods_are_labels(document in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?", job in "\\PC{0,20}") {
-            for role in [ROLE_FETCH, ROLE_DRAFT] {
+            for role in [ROLE_FETCH, ROLE_DRAFT, ROLE_PROBE] {
                 let name = document_pod_name(&document, role, &Digest::of_bytes(job.as_bytes()));
                 prop_assert!(is_label(&name), "{name}");
             }
+        }
+
+        #[test]
+        fn names_of_waiting_pods_are_labels_and_no_others(
+            agent in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?", number in any::<u32>(), id in id(), attempt in 1u32..9999,
+        ) {
+            let name = waiting_pod_name(&agent, number);
+            prop_assert!(is_label(&name), "{name}");
+            prop_assert_ne!(&name, &pod_name(&task_name(&agent, &id), attempt));
+            let document = document_pod_name(&agent, ROLE_FETCH, &Digest::of_bytes(id.as_bytes()));
+            prop_assert_ne!(&name, &document);
         }
 
         /// Attempts of one plan: two of the same Task or of two Tasks, and one of the integration.

@@ -5,128 +5,60 @@
 //! state, never on the event that caused the reconcile. Applying a decision twice is safe.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
+use crate::agents::health;
 use crate::assignment::{Reason, Report};
 use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
 use crate::graph::{Graph, NodeId, PerNode};
 use crate::time::Millis;
-use crate::usage::Limit;
+use crate::waiting::{self, Facts};
 
 mod agents;
 mod budgets;
+mod contest;
+mod decision;
+mod ends;
 mod node;
+mod pause;
 mod policy;
 mod state;
 
 pub use agents::{Agent, Agents, Assignment, Unassigned};
-use agents::{Assigner, Obstacle};
+use agents::{Assigner, Obstacle, agents_of_others};
 pub use budgets::{Budgets, Funding, Shortage};
-pub use node::{CurrentAttempt, Executor, Node, ReportedState, Request, TaskPhase};
+pub use contest::Verdict;
+pub use decision::{Action, Decision, NextStep, Shared};
+pub use ends::{LOST_SECONDS, is_lost};
+use ends::{retries, stopped_phase};
+pub use node::{Contest, Contestant, CurrentAttempt, Executor, Node, Numbering, ReportedState, Request, TaskPhase};
+pub use pause::Phases;
 pub use policy::{OnFailure, Policy, Retry};
 pub use state::{Counts, PlanState};
 use state::{is_released, state_of};
 
 /// Seconds that a pod may wait on its node for its image or its container before the attempt counts as failed.
 pub const STUCK_SECONDS: u32 = 120;
-/// Seconds after the request to delete a pod before a pod that has not ended counts as lost.
-pub const LOST_SECONDS: u32 = 120;
 /// Seconds after which budgets are checked again while an attempt waits for one: usage that was reserved may not have been needed.
 const BUDGET_SECONDS: u32 = 30;
 /// Seconds after which agents are considered again while no agent can have a task: health and capabilities change without an event.
 const AGENT_SECONDS: u32 = 30;
-/// Seconds to wait for the reset of a provider's quota when its time is unknown.
-const QUOTA_SECONDS: u32 = 900;
-
-/// One change that a decision makes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Create the object of the node.
-    Create(NodeId),
-    /// Record the attempt and create its pod. The number may be that of an attempt that was recorded before and never got a pod.
-    Start {
-        node: NodeId,
-        /// Number of the attempt, from 1.
-        attempt: u32,
-    },
-    /// Record the end of an attempt.
-    End {
-        node: NodeId,
-        attempt: u32,
-        /// Class of the failure; none on success.
-        failure: Option<FailureClass>,
-        report: Report,
-        next: NextStep,
-        /// Whether the pod still exists and must be deleted.
-        delete_pod: bool,
-    },
-    /// Finish a node that has no attempt in progress.
-    Close { node: NodeId, phase: TaskPhase, reason: Reason },
-    /// Make a node pending again, with its failures forgotten. For a node that has not begun, this only records that its `Redo` is served.
-    Reopen(NodeId),
-    /// Report in the status that the attempt runs, or waits for a node of the cluster. The caller may omit it for a short attempt. It is
-    /// decided again only when an attempt runs after it waited, or the reverse: the scheduler's message changes too often to be reported.
-    MarkRunning {
-        node: NodeId,
-        /// Creation time of the pod.
-        since: Millis,
-        /// Reason why the scheduler finds no node of the cluster.
-        unschedulable: Option<String>,
-    },
-}
-
-/// Step that follows the end of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextStep {
-    /// The node is finished.
-    Finish(TaskPhase),
-    /// Another attempt follows, not before this time.
-    Retry(Millis),
-    /// The attempt lacked a budget or a quota, and another one follows when there is more of it. The end does not count as a failure.
-    Park {
-        /// Earliest time of the next attempt.
-        until: Millis,
-        /// For a budget: the least that remained of the node's budgets. The next attempt waits until there is more.
-        remaining: Option<Limit>,
-    },
-}
-
-/// Next actions of a plan, and its state after them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    pub actions: Vec<Action>,
-    /// Phase of each node after the actions.
-    pub phases: PerNode<TaskPhase>,
-    /// Attempts of all nodes that failed.
-    pub retries: u32,
-    /// State of the plan after the actions.
-    pub state: PlanState,
-    /// Time of the next decision if no event comes before.
-    pub requeue_at: Option<Millis>,
-    /// Number of attempts that only lack a free slot.
-    pub waiting_for_slots: u32,
-    /// The nodes that could start but for a budget, in the order in which they would start.
-    pub unfunded: Vec<(NodeId, Shortage)>,
-    /// The agents of the new attempts.
-    pub assignments: Vec<Assignment>,
-    /// The nodes that could start but for an agent.
-    pub unassigned: Option<Unassigned>,
-}
-
-/// What a plan's attempts share with those of other plans.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shared {
-    /// Number of attempts that the tenant's limit allows; the plan's own limit is applied by [`decide`].
-    pub free_slots: u32,
-    pub budgets: Budgets,
-    pub agents: Agents,
-}
 
 /// Decides what a plan does next.
 pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Shared, now: Millis) -> Decision {
     let expired = policy.deadline.is_some_and(|d| now >= d);
     let stop = policy.cancelled || expired;
-    let budgets = &shared.budgets;
-    let mut scheduler = Scheduler { now, stop, expired, budgets, actions: Vec::new(), requeue_at: None };
+    let mut scheduler = Scheduler {
+        now,
+        stop,
+        expired,
+        quota_wait_seconds: policy.quota_wait_seconds,
+        shared,
+        actions: Vec::new(),
+        exhausted: Vec::new(),
+        requeue_at: None,
+        contestants: 0,
+    };
     let mut phases = graph.per_node(|_| TaskPhase::Pending);
     let mut ready = Vec::new();
     let mut redone = false;
@@ -144,8 +76,8 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         let released = is_released(graph, &phases, id);
         phases[id] = scheduler.advance(id, node, released);
         redone |= node.request == Request::Redo && phases[id] == TaskPhase::Pending;
-        if phases[id] == TaskPhase::Pending && node.exists && released && scheduler.may_start(node) {
-            ready.push(id);
+        if node.exists && released && !phases[id].is_finished() {
+            ready.extend(scheduler.startable(node).into_iter().map(|series| (id, series)));
         }
     }
     if redone {
@@ -153,7 +85,10 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         scheduler.requeue(Millis(now.0 + 1));
     }
     let failed = phases.values().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
-    let halted = policy.on_failure == OnFailure::Halt && failed;
+    let halted = policy.on_failure != OnFailure::Continue && failed;
+    if policy.on_failure == OnFailure::Stop && failed {
+        scheduler.stop_running(nodes, &mut phases);
+    }
     // All nodes that are to be redone are reopened, with everything that depends on them, before any of them starts: a crash in between
     // leaves none out, because the next decision reopens the others first.
     if halted || policy.suspended || stop || redone {
@@ -161,7 +96,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
     }
     // Among equal priorities, the longest remaining path starts first, since it delays the plan most. The id makes the order
     // deterministic.
-    ready.sort_by_key(|&id| (Reverse(nodes[id].priority), Reverse(graph.remaining(id)), id));
+    ready.sort_by_key(|&(id, series)| (Reverse(nodes[id].priority), Reverse(graph.remaining(id)), id, series));
     let starts = scheduler.start(policy, shared, nodes, &ready, &mut phases);
     // A node that is only created now starts in a later decision, so the plan must not count as finished yet.
     let waits = scheduler.requeue_at.is_some() || starts.waiting > 0 || (!stop && nodes.values().any(|n| !n.exists));
@@ -171,7 +106,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         scheduler.requeue(deadline);
     }
     Decision {
-        retries: nodes.values().map(|n| n.failures + n.infrastructure_failures).sum(),
+        retries: retries(nodes, &phases, &scheduler.actions),
         state,
         phases,
         actions: scheduler.actions,
@@ -198,9 +133,14 @@ struct Scheduler<'a> {
     now: Millis,
     stop: bool,
     expired: bool,
-    budgets: &'a Budgets,
+    quota_wait_seconds: u32,
+    shared: &'a Shared,
     actions: Vec<Action>,
+    /// The agents of attempts that end because of a quota, and when it is reset.
+    exhausted: Vec<(usize, Millis)>,
     requeue_at: Option<Millis>,
+    /// Number of attempts in progress at nodes with a contest.
+    contestants: usize,
 }
 
 impl Scheduler<'_> {
@@ -209,9 +149,9 @@ impl Scheduler<'_> {
         let finished = node.phase.is_finished();
         let rerun = node.request == Request::Rerun && !self.stop && finished && node.phase != TaskPhase::Succeeded;
         let redo = node.request == Request::Redo && !self.stop && node.phase != TaskPhase::Unknown;
-        let idle =
-            // No pod works on an idle node: it is finished, has no attempt, or has one that never got a pod.
-            finished || (node.exists && matches!(node.current, CurrentAttempt::None)) || self.still_needs_pod(node);
+        // No pod works on an idle node: it is finished, has no attempt, or has only attempts that never got a pod.
+        let has_no_attempt = |series: &Node| node.exists && matches!(series.current, CurrentAttempt::None);
+        let idle = finished || node.series().all(|series| has_no_attempt(series) || self.still_needs_pod(series));
         if rerun || (redo && idle) {
             self.actions.push(Action::Reopen(id));
             return TaskPhase::Pending;
@@ -219,11 +159,49 @@ impl Scheduler<'_> {
         if finished {
             return node.phase;
         }
-        let phase = self.advance_attempt(id, node, released);
+        let phase = match &node.contest {
+            Some(contest) => self.advance_contest(id, contest, released),
+            None => self.advance_attempt(id, node, released),
+        };
         if redo && phase.is_finished() && phase != TaskPhase::Unknown {
             // This decision records the end; the next one reopens the node. Dependents must not start from this work.
             return TaskPhase::Pending;
         }
+        phase
+    }
+
+    /// Advances the contestants of a node, and judges the contest if it is decided.
+    fn advance_contest(&mut self, id: NodeId, contest: &Contest, released: bool) -> TaskPhase {
+        let has_started = contest.newest_attempt() > 0;
+        if self.stop && !has_started {
+            self.actions.push(Action::Close { node: id, phase: TaskPhase::Cancelled, reason: self.stop_reason() });
+            return TaskPhase::Cancelled;
+        }
+        let (before, mut running) = (self.actions.len(), 0);
+        for Contestant { node, .. } in &contest.contestants {
+            let has_attempt = !node.phase.is_finished() && !matches!(node.current, CurrentAttempt::None);
+            if has_attempt && self.advance_attempt(id, node, released) == TaskPhase::Running {
+                running += 1;
+            }
+        }
+        self.contestants += running;
+        let ends = self.actions[before..].iter().any(|action| matches!(action, Action::End { .. }));
+        if ends {
+            // Only the next decision judges: what an attempt achieved is a part of its recorded end.
+            self.requeue(Millis(self.now.0 + 1));
+        }
+        if ends || running > 0 {
+            return TaskPhase::Running;
+        }
+        match contest.verdict(self.stop, &[]) {
+            Some(verdict) => self.judge(id, verdict),
+            None => TaskPhase::Pending,
+        }
+    }
+
+    fn judge(&mut self, node: NodeId, verdict: Verdict) -> TaskPhase {
+        let phase = verdict.phase;
+        self.actions.push(Action::Judge { node, verdict });
         phase
     }
 
@@ -289,13 +267,12 @@ impl Scheduler<'_> {
             | AttemptState::Unscheduled { .. }
             | AttemptState::Running
             | AttemptState::Stuck { .. } => {
-                let (reported, unschedulable) = match state {
-                    AttemptState::Unscheduled { message } => (ReportedState::Unschedulable, Some(message.clone())),
-                    _ => (ReportedState::Running, None),
-                };
+                let waiting = waiting::waiting(&Facts::Attempt { state, created }, None);
+                let reported = waiting.as_ref().map_or(ReportedState::Running, |wait| ReportedState::of(&wait.reason));
                 // Only on a change, since each report writes the status.
                 if node.phase != TaskPhase::Running || node.reported != reported {
-                    self.actions.push(Action::MarkRunning { node: id, since: created, unschedulable });
+                    let attempt = node.attempts;
+                    self.actions.push(Action::MarkRunning { node: id, attempt, since: created, waiting });
                 }
                 TaskPhase::Running
             }
@@ -340,7 +317,7 @@ impl Scheduler<'_> {
         let next = match failure {
             None => NextStep::Finish(TaskPhase::Succeeded),
             // After the arm of success: work that succeeded counts even if the plan stops now.
-            Some(_) if self.stop => NextStep::Finish(TaskPhase::Cancelled),
+            Some(class) if self.stop => NextStep::Finish(stopped_phase(node, class, report.reason)),
             Some(class) => self.after_failure(node, class, report.reason),
         };
         self.actions.push(Action::End { node: id, attempt: node.attempts, failure, report, next, delete_pod });
@@ -350,10 +327,14 @@ impl Scheduler<'_> {
                 self.requeue(at);
                 TaskPhase::Pending
             }
+            NextStep::Failover => {
+                self.requeue(Millis(self.now.0 + 1));
+                TaskPhase::Pending
+            }
         }
     }
 
-    fn after_failure(&self, node: &Node, class: FailureClass, reason: Reason) -> NextStep {
+    fn after_failure(&mut self, node: &Node, class: FailureClass, reason: Reason) -> NextStep {
         let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown);
         // The effect may have happened already, and a retry would repeat it, so a person decides.
         if outside && node.external_effect && may_have_worked(reason) {
@@ -361,12 +342,17 @@ impl Scheduler<'_> {
         }
         match reason {
             Reason::BudgetExceeded => {
-                let remaining = Some(self.budgets.least(&node.funding));
+                let remaining = Some(self.shared.budgets.least(&node.funding));
                 return NextStep::Park { until: self.now.plus_seconds(BUDGET_SECONDS), remaining };
             }
             Reason::ProviderQuota => {
-                let soonest = self.now.plus_seconds(BUDGET_SECONDS);
-                let until = node.funding.quota_reset.unwrap_or(self.now.plus_seconds(QUOTA_SECONDS)).max(soonest);
+                let reset = health::quota_reset(node.funding.quota_reset, self.now);
+                self.exhausted.extend(node.executor.last().map(|agent| (agent, reset)));
+                let is_far = reset > self.now.plus_seconds(self.quota_wait_seconds);
+                if is_far && self.shared.agents.can_take_over(node, reset) {
+                    return NextStep::Failover;
+                }
+                let until = reset.max(self.now.plus_seconds(BUDGET_SECONDS));
                 return NextStep::Park { until, remaining: None };
             }
             _ => {}
@@ -385,30 +371,71 @@ impl Scheduler<'_> {
         NextStep::Retry(self.now.plus_seconds(node.retry.wait_seconds(so_far + 1)))
     }
 
-    /// Starts attempts at the `ready` nodes, in this order, as far as slots, budgets and agents allow.
+    /// Stops the attempts that run, because a node has failed. In a stopped plan, none is left.
+    fn stop_running(&mut self, nodes: &PerNode<Node>, phases: &mut PerNode<TaskPhase>) {
+        let running: Vec<NodeId> =
+            phases.iter().filter(|(_, phase)| **phase == TaskPhase::Running).map(|(id, _)| id).collect();
+        // Neither reports of these attempts nor the repetition of a start whose pod is missing.
+        self.actions.retain(|action| match action {
+            Action::MarkRunning { node, .. } | Action::Start { node, .. } => !running.contains(node),
+            _ => true,
+        });
+        let ended: HashSet<(NodeId, u32)> = self.actions.iter().filter_map(Action::ended).collect();
+        for id in running {
+            let runs = |series: &&Node| {
+                !matches!(series.current, CurrentAttempt::None) && !ended.contains(&(id, series.attempts))
+            };
+            for series in nodes[id].series().filter(runs) {
+                let message = "the attempt was stopped before its end, because another task failed";
+                let report = Report::new(Reason::Cancelled, message);
+                let phase = stopped_phase(series, FailureClass::Task, report.reason);
+                let (next, delete_pod) =
+                    (NextStep::Finish(phase), matches!(series.current, CurrentAttempt::Pod { .. }));
+                let (attempt, failure) = (series.attempts, Some(FailureClass::Task));
+                self.actions.push(Action::End { node: id, attempt, failure, report, next, delete_pod });
+                // A contest is judged by the next decision.
+                if nodes[id].contest.is_none() {
+                    phases[id] = phase;
+                } else {
+                    self.requeue(Millis(self.now.0 + 1));
+                }
+            }
+        }
+    }
+
+    /// Starts attempts of the `ready` series of nodes, in this order, as far as slots, budgets and agents allow.
     fn start(
         &mut self,
         policy: &Policy,
         shared: &Shared,
         nodes: &PerNode<Node>,
-        ready: &[NodeId],
+        ready: &[(NodeId, usize)],
         phases: &mut PerNode<TaskPhase>,
     ) -> Starts {
-        let running = phases.values().filter(|p| **p == TaskPhase::Running).count();
+        let is_running =
+            |(id, phase): &(NodeId, &TaskPhase)| **phase == TaskPhase::Running && nodes[*id].contest.is_none();
+        let running = phases.iter().filter(is_running).count() + self.contestants;
         let running = u32::try_from(running).unwrap_or(u32::MAX);
         let mut free = policy.parallelism.saturating_sub(running).min(shared.free_slots);
         let mut budgets = shared.budgets.clone();
-        let mut assigner = Assigner::new(&shared.agents);
+        let mut assigner = Assigner::new(&shared.agents, &self.exhausted);
         let mut starts = Starts::default();
-        for &id in ready {
-            let node = &nodes[id];
+        let mut unfunded: Vec<(NodeId, usize)> = Vec::new();
+        for &(id, index) in ready {
+            let Some(node) = nodes[id].series().nth(index) else { continue };
             // Without a slot, no agent is selected: that would evaluate the pool for every task that waits.
             if free == 0 && matches!(node.executor, Executor::Pool { .. }) {
                 starts.waiting += 1;
                 continue;
             }
-            match assigner.assign(node, &budgets) {
-                Err(Obstacle::Budget(shortage)) => starts.unfunded.push((id, shortage)),
+            let others = agents_of_others(&nodes[id], index, &starts.assignments, id);
+            match assigner.assign(node, &others, &budgets) {
+                Err(Obstacle::Budget(shortage)) => {
+                    if unfunded.last().is_none_or(|(last, _)| *last != id) {
+                        starts.unfunded.push((id, shortage));
+                    }
+                    unfunded.push((id, index));
+                }
                 Err(Obstacle::Agents(why)) => {
                     starts.unassigned.get_or_insert(Unassigned { first: id, why, count: 0 }).count += 1;
                 }
@@ -416,15 +443,18 @@ impl Scheduler<'_> {
                 Ok(start) => {
                     free -= 1;
                     budgets.reserve(&start.funding);
+                    let attempt = node.next_attempt();
                     if let Some(agent) = start.agent {
                         assigner.occupy(agent);
-                        starts.assignments.push(Assignment { node: id, agent, selection: start.selection });
+                        starts.assignments.push(Assignment { node: id, attempt, agent, selection: start.selection });
                     }
-                    self.actions.push(Action::Start { node: id, attempt: node.attempts + 1 });
+                    self.actions.push(Action::Start { node: id, attempt });
                     phases[id] = TaskPhase::Running;
                 }
             }
         }
+        self.judge_without(&unfunded, nodes, phases);
+        starts.unfunded.retain(|(id, _)| !phases[*id].is_finished());
         if !starts.unfunded.is_empty() {
             // No event announces that usage was released.
             self.requeue(self.now.plus_seconds(BUDGET_SECONDS));
@@ -435,11 +465,36 @@ impl Scheduler<'_> {
         starts
     }
 
+    /// Judges the contests that only wait for contestants without a budget.
+    fn judge_without(&mut self, unfunded: &[(NodeId, usize)], nodes: &PerNode<Node>, phases: &mut PerNode<TaskPhase>) {
+        for &(id, _) in unfunded {
+            let Some(contest) = nodes[id].contest.as_ref().filter(|_| phases[id] == TaskPhase::Pending) else {
+                continue;
+            };
+            let of_node: Vec<usize> =
+                unfunded.iter().filter(|(node, _)| *node == id).map(|(_, index)| *index).collect();
+            if let Some(verdict) = contest.verdict(false, &of_node) {
+                phases[id] = self.judge(id, verdict);
+                // The next decision releases the dependents.
+                self.requeue(Millis(self.now.0 + 1));
+            }
+        }
+    }
+
     fn stop_reason(&self) -> Reason {
         if self.expired { Reason::DeadlineExceeded } else { Reason::Cancelled }
     }
 
-    /// Returns whether nothing about a pending node itself prevents a start.
+    /// Returns the indices of the series of a node that may start.
+    fn startable(&mut self, node: &Node) -> Vec<usize> {
+        if node.held || node.phase.is_finished() {
+            return Vec::new();
+        }
+        let series = node.series().enumerate();
+        series.filter(|(_, series)| self.may_start(series)).map(|(index, _)| index).collect()
+    }
+
+    /// Returns whether nothing about a series of attempts itself prevents a start.
     fn may_start(&mut self, node: &Node) -> bool {
         if node.held || node.phase.is_finished() || !matches!(node.current, CurrentAttempt::None) {
             return false;

@@ -67,6 +67,10 @@ pub enum Reason {
     ImagePullFailed,
     /// The container cannot be created (a Secret or ConfigMap is missing, a field is refused).
     ContainerConfigError,
+    /// The cluster does not admit the pod: a policy forbids it, or its RuntimeClass does not exist.
+    NotAdmitted,
+    /// The node cannot create the sandbox of the pod: it lacks the handler of the RuntimeClass, or its pod network fails.
+    SandboxFailed,
     /// The node or the pod disappeared before it ended, and no result was delivered.
     Lost,
     /// The container ended without a readable report.

@@ -102,6 +102,8 @@ pub enum Event {
         number: u32,
         pod: String,
         agent: String,
+        /// Number of contestants of the task; 1 without a contest. Attempts whose numbers differ by a multiple of it are of one contestant.
+        contestants: u32,
         /// The needs of the task that its agent declares; its result counts for them. None if the agent declares no capability and was not
         /// selected from a pool: then its result counts for no selection.
         capabilities: Option<Vec<String>>,
@@ -118,6 +120,15 @@ pub enum Event {
         report: Report,
         /// Creation time of the pod.
         started: Option<Millis>,
+    },
+    /// The contest of a task is decided: competing attempts that have passed, and are not the winner, have lost. Keyed by `newest`.
+    ContestDecided {
+        plan_uid: String,
+        /// The newest attempt of the contest.
+        newest: u32,
+        /// The attempt that won; none if no attempt has passed.
+        winner: Option<u32>,
+        message: String,
     },
     /// A person sends a message to the agent of the task that is the subject. Keyed by `id`.
     Message {

@@ -1,7 +1,8 @@
 //! The limits of a report from a pod: the operator copies it into the status of Kubernetes objects and into the assignments of other tasks.
 
 use crate::assignment::{MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES, Report};
-use crate::text::truncate;
+use crate::contest::{MAX_MEASUREMENTS, MAX_NAME_BYTES};
+use crate::text;
 
 /// Largest sum of names of files in conflict that is kept, in bytes.
 const MAX_CONFLICT_BYTES: usize = 32 << 10;
@@ -21,7 +22,7 @@ pub enum ReportError {
 }
 
 impl Report {
-    /// Truncates the message and the list of conflicts, and rejects other values that are too large or malformed. Call it for every
+    /// Cleans and truncates the message and the list of conflicts, and rejects other values that are too large or malformed. Call it for every
     /// report from a pod: an agent may have written it.
     ///
     /// # Errors
@@ -42,7 +43,12 @@ impl Report {
         if !self.outputs.is_empty() && size > MAX_OUTPUT_BYTES {
             return Err(ReportError::Outputs(size));
         }
-        truncate(&mut self.message, MAX_MESSAGE_BYTES);
+        // The names come from the assignment. Others than those of the task are never read.
+        self.measurements.retain(|name, _| name.len() <= MAX_NAME_BYTES);
+        while self.measurements.len() > MAX_MEASUREMENTS {
+            self.measurements.pop_last();
+        }
+        self.message = text::message(std::mem::take(&mut self.message), MAX_MESSAGE_BYTES);
         let mut room = MAX_CONFLICT_BYTES;
         let fitting = self.conflicts.iter().take_while(|name| {
             // One byte more for each name, so that the limit also bounds the number of empty names.
@@ -52,6 +58,9 @@ impl Report {
         });
         let fitting = fitting.count();
         self.conflicts.truncate(fitting);
+        for name in self.conflicts.iter_mut().filter(|name| name.contains(text::is_terminal_control)) {
+            *name = text::one_line(name);
+        }
         Ok(())
     }
 }
@@ -69,6 +78,7 @@ mod tests {
         report.commit = Some("0123456789abcdef".repeat(4));
         report.document = Some(Digest::of_bytes(b"text"));
         report.outputs.insert("name".into(), "value".into());
+        report.measurements.insert("p95".into(), "20.5".parse().unwrap());
         report.conflicts = (0..1000).map(|number| format!("src/{number}.rs")).collect();
         let before = report.clone();
         assert_eq!((report.enforce_limits(), report), (Ok(()), before));
@@ -82,8 +92,22 @@ mod tests {
         report.enforce_limits().unwrap();
         assert_eq!((report.message.len(), report.conflicts.len()), (MAX_MESSAGE_BYTES, MAX_CONFLICT_BYTES));
         report.conflicts = vec!["x".repeat(MAX_CONFLICT_BYTES), "y".into()];
+        let names = (0..20).map(|number| number.to_string()).chain(["n".repeat(MAX_NAME_BYTES + 1)]);
+        report.measurements = names.map(|name| (name, "1".parse().unwrap())).collect();
         report.enforce_limits().unwrap();
         assert!(report.conflicts.is_empty());
+        assert_eq!(report.measurements.len(), MAX_MEASUREMENTS);
+        assert!(report.measurements.keys().all(|name| name.len() <= MAX_NAME_BYTES));
+    }
+
+    #[test]
+    fn control_characters_are_replaced() {
+        let mut report = Report::new(Reason::MergeConflict, "");
+        report.message = "10%\r20%\u{1b}[0m".into();
+        report.conflicts = vec!["a\u{1b}]0;b".into(), "two  spaces.rs".into()];
+        report.enforce_limits().unwrap();
+        assert_eq!(report.message, "10%\n20%\u{fffd}[0m");
+        assert_eq!(report.conflicts, ["a ]0;b", "two  spaces.rs"]);
     }
 
     #[test]

@@ -41,7 +41,21 @@ fn estimate_of(samples: &[Sample], tasks: &[Task], parallelism: u32) -> Estimate
     let graph = graph(tasks);
     let workers = tasks.iter().map(|(worker, ..)| worker.clone()).collect();
     let priorities = tasks.iter().map(|(_, priority, _)| *priority).collect();
-    estimate(samples, &Work { graph: &graph, workers, priorities, parallelism })
+    estimate(samples, &Work { graph: &graph, workers, contestants: Vec::new(), priorities, parallelism })
+}
+
+#[test]
+fn each_contestant_costs_and_takes_no_further_time() {
+    let worker = Worker { agent: "shop/coder".into(), model: String::new(), metered: true };
+    let sample = Sample { worker: worker.clone(), tokens: 1000, cost_micro_usd: Some(50), seconds: 60 };
+    let samples = vec![sample; MIN_SAMPLES];
+    let graph = graph(&[(worker.clone(), 0, vec![])]);
+    let of = |contestants: usize| {
+        let (workers, contestants) = (vec![worker.clone()], vec![worker.clone(); contestants - 1]);
+        let work = Work { graph: &graph, workers, contestants, priorities: vec![0], parallelism: 9 };
+        ranges(&estimate(&samples, &work)).map(|range| range.map(|range| range.expected))
+    };
+    assert_eq!((of(1), of(3)), ([Some(1000), Some(50), Some(60)], [Some(3000), Some(150), Some(60)]));
 }
 
 fn ranges(estimate: &Estimate) -> [Option<Range>; 3] {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use enact_domain::agents::needs::Needs;
 use enact_domain::agents::selection::{Candidate, Outcome};
+use enact_domain::assignment::{Reason, Report};
+use enact_domain::attempt::{AttemptState, class_of};
 use enact_domain::graph::NodeId::Task;
 use enact_domain::graph::{Graph, PerNode};
 use enact_domain::plan::{
-    self, Action, Agent, Agents, Budgets, Decision, Executor, Funding, Node, PlanState, Policy, Shared, Shortage,
+    self, Action, Agent, Agents, Budgets, CurrentAttempt, Decision, Executor, Funding, NextStep, Node, PlanState,
+    Policy, Shared, Shortage, TaskPhase,
 };
 use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
@@ -133,4 +136,96 @@ fn no_agent_is_selected_without_a_slot() {
     assert_eq!((assigned(&decision), decision.waiting_for_slots), (vec![(0, 0)], 1));
     assert_eq!(decision.actions, [Action::Start { node: Task(0), attempt: 1 }]);
     assert_eq!(decision.unassigned, None);
+}
+
+/// Returns a task of a pool whose first attempt, with the agent `last`, ended because of the quota, which is reset at `reset`.
+fn exhausted(need: &str, last: usize, reset: Option<Millis>) -> Node {
+    let report = Report::new(Reason::ProviderQuota, "the quota is used up");
+    let state = AttemptState::Failed { class: class_of(report.reason), report };
+    Node {
+        exists: true,
+        phase: TaskPhase::Running,
+        attempts: 1,
+        current: CurrentAttempt::Pod { state, created: Millis(0), deleting: None },
+        executor: Executor::Pool { needs: Arc::new(Needs::stated(&[need.to_owned()])), last: Some(last), next: None },
+        funding: Funding { quota_reset: reset, ..Funding::default() },
+        ..Node::default()
+    }
+}
+
+fn decide_nodes(shared: &Shared, tasks: Vec<Node>, now: Millis) -> Decision {
+    let ids: Vec<String> = (0..tasks.len()).map(|i| format!("T{i:03}")).collect();
+    let graph = Graph::build(ids.iter().map(|id| (id.as_str(), Vec::new()))).expect("no edges");
+    let policy = Policy { parallelism: 9, quota_wait_seconds: 300, ..Policy::default() };
+    plan::decide(&policy, &graph, &PerNode { tasks, integration: None }, shared, now)
+}
+
+fn next_step(decision: &Decision) -> NextStep {
+    match decision.actions.first() {
+        Some(Action::End { next, .. }) => *next,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn another_agent_continues_when_a_quota_is_used_up() {
+    let shared = shared(vec![agent("a", "rust", 9), agent("b", "rust", 9), agent("docs", "docs", 9)]);
+    let hour = Some(Millis(3_600_000));
+    let waiting = Node {
+        exists: true,
+        executor: Executor::Pool { needs: Arc::new(Needs::stated(&["rust".into()])), last: None, next: None },
+        ..Node::default()
+    };
+    let decision = decide_nodes(&shared, vec![exhausted("rust", 0, hour), waiting.clone()], Millis(5));
+    assert_eq!((next_step(&decision), decision.phases.tasks[0]), (NextStep::Failover, TaskPhase::Pending));
+    assert_eq!((decision.retries, decision.state), (0, PlanState::Running));
+    assert_eq!(assigned(&decision), [(1, 1)], "no other task starts with the agent either");
+
+    // The next decision, when the end is applied and the agents are read again.
+    let mut shared = shared;
+    shared.agents.all[0].candidate.exhausted_until = hour;
+    let ended = Node {
+        attempts: 1,
+        executor: Executor::Pool { needs: Arc::new(Needs::stated(&["rust".into()])), last: Some(0), next: None },
+        ..waiting
+    };
+    let decision = decide_nodes(&shared, vec![ended.clone()], Millis(6));
+    assert_eq!(decision.actions, [Action::Start { node: Task(0), attempt: 2 }]);
+    assert_eq!(assigned(&decision), [(0, 1)]);
+    let selection = decision.assignments[0].selection.as_ref().unwrap();
+    assert!(!selection.kept);
+    assert!(selection.obstacles().contains("a has used up its quota, which is reset at 1970-01-01 01:00 UTC"));
+
+    shared.agents.all[1].candidate.exhausted_until = Some(Millis(1_000_000));
+    let why = decide_nodes(&shared, vec![ended], Millis(6)).unassigned.unwrap().why;
+    assert_eq!(
+        why,
+        "a has used up its quota, which is reset at 1970-01-01 01:00 UTC, \
+         b has used up its quota, which is reset at 1970-01-01 00:16 UTC, docs lacks rust"
+    );
+}
+
+#[test]
+fn a_task_waits_for_a_quota_that_is_reset_soon_or_that_nobody_else_has() {
+    let step = |shared: &Shared, need: &str, last, reset| {
+        next_step(&decide_nodes(shared, vec![exhausted(need, last, reset)], Millis(0)))
+    };
+    let hour = Millis(3_600_000);
+    let parked = |until| NextStep::Park { until, remaining: None };
+    let mut shared = shared(vec![agent("a", "rust", 9), agent("b", "rust", 1), agent("docs", "docs", 9)]);
+    assert_eq!(step(&shared, "rust", 0, Some(Millis(300_000))), parked(Millis(300_000)), "it is reset soon");
+    assert_eq!(step(&shared, "docs", 2, Some(hour)), parked(hour), "no other agent can do it");
+    assert_eq!(step(&shared, "rust", 0, None), NextStep::Failover, "the time of the reset is unknown");
+    shared.agents.all[1].candidate.running = 1;
+    assert_eq!(step(&shared, "rust", 0, Some(hour)), NextStep::Failover, "another agent is only busy");
+    shared.agents.all[1].candidate.exhausted_until = Some(Millis(3_000_000));
+    assert_eq!(step(&shared, "rust", 0, Some(hour)), NextStep::Failover, "another agent is available earlier");
+    shared.agents.all[1].candidate.exhausted_until = Some(Millis(4_000_000));
+    assert_eq!(step(&shared, "rust", 0, Some(hour)), parked(hour));
+    shared.agents.all[1].candidate.exhausted_until = None;
+    shared.agents.all[1].candidate.unusable = Some("it is not ready".into());
+    assert_eq!(step(&shared, "rust", 0, Some(hour)), parked(hour));
+
+    let named = Node { executor: Executor::Named(0), ..exhausted("rust", 0, Some(hour)) };
+    assert_eq!(next_step(&decide_nodes(&shared, vec![named], Millis(0))), parked(hour), "a named agent is kept");
 }

@@ -5,8 +5,8 @@ use enact_domain::attempt::{AttemptState, ContainerView, FailureClass, PodView, 
 use enact_domain::graph::NodeId::Task;
 use enact_domain::graph::{Graph, PerNode};
 use enact_domain::plan::{
-    self, Action, Budgets, Counts, CurrentAttempt, Decision, Funding, NextStep, Node, PlanState, Policy, Request,
-    Shared, Shortage, TaskPhase,
+    self, Action, Budgets, Counts, CurrentAttempt, Decision, Funding, NextStep, Node, OnFailure, PlanState, Policy,
+    Request, Shared, Shortage, TaskPhase,
 };
 use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
@@ -111,7 +111,9 @@ fn a_stop_from_outside_is_an_infrastructure_failure() {
 
 #[test]
 fn external_work_is_repeated_only_if_not_begun() {
-    use Reason::{ContainerConfigError, DeliveryFailed, Evicted, ImagePullFailed, Lost, RepositoryUnreachable};
+    use Reason::{
+        ContainerConfigError, DeliveryFailed, Evicted, ImagePullFailed, Lost, RepositoryUnreachable, SandboxFailed,
+    };
     let (graph, mut nodes) = two_tasks();
     nodes.tasks[0].attempts = 1;
     nodes.tasks[0].external_effect = true;
@@ -125,7 +127,7 @@ fn external_work_is_repeated_only_if_not_begun() {
     for reason in [DeliveryFailed, Evicted, Lost, RepositoryUnreachable, Reason::Cancelled] {
         assert_eq!(then(report(reason)), NextStep::Finish(TaskPhase::Unknown), "{reason:?}");
     }
-    for reason in [ImagePullFailed, ContainerConfigError] {
+    for reason in [ImagePullFailed, ContainerConfigError, SandboxFailed] {
         assert!(matches!(then(report(reason)), NextStep::Retry(_)), "{reason:?}");
         let stuck = AttemptState::Stuck { reason, message: "no such image".into(), since: Millis(0) };
         assert!(matches!(then(stuck), NextStep::Retry(_)), "{reason:?}");
@@ -160,6 +162,77 @@ fn cancel_stops_everything_and_suspend_new_attempts() {
     nodes.tasks[0].phase = TaskPhase::Succeeded;
     let suspended = decide(&Policy { suspended: true, ..policy() }, &graph, &nodes, 9, Millis(5));
     assert_eq!((suspended.state, suspended.actions.len()), (PlanState::Suspended, 0));
+}
+
+#[test]
+fn a_failure_stops_running_attempts_if_the_plan_says_so() {
+    let graph = Graph::build([("a", vec![]), ("b", vec![]), ("c", vec![]), ("d", vec!["a"])]).expect("an edge");
+    let mut nodes = existing(4);
+    let pod = |state| CurrentAttempt::Pod { state, created: Millis(0), deleting: None };
+    for node in &mut nodes.tasks[..3] {
+        (node.attempts, node.current) = (1, pod(AttemptState::Running));
+    }
+    nodes.tasks[2].external_effect = true;
+    let stop = Policy { on_failure: OnFailure::Stop, ..policy() };
+    let before = decide(&stop, &graph, &nodes, 9, Millis(5));
+    assert!(before.actions.iter().all(|action| matches!(action, Action::MarkRunning { .. })), "{:?}", before.actions);
+
+    nodes.tasks[0].current = pod(report(Reason::AgentFailed));
+    let decision = decide(&stop, &graph, &nodes, 9, Millis(5));
+    let [Action::End { node: Task(0), .. }, others @ ..] = decision.actions.as_slice() else {
+        panic!("{:?}", decision.actions)
+    };
+    let ended: Vec<_> = others
+        .iter()
+        .map(|action| match action {
+            Action::End { node, report, next, delete_pod: true, .. } => (*node, report.reason, *next),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // Work with an external effect may have been done in part.
+    let phases = [(Task(1), TaskPhase::Cancelled), (Task(2), TaskPhase::Unknown)];
+    assert_eq!(ended, phases.map(|(node, phase)| (node, Reason::Cancelled, NextStep::Finish(phase))));
+    assert_eq!((decision.phases.tasks[3], decision.retries), (TaskPhase::Pending, 0));
+
+    let halt = decide(&Policy { on_failure: OnFailure::Halt, ..policy() }, &graph, &nodes, 9, Millis(5));
+    assert_eq!(halt.phases.tasks[1], TaskPhase::Running);
+}
+
+#[test]
+fn cancelled_work_with_an_external_effect_is_unknown_once_it_has_begun() {
+    let (graph, mut nodes) = two_tasks();
+    (nodes.tasks[0].attempts, nodes.tasks[0].external_effect) = (1, true);
+    let mut phase = |current| {
+        nodes.tasks[0].current = current;
+        let decision = decide(&Policy { cancelled: true, ..policy() }, &graph, &nodes, 9, Millis(5));
+        assert_eq!(decision.state, PlanState::Cancelled);
+        decision.phases.tasks[0]
+    };
+    let pod = |state| CurrentAttempt::Pod { state, created: Millis(0), deleting: None };
+    assert_eq!(phase(pod(AttemptState::Running)), TaskPhase::Unknown);
+    assert_eq!(phase(pod(report(Reason::Cancelled))), TaskPhase::Unknown);
+    assert_eq!(phase(CurrentAttempt::Absent { seen: true, delivered: None }), TaskPhase::Unknown);
+    assert_eq!(phase(pod(AttemptState::Pending)), TaskPhase::Cancelled, "nothing was done");
+    assert_eq!(phase(pod(report(Reason::AgentFailed))), TaskPhase::Cancelled, "its own failures are counted");
+    assert_eq!(phase(CurrentAttempt::None), TaskPhase::Cancelled);
+}
+
+#[test]
+fn retries_count_attempts_that_another_one_follows() {
+    let (graph, mut nodes) = two_tasks();
+    let node = &mut nodes.tasks[0];
+    (node.attempts, node.retry.limit) = (1, 1);
+    node.current = CurrentAttempt::Pod { state: report(Reason::GateFailed), created: Millis(0), deleting: None };
+    let first = decide(&policy(), &graph, &nodes, 9, Millis(0));
+    assert_eq!((first.phases.tasks[0], first.retries), (TaskPhase::Pending, 1));
+
+    (nodes.tasks[0].attempts, nodes.tasks[0].failures) = (2, 1);
+    let last = decide(&policy(), &graph, &nodes, 9, Millis(0));
+    assert_eq!((last.phases.tasks[0], last.retries), (TaskPhase::Failed, 1), "nothing follows the second");
+
+    let node = &mut nodes.tasks[0];
+    (node.phase, node.failures, node.current) = (TaskPhase::Failed, 1, CurrentAttempt::None);
+    assert_eq!(decide(&policy(), &graph, &nodes, 9, Millis(0)).retries, 0);
 }
 
 #[test]

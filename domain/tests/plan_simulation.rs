@@ -8,7 +8,8 @@
 //! These promises are asserted where they would break:
 //! - A task starts after its dependencies.
 //! - There are never more attempts than parallelism and free slots allow, except to replace starts that were recorded and failed.
-//! - No attempt starts while the plan is suspended, halted or stopped. A stop takes effect at once. A held task does not start.
+//! - No attempt starts while the plan is suspended, halted or stopped. A stop takes effect at once, also that of `onFailure: Stop`. A held
+//!   task does not start.
 //! - A finished phase changes only on a person's request, and a success only by a redo, which includes all dependents: at the end no task
 //!   depends on older work.
 //! - An attempt has no second pod, unless no running process has seen the first.
@@ -116,7 +117,7 @@ impl<'a> Run<'a> {
         let mut decision = decide(&self.policy, &self.graph, &nodes, &shared, self.now);
         self.check(&decision, &nodes);
         decision.actions.sort_by_key(|action| match action {
-            Action::End { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
+            Action::End { .. } | Action::Judge { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
             Action::Start { .. } => 1,
             Action::MarkRunning { .. } => 2,
             Action::Create(_) => 3,
@@ -179,7 +180,7 @@ impl<'a> Run<'a> {
                 task.ends.insert(*attempt, *failure);
                 task.status.attempts = *attempt;
                 match failure {
-                    _ if matches!(next, NextStep::Park { .. }) => {}
+                    _ if matches!(next, NextStep::Park { .. } | NextStep::Failover) => {}
                     Some(FailureClass::Task | FailureClass::Invalid) => task.status.failures += 1,
                     Some(_) => task.status.infrastructure_failures += 1,
                     None => {}
@@ -187,12 +188,14 @@ impl<'a> Run<'a> {
                 (task.status.phase, task.status.retry_at) = match next {
                     NextStep::Finish(phase) => (*phase, None),
                     NextStep::Retry(at) | NextStep::Park { until: at, .. } => (TaskPhase::Pending, Some(*at)),
+                    NextStep::Failover => (TaskPhase::Pending, None),
                 };
             }
             Action::Close { node, phase, .. } => {
                 assert!(!self.tasks[*node].status.phase.is_finished(), "closed twice");
                 self.tasks[*node].status.phase = *phase;
             }
+            Action::Judge { .. } => unreachable!("no task of the simulation has a contest"),
             Action::Reopen(node) => {
                 let task = &mut self.tasks[*node];
                 let Node { request, phase, .. } = task.status;
@@ -205,13 +208,13 @@ impl<'a> Run<'a> {
                 let Node { exists, attempts, retry, external_effect, .. } = task.status;
                 task.status = Node { exists, attempts, retry, external_effect, ..Node::default() };
             }
-            Action::MarkRunning { node, unschedulable, .. } => {
+            Action::MarkRunning { node, waiting, .. } => {
                 // An attempt that ends soon is never reported as running.
                 if self.chance.of(3) != Some(2) {
                     let status = &mut self.tasks[*node].status;
                     assert!(!status.phase.is_finished(), "a finished task runs");
                     let reported =
-                        if unschedulable.is_some() { ReportedState::Unschedulable } else { ReportedState::Running };
+                        waiting.as_ref().map_or(ReportedState::Running, |wait| ReportedState::of(&wait.reason));
                     assert!(
                         status.phase != TaskPhase::Running || status.reported != reported,
                         "the same is reported again"
@@ -433,7 +436,9 @@ impl<'a> Run<'a> {
         assert!(new == 0 || running <= self.world.parallelism as usize, "{running} at once");
         assert!(new <= self.free_slots as usize, "more than the tenant's free slots");
         let failed = decision.phases.values().any(|p| matches!(p, TaskPhase::Failed | TaskPhase::Unknown));
-        let halted = failed && self.world.on_failure == OnFailure::Halt;
+        let halted = failed && self.world.on_failure != OnFailure::Continue;
+        let stopped = failed && self.world.on_failure == OnFailure::Stop;
+        assert!(!stopped || running == 0, "an attempt is not stopped");
         assert!(new == 0 || !(stop || halted || self.policy.suspended), "nothing new may start");
         let begins = |a: &Action| matches!(a, Action::Start { .. } | Action::Create(_) | Action::Reopen(_));
         assert!(!(stop && decision.actions.iter().any(begins)), "nothing at all may start");
@@ -487,7 +492,7 @@ proptest! {
         let all_good = world.failures_first.iter().all(|&f| f <= world.limit);
         prop_assert_eq!(one.1 == PlanState::Succeeded, all_good);
         prop_assert_eq!(one.1, two.1);
-        // With `Halt`, the result depends on the tasks that started before the failure. With `Continue`, the order does not matter.
+        // With `Halt` and `Stop`, the result depends on the tasks that started before the failure. With `Continue`, the order does not matter.
         if world.on_failure == OnFailure::Continue {
             prop_assert_eq!(one.0, two.0);
         }

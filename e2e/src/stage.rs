@@ -144,7 +144,7 @@ impl Stage {
         for object in documents(yaml)? {
             let types = object.types.clone().context("a document without kind")?;
             let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
-            let cluster_wide = ["Namespace", "Tenant"].contains(&resource.kind.as_str());
+            let cluster_wide = ["Namespace", "RuntimeClass", "Tenant"].contains(&resource.kind.as_str());
             let api: Api<DynamicObject> = if cluster_wide {
                 Api::all_with(client.clone(), &resource)
             } else {

@@ -338,7 +338,8 @@ fn approvals_are_stamped_and_immutable() {
         let mut again = approval.clone();
         again.metadata.name = Some("again".into());
         approvals.create(&PostParams::default(), &again).await?;
-        let counted = stage.watch(&admin, "again", "a status", PATIENCE, |a| a.status.is_some()).await?;
+        let has_conditions = |a: &Approval| a.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
+        let counted = stage.watch(&admin, "again", "a status", PATIENCE, has_conditions).await?;
         let conditions = counted.status.unwrap_or_default().conditions;
         ensure!(condition(&conditions, "Ready").is_some_and(|c| c.status == "True"), "{conditions:?}");
         let one = |p: &Plan| {

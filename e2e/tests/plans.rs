@@ -77,3 +77,37 @@ fn a_merge_conflict_names_its_files() {
         Ok(())
     });
 }
+
+#[test]
+fn the_best_of_two_attempts_is_integrated() {
+    on_stage("contest", |stage| async move {
+        let git = Git::start(&stage, &[("README.md", "work")]).await?;
+        let workspace = git.workspace();
+        let tasks = r#"  tasks:
+    - id: T001
+      title: answer
+      script: 'if [ "$ENACT_ATTEMPT" = 1 ]; then echo a long answer; else echo short; fi > answer.txt'
+      gates: [{name: answered, script: 'test -s answer.txt'}]
+      attempts: {bestOf: 2, measurements: [{name: size, script: 'wc -c < answer.txt'}]}
+    - {id: T002, title: count, dependsOn: [T001], script: 'wc -l < answer.txt > lines.txt'}
+"#;
+        stage.apply(&scripted_plan("best", &format!("{workspace}{tasks}"))).await?;
+        stage.finished("best", Phase::Succeeded, Duration::from_mins(4)).await?;
+        let status = stage.task("best", "T001").await?.status.unwrap_or_default();
+        let contest = status.contest.unwrap_or_default();
+        ensure!(contest.winner == Some(2), "{contest:?}");
+        ensure!(contest.contestants["1"].measurements["size"] == "14", "{contest:?}");
+        ensure!(git.git(&["show", "plan/best:answer.txt"])? == "short\n", "the loser's work is integrated");
+        for contestant in contest.contestants.values() {
+            let (branch, commit) = (contestant.branch.clone().unwrap_or_default(), contestant.commit.clone());
+            ensure!(git.git(&["rev-parse", &branch])?.trim() == commit.unwrap_or_default(), "{branch} is not kept");
+        }
+        let compared = stage.enact(&["diff", "best/T001", "--attempts", "1,2"])?;
+        for part in ["passed, lost to attempt 2", "passed, won", "answered passed", "git diff "] {
+            ensure!(compared.contains(part), "{part}: {compared}");
+        }
+        let explained = stage.enact(&["explain", "best/T001"])?;
+        ensure!(explained.contains("attempt 2 of Agent scripts won: it has the best size"), "{explained}");
+        Ok(())
+    });
+}

@@ -13,6 +13,7 @@ use enact_e2e::{Answer, PATIENCE, Stage, condition, describe, on_stage, on_stage
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, Volume};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
@@ -158,11 +159,36 @@ fn quota_refuses_plans_and_delays_tasks() {
         stage.apply(&scripted_plan("wide", wide)).await?;
         let refused = stage.refusal(&scripted_plan("second", wide)).await?;
         ensure!(refused.contains("exceeded quota") && refused.contains("count/plans.enact.dev"), "{refused}");
-        let plan = stage.plan_reason("wide", "QuotaExceeded").await?;
+        let plan = stage.plan_reason("wide", "QuotaTooSmall").await?;
         let said = describe(&plan.status.unwrap_or_default().conditions);
         ensure!(said.contains("count/tasks.enact.dev"), "{said}");
         stage.apply(&stage.tenant("  quota: {plans: 1, tasks: 3}\n")).await?;
         stage.finished("wide", Phase::Succeeded, PATIENCE).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_sandbox_that_nodes_lack_is_named_within_seconds() {
+    const CLASS: &str = "e2e-no-such-handler";
+    let isolation = "  isolation: {runtimeClassName: e2e-no-such-handler}\n";
+    on_stages([("sandbox", isolation)], |[stage]| async move {
+        let class = format!(
+            "apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {{name: {CLASS}}}\nhandler: no-such-handler\n"
+        );
+        stage.apply(&class).await?;
+        stage.apply(&scripted_plan("boxed", "  tasks: [{id: T001, title: one, script: 'true'}]\n")).await?;
+        let plan = stage.plan_reason("boxed", "SandboxFailed").await?.status.unwrap_or_default();
+        let said = describe(&plan.conditions);
+        for part in ["task T001 cannot start", "no-such-handler", "runtimeClassName of the Tenant", "1 waiting"] {
+            ensure!(said.contains(part), "`{part}` is not in: {said}");
+        }
+        let task = stage.task("boxed", "T001").await?.status.unwrap_or_default();
+        ensure!(task.conditions.iter().any(|c| c.reason == "SandboxFailed"), "{task:?}");
+        let shown = stage.enact(&["status", "boxed"])?;
+        ensure!(shown.contains("SandboxFailed for"), "{shown}");
+        let classes: Api<RuntimeClass> = Api::all(stage.client.clone());
+        classes.delete(CLASS, &DeleteParams::default()).await?;
         Ok(())
     });
 }

@@ -37,7 +37,7 @@ pub struct Config {
     /// Base URL at which pods reach enact-server. Without it, results are kept only in the pods' termination messages.
     #[arg(long, env = "ENACT_SERVER_URL")]
     pub server_url: Option<String>,
-    /// Base URL at which pods reach the model gateway. Without it, agents with models are not ready.
+    /// Base URL at which pods reach the model gateway. Without it, agents with models cannot be used.
     #[arg(long, env = "ENACT_GATEWAY_URL")]
     pub gateway_url: Option<String>,
     /// Base URL at which pods reach the clone cache. Without it, every attempt clones from the Git server.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use enact_crds::models::{self, Resolved};
+use enact_crds::models::{self, ModelProblem, Resolved};
 use enact_crds::{Agent, ModelProviderSpec, Tenant};
 use enact_domain::condition::STALLED;
 use enact_domain::names::DEFAULT_TENANT;
 use enact_domain::record::Record;
-use enact_domain::text::truncate;
+use enact_domain::text;
 use enact_domain::time::Millis;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -114,6 +114,15 @@ impl Context {
         models::resolve_agent(found(namespace), found(&self.config.namespace), tenant)
     }
 
+    /// Returns the first problem with the models of an Agent whose pods belong to `tenant`, with the index of the model. The models of a
+    /// shared Agent are those of the installation.
+    pub fn model_problem(&self, agent: &Agent, tenant: &str) -> Option<(usize, ModelProblem)> {
+        let namespace = agent.namespace().unwrap_or_default();
+        let problems = models::check(&agent.spec, |name| self.provider(&namespace, tenant, name));
+        let needs_gateway = !agent.spec.models.is_empty() && self.config.gateway_url.is_none();
+        problems.into_iter().next().or(needs_gateway.then_some((0, ModelProblem::NoGateway)))
+    }
+
     /// Returns whether no tenant owns `namespace` yet, but a Tenant lists it and is about to set it up. A reconcile in such a namespace
     /// waits: the reason `NotInTenant` would be wrong a moment later.
     pub fn is_being_set_up(&self, namespace: &str) -> bool {
@@ -146,8 +155,7 @@ impl Context {
         note: impl Into<String>,
     ) {
         // The API server refuses longer notes.
-        let mut note: String = note.into();
-        truncate(&mut note, 1024);
+        let note = text::message(note, 1024);
         let event =
             Event { type_, reason: reason.into(), note: Some(note), action: "Reconcile".into(), secondary: None };
         if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {

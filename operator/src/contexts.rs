@@ -25,11 +25,13 @@ use crate::plan::history::History;
 use crate::plan::limiter::ConcurrencyLimiter;
 use crate::plan::reservations::Reservations;
 use crate::plan::runtime::Runtimes;
+use crate::plan::setup_events::SetupEvents;
 use crate::record_store::RecordStore;
 use crate::references::{References, Requeued};
 use crate::search::{IndexJob, Search};
 use crate::sourcing::jobs::DocumentJobs;
 use crate::tenant::cluster::ClusterView;
+use crate::warm_pool::WarmPods;
 use crate::{agent, documents, plan, sourcing, tenant};
 
 /// The inputs that the contexts are built from.
@@ -76,6 +78,8 @@ impl Contexts {
         // No controller may decide before these lists are complete: an object that is not cached may exist.
         initial_sync.add(caches.namespaces.listed());
         initial_sync.add(jobs.listed());
+        let warm_pods = Arc::new(WarmPods::default());
+        initial_sync.add(warm_pods.listed());
         index.listed().chain(cluster.listed()).for_each(|listed| initial_sync.add(listed));
         let (references, requeued) = References::new(&caches);
         let reporter = Reporter { controller: "enact-operator".into(), instance: Some(config.pod_name.clone()) };
@@ -100,8 +104,13 @@ impl Contexts {
         let sourcing =
             Arc::new(sourcing::Context { common: common.clone(), jobs, document_cache: document_cache.clone() });
         let tenants = Arc::new(tenant::Context { common: common.clone(), cluster, limiter: limiter.clone() });
-        let agents =
-            Arc::new(agent::Context { common: common.clone(), limiter: limiter.clone(), refreshed: Mutex::default() });
+        let agents = Arc::new(agent::Context {
+            common: common.clone(),
+            limiter: limiter.clone(),
+            warm_pods: warm_pods.clone(),
+            refreshed: Mutex::default(),
+            probes: agent::Probes::default(),
+        });
         let documents = Arc::new(documents::Context {
             common: common.clone(),
             cache: document_cache.clone(),
@@ -115,8 +124,10 @@ impl Contexts {
             runtimes: Runtimes::default(),
             index,
             limiter,
+            warm_pods,
             reservations: Reservations::default(),
             history: History::default(),
+            setup_events: SetupEvents::default(),
             document_cache,
             dependents,
             sourcing: sourcing.clone(),

@@ -1,12 +1,13 @@
 //! Errors that stop a reconcile, and whether a retry can help.
 
+use enact_service::api_server;
 use enact_store::{ErrorClass, StoreError};
 
 /// An error that stops a reconcile. A problem of an object itself is not an error but a condition on it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused a request or failed.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", api_server::message(.source))]
     Kube {
         /// The operation and its object.
         doing: String,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use enact_crds::common::Outputs;
-use enact_crds::task::Phase;
-use enact_crds::{Plan, Task, convert};
+use enact_crds::task::{ContestStatus, ContestantStatus, Phase};
+use enact_crds::{Plan, Task, TaskStatus, convert};
 use enact_domain::agents::message::{self, Message};
 use enact_domain::assignment::VerifiedCommit;
 use enact_domain::attempt::PodView;
@@ -36,6 +36,8 @@ pub struct TaskEntry {
     pub uid: String,
     /// `metadata.resourceVersion`.
     pub version: u64,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
     pub phase: Phase,
     /// Number of the last attempt that the status shows.
     pub attempts: u32,
@@ -52,6 +54,8 @@ pub struct TaskEntry {
     pub work: Option<VerifiedCommit>,
     /// State of the attempt in progress, as the status shows it.
     pub reported: ReportedState,
+    /// State of the competing attempts, if there are any.
+    pub contest: Option<ContestStatus>,
     /// Values for the dependents of the task.
     pub outputs: Outputs,
     /// Reason and message of the last attempt, if it failed.
@@ -81,6 +85,8 @@ pub struct PodEntry {
     pub agent: Option<String>,
     /// The tenant whose slot the pod occupies.
     pub tenant: String,
+    /// Whether the attempt got it from a warm pool. Its name is then not that of the attempt.
+    pub from_warm_pool: bool,
     /// Time at which the operator first saw its end.
     pub ended: Option<Instant>,
     pub view: PodView,
@@ -176,7 +182,8 @@ impl Index {
             return false;
         }
         let same = old.filter(|old| old.uid == entry.uid);
-        let changed = same.is_none_or(|old| old.view != entry.view);
+        // The end of the setup alone changes no decision: a plan that waits for it reads the Events of its pods from time to time.
+        let changed = same.is_none_or(|old| old.view != PodView { set_up: old.view.set_up, ..entry.view.clone() });
         // The time of the first event that shows the end: later events of the same pod must not move it.
         entry.ended = same.and_then(|old| old.ended).or(entry.ended);
         children.pods.insert(pod.name_any(), Arc::new(entry));
@@ -345,6 +352,7 @@ impl TaskEntry {
         Self {
             uid: task.uid().unwrap_or_default(),
             version: version(task),
+            generation: task.metadata.generation,
             phase: status.map(|s| s.phase).unwrap_or_default(),
             attempts: status.map_or(0, |s| s.attempts),
             agent: status.and_then(|s| s.agent.clone()),
@@ -352,8 +360,9 @@ impl TaskEntry {
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
             parked: status.and_then(|s| s.remaining_budget.as_ref()).map(convert::remaining_limit),
-            work: status.and_then(|s| Some(VerifiedCommit { branch: s.branch.clone()?, commit: s.commit.clone()? })),
+            work: status.and_then(verified_work),
             reported: reported_state(ready.map(|c| c.reason.as_str())),
+            contest: status.and_then(|s| s.contest.clone()),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
             failure: ready.filter(|_| failed).map(|c| (c.reason.clone(), c.message.clone())),
             rerun: task.annotations().get(names::ANNOTATION_RERUN).cloned(),
@@ -363,6 +372,31 @@ impl TaskEntry {
             messages: messages_of(task),
         }
     }
+}
+
+impl TaskEntry {
+    /// Returns the status of a contestant.
+    pub fn contestant(&self, contestant: u32) -> Option<&ContestantStatus> {
+        self.contest.as_ref()?.contestants.get(&contestant.to_string())
+    }
+
+    /// Returns the agent of the attempt with this number, if it is the last one of its series that the status shows.
+    pub fn last_agent(&self, contestant: u32, attempt: u32, is_contest: bool) -> Option<&str> {
+        let (shown, agent) = if is_contest {
+            let contestant = self.contestant(contestant)?;
+            (contestant.attempt, &contestant.agent)
+        } else {
+            (self.attempts, &self.agent)
+        };
+        agent.as_deref().filter(|_| shown == attempt)
+    }
+}
+
+/// Returns the branch and the commit of a task that has succeeded.
+fn verified_work(status: &TaskStatus) -> Option<VerifiedCommit> {
+    // A failed task has a branch too, with work that has not passed.
+    let verified = Some(status).filter(|status| status.phase == Phase::Succeeded)?;
+    Some(VerifiedCommit { branch: verified.branch.clone()?, commit: verified.commit.clone()? })
 }
 
 fn messages_of(task: &Task) -> Vec<Message> {
@@ -381,6 +415,7 @@ impl PodEntry {
             owner: owner.uid.clone(),
             agent: agent(pod),
             tenant: label(pod, names::LABEL_TENANT).unwrap_or_default(),
+            from_warm_pool: pod.annotations().contains_key(names::ANNOTATION_ASSIGNED_AT),
             ended: pod.has_ended().then(Instant::now),
             view: pod.view(),
         })

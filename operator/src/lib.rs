@@ -36,4 +36,5 @@ pub mod task;
 pub mod tenant;
 #[cfg(test)]
 mod testing;
+pub mod warm_pool;
 pub mod watch;

@@ -54,6 +54,13 @@ impl<E: Clone + PartialEq> MetadataCache<E> {
         contents.entries.iter().filter(|(key, (_, entry))| filter(key, entry)).map(|(key, _)| key.clone()).collect()
     }
 
+    /// Returns the entries that satisfy `filter`, with their keys and resource versions.
+    pub fn entries(&self, filter: impl Fn(&ObjectKey, &E) -> bool) -> Vec<(ObjectKey, u64, E)> {
+        let contents = self.contents.lock();
+        let found = contents.entries.iter().filter(|(key, (_, entry))| filter(key, entry));
+        found.map(|(key, (version, entry))| (key.clone(), *version, entry.clone())).collect()
+    }
+
     /// Adds an object that the API server returned or a watch delivered, unless a newer version is cached. Returns whether the entry
     /// changed.
     pub fn put<K: Resource>(&self, object: &K, entry: E) -> bool {

@@ -1,8 +1,10 @@
 //! Prometheus metrics. Labels are kinds, outcomes and reasons, never names of objects.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use enact_service::metrics::{add, register, registry};
+use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -21,6 +23,9 @@ pub struct Metrics {
     pub step_latency: Histogram,
     pub running: IntGauge,
     pub waiting_plans: IntGauge,
+    pub warm_pool_waiting: IntGauge,
+    pub warm_pool_attempts: IntCounterVec,
+    pub warm_pool_assignment: Histogram,
     pub leader: IntGauge,
     pub watch_errors: IntCounterVec,
     pub records: IntCounter,
@@ -54,6 +59,11 @@ impl Metrics {
             "Seconds from the event of an attempt's end to the creation of a pod that depended on it.",
             &buckets,
         ))?;
+        let warm_pool_assignment = Histogram::with_opts(seconds(
+            "enact_warm_pool_assignment_seconds",
+            "Seconds from the reconcile that found that an attempt may start to the assignment of a waiting pod.",
+            &buckets,
+        ))?;
         let records = IntCounter::new("enact_records_total", "Records written to Postgres.")?;
         Ok(Self {
             reconciles: counters(
@@ -72,6 +82,14 @@ impl Metrics {
             step_latency: register(&registry, step_latency)?,
             running: gauge("enact_running_attempts", "Running attempts of all tenants.")?,
             waiting_plans: gauge("enact_waiting_plans", "Plans that wait for a free slot of their tenant.")?,
+            warm_pool_waiting: gauge("enact_warm_pool_waiting_pods", "Pods of warm pools that wait for an attempt.")?,
+            warm_pool_attempts: counters(
+                "enact_warm_pool_attempts_total",
+                "Attempts of agents with a warm pool that started, by outcome: assigned (a waiting pod), none (no pod fits), \
+                 or lost (the pod was gone before it could be assigned).",
+                &["outcome"],
+            )?,
+            warm_pool_assignment: register(&registry, warm_pool_assignment)?,
             leader: gauge("enact_leader", "1 while this process is the leader.")?,
             watch_errors: counters(
                 "enact_watch_errors_total",
@@ -91,6 +109,19 @@ impl Metrics {
     pub fn register_round_trips(&self, read: impl Fn() -> u64 + Send + Sync + 'static) -> prometheus::Result<()> {
         let counter = IntCounter::new("enact_database_round_trips_total", "Round trips to Postgres since the start.")?;
         add(&self.registry, Box::new(MirroredCounter { counter, last: AtomicU64::new(0), read }))
+    }
+
+    /// Registers a gauge of the plans that wait, by reason; each scrape calls `read`.
+    ///
+    /// # Errors
+    /// When the gauge is registered already.
+    pub fn register_waits(
+        &self,
+        read: impl Fn() -> BTreeMap<String, i64> + Send + Sync + 'static,
+    ) -> prometheus::Result<()> {
+        let help = "Plans that wait, or one of whose attempts cannot start, by the reason in status.waiting.";
+        let gauge = IntGaugeVec::new(Opts::new("enact_plan_waits", help), &["reason"])?;
+        add(&self.registry, Box::new(ReadGauge { gauge, turn: Mutex::default(), read }))
     }
 
     /// Counts a write to the API server.
@@ -118,6 +149,29 @@ impl<F: Fn() -> u64 + Send + Sync> Collector for MirroredCounter<F> {
         let before = self.last.fetch_max(now, Ordering::Relaxed);
         self.counter.inc_by(now.saturating_sub(before));
         self.counter.collect()
+    }
+}
+
+/// A gauge by reason whose values are counted at each scrape.
+struct ReadGauge<F> {
+    gauge: IntGaugeVec,
+    /// Held during a scrape: another one must not see the gauge without values.
+    turn: Mutex<()>,
+    read: F,
+}
+
+impl<F: Fn() -> BTreeMap<String, i64> + Send + Sync> Collector for ReadGauge<F> {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let _turn = self.turn.lock();
+        self.gauge.reset();
+        for (reason, number) in (self.read)() {
+            self.gauge.with_label_values(&[reason.as_str()]).set(number);
+        }
+        self.gauge.collect()
     }
 }
 
@@ -158,6 +212,8 @@ mod tests {
     fn metric_names_follow_the_conventions() {
         let metrics = super::Metrics::new().unwrap();
         metrics.register_round_trips(|| 7).unwrap();
+        metrics.register_waits(|| [("Unschedulable".to_owned(), 2)].into()).unwrap();
+        assert!(encode(&metrics.registry).unwrap().contains("enact_plan_waits{reason=\"Unschedulable\"} 2\n"));
         let text = encode(&metrics.registry).unwrap();
         assert!(text.contains("enact_build_info{version="), "{text}");
         assert!(encode(&metrics.registry).unwrap().contains("\nenact_database_round_trips_total 7\n"), "{text}");

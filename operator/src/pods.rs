@@ -1,12 +1,13 @@
 //! Pods, reduced to the fields that show the state of an attempt.
 
 use enact_domain::attempt::{ContainerView, PodPhase, PodView, Terminated};
+use enact_domain::names;
 use enact_domain::plan::LOST_SECONDS;
 use enact_domain::time::Millis;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Resource;
 use kube::api::{Api, DeleteParams, ObjectMeta, Preconditions};
+use kube::{Resource, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -94,6 +95,18 @@ impl AttemptPod {
         matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
     }
 
+    /// Returns whether the pod runs and its containers are ready.
+    pub fn is_ready(&self) -> bool {
+        self.status.condition("Ready", "True").is_some()
+    }
+
+    /// Returns the time from which on the pod belongs to its attempt: its creation, or the time at which a pod of a warm pool was assigned.
+    fn begun(&self) -> Millis {
+        let created = self.metadata.creation_timestamp.as_ref().map_or(Millis(0), enact_crds::convert::millis);
+        let assigned = self.annotations().get(names::ANNOTATION_ASSIGNED_AT).and_then(|text| text.parse().ok());
+        assigned.map_or(created, |assigned| created.max(Millis(assigned)))
+    }
+
     /// Returns the time at which a pod that is being deleted counts as lost, and frees its slot: its node may not respond, and the object
     /// may stay forever.
     pub fn lost_at(&self) -> Option<Millis> {
@@ -123,10 +136,12 @@ impl AttemptPod {
             },
             reason: status.reason.clone(),
             message: status.message.clone(),
-            created: self.metadata.creation_timestamp.as_ref().map_or(Millis(0), enact_crds::convert::millis),
+            created: self.begun(),
             // For any reason of the scheduler: resources, a scheduling gate, or an internal error.
             unscheduled: status.condition("PodScheduled", "False").map(|c| c.message.clone().unwrap_or_default()),
             started: status.start_time.as_ref().map(enact_crds::convert::millis),
+            set_up: status.condition("PodReadyToStartContainers", "True").is_some(),
+            setup_failure: None,
             deleting: self.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis),
             disrupted: status.condition("DisruptionTarget", "True").map(|c| c.reason.clone().unwrap_or_default()),
             container: deciding.map(Container::view).unwrap_or_default(),
@@ -154,8 +169,27 @@ impl Container {
 /// # Errors
 /// When the API server fails.
 pub async fn delete(ctx: &Context, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+    delete_if(ctx, namespace, name, Preconditions { uid: Some(uid.to_owned()), resource_version: None }).await
+}
+
+/// Deletes the pod with this UID, unless it has another resource version. It is not an error if the pod stays for this reason, or was
+/// deleted already.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn delete_unchanged(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    version: u64,
+) -> Result<(), Error> {
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: Some(version.to_string()) };
+    delete_if(ctx, namespace, name, preconditions).await
+}
+
+async fn delete_if(ctx: &Context, namespace: &str, name: &str, preconditions: Preconditions) -> Result<(), Error> {
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
-    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     ctx.metrics.wrote("delete", "Pod");
     match pods.delete(name, &params).await {
@@ -174,6 +208,18 @@ mod tests {
             "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"containers": []}, "status": status
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn an_attempt_begins_when_it_gets_its_pod() {
+        let begun = |assigned: &str| {
+            let mut pod = pod(&serde_json::json!({"phase": "Running"}));
+            pod.metadata.annotations = Some([(names::ANNOTATION_ASSIGNED_AT.to_owned(), assigned.to_owned())].into());
+            pod.view().created
+        };
+        let created = Millis(1_767_225_600_000);
+        assert_eq!(begun("1767225607250"), Millis(created.0 + 7_250));
+        assert_eq!((begun("x"), begun("12")), (created, created));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{AgentHistory, Discarded, FinishedTask, ModelRequest, Recorder, Refusal, Store, StoreError};
+use enact_store::{
+    AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Recorder, Refusal, StartedPod, Store, StoreError,
+};
 use futures::future::BoxFuture;
 
 /// The records that controllers write, and those that they read again.
@@ -18,6 +20,13 @@ pub trait RecordStore: Send + Sync {
         tenant: &'a str,
         plan_uid: &'a str,
     ) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>>;
+
+    /// Returns the recorded starts of all attempts at these tasks, named by their UIDs.
+    fn started_pods<'a>(
+        &'a self,
+        tenant: &'a str,
+        subjects: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>>;
 
     /// Returns the content with this digest, if it is recorded.
     fn content<'a>(&'a self, tenant: &'a str, digest: &'a Digest)
@@ -61,6 +70,13 @@ pub trait RecordStore: Send + Sync {
         agents: &'a [(String, String)],
     ) -> BoxFuture<'a, Result<Vec<AgentHistory>, StoreError>>;
 
+    /// Returns the ends of the newest attempts of agents, named by namespace and name, the oldest first.
+    fn agent_ends<'a>(
+        &'a self,
+        tenant: &'a str,
+        agents: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<Vec<AgentEnd>, StoreError>>;
+
     /// Records the usage that an agent reports itself. A repetition has no effect.
     fn report_usage<'a>(
         &'a self,
@@ -89,6 +105,14 @@ impl RecordStore for PostgresRecordStore {
         plan_uid: &'a str,
     ) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
         Box::pin(self.store.recorded_attempts(tenant, plan_uid))
+    }
+
+    fn started_pods<'a>(
+        &'a self,
+        tenant: &'a str,
+        subjects: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>> {
+        Box::pin(self.store.started_pods(tenant, subjects))
     }
 
     fn content<'a>(
@@ -142,6 +166,14 @@ impl RecordStore for PostgresRecordStore {
         agents: &'a [(String, String)],
     ) -> BoxFuture<'a, Result<Vec<AgentHistory>, StoreError>> {
         Box::pin(self.store.agent_histories(tenant, agents))
+    }
+
+    fn agent_ends<'a>(
+        &'a self,
+        tenant: &'a str,
+        agents: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<Vec<AgentEnd>, StoreError>> {
+        Box::pin(self.store.agent_ends(tenant, agents))
     }
 
     fn report_usage<'a>(

@@ -93,6 +93,10 @@ async fn lead(
     let pushes = store.push_listener();
     let record_store = Arc::new(PostgresRecordStore { store, recorder });
     let (contexts, controllers) = Controllers::new(client, config, record_store, metrics);
+    let plans = contexts.common.caches.plans.clone();
+    if let Err(error) = contexts.common.metrics.register_waits(move || plan::waits::by_reason(&plans.state())) {
+        tracing::error!(%error, "the waits of plans are not exported");
+    }
     let mut tasks = controllers.spawn(&contexts, index, &shutdown);
     tasks.spawn(push::follow(contexts.sourcing.clone(), pushes, shutdown.clone()));
     let mut failure = tokio::select! {
@@ -191,7 +195,9 @@ impl Controllers {
         // Every controller waits in `synced` until the watches of tasks, pods, namespaces and the operator's objects have listed once.
         set.spawn(plan::watches::follow_tasks(plans.clone(), stop()));
         set.spawn(plan::watches::follow_pods(plans.clone(), stop()));
+        set.spawn(agent::watches::follow_waiting_pods(contexts.agents.clone(), stop()));
         set.spawn(sourcing::follow(contexts.sourcing.clone(), stop()));
+        set.spawn(agent::follow_probes(contexts.agents.clone(), stop()));
         set.spawn(watch::config_maps(common(), stop()));
         set.spawn(deletions::follow(self.deleted, documents.clone(), stop()));
         set.spawn(search::run(common(), search, index, self.index_jobs, stop()));

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use enact_domain::assignment::{AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, Gate, GateResult, Reason};
+use enact_domain::contest::Measured;
 
 use crate::capture::{collect, follow};
 use crate::failure::{Failure, explain};
@@ -147,6 +148,38 @@ pub(crate) fn run_gates(
         run.check(&format!("gate `{}`", gate.name), Reason::GateFailed)?;
     }
     Ok(())
+}
+
+/// Runs the measurements in order, and returns their numbers. A measurement whose command fails or prints no number has none: the work
+/// counts as worse than any that was measured.
+pub(crate) fn measure(
+    supervisor: &mut Supervisor,
+    measurements: &[Gate],
+    tree: &Path,
+    environment: &Environment,
+) -> Result<BTreeMap<String, Measured>, Failure> {
+    let mut numbers = BTreeMap::new();
+    for measurement in measurements {
+        let run = Script { text: &measurement.script, tree, environment }.run(supervisor, MAX_GATE_OUTPUT)?;
+        let what = format!("measurement `{}`", measurement.name);
+        match (&run.end, Measured::of_output(&run.output)) {
+            // The attempt was stopped: it has no result.
+            (End::Cancelled, _) => return Err(Failure::cancelled()),
+            (End::Exited(0), Ok(number)) => {
+                log(&format!("{what}: {number}"));
+                numbers.insert(measurement.name.clone(), number);
+            }
+            (End::Exited(0), Err(problem)) => {
+                log(&format!("{what} has no number: the last line of its output {problem}"));
+            }
+            _ => {
+                if let Err(failure) = run.check(&what, Reason::GateFailed) {
+                    log(&format!("{what} has no number: {}", failure.message));
+                }
+            }
+        }
+    }
+    Ok(numbers)
 }
 
 /// Returns how many processes of this container the kernel has killed because memory ran out; 0 if the counter cannot be read.

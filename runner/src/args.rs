@@ -20,6 +20,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Step {
     /// Run a task: clone, run the agent, commit, run the gates, push, deliver the result
     Task,
+    /// Pod of a warm pool: fetch the repository, wait for an attempt, and run its task
+    Wait,
     /// Integration, step 1: merge the branches of the tasks and push the candidate
     Merge,
     /// Integration, step 2: run the plan's gates on the merged tree, without any credential
@@ -30,6 +32,8 @@ pub(crate) enum Step {
     Fetch,
     /// Document job: let an agent draft a document and deliver it
     Draft,
+    /// Probe an agent: check its image and, if asked, that its model answers
+    Probe,
     /// Copy the runner to a volume, for images that do not contain it (for an init container)
     Install {
         /// Target file, or a directory that receives the file `enact-runner`

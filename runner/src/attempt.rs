@@ -15,21 +15,33 @@ use crate::{delivery, integration, task};
 
 /// Does the work and delivers its result. The report covers both.
 pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings) -> Report {
+    match settings::assignment() {
+        Ok(assignment) => carry_out(step, supervisor, settings, &assignment),
+        Err(failure) => failure.into_report(),
+    }
+}
+
+/// Does the work of an assignment and delivers its result.
+pub(crate) fn carry_out(
+    step: &Step,
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    assignment: &Assignment,
+) -> Report {
     let begun = Instant::now();
-    let assignment = match settings::assignment() {
-        Ok(assignment) => assignment,
-        Err(failure) => return failure.into_report(),
-    };
-    let key = match register(step, supervisor, settings, &assignment) {
+    let key = match register(step, supervisor, settings, assignment) {
         Ok(key) => key,
         Err(failure) => return failure.into_report(),
     };
     let mut evidence = Evidence::default();
-    let outcome = work(step, supervisor, settings, &assignment, &mut evidence);
+    let outcome = work(step, supervisor, settings, assignment, &mut evidence);
     // An attempt that was asked to stop has not succeeded, even if its work is complete. The outcome does not change after this line, so
     // that the delivered result, the report and the exit code agree.
-    let outcome = if supervisor.cancelled() { Err(Failure::cancelled()) } else { outcome };
     let mut report = outcome.unwrap_or_else(Failure::into_report);
+    if supervisor.cancelled() {
+        // Its work may be on its branch all the same.
+        report = Report { commit: report.commit, ..Failure::cancelled().into_report() };
+    }
     report.usage = evidence.usage;
     // Before the delivery and the termination message, which both contain the report.
     supervisor.secrets().redact_report(&mut report);
@@ -39,7 +51,7 @@ pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings)
     };
     // Before the result, after which the attempt has ended and leaves nothing more.
     if let (Some(checkpoint), Some(key)) = (evidence.checkpoint, &key)
-        && let Err(problem) = delivery::deliver_checkpoint(supervisor, settings, &assignment, server, key, &checkpoint)
+        && let Err(problem) = delivery::deliver_checkpoint(supervisor, settings, assignment, server, key, &checkpoint)
     {
         log(&format!("the next attempt cannot continue with this one's work: {problem}"));
     }
@@ -51,7 +63,7 @@ pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings)
         gates: evidence.gates,
         duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
-    match delivery::deliver_result(supervisor, settings, &assignment, server, key.as_ref(), result) {
+    match delivery::deliver_result(supervisor, settings, assignment, server, key.as_ref(), result) {
         Ok(()) => report,
         Err(problem) => undelivered(report, &problem),
     }
@@ -97,7 +109,13 @@ fn delivers(step: &Step, report: &Report) -> bool {
     match step {
         Step::Task | Step::Publish => true,
         Step::Merge => report.reason != Reason::Succeeded,
-        Step::Gate | Step::Fetch | Step::Draft | Step::Install { .. } | Step::Credential { .. } => false,
+        Step::Wait
+        | Step::Gate
+        | Step::Fetch
+        | Step::Draft
+        | Step::Probe
+        | Step::Install { .. }
+        | Step::Credential { .. } => false,
     }
 }
 

@@ -15,9 +15,9 @@ use crate::delivery;
 use crate::failure::Failure;
 use crate::git::Git;
 use crate::log::log;
-use crate::repository;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
+use crate::unfinished;
 use crate::workspace::WorkspaceLayout;
 
 /// What an attempt begins with.
@@ -57,18 +57,8 @@ impl Checkpoints<'_> {
         definition: &AdapterDefinition,
     ) -> Result<Beginning, Failure> {
         let fresh = |unfinished| Beginning::fresh(self.task, unfinished);
-        let Some(checkpoint) = self.fetch(git) else { return Ok(fresh(false)) };
-        if let Some(unfinished) = &checkpoint.work {
-            match repository::restore_unfinished(git, work, unfinished) {
-                Ok(()) => log(&format!("the unfinished work of attempt {} is in the working tree", checkpoint.attempt)),
-                Err(failure) if failure.reason == Reason::Cancelled => return Err(failure),
-                // A session without the files that it wrote would be misled.
-                Err(failure) => {
-                    log(&format!("attempt {} is not continued: {}", checkpoint.attempt, failure.message));
-                    return Ok(fresh(false));
-                }
-            }
-        }
+        // A session without the files that it wrote would be misled.
+        let Some(checkpoint) = self.take_work(git, work)? else { return Ok(fresh(false)) };
         let (attempt, unfinished) = (checkpoint.attempt, checkpoint.work.is_some());
         let known_messages = checkpoint.last_message;
         match self.resume(checkpoint, definition) {
@@ -85,6 +75,34 @@ impl Checkpoints<'_> {
             Err(problem) => {
                 log(&format!("the session of attempt {attempt} is not resumed: {problem}"));
                 Ok(fresh(unfinished))
+            }
+        }
+    }
+
+    /// Puts the changes that an earlier attempt left into the working tree, uncommitted, and returns its checkpoint; none if there is none,
+    /// if the task begins from scratch, or if the changes do not apply.
+    pub(crate) fn take_work(&self, git: &mut Git, work: &GitWork) -> Result<Option<Checkpoint>, Failure> {
+        if !self.task.continues() {
+            return Ok(None);
+        }
+        let Some(checkpoint) = self.fetch(git) else { return Ok(None) };
+        let Some(unfinished) = &checkpoint.work else { return Ok(Some(checkpoint)) };
+        let bundle = match checkpoint.bundle.as_deref().map(|bundle| STANDARD.decode(bundle)).transpose() {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                log(&format!("attempt {} is not continued: its bundle is not base64: {error}", checkpoint.attempt));
+                return Ok(None);
+            }
+        };
+        match unfinished::restore(git, work, unfinished, bundle.as_deref()) {
+            Ok(()) => {
+                log(&format!("the unfinished work of attempt {} is in the working tree", checkpoint.attempt));
+                Ok(Some(checkpoint))
+            }
+            Err(failure) if failure.reason == Reason::Cancelled => Err(failure),
+            Err(failure) => {
+                log(&format!("attempt {} is not continued: {}", checkpoint.attempt, failure.message));
+                Ok(None)
             }
         }
     }
@@ -120,21 +138,23 @@ impl Checkpoints<'_> {
         Ok((Resumed { id: session.id, usage: session.usage }, session.prompt))
     }
 
-    /// Returns what the attempt leaves for the next one after a failure with this reason; none if it leaves nothing.
+    /// Returns what the attempt leaves for the next one after a failure with this reason; none if it leaves nothing. `ended` is the end of a
+    /// coding agent, and `bundle` contains the work that could not be pushed.
     pub(crate) fn leave(
         &self,
-        ended: &Ended,
+        ended: Option<&Ended>,
         reason: Reason,
         work: Option<UnfinishedWork>,
+        bundle: Option<Vec<u8>>,
         secrets: &Secrets,
     ) -> Option<Checkpoint> {
-        let (session, archive) = self.pack(ended, reason, secrets).unzip();
+        let (session, archive) = ended.and_then(|ended| self.pack(ended, reason, secrets)).unzip();
         if work.is_none() && session.is_none() {
             return None;
         }
-        let archive = archive.map(|archive| STANDARD.encode(archive));
-        let last_message = ended.last_message();
-        Some(Checkpoint { attempt: self.assignment.attempt, work, session, last_message, archive })
+        let [archive, bundle] = [archive, bundle].map(|bytes| bytes.map(|bytes| STANDARD.encode(bytes)));
+        let last_message = ended.map(Ended::last_message).unwrap_or_default();
+        Some(Checkpoint { attempt: self.assignment.attempt, work, session, last_message, archive, bundle })
     }
 
     fn pack(&self, ended: &Ended, reason: Reason, secrets: &Secrets) -> Option<(SavedSession, Vec<u8>)> {

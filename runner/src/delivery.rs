@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use enact_domain::agents::checkpoint::Checkpoint;
-use enact_domain::assignment::{Assignment, AttemptResult, RUNNER_KEY_HEADER};
+use enact_domain::assignment::{Assignment, AttemptResult, MAX_ASSIGNMENT_BYTES, RUNNER_KEY_HEADER};
 use enact_domain::digest::Digest;
+use enact_domain::warm_pool::ASSIGNMENT_WAIT_SECONDS;
 use ureq::http::{StatusCode, header};
 
 use crate::log::log;
@@ -20,6 +21,8 @@ const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
 const TOTAL_TIMEOUT_CANCELLED: Duration = Duration::from_secs(10);
 /// Time limit for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time limit for a request for an assignment, which waits at the server.
+const ASSIGNMENT_TIMEOUT: Duration = Duration::from_secs(ASSIGNMENT_WAIT_SECONDS as u64 + 15);
 /// Most requests to read something.
 const FETCHES: usize = 5;
 /// Waits between two requests.
@@ -33,7 +36,7 @@ const MAX_REFUSAL_BYTES: u64 = 4096;
 const MAX_DETAIL: usize = 300;
 
 /// The failure of one request.
-enum RequestError {
+pub(crate) enum RequestError {
     /// Another request may succeed, after `retry_after` if the server says so.
     Transient {
         message: String,
@@ -145,6 +148,21 @@ pub(crate) fn fetch(
             Some(wait) => supervisor.pause(wait),
             None => return Err(problem),
         }
+    }
+}
+
+/// Asks once for the assignment of this pod; none if it has none yet. The server lets the request wait.
+pub(crate) fn ask_for_assignment(url: &str, token: &Path) -> Result<Option<Vec<u8>>, RequestError> {
+    let transient = |error: ureq::Error| RequestError::Transient { message: error.to_string(), retry_after: None };
+    let request = agent(ASSIGNMENT_TIMEOUT).get(url).header(header::AUTHORIZATION, bearer(token)?);
+    let mut response = request.call().map_err(transient)?;
+    match response.status() {
+        StatusCode::OK => {
+            let limit = u64::try_from(MAX_ASSIGNMENT_BYTES).map_or(u64::MAX, |bytes| bytes + 1);
+            response.body_mut().with_config().limit(limit).read_to_vec().map(Some).map_err(transient)
+        }
+        StatusCode::NO_CONTENT => Ok(None),
+        _ => Err(refusal(response)),
     }
 }
 

@@ -75,17 +75,16 @@ impl Revision {
         git.local(Reason::ContainerConfigError, &["init", "--quiet", "."])?;
         git.local(Reason::ContainerConfigError, &["remote", "add", REMOTE, &work.url])?;
         let one = format!("+{}:{FETCHED}", self.name);
-        match fetch(git, work, &["--depth=1", "--filter=blob:none"], &[&one]) {
-            Ok(()) => return resolve(git, work, FETCHED),
-            Err(failure) if failure.reason == Reason::Cancelled => return Err(failure),
-            // The server only serves commits that a branch or tag points to: fetch all of those below.
-            Err(failure) if is_commit_id(&self.name) && failure.reason == Reason::RevisionNotFound => {}
-            // The server does not support shallow clones.
-            Err(failure) if failure.message.contains("shallow") => {
-                fetch(git, work, &[], &[&one])?;
-                return resolve(git, work, FETCHED);
+        let options: [&[&str]; 2] = [&["--depth=1", "--filter=blob:none"], &[]];
+        for options in options {
+            match fetch(git, work, options, &[&one]) {
+                Ok(()) => return resolve(git, work, FETCHED),
+                // The server only serves commits that a branch or tag points to: fetch all of those below.
+                Err(failure) if is_commit_id(&self.name) && failure.reason == Reason::RevisionNotFound => break,
+                // The server does not support shallow clones.
+                Err(failure) if !options.is_empty() && failure.message.contains("shallow") => {}
+                Err(failure) => return Err(failure),
             }
-            Err(failure) => return Err(failure),
         }
         let all = ["+refs/heads/*:refs/enact/heads/*", "+refs/tags/*:refs/enact/tags/*"];
         fetch(git, work, &["--filter=blob:none"], &all)?;

@@ -42,9 +42,9 @@ pub(crate) fn merge(
     log(&format!("merging {} branch(es) for {} in {}", work.merge.len(), integration.target, work.url));
     // The base of this checkout is the head after all merges, so it is the candidate.
     let cache = CloneCache::of(settings, work);
-    let checkout = repository::prepare(&mut git, work, Some(&integration.target), cache.as_ref())?;
+    let mut checkout = repository::prepare(&mut git, work, Some(&integration.target), cache.as_ref())?;
     let candidate = checkout.base.clone();
-    let pushed = repository::push_work(&mut git, work, &checkout, candidate)?;
+    let pushed = repository::push_work(&mut git, work, &mut checkout, candidate)?;
     log(&format!("pushed the candidate {pushed} to {}", work.branch));
     // After the push, so that `publish` finds the commit in the repository. The container of `gate` has no access to this volume.
     fs::write(settings.handover_dir.join(HANDOVER_FILE), &pushed)

@@ -1,4 +1,5 @@
-//! The program that runs in the pods of Enact: one attempt at a task, one step of an integration, or one document job.
+//! The program that runs in the pods of Enact: one attempt at a task, one step of an integration, one document job, or the probe of an
+//! agent.
 //!
 //! The runner is PID 1 of its container. It reads the [assignment](enact_domain::assignment) from its environment, does the work, and
 //! reports in three layers: the exit code, a report in the termination message, and the full result, which it sends to the server.
@@ -27,6 +28,7 @@ mod git;
 mod integration;
 mod log;
 mod outputs;
+mod probe;
 mod process;
 mod refs;
 mod report;
@@ -35,6 +37,8 @@ mod secrets;
 mod settings;
 mod task;
 mod text;
+mod unfinished;
+mod wait;
 mod workspace;
 
 use std::path::Path;
@@ -58,7 +62,9 @@ fn main() -> ExitCode {
             exit("the Git credential cannot be read", answer)
         }
         Step::Install { target } => exit("the runner cannot be installed", install(target)),
+        Step::Probe => run(&settings, |supervisor| probe::run(supervisor, &settings)),
         Step::Fetch | Step::Draft => run(&settings, |supervisor| document_job::run(&step, supervisor, &settings)),
+        Step::Wait => run(&settings, |supervisor| wait::run(supervisor, &settings)),
         Step::Task | Step::Merge | Step::Gate | Step::Publish => {
             run(&settings, |supervisor| attempt::run(&step, supervisor, &settings))
         }

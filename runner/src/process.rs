@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -46,6 +46,18 @@ enum Notice {
     Signal(i32),
     /// Stop the child with this number.
     Stop(u64),
+    /// Another thread has finished its work.
+    Wake,
+}
+
+/// Wakes the supervisor when it is dropped, also by a panic.
+struct Waker(Sender<Notice>);
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        // The receiver lives as long as the supervisor, which runs until the process ends.
+        let _ = self.0.send(Notice::Wake);
+    }
 }
 
 /// Stops one child, from another thread.
@@ -159,6 +171,38 @@ impl Supervisor {
         }
     }
 
+    /// Begins an attempt in a runner that has waited for it: its time limit counts from now, and its secrets are these.
+    pub(crate) fn begin(&mut self, secrets: Secrets) {
+        self.started = Instant::now();
+        self.secrets = Arc::new(secrets);
+    }
+
+    /// Runs `work` in another thread and returns its result; none if the runner is asked to stop before, or the work panics. Meanwhile this
+    /// thread sleeps.
+    pub(crate) fn wait_for_thread<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, results) = channel();
+        let ends = (Waker(self.sender.clone()), sender);
+        std::thread::spawn(move || {
+            // The sender is dropped before the waker: when the supervisor wakes, the result is there, or it never comes.
+            let (_waker, sender) = ends;
+            let _ = sender.send(work());
+        });
+        loop {
+            match results.try_recv() {
+                Ok(result) => return Some(result),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) if self.cancelled => return None,
+                Err(TryRecvError::Empty) => {
+                    let notice = self.notices.recv().ok()?;
+                    self.note(&notice);
+                }
+            }
+        }
+    }
+
     /// Runs `command` to its end in its own process group, without standard input. No process that it started survives.
     ///
     /// # Errors
@@ -221,7 +265,7 @@ impl Supervisor {
                     stopping = Some(Stopping::begin(group, End::Stopped)?);
                 }
                 // The child is stopped already, or the request was for an earlier one.
-                (Some(Notice::Stop(_)), _) => {}
+                (Some(Notice::Stop(_) | Notice::Wake), _) => {}
                 (None, None) => stopping = Some(Stopping::begin(group, End::TimedOut)?),
                 (None, Some(stopping)) => {
                     stopping.kill_at = None;
@@ -325,6 +369,17 @@ fn children() -> io::Result<Vec<Pid>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_for_the_work_of_a_thread_also_if_it_panics() {
+        let mut supervisor = Supervisor::start(Secrets::default()).unwrap();
+        let slow = || {
+            std::thread::sleep(Duration::from_millis(20));
+            7
+        };
+        assert_eq!(supervisor.wait_for_thread(slow), Some(7));
+        assert_eq!(supervisor.wait_for_thread::<()>(|| panic!("on purpose")), None);
+    }
 
     #[test]
     fn is_not_dumpable() {

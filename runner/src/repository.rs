@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use enact_domain::agents::checkpoint::UnfinishedWork;
 use enact_domain::assignment::{GitWork, Reason, VerifiedCommit};
 
 use crate::clone_cache::{Cached, CloneCache};
@@ -15,11 +14,21 @@ use crate::log::log;
 use crate::refs::{branch_ref, is_commit_id, tag_ref};
 
 /// Ref in the clone for the commit that the work starts from.
-const BASE: &str = "refs/enact/base";
+pub(crate) const BASE: &str = "refs/enact/base";
+/// Prefix of the refs in the clone for the branches to merge.
+pub(crate) const MERGED: &str = "refs/enact/merge/";
 /// Ref in the clone for an earlier push of the same attempt.
 const EARLIER: &str = "refs/enact/earlier";
-/// Ref in the clone for the unfinished work of an earlier attempt.
-const UNFINISHED: &str = "refs/enact/unfinished";
+/// Beginning of the message of the commit that marks work as unfinished. No message of finished work begins with it.
+pub(crate) const UNFINISHED_MARK: &str = "Unfinished: ";
+/// The first commit of an empty repository, after the ID of its tree. It is the same in every clone, so that the work of different tasks can
+/// be merged.
+const FIRST_COMMIT: &str = "author Enact <enact@enact.dev> 1767225600 +0000\ncommitter Enact <enact@enact.dev> 1767225600 +0000\n\n\
+                            Begin the repository\n";
+/// Branches below this are those of attempts.
+const ATTEMPTS: &str = "refs/heads/enact/";
+/// Most branches that a message names.
+const MAX_BRANCHES: usize = 5;
 /// Most files in conflict that a report names.
 const MAX_CONFLICTS: usize = 200;
 
@@ -28,8 +37,8 @@ const MAX_CONFLICTS: usize = 200;
 pub(crate) struct Checkout {
     /// The commit that the work starts from, after all merges.
     pub(crate) base: String,
-    /// The commit of the attempt's branch, if an earlier run of the same attempt has pushed to it.
-    earlier: Option<String>,
+    /// The commit of the attempt's branch, if this run or an earlier one of the same attempt has pushed to it.
+    pub(crate) pushed: Option<String>,
     /// The Git configuration of the clone before the agent ran.
     configuration: Vec<u8>,
 }
@@ -48,7 +57,11 @@ pub(crate) fn prepare(
     let download = cache.map(|cache| cache.download(git.tree()));
     // The answer also shows that the credential can read the repository: the clone cache is never a way around it.
     let refs = remote_refs(git, work, target)?;
-    let start = target.map(branch_ref).filter(|name| refs.contains_key(name)).map_or_else(|| start(&refs, work), Ok)?;
+    let start = match target.map(branch_ref).filter(|name| refs.contains_key(name)) {
+        Some(target) => Some(target),
+        None => start(git, &refs, work)?,
+    };
+    let start = start.as_deref();
     if let Some(missing) = work.merge.iter().find(|verified| !refs.contains_key(&branch_ref(&verified.branch))) {
         return Err(work_not_found(work, missing, "does not exist"));
     }
@@ -60,16 +73,16 @@ pub(crate) fn prepare(
         }
         None => None,
     };
-    match (obtain(git, work, &start), &cached) {
+    match (obtain(git, work, start), &cached) {
         // The cache may have something that Git cannot use. Without it, the same failure occurs again if it has another cause.
         (Err(failure), Some(Cached::Packs(_))) if failure.reason != Reason::Cancelled => {
             log(&format!("trying again without the clone cache: {}", failure.message));
             clear(git)?;
-            obtain(git, work, &start)?;
+            obtain(git, work, start)?;
         }
         (obtained, _) => obtained?,
     }
-    if let (Some(cache), Some(cached)) = (cache, &cached) {
+    if let (Some(cache), Some(cached), Some(_)) = (cache, &cached, start) {
         let (tree, commit) = (git.tree().to_owned(), commit_id(git, BASE)?);
         cache.update(git.supervisor, &tree, cached, &commit)?;
     }
@@ -80,12 +93,19 @@ pub(crate) fn prepare(
     let file = git.tree().join(".git/config");
     let configuration = fs::read(&file).map_err(|error| Failure::volume(&file, &error))?;
     // An earlier container of the same attempt may have pushed and then failed, for example before its delivery.
-    let earlier = refs.get(&branch_ref(&work.branch)).cloned();
-    Ok(Checkout { base: commit_id(git, "HEAD")?, earlier, configuration })
+    let pushed = refs.get(&branch_ref(&work.branch)).cloned();
+    Ok(Checkout { base: commit_id(git, "HEAD")?, pushed, configuration })
 }
 
 fn init(git: &mut Git) -> Result<(), Failure> {
     git.local(Reason::ContainerConfigError, &["init", "--quiet", "."]).map(drop)
+}
+
+/// Fetches the revision of `work` into a new clone. A later [`prepare`] in it fetches only what is newer.
+pub(crate) fn prefetch(git: &mut Git, work: &GitWork) -> Result<(), Failure> {
+    init(git)?;
+    let start = start(&remote_refs(git, work, None)?, work)?;
+    fetch(git, &work.url, &[format!("+{start}:{BASE}")])
 }
 
 /// Starts the clone again, without anything in it.
@@ -96,16 +116,22 @@ fn clear(git: &mut Git) -> Result<(), Failure> {
     init(git)
 }
 
-/// Fetches `start` and the verified commits, and checks out `start` as the branch of the attempt.
-fn obtain(git: &mut Git, work: &GitWork, start: &str) -> Result<(), Failure> {
-    let mut refspecs = vec![format!("+{start}:{BASE}")];
+/// Fetches `start` and the verified commits, and checks out `start` as the branch of the attempt. Without a start, the repository is empty,
+/// and gets its first commit.
+fn obtain(git: &mut Git, work: &GitWork, start: Option<&str>) -> Result<(), Failure> {
+    let mut refspecs: Vec<String> = start.iter().map(|start| format!("+{start}:{BASE}")).collect();
     let heads =
         work.merge.iter().enumerate().map(|(n, verified)| format!("+{}:{}", branch_ref(&verified.branch), merged(n)));
     refspecs.extend(heads);
-    fetch(git, &work.url, &refspecs)?;
+    if start.is_none() {
+        begin_repository(git, work)?;
+    }
+    if !refspecs.is_empty() {
+        fetch(git, &work.url, &refspecs)?;
+    }
     for (n, verified) in work.merge.iter().enumerate() {
         // A branch that was rewritten no longer contains the commit that passed the gates.
-        if !git.call(&["merge-base", "--is-ancestor", &verified.commit, &merged(n)])?.ok() {
+        if !is_ancestor(git, &verified.commit, &merged(n))? {
             return Err(work_not_found(work, verified, "does not hold it"));
         }
     }
@@ -118,9 +144,30 @@ fn obtain(git: &mut Git, work: &GitWork, start: &str) -> Result<(), Failure> {
     Err(Failure::new(Reason::ContainerConfigError, message))
 }
 
+/// Makes the first commit of an empty repository, and creates the branch that the plan starts from if the credential allows that.
+fn begin_repository(git: &mut Git, work: &GitWork) -> Result<(), Failure> {
+    let tree = git.local(Reason::ContainerConfigError, &["hash-object", "-t", "tree", "-w", "/dev/null"])?;
+    let file = git.tree().join(".git/enact-first-commit");
+    fs::write(&file, format!("tree {}\n{FIRST_COMMIT}", tree.trim()))
+        .map_err(|error| Failure::volume(&file, &error))?;
+    let path = file.to_string_lossy();
+    let commit = git.local(Reason::ContainerConfigError, &["hash-object", "-t", "commit", "-w", &path])?;
+    let commit = commit.trim().to_owned();
+    git.local(Reason::ContainerConfigError, &["update-ref", BASE, &commit])?;
+    // Otherwise, a Git host takes the first branch of a task for the default branch.
+    match push(git, &work.url, &commit, &work.revision, None) {
+        Ok(()) => log(&format!("the repository was empty: created `{}` with an empty commit", work.revision)),
+        Err(failure) if failure.reason == Reason::Cancelled => return Err(failure),
+        Err(failure) => {
+            log(&format!("the repository is empty, and `{}` was not created: {}", work.revision, failure.message));
+        }
+    }
+    Ok(())
+}
+
 /// Restores the configuration of the clone and removes the files that redirect Git to another one. Filters and URLs in a configuration that
 /// an agent or a gate wrote would otherwise decide what the runner commits and where it pushes.
-fn restore_configuration(git: &Git, checkout: &Checkout) -> Result<(), Failure> {
+pub(crate) fn restore_configuration(git: &Git, checkout: &Checkout) -> Result<(), Failure> {
     let own = git.tree().join(".git");
     if !own.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
         return Err(Failure::new(
@@ -141,7 +188,7 @@ fn restore_configuration(git: &Git, checkout: &Checkout) -> Result<(), Failure> 
 }
 
 /// Removes a file, link or directory, if it exists.
-fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -172,19 +219,22 @@ pub(crate) fn commit(
     if !unmerged.is_empty() {
         return fail(format!("the agent left unresolved merge conflicts in {}", unmerged.join(", ")));
     }
-    git.local(Reason::AgentFailed, &["add", "--all", "."])?;
-    if let Some(path) = nested_repository(git)? {
+    // Before `add`, which fails for a repository without a commit.
+    if let Some(path) = nested_repositories(git, base)?.first() {
         return fail(format!(
-            "the agent created a Git repository of its own in `{path}`; a commit cannot contain its files: remove `{path}/.git`"
+            "the agent left a Git repository of its own in `{path}`, and a commit cannot contain the files of another repository. Remove \
+             `{path}/.git` at the end of the work if the files belong to it; otherwise work outside of the tree, as in $TMPDIR, or add \
+             `{path}/` to .gitignore"
         ));
     }
+    git.local(Reason::AgentFailed, &["add", "--all", "."])?;
     if !git.call(&["diff", "--cached", "--quiet"])?.ok() {
         let mut args = vec!["commit", "--quiet", "--cleanup=whitespace", "--message", message];
         args.extend(trailers.iter().flat_map(|trailer| ["--trailer", trailer.as_str()]));
         git.local(Reason::AgentFailed, &args)?;
     }
     let head = commit_id(git, "HEAD")?;
-    if !git.call(&["merge-base", "--is-ancestor", base, &head])?.ok() {
+    if !is_ancestor(git, base, &head)? {
         return fail(format!(
             "the agent left a history that does not contain the commit {base} that it started from; it must not rewrite history"
         ));
@@ -192,59 +242,42 @@ pub(crate) fn commit(
     Ok(head)
 }
 
-/// Adds a commit without changes on top of `commit`, which says that the work is not finished.
-pub(crate) fn mark_unfinished(
-    git: &mut Git,
-    checkout: &Checkout,
-    commit: &str,
-    paragraphs: &[&str],
-) -> Result<String, Failure> {
-    // A gate may have changed the configuration and the index. The tree of the commit is not affected.
-    restore_configuration(git, checkout)?;
-    let tree = format!("{commit}^{{tree}}");
-    let mut args = vec!["commit-tree", &tree, "-p", commit];
-    args.extend(paragraphs.iter().flat_map(|paragraph| ["-m", *paragraph]));
-    git.local(Reason::AgentFailed, &args).map(|id| id.trim().to_owned())
-}
-
-/// Puts the changes of an earlier attempt into the working tree, uncommitted. The tree is unchanged if they do not apply.
-pub(crate) fn restore_unfinished(git: &mut Git, work: &GitWork, unfinished: &UnfinishedWork) -> Result<(), Failure> {
-    let UnfinishedWork { branch, commit, base } = unfinished;
-    let missing = |what: String| Failure::new(Reason::WorkNotFound, what);
-    fetch(git, &work.url, &[format!("+{}:{UNFINISHED}", branch_ref(branch))])?;
-    for (older, newer) in [(commit.as_str(), UNFINISHED), (base, commit)] {
-        if !git.call(&["merge-base", "--is-ancestor", older, newer])?.ok() {
-            return Err(missing(format!("the branch `{branch}` no longer holds its commit {commit}")));
-        }
-    }
-    // All commits of the earlier attempt as one, which is applied to the present base: that may have newer work of other tasks.
-    let (tree, message) = (format!("{commit}^{{tree}}"), "Unfinished work");
-    let squashed = git.local(Reason::WorkNotFound, &["commit-tree", &tree, "-p", base, "-m", message])?;
-    let applied = git.call(&["cherry-pick", "--no-commit", squashed.trim()])?;
-    if !applied.ok() {
-        git.local(Reason::ContainerConfigError, &["reset", "--quiet", "--hard"])?;
-        return Err(missing(explain("its unfinished work does not apply to the present base", &applied.all())));
-    }
-    git.local(Reason::ContainerConfigError, &["reset", "--quiet"]).map(drop)
-}
-
 /// Pushes `commit` to the branch of the attempt and returns the commit that the branch then points to.
 ///
-/// A second run of the same attempt may find the push of the first one. It keeps that push if the trees are equal, and replaces it
-/// otherwise.
-pub(crate) fn push_work(git: &mut Git, work: &GitWork, checkout: &Checkout, commit: String) -> Result<String, Failure> {
+/// A second run of the same attempt may find the push of the first one. It keeps that push if it is finished work with the same tree, and
+/// replaces it otherwise.
+pub(crate) fn push_work(
+    git: &mut Git,
+    work: &GitWork,
+    checkout: &mut Checkout,
+    commit: String,
+) -> Result<String, Failure> {
     // The gates ran after `commit` and could change the configuration again.
     restore_configuration(git, checkout)?;
-    let Some(earlier) = &checkout.earlier else {
-        push(git, &work.url, &commit, &work.branch, None)?;
-        return Ok(commit);
-    };
-    fetch(git, &work.url, &[format!("+{}:{EARLIER}", branch_ref(&work.branch))])?;
-    let same_tree = git.call(&["diff", "--quiet", EARLIER, &commit])?.ok();
-    if same_tree && git.call(&["merge-base", "--is-ancestor", &checkout.base, EARLIER])?.ok() {
-        return Ok(earlier.clone());
+    if let Some(earlier) = &checkout.pushed {
+        fetch(git, &work.url, &[format!("+{}:{EARLIER}", branch_ref(&work.branch))])?;
+        // Somebody else may have moved the branch since it was listed. Then the lease below refuses the push.
+        let is_own = commit_id(git, EARLIER)? == *earlier;
+        let subject = git.local(Reason::AgentFailed, &["log", "-1", "--format=%s", EARLIER])?;
+        let same_tree = git.call(&["diff", "--quiet", EARLIER, &commit])?.ok();
+        let contains_base = is_ancestor(git, &checkout.base, EARLIER)?;
+        if is_own && same_tree && contains_base && !subject.starts_with(UNFINISHED_MARK) {
+            return Ok(earlier.clone());
+        }
     }
-    push(git, &work.url, &commit, &work.branch, Some(earlier))?;
+    push_replacing(git, work, checkout, commit)
+}
+
+/// Pushes `commit` to the branch of the attempt, in place of what this attempt has pushed before, and returns it.
+pub(crate) fn push_replacing(
+    git: &mut Git,
+    work: &GitWork,
+    checkout: &mut Checkout,
+    commit: String,
+) -> Result<String, Failure> {
+    restore_configuration(git, checkout)?;
+    push(git, &work.url, &commit, &work.branch, checkout.pushed.as_deref())?;
+    checkout.pushed = Some(commit.clone());
     Ok(commit)
 }
 
@@ -276,19 +309,31 @@ fn remote_refs(git: &mut Git, work: &GitWork, target: Option<&str>) -> Result<BT
     Ok(pairs.filter(|(_, name)| names.iter().any(|n| n == name)).map(|(id, name)| (name.into(), id.into())).collect())
 }
 
-/// Returns the ref or commit ID to fetch for the revision.
-fn start(refs: &BTreeMap<String, String>, work: &GitWork) -> Result<String, Failure> {
+/// Returns the ref or commit ID to fetch for the revision; none if the repository has no commits but those of attempts.
+fn start(git: &mut Git, refs: &BTreeMap<String, String>, work: &GitWork) -> Result<Option<String>, Failure> {
     let revision = &work.revision;
     if is_commit_id(revision) {
-        return Ok(revision.clone());
+        return Ok(Some(revision.clone()));
     }
-    [branch_ref(revision), tag_ref(revision)].into_iter().find(|name| refs.contains_key(name)).ok_or_else(|| {
-        let message = format!(
-            "branch or tag `{revision}` (a commit needs its full ID) does not exist in {}; check {}",
-            work.url, PLAN_FIELDS.revision
-        );
-        Failure::new(Reason::RevisionNotFound, message)
-    })
+    let named = [branch_ref(revision), tag_ref(revision)].into_iter().find(|name| refs.contains_key(name));
+    if named.is_some() {
+        return Ok(named);
+    }
+    let listed = git.remote(&work.url, &["ls-remote", "--quiet", "--heads", "--tags", "--", &work.url])?;
+    let names = listed.lines().filter_map(|line| line.split_once('\t')).map(|(_, name)| name);
+    let existing: Vec<&str> = names.filter(|name| !name.starts_with(ATTEMPTS)).collect();
+    if existing.is_empty() {
+        return Ok(None);
+    }
+    let some: Vec<&str> =
+        existing.iter().filter_map(|name| name.strip_prefix("refs/heads/")).take(MAX_BRANCHES).collect();
+    let message = format!(
+        "branch or tag `{revision}` (a commit needs its full ID) does not exist in {}; check {}, or create the branch. Branches there: {}",
+        work.url,
+        PLAN_FIELDS.revision,
+        if some.is_empty() { "none".to_owned() } else { some.join(", ") }
+    );
+    Err(Failure::new(Reason::RevisionNotFound, message))
 }
 
 fn work_not_found(work: &GitWork, VerifiedCommit { branch, commit }: &VerifiedCommit, problem: &str) -> Failure {
@@ -300,7 +345,7 @@ fn work_not_found(work: &GitWork, VerifiedCommit { branch, commit }: &VerifiedCo
     Failure::new(Reason::WorkNotFound, message)
 }
 
-fn fetch(git: &mut Git, url: &str, refspecs: &[String]) -> Result<(), Failure> {
+pub(crate) fn fetch(git: &mut Git, url: &str, refspecs: &[String]) -> Result<(), Failure> {
     // One pack for each fetch, whatever its size: the clone cache gets it as it is.
     let mut args = vec!["-c", "fetch.unpackLimit=1", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
     args.extend(["--no-recurse-submodules", "--", url]);
@@ -331,17 +376,28 @@ fn unmerged(git: &mut Git) -> Result<Vec<String>, Failure> {
     Ok(listed.split_terminator('\0').map(str::to_owned).collect())
 }
 
-/// Returns the path of a repository inside the tree, which `git add` stages as a link to a commit without its files.
-fn nested_repository(git: &mut Git) -> Result<Option<String>, Failure> {
-    let staged = git.local(Reason::AgentFailed, &["diff", "--cached", "--raw", "--diff-filter=A", "-z"])?;
-    let mut fields = staged.split_terminator('\0');
+/// Returns the paths of repositories inside the tree. A commit contains a link to their commit at most, without their files.
+pub(crate) fn nested_repositories(git: &mut Git, base: &str) -> Result<Vec<String>, Failure> {
+    // Git lists an untracked repository as a folder, and all other untracked files by their names.
+    let untracked = git.local(Reason::AgentFailed, &["ls-files", "--others", "--exclude-standard", "-z"])?;
+    let mut nested: Vec<String> =
+        untracked.split_terminator('\0').filter_map(|path| path.strip_suffix('/')).map(str::to_owned).collect();
+    // The agent may have staged or committed such a link itself.
+    let raw = ["diff", "--cached", "--raw", "--diff-filter=A", "--no-renames", "-z", base];
+    let added = git.local(Reason::AgentFailed, &raw)?;
+    let mut fields = added.split_terminator('\0');
     while let (Some(entry), Some(path)) = (fields.next(), fields.next()) {
         // `:<old mode> <new mode> …`
         if entry.split(' ').nth(1) == Some("160000") {
-            return Ok(Some(path.to_owned()));
+            nested.push(path.to_owned());
         }
     }
-    Ok(None)
+    Ok(nested)
+}
+
+/// Returns whether the history of `newer` contains `older`.
+pub(crate) fn is_ancestor(git: &mut Git, older: &str, newer: &str) -> Result<bool, Failure> {
+    Ok(git.call(&["merge-base", "--is-ancestor", older, newer])?.ok())
 }
 
 fn commit_id(git: &mut Git, name: &str) -> Result<String, Failure> {
@@ -351,5 +407,5 @@ fn commit_id(git: &mut Git, name: &str) -> Result<String, Failure> {
 
 /// Returns the ref in the clone for the branch number `n` of those to merge.
 fn merged(n: usize) -> String {
-    format!("refs/enact/merge/{n}")
+    format!("{MERGED}{n}")
 }

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use enact_domain::agents::probe::ProbeJob;
 use enact_domain::assignment::{
     ASSIGNMENT_ENV, Assignment, GitNameError, GitWork, Reason, Work, check_ref, check_url, paths,
 };
 use enact_domain::document_job::{DocumentJob, DocumentWork, check_path};
 use enact_domain::names::is_subdomain;
+use enact_domain::warm_pool::{Prefetch, Waiting};
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
@@ -55,11 +57,33 @@ pub(crate) fn assignment() -> Result<Assignment, Failure> {
     Ok(assignment)
 }
 
+/// Reads and checks an assignment that the server returned, in the same way.
+pub(crate) fn received(json: &[u8]) -> Result<Assignment, Failure> {
+    let assignment = serde_json::from_slice(json)
+        .map_err(|error| invalid(format!("the server returned an assignment that cannot be read: {error}")))?;
+    check_assignment(&assignment).map_err(invalid)?;
+    Ok(assignment)
+}
+
+/// Reads and checks what a waiting pod needs to know, in the same way.
+pub(crate) fn waiting() -> Result<Waiting, Failure> {
+    let waiting: Waiting = read("the description of a waiting pod")?;
+    if let Some(Prefetch { url, revision }) = &waiting.repository {
+        check_url(url).and_then(|()| check_ref(revision)).map_err(|error| invalid(error.to_string()))?;
+    }
+    Ok(waiting)
+}
+
 /// Reads and checks a document job in the same way.
 pub(crate) fn document_job() -> Result<DocumentJob, Failure> {
     let job: DocumentJob = read("a document job")?;
     check_document_job(&job).map_err(invalid)?;
     Ok(job)
+}
+
+/// Reads the work of a probe.
+pub(crate) fn probe_job() -> Result<ProbeJob, Failure> {
+    read("a probe")
 }
 
 fn read<T: DeserializeOwned>(what: &str) -> Result<T, Failure> {

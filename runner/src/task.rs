@@ -1,6 +1,5 @@
 //! A task: clone, run the agent, commit, run the gates, push.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use enact_domain::agents::checkpoint::UnfinishedWork;
 use enact_domain::agents::run::AgentRun;
 use enact_domain::assignment::{Adapter, Assignment, GitWork, Reason, Report, TaskWork};
 
-use crate::agent::{Environment, MAX_TRANSCRIPT, Script, run_gates};
+use crate::agent::{Environment, MAX_TRANSCRIPT, Script, measure, run_gates};
 use crate::capture::Tail;
 use crate::checkpoint::{Beginning, Checkpoints};
 use crate::clone_cache::CloneCache;
@@ -18,17 +17,17 @@ use crate::git::{Git, Identity, PLAN_FIELDS};
 use crate::log::log;
 use crate::process::Supervisor;
 use crate::report::Evidence;
-use crate::repository::Checkout;
+use crate::repository::{Checkout, UNFINISHED_MARK};
 use crate::settings::Settings;
 use crate::text::one_line;
 use crate::workspace::WorkspaceLayout;
-use crate::{coding_agent, outputs, repository};
+use crate::{coding_agent, outputs, repository, unfinished};
 
 /// Most characters in the first line of a commit message.
 const MAX_SUBJECT: usize = 200;
 
-/// Runs the task. It commits before the gates run, so that the commit contains no file that a gate writes, and pushes after all gates have
-/// passed.
+/// Runs the task. It commits and pushes before the gates run, so that the commit contains no file that a gate writes, and a gate that ends
+/// the pod loses no work.
 pub(crate) fn run(
     supervisor: &mut Supervisor,
     settings: &Settings,
@@ -40,35 +39,34 @@ pub(crate) fn run(
     layout.clear()?;
     layout.write_inputs(task, &trailers(assignment, task))?;
     let environment = environment(&layout, assignment, task);
-    let (commit, outputs) = if let Some(work) = &assignment.git {
+    if let Some(work) = &assignment.git {
         let mut git = Git::new(supervisor, settings, &work.url, &PLAN_FIELDS)?;
         let attempt = Attempt { settings, assignment, task, work, layout: &layout, environment: &environment };
-        attempt.in_repository(&mut git, evidence)?
-    } else {
-        match &task.adapter {
-            Adapter::Command { script } => run_script(supervisor, script, &layout, &environment, evidence)?,
-            Adapter::Agent(run) => {
-                // Without a repository, nothing keeps the files of an attempt, so that its session is not resumed either.
-                let beginning = Beginning::fresh(task, false);
-                layout.write_prompt(&beginning.prompt)?;
-                let work = agent_work(settings, assignment, task, run, &layout, &environment, &beginning);
-                let ended = work.execute(supervisor, evidence)?;
-                // Without a repository, files are no result.
-                ended.check(false, coding_agent::is_directory_with_files(&layout.outputs))?;
-            }
-            Adapter::Replay {} => {
-                return Err(Failure::new(
-                    Reason::InvalidAssignment,
-                    "the adapter Replay needs a repository; set spec.workspace of the Plan",
-                ));
-            }
+        return attempt.in_repository(&mut git, evidence);
+    }
+    match &task.adapter {
+        Adapter::Command { script } => run_script(supervisor, script, &layout, &environment, evidence)?,
+        Adapter::Agent(run) => {
+            // Without a repository, nothing keeps the files of an attempt, so that its session is not resumed either.
+            let beginning = Beginning::fresh(task, false);
+            layout.write_prompt(&beginning.prompt)?;
+            let work = agent_work(settings, assignment, task, run, &layout, &environment, &beginning);
+            let ended = work.execute(supervisor, evidence)?;
+            // Without a repository, files are no result.
+            ended.check(false, coding_agent::is_directory_with_files(&layout.outputs))?;
         }
-        let outputs = outputs::read(&layout.outputs)?;
-        // After the outputs are read, so that a gate cannot change them.
-        run_gates(supervisor, &task.gates, &layout.tree, &environment, &mut evidence.gates)?;
-        (None, outputs)
-    };
-    Ok(Report { commit, outputs, ..Report::new(Reason::Succeeded, "") })
+        Adapter::Replay {} => {
+            return Err(Failure::new(
+                Reason::InvalidAssignment,
+                "the adapter Replay needs a repository; set spec.workspace of the Plan",
+            ));
+        }
+    }
+    let outputs = outputs::read(&layout.outputs)?;
+    // After the outputs are read, so that a gate cannot change them.
+    run_gates(supervisor, &task.gates, &layout.tree, &environment, &mut evidence.gates)?;
+    let measurements = measure(supervisor, &task.measurements, &layout.tree, &environment)?;
+    Ok(Report { outputs, measurements, ..Report::new(Reason::Succeeded, "") })
 }
 
 /// An attempt that works in a clone.
@@ -81,50 +79,95 @@ struct Attempt<'a> {
     environment: &'a Environment,
 }
 
-/// The commit that was pushed, if any, and the outputs.
-type Work = (Option<String>, BTreeMap<String, String>);
+/// Where unfinished work is.
+enum Kept {
+    /// On the branch of the attempt, at this commit.
+    Pushed(String),
+    /// In this bundle, with this commit: the Git server did not take it.
+    Bundled(String, Vec<u8>),
+}
 
 impl Attempt<'_> {
-    fn in_repository(&self, git: &mut Git, evidence: &mut Evidence) -> Result<Work, Failure> {
+    fn in_repository(&self, git: &mut Git, evidence: &mut Evidence) -> Result<Report, Failure> {
         let (task, work) = (self.task, self.work);
         log(&format!("cloning {} at {} and merging {} branch(es)", work.url, work.revision, work.merge.len()));
-        let checkout = repository::prepare(git, work, None, CloneCache::of(self.settings, work).as_ref())?;
+        // A clone that was fetched in advance needs no packs of the cache.
+        let cache = if self.layout.take_clone()? { None } else { CloneCache::of(self.settings, work) };
+        let mut checkout = repository::prepare(git, work, None, cache.as_ref())?;
         log(&format!("the working tree is ready {} ms after the start", git.supervisor.elapsed().as_millis()));
         // The merges above are commits of Enact. The commits from here on are those of the agent.
         git.act_as(Identity::agent(&task.agent));
-        let (commit, ended) = match &task.adapter {
+        let (executed, ended) = match &task.adapter {
             Adapter::Command { script } => {
-                run_script(git.supervisor, script, self.layout, self.environment, evidence)?;
-                (self.commit(git, &checkout)?, None)
+                self.checkpoints().take_work(git, work)?;
+                (run_script(git.supervisor, script, self.layout, self.environment, evidence), None)
             }
-            Adapter::Replay {} => {
-                self.replay(git, evidence)?;
-                (self.commit(git, &checkout)?, None)
+            Adapter::Replay {} => (self.replay(git, evidence), None),
+            Adapter::Agent(run) => (Ok(()), Some(self.run_agent(git, run, evidence)?)),
+        };
+        // The work is kept before anything evaluates it. A pod that is stopped has some seconds for that.
+        git.supervisor.allow_saving();
+        let committed = self.commit(git, &checkout);
+        // A tree that cannot be committed is a failure of its own, unless the agent failed before.
+        let changed = !committed.as_ref().is_ok_and(|commit| *commit == checkout.base);
+        let failure = executed.and_then(|()| self.check(ended.as_ref(), changed)).err();
+        let commit = match (failure, committed) {
+            (None, Ok(commit)) => commit,
+            (Some(failure), Ok(commit)) => {
+                return Err(self.leave(git, &mut checkout, Some(commit), ended.as_ref(), failure, evidence));
             }
-            Adapter::Agent(run) => {
-                let (commit, ended) = self.run_agent(git, &checkout, run, evidence)?;
-                (commit, Some(ended))
+            (failure, Err(problem)) => {
+                let commit = self.commit_anything(git, &checkout);
+                let failure = failure.unwrap_or(problem);
+                return Err(self.leave(git, &mut checkout, commit, ended.as_ref(), failure, evidence));
             }
         };
-        let checked = outputs::read(&self.layout.outputs).and_then(|outputs| {
-            // After commit and outputs, so that a gate can change neither.
-            run_gates(git.supervisor, &task.gates, &self.layout.tree, self.environment, &mut evidence.gates)?;
-            Ok(outputs)
-        });
-        let outputs = match (checked, ended) {
-            (Ok(outputs), _) => outputs,
-            // The next attempt of a coding agent can correct its work.
-            (Err(failure), Some(ended)) => {
-                return Err(self.leave(git, &checkout, Some(commit), &ended, failure, evidence));
-            }
-            (Err(failure), None) => return Err(failure),
-        };
-        if commit == checkout.base {
+        let unchanged = commit == checkout.base;
+        if unchanged {
             log("the agent changed no file");
         }
-        let commit = repository::push_work(git, work, &checkout, commit)?;
-        log(&format!("pushed {commit} to {}", work.branch));
-        Ok((Some(commit), outputs))
+        match self.push_and_check(git, &mut checkout, &commit, evidence) {
+            Ok(checked) => Ok(Report { unchanged, ..checked }),
+            Err(failure) => Err(self.leave(git, &mut checkout, Some(commit), ended.as_ref(), failure, evidence)),
+        }
+    }
+
+    /// Returns whether the agent succeeded. `changed`: it changed a file.
+    fn check(&self, ended: Option<&Ended>, changed: bool) -> Result<(), Failure> {
+        let outputs = coding_agent::is_directory_with_files(&self.layout.outputs);
+        if let Some(ended) = ended {
+            ended.check(changed, outputs)?;
+        }
+        if self.task.fail_unchanged && !changed && !outputs {
+            let message = "the attempt changed no file and wrote no output, and onNoChange is Fail";
+            return Err(Failure::new(Reason::NothingDone, message));
+        }
+        Ok(())
+    }
+
+    /// Pushes the commit, reads the outputs, and runs the gates and measurements. Returns the report with the commit that was pushed.
+    fn push_and_check(
+        &self,
+        git: &mut Git,
+        checkout: &mut Checkout,
+        commit: &str,
+        evidence: &mut Evidence,
+    ) -> Result<Report, Failure> {
+        // An attempt that fails without a change leaves no branch.
+        let changed = commit != checkout.base;
+        let mut pushed = commit.to_owned();
+        if changed {
+            pushed = repository::push_work(git, self.work, checkout, pushed)?;
+        }
+        let outputs = outputs::read(&self.layout.outputs)?;
+        // After commit and outputs, so that a gate can change neither.
+        run_gates(git.supervisor, &self.task.gates, &self.layout.tree, self.environment, &mut evidence.gates)?;
+        let measurements = measure(git.supervisor, &self.task.measurements, &self.layout.tree, self.environment)?;
+        if !changed {
+            pushed = repository::push_work(git, self.work, checkout, pushed)?;
+        }
+        log(&format!("pushed {pushed} to {}", self.work.branch));
+        Ok(Report { commit: Some(pushed), outputs, measurements, ..Report::new(Reason::Succeeded, "") })
     }
 
     fn commit(&self, git: &mut Git, checkout: &Checkout) -> Result<String, Failure> {
@@ -132,30 +175,22 @@ impl Attempt<'_> {
         repository::commit(git, checkout, &message(self.assignment, self.task), &trailers)
     }
 
-    /// Runs a coding agent and commits its work. It continues with the work and the session of an earlier attempt.
-    fn run_agent(
-        &self,
-        git: &mut Git,
-        checkout: &Checkout,
-        run: &AgentRun,
-        evidence: &mut Evidence,
-    ) -> Result<(String, Ended), Failure> {
+    /// Commits a tree that cannot be merged, so that it is kept.
+    fn commit_anything(&self, git: &mut Git, checkout: &Checkout) -> Option<String> {
+        git.supervisor.allow_saving();
+        let trailers = trailers(self.assignment, self.task);
+        let kept = unfinished::keep(git, checkout, &message(self.assignment, self.task), &trailers);
+        kept.inspect_err(|problem| log(&format!("the work cannot be kept: {}", problem.message))).ok()
+    }
+
+    /// Runs a coding agent. It continues with the work and the session of an earlier attempt.
+    fn run_agent(&self, git: &mut Git, run: &AgentRun, evidence: &mut Evidence) -> Result<Ended, Failure> {
         let definition = run.definition().map_err(|problem| Failure::new(Reason::InvalidAssignment, problem))?;
         let beginning = self.checkpoints().begin(git, self.work, &definition)?;
         self.layout.write_prompt(&beginning.prompt)?;
         let work =
             agent_work(self.settings, self.assignment, self.task, run, self.layout, self.environment, &beginning);
-        let ended = work.execute(git.supervisor, evidence)?;
-        // A pod that leaves its node keeps the work of its agent, too.
-        git.supervisor.allow_saving();
-        let committed = self.commit(git, checkout);
-        let changed = committed.as_ref().is_ok_and(|commit| *commit != checkout.base);
-        let outputs = coding_agent::is_directory_with_files(&self.layout.outputs);
-        // A tree that cannot be committed is a failure of its own, unless the agent failed before.
-        match ended.check(changed || committed.is_err(), outputs) {
-            Ok(()) => Ok((committed?, ended)),
-            Err(failure) => Err(self.leave(git, checkout, committed.ok(), &ended, failure, evidence)),
-        }
+        work.execute(git.supervisor, evidence)
     }
 
     fn checkpoints(&self) -> Checkpoints<'_> {
@@ -163,54 +198,75 @@ impl Attempt<'_> {
         Checkpoints { settings, assignment, task, layout }
     }
 
-    /// Pushes the unfinished work in `commit` and leaves a checkpoint for the next attempt. The failure then names the commit that was
+    /// Keeps the unfinished work in `commit` and leaves a checkpoint for the next attempt. The failure then names the commit that was
     /// pushed.
     fn leave(
         &self,
         git: &mut Git,
-        checkout: &Checkout,
+        checkout: &mut Checkout,
         commit: Option<String>,
-        ended: &Ended,
+        ended: Option<&Ended>,
         mut failure: Failure,
         evidence: &mut Evidence,
     ) -> Failure {
         git.supervisor.allow_saving();
-        // A tree that cannot be committed cannot be continued, and a session without its files would be misled.
+        // A session without its files would be misled.
         let Some(commit) = commit else { return failure };
-        let mut work = None;
+        let (mut work, mut bundle) = (None, None);
         if commit != checkout.base {
-            match self.push_unfinished(git, checkout, &commit, failure.reason) {
-                Ok(commit) => {
-                    log(&format!("pushed the unfinished work {commit} to {}", self.work.branch));
+            let Some(kept) = self.keep_unfinished(git, checkout, commit, failure.reason) else { return failure };
+            let commit = match kept {
+                Kept::Pushed(commit) => {
                     failure.commit = Some(commit.clone());
-                    let (branch, base) = (self.work.branch.clone(), checkout.base.clone());
-                    work = Some(UnfinishedWork { branch, commit, base });
+                    commit
                 }
-                Err(problem) => {
-                    log(&format!("the unfinished work could not be pushed: {}", problem.message));
-                    return failure;
+                Kept::Bundled(commit, bytes) => {
+                    bundle = Some(bytes);
+                    commit
                 }
-            }
+            };
+            let (branch, base) = (self.work.branch.clone(), checkout.base.clone());
+            work = Some(UnfinishedWork { branch, commit, base });
         }
-        evidence.checkpoint = self.checkpoints().leave(ended, failure.reason, work, git.supervisor.secrets());
+        evidence.checkpoint = self.checkpoints().leave(ended, failure.reason, work, bundle, git.supervisor.secrets());
         failure
+    }
+
+    /// Pushes unfinished work to the branch of the attempt, or makes a bundle of it; none if neither is possible.
+    fn keep_unfinished(&self, git: &mut Git, checkout: &mut Checkout, commit: String, reason: Reason) -> Option<Kept> {
+        let problem = match self.push_unfinished(git, checkout, &commit, reason) {
+            Ok(marked) => {
+                log(&format!("pushed the unfinished work {marked} to {}", self.work.branch));
+                return Some(Kept::Pushed(marked));
+            }
+            Err(problem) => problem,
+        };
+        log(&format!("the unfinished work could not be pushed: {}", problem.message));
+        // Before the gates, the same commit was pushed without its mark.
+        if checkout.pushed.as_ref() == Some(&commit) {
+            return Some(Kept::Pushed(commit));
+        }
+        git.supervisor.allow_saving();
+        let bundle = unfinished::bundle(git, &commit);
+        let bundle = bundle.inspect_err(|problem| log(&format!("the work is lost: {}", problem.message))).ok()?;
+        Some(Kept::Bundled(commit, bundle))
     }
 
     fn push_unfinished(
         &self,
         git: &mut Git,
-        checkout: &Checkout,
+        checkout: &mut Checkout,
         commit: &str,
         reason: Reason,
     ) -> Result<String, Failure> {
-        let title = format!("Unfinished: {}", subject(self.task));
+        let title = format!("{UNFINISHED_MARK}{}", subject(self.task));
         let why = format!(
             "The attempt ended with the reason {}. This work has not passed; do not merge it.",
             reason.as_str()
         );
         let trailers = trailers(self.assignment, self.task).join("\n");
-        let marked = repository::mark_unfinished(git, checkout, commit, &[&title, &why, &trailers])?;
-        repository::push_work(git, self.work, checkout, marked)
+        let marked = unfinished::mark(git, checkout, commit, &[&title, &why, &trailers])?;
+        repository::push_replacing(git, self.work, checkout, marked)
     }
 
     /// Applies recorded work.

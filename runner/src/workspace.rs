@@ -34,6 +34,8 @@ pub(crate) struct WorkspaceLayout {
     pub(crate) inputs: PathBuf,
     pub(crate) outputs: PathBuf,
     pub(crate) hooks: PathBuf,
+    /// The clone that a waiting pod has fetched: the folder `.git` of a working tree.
+    pub(crate) prefetched: PathBuf,
 }
 
 impl WorkspaceLayout {
@@ -49,6 +51,7 @@ impl WorkspaceLayout {
             inputs: below("inputs.json"),
             outputs: below("outputs"),
             hooks: below("hooks"),
+            prefetched: below("prefetched"),
             root,
         }
     }
@@ -67,6 +70,21 @@ impl WorkspaceLayout {
             self.create_home()
         };
         clear().map_err(|error| Failure::volume(&self.root, &error))
+    }
+
+    /// Keeps the clone in the working tree for the attempt that comes.
+    pub(crate) fn keep_clone(&self) -> Result<(), Failure> {
+        let kept = fs::rename(self.tree.join(".git"), &self.prefetched);
+        kept.map_err(|error| Failure::volume(&self.prefetched, &error))
+    }
+
+    /// Puts the clone that was kept into the empty working tree. Returns whether there is one.
+    pub(crate) fn take_clone(&self) -> Result<bool, Failure> {
+        match fs::rename(&self.prefetched, self.tree.join(".git")) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Failure::volume(&self.prefetched, &error)),
+        }
     }
 
     /// Creates HOME and the directory for temporary files.

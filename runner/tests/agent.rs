@@ -14,8 +14,9 @@ use enact_domain::agents::builtin;
 use enact_domain::agents::definition::{FileTemplate, Place};
 use enact_domain::agents::events::{AgentEvent, RAW_PREFIX};
 use enact_domain::agents::mcp::{McpServer, NamedValue};
+use enact_domain::agents::probe::ProbeJob;
 use enact_domain::agents::run::AgentRun;
-use enact_domain::assignment::{Adapter, Reason};
+use enact_domain::assignment::{ASSIGNMENT_ENV, Adapter, Reason};
 
 use support::http::{response, serve};
 use support::{EnactServer, Ended, GitServer, Pod};
@@ -387,4 +388,50 @@ fn unreachable_gateway_does_not_end_the_attempt() {
     let scene = Scene::new("begin; echo x > x; end").agent(|run| run.gateway_url = Some("http://127.0.0.1:1".into()));
     let ended = scene.run();
     assert_eq!((ended.code, ended.report.usage.input_tokens), (Some(0), 10), "{}", ended.log);
+}
+
+/// Probes an agent whose Claude Code is this script.
+fn probe(script: &str, adapter: &str, gateway_url: Option<String>) -> Ended {
+    let pod = Scene::new(script).pod;
+    let run = AgentRun { adapter: adapter.into(), model: Some("claude-x".into()), gateway_url, ..AgentRun::default() };
+    let job = ProbeJob { agent: "coder".into(), model: run.gateway_url.is_some(), run };
+    pod.with_environment(ASSIGNMENT_ENV, &serde_json::to_string(&job).unwrap()).run("probe")
+}
+
+#[test]
+fn probe_finds_what_the_image_lacks() {
+    let good = probe("test \"$*\" = --version && echo '2.1.330 (Claude Code)'", "ClaudeCode", None);
+    let report = (good.report.reason, good.report.message.as_str());
+    assert_eq!((good.code, report), (Some(0), (Reason::Succeeded, "2.1.330 (Claude Code)")), "{}", good.log);
+    let broken = probe("echo 'Cannot find module cli.js' >&2; exit 3", "ClaudeCode", None);
+    assert_eq!(broken.report.reason, Reason::AgentCrashed, "{}", broken.log);
+    let message = &broken.report.message;
+    assert!(message.contains("`claude --version` exited with 3: Cannot find module cli.js"), "{message}");
+    let missing = probe("exit 0", "Devin", None);
+    assert_eq!(missing.report.reason, Reason::AgentCrashed, "{}", missing.log);
+    let message = &missing.report.message;
+    assert!(message.contains("the image has no program `devin`, which the adapter Devin runs"), "{message}");
+}
+
+#[test]
+fn probe_asks_the_model_through_the_gateway() {
+    let ask = |status: &'static str, body: &'static str| {
+        let url = serve(move |request| {
+            assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/v1/messages"));
+            assert_eq!(request.header("authorization"), "Bearer gateway.token.value");
+            let sent: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            assert_eq!((&sent["model"], &sent["max_tokens"]), (&"claude-x".into(), &16.into()));
+            response(status, &[("content-type", "application/json")], body.as_bytes())
+        });
+        let ended = probe("echo 2.1.330", "ClaudeCode", Some(url));
+        assert!(!ended.log.contains("gateway.token.value"), "{}", ended.log);
+        ended.report
+    };
+    let report = ask("200 OK", r#"{"content":[]}"#);
+    assert_eq!((report.reason, report.message.as_str()), (Reason::Succeeded, "2.1.330"));
+    let refused = ask("403 Forbidden", r#"{"error":{"message":"CredentialRejected: the provider refuses its key"}}"#);
+    assert_eq!(refused.reason, Reason::CredentialRejected);
+    assert!(refused.message.contains("the model claude-x answered with 403"), "{}", refused.message);
+    let missing = ask("403 Forbidden", r#"{"error":{"message":"ModelNotAllowed: not listed"}}"#);
+    assert_eq!(missing.reason, Reason::ModelNotFound);
 }

@@ -4,11 +4,13 @@ mod support;
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use enact_domain::assignment::{Adapter, Reason};
 use enact_domain::digest::Digest;
 use enact_domain::document_job::{DocumentWork, DraftWork, FetchWork, MAX_DOCUMENT_BYTES};
 
+use support::http::response;
 use support::{EnactServer, Ended, GitServer, Pod};
 
 const PATH: &str = "specs/001-cart/spec.md";
@@ -99,6 +101,35 @@ fn fetches_only_the_file_if_the_server_can_filter() {
     let objects = String::from_utf8(listed.stdout).unwrap();
     let count = |kind: &str| objects.lines().filter(|line| *line == kind).count();
     assert_eq!((count("blob"), count("commit")), (1, 1), "{objects}");
+}
+
+/// Checks a server that supports neither shallow clones nor requests for commits that no branch points to.
+#[test]
+fn reads_a_commit_from_a_server_without_shallow_clones() {
+    let old = Arc::new(Mutex::new("0".repeat(40)));
+    let unadvertised = Arc::clone(&old);
+    let git = GitServer::start_empty(move |request| {
+        let body = String::from_utf8_lossy(&request.body);
+        let problem = if body.contains("deepen") {
+            "ERR shallow clones are not supported"
+        } else if body.contains(&format!("want {}", unadvertised.lock().unwrap())) {
+            "ERR upload-pack: not our ref"
+        } else {
+            return None;
+        };
+        let packet = format!("{:04x}{problem}", problem.len() + 4);
+        let headers = [("content-type", "application/x-git-upload-pack-result")];
+        Some(response("200 OK", &headers, packet.as_bytes()))
+    });
+    let server = EnactServer::start(&[]);
+    let commit = git.commit("main", &[(PATH, TEXT)]);
+    git.commit("main", &[("other.md", "other")]);
+    old.lock().unwrap().clone_from(&commit);
+    for revision in ["main", &commit] {
+        let ended = fetch(&server, wanted(&git.url, revision));
+        assert_eq!(ended.report.reason, Reason::Succeeded, "{revision}: {}", ended.log);
+    }
+    assert_eq!(server.count(), 2);
 }
 
 #[test]

@@ -11,10 +11,9 @@ use std::sync::{Arc, Mutex};
 use enact_domain::agents::checkpoint::Checkpoint;
 use enact_domain::agents::message::{self, Message};
 use enact_domain::agents::run::AgentRun;
-use enact_domain::assignment::{Adapter, Assignment, Gate, PreviousFailure, Reason, TaskWork, Work};
+use enact_domain::assignment::{Adapter, Assignment, Gate, PreviousFailure, Reason, RetryFrom, TaskWork, Work};
 
-use support::http::{response, serve};
-use support::{Ended, GitServer, Pod, assignment, eventually, task};
+use support::{Ended, GitServer, Pod, assignment, checkpoint_server, eventually, task};
 
 /// A program that behaves like Claude Code. It keeps its session in HOME.
 const PROGRAM: &str = r#"#!/bin/sh
@@ -50,20 +49,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let saved: Arc<Mutex<Option<Vec<u8>>>> = Arc::default();
-        let kept = Arc::clone(&saved);
-        let server = serve(move |request| match (request.method.as_str(), request.path.rsplit('/').next()) {
-            ("GET", Some("checkpoint")) => match kept.lock().unwrap().as_deref() {
-                Some(body) => response("200 OK", &[("content-type", "application/json")], body),
-                None => response("404 Not Found", &[], br#"{"detail":"none"}"#),
-            },
-            ("POST", Some("checkpoint")) => {
-                assert!(!request.header("x-enact-runner-key").is_empty());
-                *kept.lock().unwrap() = Some(request.body);
-                response("204 No Content", &[], b"")
-            }
-            _ => response("204 No Content", &[], b""),
-        });
+        let (server, saved) = checkpoint_server();
         Self { git: GitServer::start(), server, saved }
     }
 
@@ -149,6 +135,21 @@ fn attempt_parked_for_quota_continues_in_another_pod() {
 }
 
 #[test]
+fn own_budget_is_that_of_the_attempt() {
+    let scene = Scene::new();
+    let limit = |task: &mut TaskWork| {
+        let Adapter::Agent(run) = &mut task.adapter else { panic!("a coding agent was expected") };
+        run.max_cost_micro_usd = Some(500_000);
+    };
+    scene.run(1, FIRST, limit);
+    let second = scene.run(2, SECOND, limit);
+    succeeded(&second);
+    // The program counts the session, for which the first attempt paid 0.0015 USD.
+    let arguments = &second.report.outputs["arguments"];
+    assert!(arguments.contains("--max-budget-usd 0.501500"), "{arguments}");
+}
+
+#[test]
 fn failed_gate_is_corrected_in_the_same_session() {
     let scene = Scene::new();
     let gate = Gate { name: "whole".into(), script: "test -e whole.txt".into() };
@@ -177,6 +178,17 @@ fn another_agent_only_takes_over_the_work() {
         "{arguments}"
     );
     assert_eq!(scene.show(2, "half.txt"), "half");
+}
+
+#[test]
+fn attempt_from_scratch_takes_over_nothing() {
+    let scene = Scene::new();
+    scene.run(1, FIRST, |_| {});
+    let second = scene.run(2, SECOND, |task| task.retry_from = Some(RetryFrom::Scratch));
+    succeeded(&second);
+    let arguments = &second.report.outputs["arguments"];
+    assert!(!arguments.contains("--resume") && !arguments.contains("## Unfinished work"), "{arguments}");
+    assert_eq!(second.report.outputs.get("status").map(String::as_str), Some(""));
 }
 
 #[test]

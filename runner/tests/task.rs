@@ -285,11 +285,42 @@ fn gates_decide_and_do_not_change_the_commit() {
     assert_eq!(ended.report.message, "gate `lint` exited with 1: ugly");
     let seen: Vec<_> = server.result().gates.into_iter().map(|g| (g.name, g.exit_code, g.output)).collect();
     assert_eq!(seen, [("tests".into(), Some(0), String::new()), ("lint".into(), Some(1), "ugly".into())]);
-    assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), None);
+    let branch = "enact/shop-5f0c1a2b/t001-1";
+    assert_eq!(git.git(&["ls-tree", "--name-only", branch]), "README.md\nwork.txt", "the work is kept");
 
     let pod = pod.with_task(|task| task.gates.truncate(1));
     assert_eq!(pod.run("task").code, Some(0));
+    assert_eq!(git.git(&["ls-tree", "--name-only", branch]), "README.md\nwork.txt");
+    assert_eq!(git.git(&["log", "-1", "--format=%s", branch]), "T001: Create the cart", "it replaces unfinished work");
+}
+
+#[test]
+fn measures_work_that_has_passed() {
+    let git = GitServer::start();
+    let measurement = |name: &str, script: &str| Gate { name: name.into(), script: script.into() };
+    let measurements = vec![
+        measurement("size", "echo bytes:; wc -c < work.txt; touch left-by-a-measurement"),
+        measurement("words", "echo many"),
+        measurement("broken", "echo 7; false"),
+        measurement("coverage", "echo 87.50"),
+    ];
+    let pod = Pod::task(&git, "printf abc > work.txt").with_task(|task| task.measurements.clone_from(&measurements));
+    let ended = pod.run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
+    let numbers: Vec<_> = ended.report.measurements.iter().map(|(name, n)| (name.as_str(), n.to_string())).collect();
+    assert_eq!(numbers, [("coverage", "87.5".to_owned()), ("size", "3".to_owned())]);
+    assert!(
+        ended.log.contains("measurement `words` has no number: the last line of its output `many`"),
+        "{}",
+        ended.log
+    );
+    assert!(ended.log.contains("measurement `broken` has no number"), "{}", ended.log);
     assert_eq!(git.git(&["ls-tree", "--name-only", "enact/shop-5f0c1a2b/t001-1"]), "README.md\nwork.txt");
+
+    let gate = measurement("tests", "false");
+    let ended = pod.with_task(|task| task.gates.push(gate)).run("task");
+    assert_eq!(ended.report.reason, Reason::GateFailed);
+    assert!(ended.report.measurements.is_empty(), "work that failed is not measured");
 }
 
 #[test]
@@ -314,6 +345,14 @@ fn task_without_changes_pushes_its_base() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(git.tip("enact/shop-5f0c1a2b/t001-1"), git.tip("main"));
     assert_eq!(ended.report.commit, git.tip("main"));
+    assert!(ended.report.unchanged);
+
+    let pod = Pod::task(&git, "true").with_task(|task| task.fail_unchanged = true);
+    let ended = pod.run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::NothingDone), "{}", ended.log);
+    let pod = Pod::task(&git, "touch x").with_task(|task| task.fail_unchanged = true);
+    let ended = pod.run("task");
+    assert_eq!((ended.code, ended.report.unchanged), (Some(0), false), "{}", ended.log);
 }
 
 #[test]

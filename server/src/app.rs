@@ -28,8 +28,10 @@ use crate::routes::{self, deliveries, readings};
 const CHECKS: [&str; 2] = ["postgres", "api-server"];
 /// Longest wait of a request for a slot.
 const WAIT: Duration = Duration::from_secs(3);
-/// Most concurrent requests with checkpoints, each of which needs about 15 MiB of memory.
-const CHECKPOINTS: usize = 6;
+/// Most concurrent requests with checkpoints, each of which needs about 30 MiB of memory.
+const CHECKPOINTS: usize = 4;
+/// Part of the connections of pods that requests of waiting pods may have.
+const WAITING_PART: u16 = 2;
 /// Time limit of one operation in Postgres.
 const OPERATION: Duration = Duration::from_secs(6);
 /// Limits for pods' connections. A pod delivers once, so none needs to live long. The shutdown is shorter than a pod's grace period.
@@ -83,7 +85,8 @@ impl App {
         let pushes = Pushes::new(Arc::clone(&cluster), store.clone(), WAIT, times, metrics.clone());
         let limiter = RequestLimiter::new(usize::from(settings.deliveries), WAIT);
         let checkpoints = RequestLimiter::new(CHECKPOINTS, WAIT);
-        let intake = Intake { cluster, store, limiter, checkpoints, times, metrics };
+        let waiting = RequestLimiter::new(usize::from(settings.connections / WAITING_PART).max(1), WAIT);
+        let intake = Intake { cluster, store, limiter, checkpoints, waiting, times, metrics };
         Ok(Self {
             http: listen(settings.listen).await?,
             read_http: listen(settings.read_listen).await?,

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Buf;
 use enact_crds::identity::AttemptPod;
-use enact_domain::agents::checkpoint::{Checkpoint, MAX_ARCHIVE_BYTES, MAX_CHECKPOINT_BYTES};
+use enact_domain::agents::checkpoint::{Checkpoint, MAX_ARCHIVE_BYTES, MAX_BUNDLE_BYTES, MAX_CHECKPOINT_BYTES};
 use enact_domain::assignment::RUNNER_KEY_HEADER;
 use enact_store::CheckpointDelivery;
 use futures::Stream;
@@ -55,13 +55,18 @@ impl Intake {
         if checkpoint.attempt != pod.attempt {
             return Err(refused(format!("attempt must be {}", pod.attempt)));
         }
-        let archive = checkpoint.archive.take().map(|text| STANDARD.decode(text)).transpose();
-        let archive = archive.map_err(|error| refused(format!("archive is not base64: {error}")))?;
-        if archive.as_ref().is_some_and(|archive| archive.len() > MAX_ARCHIVE_BYTES) {
-            return Err(refused(format!("archive has more than {MAX_ARCHIVE_BYTES} bytes")));
-        }
+        let decode = |field: &str, text: Option<String>, limit: usize| {
+            let bytes = text.map(|text| STANDARD.decode(text)).transpose();
+            let bytes = bytes.map_err(|error| refused(format!("{field} is not base64: {error}")))?;
+            match bytes {
+                Some(bytes) if bytes.len() > limit => Err(refused(format!("{field} has more than {limit} bytes"))),
+                bytes => Ok(bytes),
+            }
+        };
+        let archive = decode("archive", checkpoint.archive.take(), MAX_ARCHIVE_BYTES)?;
+        let bundle = decode("bundle", checkpoint.bundle.take(), MAX_BUNDLE_BYTES)?;
         let AttemptPod { tenant, subject_uid, .. } = pod;
-        let delivery = CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint, archive };
+        let delivery = CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint, archive, bundle };
         let accepted = self.store.save_checkpoint(delivery).await.map_err(|error| unstored(&error))?;
         if accepted { Ok(()) } else { Err(not_the_runner()) }
     }
@@ -75,10 +80,12 @@ impl Intake {
         let pod = self.pod_of(path, headers).await?;
         let _slot = self.checkpoints.authenticated(&pod.tenant).await?;
         let found = self.store.checkpoint(&pod.tenant, &pod.subject_uid, pod.attempt).await;
-        let (mut checkpoint, archive) = found
+        let found = found
             .map_err(|error| unstored(&error))?
             .ok_or_else(|| Problem::new(ProblemKind::NotFound, "no earlier attempt left a checkpoint"))?;
-        checkpoint.archive = archive.map(|archive| STANDARD.encode(archive));
+        let mut checkpoint = found.checkpoint;
+        checkpoint.archive = found.archive.map(|archive| STANDARD.encode(archive));
+        checkpoint.bundle = found.bundle.map(|bundle| STANDARD.encode(bundle));
         Ok(warp::reply::json(&checkpoint).into_response())
     }
 

@@ -1,7 +1,7 @@
 //! The identity of pods: finds the attempt that the pod of a token works on, or the document that it may deliver.
 
 pub use enact_crds::identity::AttemptPod;
-use enact_crds::identity::{self, BoundPod, bound_pod, label};
+use enact_crds::identity::{self, BoundPod, PoolPod, bound_pod, label};
 use enact_domain::names::{LABEL_ROLE, ROLE_DRAFT, ROLE_FETCH};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
@@ -26,6 +26,14 @@ pub struct DocumentPod {
     pub subject_uid: String,
 }
 
+/// A version of a Pod object.
+#[derive(Clone, Debug)]
+pub struct SeenPod {
+    pub namespace: String,
+    pub name: String,
+    pub version: String,
+}
+
 /// The pod of a token, and its namespace.
 struct Sender {
     bound: BoundPod,
@@ -41,6 +49,18 @@ impl Cluster {
     pub async fn attempt_pod(&self, token: &Token) -> Result<AttemptPod, Problem> {
         let Sender { bound, pod, namespace } = self.sender(token).await?;
         attempt_pod(bound, &pod, &namespace, &self.default_namespaces)
+    }
+
+    /// Identifies the pod of a warm pool, and returns the version of it that was read.
+    ///
+    /// # Errors
+    /// When the token is not accepted, its pod is not a pod of a warm pool, or the API server does not answer.
+    pub async fn pool_pod(&self, token: &Token) -> Result<(PoolPod, SeenPod), Problem> {
+        let Sender { bound, pod, namespace } = self.sender(token).await?;
+        let version = pod.resource_version.clone().unwrap_or_default();
+        let seen = SeenPod { namespace: bound.namespace.clone(), name: bound.name.clone(), version };
+        let found = identity::pool_pod(bound, &pod, &namespace, &self.default_namespaces).map_err(subject_mismatch)?;
+        Ok((found, seen))
     }
 
     /// Identifies the document that the token's pod may deliver.

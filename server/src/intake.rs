@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Buf;
 use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES, RUNNER_KEY_HEADER};
 use enact_domain::digest::Digest;
+use enact_domain::warm_pool::ASSIGNMENT_WAIT_SECONDS;
 use enact_store::{Delivery, DeliveryOutcome, ErrorClass, Registration, Store, StoreError};
 use futures::Stream;
 use tracing::field::Empty;
@@ -32,11 +33,17 @@ pub struct Times {
     pub identify: Duration,
     /// Time for the body to arrive.
     pub body: Duration,
+    /// Time for which a request of a waiting pod for its assignment waits.
+    pub assignment: Duration,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        Self { identify: Duration::from_secs(5), body: Duration::from_secs(10) }
+        Self {
+            identify: Duration::from_secs(5),
+            body: Duration::from_secs(10),
+            assignment: Duration::from_secs(ASSIGNMENT_WAIT_SECONDS.into()),
+        }
     }
 }
 
@@ -64,6 +71,8 @@ pub struct Intake {
     pub limiter: RequestLimiter,
     /// Slots for requests with checkpoints, which are larger than results.
     pub checkpoints: RequestLimiter,
+    /// Slots for requests of waiting pods, which last long and need little memory.
+    pub waiting: RequestLimiter,
     pub times: Times,
     pub metrics: Metrics,
 }

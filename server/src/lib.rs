@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod app;
+mod assignment;
 pub mod body;
 mod checkpoints;
 pub mod cluster;

@@ -109,6 +109,20 @@ pub enum Resource {
         /// Name of the Task.
         task: String,
     },
+    /// The attempts at a task of a plan.
+    Attempts {
+        of: ObjectName,
+        /// Name of the Task.
+        task: String,
+    },
+    /// What the pod of an attempt delivered: its transcript and the results of its gates.
+    Log {
+        of: ObjectName,
+        /// Name of the Task; none for the integration of the plan.
+        task: Option<String>,
+        /// Number of the attempt.
+        attempt: u32,
+    },
     /// Objects whose documents are similar to an object's.
     Related { of: ObjectName, limit: u32 },
     /// Items of documents that match a text.
@@ -140,6 +154,8 @@ impl Resource {
             Self::Content { .. } => "content",
             Self::Findings { .. } => "findings",
             Self::Selections { .. } => "selections",
+            Self::Attempts { .. } => "attempts",
+            Self::Log { .. } => "log",
             Self::Related { .. } => "related",
             Self::Search { .. } => "search",
             Self::Usage(_) => "usage",
@@ -156,6 +172,8 @@ impl Resource {
             | Self::Content { of, .. }
             | Self::Findings { of, .. }
             | Self::Selections { of, .. }
+            | Self::Attempts { of, .. }
+            | Self::Log { of, .. }
             | Self::Related { of, .. } => Some(of),
             Self::Search { .. } | Self::Usage(_) | Self::Requests { .. } | Self::Budgets { .. } => None,
         }
@@ -203,10 +221,17 @@ impl ReadRequest {
             ["requests"] => requests(namespace, query)?,
             ["budgets"] => Resource::Budgets { plan: plan(query)?, month: month(query)? },
             ["plans", name, "tasks", task, "selections"] => {
-                if !is_label(task) {
-                    return Err(bad("the name of a Task must have 1 to 63 characters of a-z, 0-9 and -"));
-                }
-                Resource::Selections { of: object_name("plans", name)?, task: (*task).to_owned() }
+                Resource::Selections { of: object_name("plans", name)?, task: task_name(task)? }
+            }
+            ["plans", name, "tasks", task, "attempts"] => {
+                Resource::Attempts { of: object_name("plans", name)?, task: task_name(task)? }
+            }
+            ["plans", name, "tasks", task, "attempts", number, "log"] => {
+                let of = object_name("plans", name)?;
+                Resource::Log { of, task: Some(task_name(task)?), attempt: attempt(number)? }
+            }
+            ["plans", name, "integration", "attempts", number, "log"] => {
+                Resource::Log { of: object_name("plans", name)?, task: None, attempt: attempt(number)? }
             }
             [kind, name, "related"] => {
                 Resource::Related { of: object_name(kind, name)?, limit: bounded(query.limit, HITS)? }
@@ -236,6 +261,16 @@ impl Resource {
         }
         Ok(())
     }
+}
+
+fn task_name(name: &str) -> Result<String, Problem> {
+    let problem = || bad("the name of a Task must have 1 to 63 characters of a-z, 0-9 and -");
+    if is_label(name) { Ok(name.to_owned()) } else { Err(problem()) }
+}
+
+fn attempt(number: &str) -> Result<u32, Problem> {
+    let parsed = number.parse::<u32>().ok().filter(|parsed| *parsed > 0 && i32::try_from(*parsed).is_ok());
+    parsed.ok_or_else(|| bad("the number of an attempt must be a number from 1"))
 }
 
 fn revisions(of: ObjectName, rest: &[&str], query: &Parameters) -> Result<Resource, Problem> {
@@ -398,6 +433,7 @@ mod tests {
             "/v1/namespaces/team/plans/shop/revisions/1/content/more",
             "/v1/namespaces/team/plans/shop/revisions/1/secrets",
             "/v1/namespaces/team/specifications/shop/tasks/a/selections",
+            "/v1/namespaces/team/specifications/shop/tasks/a/attempts",
         ] {
             assert_eq!(parsed(path), Err(ProblemKind::NotFound), "{path}");
         }
@@ -464,6 +500,23 @@ mod tests {
             ReadRequest::parse("/v1/namespaces/team/budgets", &query).is_ok()
         };
         assert_eq!(["2026-11", "2026-13", "2026-1", "26-11-1"].map(month), [true, false, false, false]);
+    }
+
+    #[test]
+    fn the_log_of_an_attempt_belongs_to_its_plan() {
+        let log = |path: &str| {
+            ReadRequest::parse(&format!("/v1/namespaces/team/plans/p/{path}"), &Parameters::default())
+                .map(|request| request.resource)
+        };
+        let of = ObjectName { kind: Kind::Plan, name: "p".into() };
+        let task = Some("p-t001".to_owned());
+        assert_eq!(log("tasks/p-t001/attempts/2/log"), Ok(Resource::Log { of: of.clone(), task, attempt: 2 }));
+        let integration = log("integration/attempts/1/log").unwrap();
+        assert_eq!(integration.kinds(), [Kind::Plan]);
+        assert_eq!(integration, Resource::Log { of, task: None, attempt: 1 });
+        for wrong in ["tasks/p-t001/attempts/0/log", "tasks/P/attempts/1/log", "integration/attempts/9999999999/log"] {
+            assert_eq!(log(wrong).unwrap_err().kind, ProblemKind::BadParameter, "{wrong}");
+        }
     }
 
     #[test]

@@ -111,6 +111,16 @@ impl Reading {
                 let found = Box::pin(self.store.selections(tenant, namespace, &of.name, task)).await;
                 Ok(json(&json!({ "selections": read(found)? })))
             }
+            Resource::Attempts { of, task } => {
+                let found = Box::pin(self.store.attempts_of_task(tenant, namespace, &of.name, task)).await;
+                Ok(json(&json!({ "attempts": read(found)? })))
+            }
+            Resource::Log { of, task, attempt } => {
+                let found = self.store.recorded_log(tenant, namespace, &of.name, task.as_deref(), *attempt);
+                let log = read(Box::pin(found).await)?;
+                let log = log.ok_or_else(|| missing(format!("the record has no result of attempt {attempt}")))?;
+                Ok(json(&log))
+            }
             Resource::Related { of, limit } => {
                 let ObjectName { kind, name } = of;
                 // `related` needs the UID of the object, which its newest revision has.

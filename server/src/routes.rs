@@ -28,6 +28,7 @@ pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Err
     let document = document(Arc::clone(&intake));
     let runner = runner(Arc::clone(&intake));
     let checkpoint = checkpoint(Arc::clone(&intake));
+    let assignment = assignment(Arc::clone(&intake));
     let result = path!("v1" / "attempts" / String / String / "result")
         .and(warp::post())
         .and(header::headers_cloned())
@@ -46,6 +47,8 @@ pub fn deliveries(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Err
         .or(runner)
         .unify()
         .or(checkpoint)
+        .unify()
+        .or(assignment)
         .unify()
         .or_else(move |rejection| refused(unrouted.clone(), rejection, &Method::POST))
 }
@@ -93,6 +96,14 @@ fn checkpoint(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error =
             }
         });
     save.or(read).unify()
+}
+
+/// Returns the route for the assignments of waiting pods.
+fn assignment(intake: Arc<Intake>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
+    path!("v1" / "assignment").and(warp::get()).and(header::headers_cloned()).then(move |headers| {
+        let intake = Arc::clone(&intake);
+        async move { observed(&intake.metrics, "assignment", Box::pin(intake.assignment(headers))).await }
+    })
 }
 
 /// Returns the route for documents.

@@ -3,7 +3,7 @@
 mod support;
 
 use enact_domain::agents::checkpoint::{
-    Checkpoint, MAX_ARCHIVE_BYTES, MAX_CHECKPOINT_BYTES, SavedSession, UnfinishedWork,
+    Checkpoint, MAX_ARCHIVE_BYTES, MAX_BUNDLE_BYTES, MAX_CHECKPOINT_BYTES, SavedSession, UnfinishedWork,
 };
 use enact_domain::assignment::Usage;
 use enact_domain::digest::Digest;
@@ -29,6 +29,7 @@ fn checkpoint() -> Checkpoint {
         }),
         last_message: 0,
         archive: Some("AJ//".into()),
+        bundle: Some("AP//".into()),
     }
 }
 
@@ -106,6 +107,7 @@ async fn invalid_checkpoints_are_refused() {
     refused(&|c| c.archive = Some("&".into()), "not base64").await;
     refused(&|c| c.session.as_mut().unwrap().id = "--help".into(), "session.id").await;
     refused(&|c| c.archive = Some("AAAA".repeat(MAX_ARCHIVE_BYTES / 3 + 1)), "more than").await;
+    refused(&|c| c.bundle = Some("AAAA".repeat(MAX_BUNDLE_BYTES / 3 + 1)), "bundle has more than").await;
     let flood = vec![b' '; MAX_CHECKPOINT_BYTES + 1];
     server.send(&save("token", KEY, &flood)).await.assert_problem(413, "too-large", "at most");
     assert_eq!(database.number("select count(*) from checkpoints").await, 0);

@@ -236,6 +236,54 @@ async fn the_selection_of_an_agent_is_explained_to_whoever_may_get_the_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_are_shown_to_whoever_may_get_the_plan() {
+    let (database, _api, server) = scene().await;
+    let lost = database::end("acme", "p-t001", 1, Some("Task"), database::done());
+    let start = |number| database::start("acme", "p-t001", number);
+    let records = vec![database::plan_transition("acme", "p", "Running", 500), start(1), lost, start(2)];
+    database.store().record(records).await.unwrap();
+    let path = "team/plans/p/tasks/p-t001/attempts";
+    let found = server.read("reader", path).await.json();
+    let attempts = found["attempts"].as_array().unwrap();
+    assert_eq!((&attempts[0]["attempt"], &attempts[0]["finishedAt"]), (&json!(2), &json!(null)));
+    assert_eq!((&attempts[1]["failure"], &attempts[1]["report"]["message"]), (&json!("Task"), &json!("done")));
+    assert_eq!((attempts.len(), &attempts[1]["contestants"], &attempts[1]["tokens"]), (2, &json!(1), &json!(0)));
+    let none = server.read("reader", "team/plans/p/tasks/p-t002/attempts").await;
+    assert_eq!((none.status, none.json()), (200, json!({ "attempts": [] })));
+    server.read("elsewhere", path).await.assert_problem(403, "forbidden", "may not get Plan p");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_an_attempt_is_read_by_whoever_may_get_the_plan() {
+    let (database, _api, server) = scene().await;
+    let store = database.store();
+    let start = database::start("acme", "p-t001", 1);
+    let (subject, plan_uid) = match &start.event {
+        Event::AttemptStarted { plan_uid, .. } => (start.subject.uid.clone(), plan_uid.clone()),
+        other => panic!("{other:?}"),
+    };
+    store.record(vec![database::plan_transition("acme", "p", "Running", 500), start]).await.unwrap();
+    let delivery = enact_store::Delivery {
+        tenant: "acme".into(),
+        namespace: "team".into(),
+        pod_uid: "pod-1".into(),
+        plan_uid,
+        runner_key: None,
+        result: result(&subject, 1),
+    };
+    store.deliver(delivery).await.unwrap();
+    let path = "team/plans/p/tasks/p-t001/attempts/1/log";
+    let log = server.read("reader", path).await;
+    assert_eq!((log.status, &log.json()["transcript"]), (200, &json!("thinking …")), "{}", log.text());
+    let gates = json!([{ "name": "build", "exitCode": 0, "output": "ok" }]);
+    assert_eq!((&log.json()["gates"], &log.json()["stale"]), (&gates, &json!(false)));
+    for other in ["team/plans/p/tasks/p-t001/attempts/2/log", "team/plans/p/integration/attempts/1/log"] {
+        server.read("reader", other).await.assert_problem(404, "not-found", "no result of attempt");
+    }
+    server.read("elsewhere", path).await.assert_problem(403, "forbidden", "may not get Plan p");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_yes_is_kept_for_a_while() {
     let (_database, api, server) = scene().await;
     for _ in 0..3 {

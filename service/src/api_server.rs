@@ -45,7 +45,7 @@ pub async fn may_review_tokens(client: &Client) -> Result<(), String> {
     };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     // Every account may review its own rights, so a failure of this request means that the API server does not answer.
-    let answer = api.create(&PostParams::default(), &review).await.map_err(|error| error.to_string())?;
+    let answer = api.create(&PostParams::default(), &review).await.map_err(|error| message(&error))?;
     if answer.status.is_some_and(|status| status.allowed) {
         return Ok(());
     }
@@ -67,7 +67,7 @@ pub async fn user_of_token(client: &Client, token: &str, audience: &str) -> Resu
         .body(body)
         .map_err(|error| error.to_string())?;
     // The answer is read as text: kube logs an answer that it cannot parse, and the token is in it.
-    let text = client.request_text(request).await.map_err(|error| error.to_string())?;
+    let text = client.request_text(request).await.map_err(|error| message(&error))?;
     let review: TokenReview = serde_json::from_str(&text).map_err(|_| "its answer is not a TokenReview".to_owned())?;
     Ok(accepted_user(review.status.unwrap_or_default(), audience))
 }
@@ -85,9 +85,30 @@ fn accepted_user(status: TokenReviewStatus, audience: &str) -> Option<UserInfo> 
     (status.authenticated == Some(true) && listed).then(|| status.user.unwrap_or_default())
 }
 
+/// Returns the message of an error for people. Of a refusal, it is the message of the API server: kube's own text has a dump of the whole
+/// answer.
+pub fn message(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.message.is_empty() => {
+            format!("the API server answered {} {}", status.code, status.reason)
+        }
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+
     use super::*;
+
+    #[test]
+    fn a_refusal_is_shown_without_a_dump() {
+        let refused = |text: &str| kube::Error::Api(Box::new(Status::failure(text, "Forbidden").with_code(403)));
+        assert_eq!(message(&refused("pods is forbidden")), "pods is forbidden");
+        assert_eq!(message(&refused("")), "the API server answered 403 Forbidden");
+    }
 
     #[test]
     fn only_a_good_token_for_the_audience_is_accepted() {

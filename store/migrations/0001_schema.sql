@@ -142,16 +142,18 @@ create table enact.attempts (
     runner_key     text check (runner_key ~ '^sha256:[0-9a-f]{64}$'),
     capabilities   text[] check (cardinality(capabilities) <= 64),
     selection      jsonb,
+    contestants    integer not null default 1 check (contestants between 1 and 9),
+    lost_to        integer check (lost_to > 0 and lost_to <> number),
     primary key (tenant_id, subject_uid, number),
     check ((finished_at is null) = (report is null)),
     check (failure is null or finished_at is not null)
 );
 create index attempts_of_plan on enact.attempts (tenant_id, plan_uid);
--- Only the attempts of agents that declare capabilities: those of others count for no selection.
-create index attempts_of_agent on enact.attempts (tenant_id, namespace, agent, finished_at) where capabilities is not null;
+-- Only finished attempts: those that run have no result yet, and an attempt is indexed once.
+create index attempts_of_agent on enact.attempts (tenant_id, namespace, agent, finished_at) where finished_at is not null;
 comment on table enact.attempts is
     'Attempts at tasks and integrations. Written by the operator before it creates the pod, and once when the attempt ends. Read by the '
-    'operator after a restart, so that it starts no attempt twice, and for the history of agents; by the server''s delivery to reject stale '
+    'operator after a restart, so that it starts no attempt twice, and for history and health of agents; by the server''s delivery to reject stale '
     'results, and by the server for people (why an agent was selected).';
 comment on column enact.attempts.capabilities is
     'The needs of the task that its agent declares; the result counts for them. Null if the agent declares no capability and was not '
@@ -160,6 +162,11 @@ comment on column enact.attempts.selection is 'The evaluation of the pool that t
 comment on column enact.attempts.runner_key is
     'Digest of the key that the runner of the attempt registered with the server before it started the agent. Only a result with this key '
     'is accepted: the agent can read the token of the pod, but not the memory of the runner.';
+comment on column enact.attempts.contestants is
+    'Number of contestants of the task; 1 without a contest. Attempts whose numbers differ by a multiple of it are of one contestant, and a '
+    'newer one replaces an older one.';
+comment on column enact.attempts.lost_to is
+    'The attempt that won the contest in which this one passed and lost. What a lost attempt used is discarded.';
 comment on column enact.attempts.report is 'The final report, with the tokens and the cost that the agent reported.';
 
 create table enact.results (
@@ -180,24 +187,28 @@ create table enact.results (
 create index results_of_plan on enact.results (tenant_id, plan_uid);
 comment on table enact.results is
     'Results that pods delivered, the first one of each attempt. Written by the server. The operator reads the report of an attempt that '
-    'has no recorded end; transcripts and gates are read by SQL until `kubectl enact logs` reads them (issue 11).';
+    'has no recorded end; the server reads transcripts and gates for people (`kubectl enact logs`).';
 comment on column enact.results.stale is 'Whether the attempt no longer counted when the result arrived. A stale result is evidence only.';
 
 create table enact.checkpoints (
     tenant_id   enact.tenant not null,
     subject_uid enact.uid not null,
+    contestant  integer not null check (contestant > 0),
     number      integer not null check (number > 0),
     content     jsonb not null check (octet_length(content::text) <= 32768),
     archive     bytea check (octet_length(archive) <= 4194304),
+    bundle      bytea check (octet_length(bundle) <= 4194304),
     saved_at    timestamptz not null default clock_timestamp(),
-    primary key (tenant_id, subject_uid)
+    primary key (tenant_id, subject_uid, contestant)
 );
 create index checkpoints_by_time on enact.checkpoints (tenant_id, saved_at);
 comment on table enact.checkpoints is
     'What the last attempt at a task left for the next one: its unfinished work, and the session of its agent. Written by the server for the '
     'runner of the attempt, and read by it for the runner of the next one. Deleted when the task succeeds, or after 30 days.';
+comment on column enact.checkpoints.contestant is 'The contestant of the task whose attempts continue from it; 1 without a contest.';
 comment on column enact.checkpoints.number is 'The attempt that left it.';
 comment on column enact.checkpoints.archive is 'The packed files of the session. They can contain anything that the agent read or wrote.';
+comment on column enact.checkpoints.bundle is 'The commits of the work as a Git bundle, if they could not be pushed.';
 
 create table enact.approvals (
     tenant_id    enact.tenant not null,

@@ -104,12 +104,14 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
                 "task": task.as_ref().map(|task| &task.id),
             }),
         },
-        Event::AttemptStarted { plan_uid, number, pod, agent, capabilities: _, selection: _ } => Entry {
-            event: "AttemptStarted",
-            key: number.to_string(),
-            plan_uid: Some(plan_uid.clone()),
-            details: json!({ "attempt": number, "pod": pod, "agent": agent }),
-        },
+        Event::AttemptStarted { plan_uid, number, pod, agent, contestants: _, capabilities: _, selection: _ } => {
+            Entry {
+                event: "AttemptStarted",
+                key: number.to_string(),
+                plan_uid: Some(plan_uid.clone()),
+                details: json!({ "attempt": number, "pod": pod, "agent": agent }),
+            }
+        }
         Event::AttemptFinished { plan_uid, number, failure, report, started } => Entry {
             event: "AttemptFinished",
             key: number.to_string(),
@@ -122,6 +124,12 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
                 "commit": report.commit,
                 "podCreatedMs": started,
             }),
+        },
+        Event::ContestDecided { plan_uid, newest, winner, message } => Entry {
+            event: "ContestDecided",
+            key: newest.to_string(),
+            plan_uid: Some(plan_uid.clone()),
+            details: json!({ "winner": winner, "message": message }),
         },
         Event::Message { plan_uid, id, text } => Entry {
             event: "Message",

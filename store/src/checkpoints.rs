@@ -15,20 +15,34 @@ pub struct CheckpointDelivery {
     pub subject_uid: String,
     /// Digest of the runner's key that came with the checkpoint.
     pub runner_key: Digest,
-    /// The checkpoint, without its archive.
+    /// The checkpoint, without its archive and bundle.
     pub checkpoint: Checkpoint,
     /// The packed files of the session.
     pub archive: Option<Vec<u8>>,
+    /// The commits of the work that could not be pushed.
+    pub bundle: Option<Vec<u8>>,
+}
+
+/// A checkpoint of an earlier attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCheckpoint {
+    /// The checkpoint, without its archive and bundle.
+    pub checkpoint: Checkpoint,
+    /// The packed files of the session.
+    pub archive: Option<Vec<u8>>,
+    /// The commits of the work that could not be pushed.
+    pub bundle: Option<Vec<u8>>,
 }
 
 impl Store {
     /// Stores a checkpoint in place of the one of an earlier attempt, and returns whether it was accepted: it must come from the runner of
-    /// the latest attempt, while the attempt has no recorded end. Checkpoints of the tenant that are older than 30 days are deleted.
+    /// the latest attempt (of the same contestant, if the task has competing attempts), which has not succeeded, and at most two minutes after its recorded end: the runner of an attempt that its plan
+    /// stopped saves its work after that. Checkpoints of the tenant that are older than 30 days are deleted.
     ///
     /// # Errors
     /// If it cannot be written. The same checkpoint can then be stored again.
     pub async fn save_checkpoint(&self, delivery: CheckpointDelivery) -> Result<bool, StoreError> {
-        let CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint, archive } = delivery;
+        let CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint, archive, bundle } = delivery;
         let content = serde_json::to_value(&checkpoint).map_err(StoreError::unreadable("the checkpoint"))?;
         self.transaction("store a checkpoint", &tenant, async |session: &mut Session| {
             let saved = sqlx::query!(
@@ -36,16 +50,20 @@ impl Store {
                     delete from enact.checkpoints
                     where tenant_id = $1 and subject_uid <> $2 and saved_at < clock_timestamp() - interval '30 days'
                 )
-                insert into enact.checkpoints as old (tenant_id, subject_uid, number, content, archive)
-                select $1, $2, $3::bigint, $4, $5
-                where exists (
-                    select from enact.attempts
-                    where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and runner_key = $6 and finished_at is null
-                ) and not exists (
-                    select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number > $3::bigint
-                )
-                on conflict (tenant_id, subject_uid) do update
-                set number = excluded.number, content = excluded.content, archive = excluded.archive, saved_at = excluded.saved_at
+                insert into enact.checkpoints as old (tenant_id, subject_uid, contestant, number, content, archive, bundle)
+                select $1, $2, (a.number - 1) % a.contestants + 1, a.number, $4, $5, $7
+                from enact.attempts a
+                where a.tenant_id = $1 and a.subject_uid = $2 and a.number = $3::bigint and a.runner_key = $6
+                    and (a.finished_at is null
+                        or a.failure is not null and a.finished_at > clock_timestamp() - interval '2 minutes')
+                    and not exists (
+                        select from enact.attempts newer
+                        where newer.tenant_id = $1 and newer.subject_uid = $2 and newer.number > $3::bigint
+                            and (newer.number - $3::bigint) % newer.contestants = 0
+                    )
+                on conflict (tenant_id, subject_uid, contestant) do update
+                set number = excluded.number, content = excluded.content, archive = excluded.archive, bundle = excluded.bundle,
+                    saved_at = excluded.saved_at
                 where old.number <= excluded.number",
                 tenant,
                 subject_uid,
@@ -53,6 +71,7 @@ impl Store {
                 content,
                 archive,
                 runner_key.as_str(),
+                bundle,
             )
             .execute(session.statement())
             .await?;
@@ -61,7 +80,7 @@ impl Store {
         .await
     }
 
-    /// Returns the checkpoint that an attempt before number `attempt` left, and its archive.
+    /// Returns the checkpoint that an attempt before number `attempt`, of the same contestant, left.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -70,12 +89,15 @@ impl Store {
         tenant: &str,
         subject_uid: &str,
         attempt: u32,
-    ) -> Result<Option<(Checkpoint, Option<Vec<u8>>)>, StoreError> {
+    ) -> Result<Option<StoredCheckpoint>, StoreError> {
         let row = self
             .transaction("read a checkpoint", tenant, async |session: &mut Session| {
                 sqlx::query!(
-                    "select content, archive from enact.checkpoints
-                    where tenant_id = $1 and subject_uid = $2 and number < $3::bigint",
+                    "select content, archive, bundle from enact.checkpoints
+                    where tenant_id = $1 and subject_uid = $2 and number < $3::bigint and contestant = coalesce((
+                        select ($3::bigint - 1) % a.contestants + 1 from enact.attempts a
+                        where a.tenant_id = $1 and a.subject_uid = $2 and a.number = $3::bigint
+                    ), 1)",
                     tenant,
                     subject_uid,
                     i64::from(attempt),
@@ -86,6 +108,6 @@ impl Store {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let checkpoint = serde_json::from_value(row.content).map_err(StoreError::unreadable("a checkpoint"))?;
-        Ok(Some((checkpoint, row.archive)))
+        Ok(Some(StoredCheckpoint { checkpoint, archive: row.archive, bundle: row.bundle }))
     }
 }

@@ -24,7 +24,8 @@ mod session;
 mod store;
 mod usage;
 
-pub use checkpoints::CheckpointDelivery;
+pub use attempts::{AttemptRow, GateOutcome, RecordedLog, StartedPod};
+pub use checkpoints::{CheckpointDelivery, StoredCheckpoint};
 pub use config::Config;
 pub use contents::{Findings, MAX_CONTENT_BYTES};
 pub use error::{ErrorClass, StoreError};
@@ -34,7 +35,7 @@ pub use recorder::{Flusher, Recorder};
 pub use results::{Delivery, DeliveryOutcome, Registration};
 pub use revisions::{Revision, RevisionApproval, RevisionSelector};
 pub use search::{Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, PendingText, Query, Related};
-pub use selections::{AgentHistory, RecordedSelection};
+pub use selections::{AgentEnd, AgentHistory, RecordedSelection};
 pub use store::Store;
 pub use usage::{
     BudgetRow, Dimension, Discarded, FinishedTask, LoggedRequest, ModelRequest, Opened, Outcome, Refusal, RequestLog,

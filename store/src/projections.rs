@@ -15,6 +15,7 @@ pub(crate) async fn write(session: &mut Session, tenant: &str, new: &[NumberedRe
     transitions(session, tenant, records).await?;
     attempt_starts(session, tenant, records).await?;
     attempt_ends(session, tenant, records).await?;
+    contests(session, tenant, records).await?;
     approvals(session, tenant, records).await
 }
 
@@ -163,8 +164,8 @@ async fn transitions(session: &mut Session, tenant: &str, records: &[&Record]) -
 
 async fn attempt_starts(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
     let rows = select(records, |event| match event {
-        Event::AttemptStarted { plan_uid, number, pod, agent, capabilities, selection } => {
-            Some((plan_uid, *number, pod, agent, capabilities, selection))
+        Event::AttemptStarted { plan_uid, number, pod, agent, contestants, capabilities, selection } => {
+            Some((plan_uid, *number, pod, agent, capabilities, selection, *contestants))
         }
         _ => None,
     });
@@ -178,15 +179,17 @@ async fn attempt_starts(session: &mut Session, tenant: &str, records: &[&Record]
     let selections = selections.collect::<Result<Vec<Option<Value>>, _>>();
     sqlx::query!(
         "insert into enact.attempts as old
-            (tenant_id, subject_uid, number, plan_uid, kind, namespace, name, pod, agent, started_at, capabilities, selection)
+            (tenant_id, subject_uid, number, plan_uid, kind, namespace, name, pod, agent, started_at, capabilities, selection,
+             contestants)
         select $1, subject_uid, number, plan_uid, kind, namespace, name, pod, agent, to_timestamp(at / 1000.0),
-               case when capabilities is not null then array(select jsonb_array_elements_text(capabilities)) end, selection
+               case when capabilities is not null then array(select jsonb_array_elements_text(capabilities)) end, selection,
+               contestants
         from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[],
-                    $11::jsonb[], $12::jsonb[])
-            as t (subject_uid, number, plan_uid, kind, namespace, name, pod, agent, at, capabilities, selection)
+                    $11::jsonb[], $12::jsonb[], $13::bigint[])
+            as t (subject_uid, number, plan_uid, kind, namespace, name, pod, agent, at, capabilities, selection, contestants)
         on conflict (tenant_id, subject_uid, number) do update
         set pod = excluded.pod, agent = excluded.agent, started_at = excluded.started_at, capabilities = excluded.capabilities,
-            selection = excluded.selection
+            selection = excluded.selection, contestants = excluded.contestants
         where old.started_at is null",
         tenant,
         &each(&rows, |(record, _)| record.subject.uid.as_str()) as &[&str],
@@ -200,6 +203,7 @@ async fn attempt_starts(session: &mut Session, tenant: &str, records: &[&Record]
         &each(&rows, |(record, _)| record.at.0),
         &capabilities.map_err(StoreError::unreadable("the capabilities of an attempt"))? as &[Option<Value>],
         &selections.map_err(StoreError::unreadable("the selection of an agent"))? as &[Option<Value>],
+        &each(&rows, |(_, (.., contestants))| i64::from(*contestants)),
     )
     .execute(session.statement())
     .await
@@ -247,6 +251,31 @@ async fn attempt_ends(session: &mut Session, tenant: &str, records: &[&Record]) 
     .execute(session.statement())
     .await
     .map_err(StoreError::while_doing("record the end of attempts"))?;
+    Ok(())
+}
+
+/// Marks the attempts that have passed and lost their contest.
+async fn contests(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
+    let rows = select(records, |event| match event {
+        Event::ContestDecided { newest, winner: Some(winner), .. } => Some((*newest, *winner)),
+        _ => None,
+    });
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "update enact.attempts a set lost_to = t.winner
+        from unnest($2::text[], $3::bigint[], $4::bigint[]) as t (subject_uid, newest, winner)
+        where a.tenant_id = $1 and a.subject_uid = t.subject_uid and a.number <= t.newest and a.number <> t.winner
+            and a.finished_at is not null and a.failure is null and a.lost_to is null",
+        tenant,
+        &each(&rows, |(record, _)| record.subject.uid.as_str()) as &[&str],
+        &each(&rows, |(_, (newest, _))| i64::from(*newest)),
+        &each(&rows, |(_, (_, winner))| i64::from(*winner)),
+    )
+    .execute(session.statement())
+    .await
+    .map_err(StoreError::while_doing("record the verdicts of contests"))?;
     Ok(())
 }
 

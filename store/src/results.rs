@@ -85,7 +85,9 @@ impl Store {
             // Locking the attempt's row orders this against the statement that records the attempt's end, so that both agree on `stale`.
             let row = sqlx::query!(
                 r#"with attempt as (
-                    select name, failure, runner_key is not null and runner_key is distinct from $11 as forged from enact.attempts
+                    select name, failure, runner_key is not null and runner_key is distinct from $11 as forged,
+                           (number - 1) % contestants + 1 as contestant
+                    from enact.attempts
                     where tenant_id = $1 and subject_uid = $2 and number = $3::bigint
                     for no key update
                 ), stored as (
@@ -93,7 +95,9 @@ impl Store {
                         (tenant_id, subject_uid, number, plan_uid, namespace, pod_uid, report, transcript, gates, duration_ms, stale)
                     select $1, $2, $3::bigint, $4, $5, $6, $7, $8, $9, $10,
                         exists (select from attempt where failure is not null)
-                        or exists (select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number > $3::bigint)
+                        -- An attempt of another contestant does not replace it.
+                        or exists (select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number > $3::bigint
+                                   and (number - $3::bigint) % contestants = 0)
                     where not exists (select from attempt where forged)
                     on conflict (tenant_id, subject_uid, number) do nothing
                     returning stale, received_at
@@ -101,6 +105,7 @@ impl Store {
                     -- A task that has succeeded is not resumed.
                     delete from enact.checkpoints
                     where tenant_id = $1 and subject_uid = $2 and $7::jsonb ->> 'reason' = 'Succeeded'
+                        and contestant = coalesce((select attempt.contestant from attempt), 1)
                         and exists (select from stored where not stale)
                 ), entry as (
                     insert into enact.audit

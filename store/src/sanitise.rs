@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES, Report};
+use enact_domain::contest::Measured;
 use enact_domain::record::{Event, Record};
 use serde_json::Value;
 
@@ -40,7 +41,7 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
                 [&mut task.plan_uid, &mut task.id].into_iter().for_each(clean);
             }
         }
-        Event::AttemptStarted { plan_uid, pod, agent, capabilities, selection, number: _ } => {
+        Event::AttemptStarted { plan_uid, pod, agent, capabilities, selection, number: _, contestants: _ } => {
             [plan_uid, pod, agent].into_iter().chain(capabilities.iter_mut().flatten()).for_each(clean);
             if let Some(selection) = selection {
                 selection.texts_mut().for_each(clean);
@@ -50,6 +51,10 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
             clean(plan_uid);
             failure.iter_mut().for_each(clean);
             sanitise_report(report);
+        }
+        Event::ContestDecided { plan_uid, message, newest: _, winner: _ } => {
+            clean(plan_uid);
+            truncate(message, MAX_TEXT_BYTES);
         }
         Event::Message { plan_uid, text, id: _ } => {
             clean(plan_uid);
@@ -86,6 +91,11 @@ fn sanitise_report(report: &mut Report) {
             (name, value)
         })
         .collect::<BTreeMap<_, _>>();
+    let clean_name = |(mut name, number): (String, Measured)| {
+        clean(&mut name);
+        (name, number)
+    };
+    report.measurements = std::mem::take(&mut report.measurements).into_iter().map(clean_name).collect();
 }
 
 /// Replaces each NUL.
@@ -129,9 +139,11 @@ mod tests {
         let mut report = Report::new(Reason::AgentFailed, "a\0b");
         report.outputs.insert("na\0me".into(), "ü".repeat(MAX_TEXT_BYTES));
         report.conflicts.push("\0".into());
+        report.measurements.insert("si\0ze".into(), Measured::default());
         sanitise_report(&mut report);
         assert_eq!(report.message, "a\u{FFFD}b");
         assert_eq!(report.conflicts, ["\u{FFFD}"]);
+        assert!(report.measurements.contains_key("si\u{FFFD}ze"));
         assert_eq!(report.outputs["na\u{FFFD}me"].len(), MAX_TEXT_BYTES);
     }
 }

@@ -1,6 +1,8 @@
 //! The history of agents, from which one is selected for a task; and the selections, for people.
 
+use enact_domain::agents::health::End;
 use enact_domain::agents::selection::{History, Selection};
+use enact_domain::assignment::Report;
 use enact_domain::reason::Reason;
 use enact_domain::time::Millis;
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,8 @@ use crate::store::Store;
 
 /// The attempts of each agent that count: the newest ones.
 const COUNTED: i64 = 200;
+/// The ends of attempts of each agent that tell its health: the newest ones.
+const ENDS: i64 = 50;
 /// Most selections in one answer.
 const PAGE: i64 = 20;
 /// Failures of the class `Task` that say nothing about the agent.
@@ -31,6 +35,14 @@ pub struct AgentHistory {
     /// Name of the capability; empty for all attempts, whatever they needed.
     pub capability: String,
     pub history: History,
+}
+
+/// The end of an attempt of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentEnd {
+    pub namespace: String,
+    pub agent: String,
+    pub end: End,
 }
 
 /// The agent that was selected for an attempt, and the evaluation of the pool.
@@ -104,6 +116,47 @@ impl Store {
             },
         });
         Ok(histories.collect())
+    }
+
+    /// Returns the ends of the newest attempts of agents, named by namespace and name, the oldest first.
+    pub async fn agent_ends(&self, tenant: &str, agents: &[(String, String)]) -> Result<Vec<AgentEnd>, StoreError> {
+        let namespaces: Vec<&str> = agents.iter().map(|(namespace, _)| namespace.as_str()).collect();
+        let names: Vec<&str> = agents.iter().map(|(_, name)| name.as_str()).collect();
+        let rows = self
+            .transaction("read the ends of attempts of agents", tenant, async |session: &mut Session| {
+                sqlx::query!(
+                    r#"select w.namespace as "namespace!", w.agent as "agent!", a.report as "report!",
+                              (extract(epoch from a.finished_at) * 1000)::bigint as "at!",
+                              (extract(epoch from r.reset_at) * 1000)::bigint as reset_at
+                    from unnest($2::text[], $3::text[]) as w (namespace, agent)
+                    cross join lateral (
+                        select subject_uid, number, report, finished_at
+                        from enact.attempts
+                        where tenant_id = $1 and namespace = w.namespace and agent = w.agent and finished_at is not null
+                        order by finished_at desc
+                        limit $4
+                    ) a
+                    left join enact.refusals r
+                        on r.tenant_id = $1 and r.task_uid = a.subject_uid and r.attempt = a.number
+                    order by a.finished_at"#,
+                    tenant,
+                    &namespaces as &[&str],
+                    &names as &[&str],
+                    ENDS,
+                )
+                .fetch_all(session.statement())
+                .await
+            })
+            .await?;
+        rows.into_iter()
+            .map(|row| {
+                let report: Report =
+                    serde_json::from_value(row.report).map_err(StoreError::unreadable("the report of an attempt"))?;
+                let quota_reset = row.reset_at.map(Millis).filter(|_| report.reason == Reason::ProviderQuota);
+                let end = End { reason: report.reason, message: report.message, at: Millis(row.at), quota_reset };
+                Ok(AgentEnd { namespace: row.namespace, agent: row.agent, end })
+            })
+            .collect()
     }
 
     /// Returns the selections for the newest attempts at a Task of a Plan, the newest first.

@@ -7,7 +7,7 @@ mod support;
 use enact_domain::agents::checkpoint::{Checkpoint, SavedSession, UnfinishedWork};
 use enact_domain::assignment::{AttemptResult, Reason, Report, Usage};
 use enact_domain::digest::Digest;
-use enact_store::{CheckpointDelivery, Delivery, DeliveryOutcome, Store};
+use enact_store::{CheckpointDelivery, Delivery, DeliveryOutcome, Store, StoredCheckpoint};
 use sqlx::Executor as _;
 use support::{Database, end, start};
 
@@ -32,6 +32,7 @@ fn checkpoint(attempt: u32) -> Checkpoint {
         }),
         last_message: 0,
         archive: None,
+        bundle: None,
     }
 }
 
@@ -42,6 +43,7 @@ fn delivery(task: &str, attempt: u32, runner_key: Digest) -> CheckpointDelivery 
         runner_key,
         checkpoint: checkpoint(attempt),
         archive: Some(vec![0, 159, 255]),
+        bundle: Some(vec![1, 0, 254]),
     }
 }
 
@@ -62,8 +64,9 @@ async fn the_next_attempt_reads_what_the_last_one_left() {
     for _ in 0..2 {
         assert!(store.save_checkpoint(delivery("t", 1, first.clone())).await.unwrap());
     }
-    let left = Some((checkpoint(1), Some(vec![0, 159, 255])));
-    assert_eq!(store.checkpoint("a", "uid-t", 2).await.unwrap(), left);
+    let (archive, bundle) = (Some(vec![0, 159, 255]), Some(vec![1, 0, 254]));
+    let left = StoredCheckpoint { checkpoint: checkpoint(1), archive, bundle };
+    assert_eq!(store.checkpoint("a", "uid-t", 2).await.unwrap(), Some(left));
     // Neither the same attempt, another task nor another tenant reads it.
     for (tenant, task, attempt) in [("a", "uid-t", 1), ("a", "uid-u", 2), ("b", "uid-t", 2)] {
         assert_eq!(store.checkpoint(tenant, task, attempt).await.unwrap(), None, "{tenant} {task} {attempt}");
@@ -71,7 +74,7 @@ async fn the_next_attempt_reads_what_the_last_one_left() {
     let second = begun(&store, "t", 2).await;
     assert!(!store.save_checkpoint(delivery("t", 1, first)).await.unwrap(), "a newer attempt has begun");
     assert!(store.save_checkpoint(delivery("t", 2, second)).await.unwrap());
-    assert_eq!(store.checkpoint("a", "uid-t", 3).await.unwrap().unwrap().0, checkpoint(2));
+    assert_eq!(store.checkpoint("a", "uid-t", 3).await.unwrap().unwrap().checkpoint, checkpoint(2));
     assert_eq!(database.number("select count(*) from checkpoints").await, 1);
 }
 
@@ -86,8 +89,11 @@ async fn only_the_runner_of_an_open_attempt_keeps_one() {
     assert!(!store.save_checkpoint(delivery("u", 1, key("u-1"))).await.unwrap());
     let failed = Report::new(Reason::AgentFailed, "failed");
     store.record(vec![end("a", "t", 1, Some("Task"), failed)]).await.unwrap();
-    assert!(!store.save_checkpoint(delivery("t", 1, runner)).await.unwrap(), "the attempt has ended");
+    assert!(!store.save_checkpoint(delivery("t", 1, runner.clone())).await.unwrap(), "the attempt ended long ago");
     assert_eq!(database.number("select count(*) from checkpoints").await, 0);
+    // An attempt that its plan stopped saves its work after its recorded end.
+    database.superuser().await.execute("update attempts set finished_at = now()").await.unwrap();
+    assert!(store.save_checkpoint(delivery("t", 1, runner)).await.unwrap());
 }
 
 #[tokio::test]

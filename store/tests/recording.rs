@@ -8,7 +8,7 @@ use enact_domain::assignment::{Reason, Report, Usage};
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
-use enact_store::ErrorClass;
+use enact_store::{ErrorClass, StartedPod};
 use serde_json::json;
 use sqlx::Row;
 use support::{Database, done, end, plan_transition, record, revision, start, subject, task_transition};
@@ -96,6 +96,24 @@ async fn recording_twice_changes_nothing() {
         usage,
         Some(Usage { input_tokens: 10, output_tokens: 20, cost_micro_usd: u64::MAX, ..Usage::default() })
     );
+}
+
+#[tokio::test]
+async fn the_first_record_of_a_start_names_the_pod() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let started_in = |name: &str| {
+        let mut record = start("a", "t", 1);
+        let Event::AttemptStarted { pod, .. } = &mut record.event else { panic!("a start is recorded") };
+        name.clone_into(pod);
+        record
+    };
+    for pod in ["coder-w0000000a", "t-1", "coder-w0000000b"] {
+        store.record(vec![started_in(pod)]).await.unwrap();
+    }
+    let known = StartedPod { subject_uid: "uid-t".into(), number: 1, pod: "coder-w0000000a".into() };
+    assert_eq!(store.started_pods("a", &["uid-t".into(), "uid-x".into()]).await.unwrap(), [known]);
+    assert_eq!(store.started_pods("b", &["uid-t".into()]).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use enact_domain::agents::selection::{Evaluated, Exclusion, ExclusionReason, His
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::record::{Event, Record};
 use enact_domain::time::Millis;
-use enact_store::AgentHistory;
+use enact_store::{AgentEnd, AgentHistory, Refusal};
 use support::usage::{charge, request, settlement};
 use support::{Database, end, plan_transition, start};
 
@@ -90,6 +90,36 @@ async fn the_newest_attempts_count() {
     store.record(records).await.unwrap();
     let histories = store.agent_histories("a", &wanted()).await.unwrap();
     assert_eq!(histories, [history("", 200, 200, None), history("rust", 200, 200, None)]);
+}
+
+#[tokio::test]
+async fn the_newest_ends_tell_the_health_of_an_agent() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let mut records = vec![start_with("t", 99, None)];
+    for number in 1..=60 {
+        let reason = if number % 2 == 0 { Reason::ProviderQuota } else { Reason::GateFailed };
+        let mut ended = ended("t", number, Some("Task"), reason);
+        ended.at = Millis(i64::from(number) * 1_000);
+        // An agent without capabilities has a health too.
+        records.extend([start_with("t", number, None), ended]);
+    }
+    store.record(records).await.unwrap();
+    for attempt in [59, 60] {
+        let refusal =
+            Refusal { reason: "ProviderQuota".into(), message: String::new(), reset_at: Some(Millis(90_000)) };
+        store.record_refusal("a", "uid-t", attempt, &refusal).await.unwrap();
+    }
+    let ends = store.agent_ends("a", &wanted()).await.unwrap();
+    assert_eq!(ends.len(), 50);
+    let shown = |ended: &AgentEnd| {
+        (ended.namespace.clone(), ended.agent.clone(), ended.end.reason, ended.end.at, ended.end.quota_reset)
+    };
+    let expected = |reason, at, reset| ("team".to_owned(), "coder".to_owned(), reason, Millis(at), reset);
+    assert_eq!(shown(&ends[0]), expected(Reason::GateFailed, 11_000, None), "the oldest first");
+    assert_eq!(shown(&ends[48]), expected(Reason::GateFailed, 59_000, None), "its end had another reason");
+    assert_eq!(shown(&ends[49]), expected(Reason::ProviderQuota, 60_000, Some(Millis(90_000))));
+    assert_eq!(store.agent_ends("b", &wanted()).await.unwrap(), [], "another tenant");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod support;
 
+use enact_domain::assignment::{Reason, Report};
 use enact_domain::record::{Event, Kind};
 use enact_domain::time::Millis;
 use enact_domain::usage::Charge;
@@ -145,6 +146,37 @@ async fn discarded_usage_is_that_of_failed_and_replaced_attempts() {
     let usage = store.usage("a", &query(&[])).await.unwrap();
     assert_eq!((usage[0].discarded.tokens.total(), usage[0].discarded.known_cost()), (113, 1030), "the report agrees");
     assert_eq!(store.discarded("b", "uid-p").await.unwrap(), Discarded::default(), "another tenant");
+}
+
+#[tokio::test]
+async fn work_that_continues_after_a_budget_is_not_discarded() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let ended = |number, reason| {
+        let failure = (reason != Reason::Succeeded).then_some("Task");
+        vec![start("a", "t1", number), end("a", "t1", number, failure, Report::new(reason, ""))]
+    };
+    let requests: Vec<ModelRequest> =
+        (1..=4_u32).map(|attempt| ModelRequest { attempt, ..request(attempt.into(), "t1") }).collect();
+    store.open_requests("a", &requests).await.unwrap();
+    // The attempts use 10, 100, 1000 and 10000 tokens.
+    let settled: Vec<_> = (1..=4_u32).map(|n| settlement(n.into(), charge(10_u64.pow(n), 0, 0))).collect();
+    store.settle_requests("a", &settled).await.unwrap();
+    let discarded = async || {
+        let usage = store.usage("a", &query(&[])).await.unwrap();
+        let of_plan = store.discarded("a", "uid-p").await.unwrap().tokens;
+        assert_eq!(usage[0].discarded.tokens.total(), of_plan, "the report agrees");
+        of_plan
+    };
+    store.record(ended(1, Reason::BudgetExceeded)).await.unwrap();
+    assert_eq!(discarded().await, 0, "the next attempt continues");
+    store.record(ended(2, Reason::ProviderQuota)).await.unwrap();
+    store.record(vec![start("a", "t1", 3)]).await.unwrap();
+    assert_eq!(discarded().await, 0);
+    store.record(ended(3, Reason::GateFailed)).await.unwrap();
+    assert_eq!(discarded().await, 1110, "the work of all three failed");
+    store.record(ended(4, Reason::Succeeded)).await.unwrap();
+    assert_eq!(discarded().await, 1110);
 }
 
 #[tokio::test]

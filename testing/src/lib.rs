@@ -168,8 +168,8 @@ impl FakeApi {
         state.requests.push(format!("{method} {}", uri.path()));
         let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let target = Target::of(uri.path());
-        // Of Events, only the reasons are stored.
-        if target.resource == "events" {
+        // Of the Events that are written, only the reasons are stored.
+        if target.resource == "events" && *method != Method::GET {
             state.events.extend(body["reason"].as_str().map(str::to_owned));
             return (StatusCode::CREATED, body);
         }

@@ -5,6 +5,7 @@
 //! are tested without a cluster. Nothing here needs Postgres: approvals and plans are admitted while the record is down.
 
 pub mod admission;
+pub mod answers;
 pub mod app;
 pub mod certs;
 pub mod config;

@@ -1,9 +1,9 @@
-//! The fields that the webhook writes into objects: tenant, author, approver, and author and date of an answer and of a message. It writes
-//! no others.
+//! The fields that the webhook writes into objects: tenant, author, approver, and author and date of an answer, of an accepted finding and of
+//! a message. It writes no others.
 
 use enact_crds::approval::Person;
 use enact_domain::agents::message;
-use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, LABEL_TENANT};
+use enact_domain::names::{ANNOTATION_ANSWERS, ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, LABEL_TENANT};
 use enact_domain::record::Kind;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
@@ -11,9 +11,10 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::admission::Operation;
 use serde_json::{Value, json};
 
+use crate::answers;
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, annotation, has_author, part};
+use crate::request::{Request, annotation, has_author};
 
 /// Returns the patch that stamps the object of `request`, received at the time `now`; empty when there is nothing to stamp. An object
 /// outside every tenant's namespaces is left as it is, because the validating webhook refuses it.
@@ -41,21 +42,26 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
         }
         patch.push(add(["metadata", "labels", LABEL_TENANT], json!(tenant)));
     }
+    let mut annotations = Vec::new();
     if has_author(kind) && request.author() != request.due_author() {
-        if object.metadata.annotations.is_none() {
-            patch.push(add(["metadata", "annotations"], json!({})));
-        }
         let stamp = ["metadata", "annotations", ANNOTATION_AUTHOR];
-        patch.push(request.due_author().map_or_else(|| remove(stamp), |author| add(stamp, json!(author))));
+        annotations.push(request.due_author().map_or_else(|| remove(stamp), |author| add(stamp, json!(author))));
     }
+    if kind == Kind::Specification {
+        annotations.extend(answers(request, now));
+    }
+    if object.metadata.annotations.is_none() && !annotations.is_empty() {
+        patch.push(add(["metadata", "annotations"], json!({})));
+    }
+    patch.extend(annotations);
     if kind == Kind::Task {
         patch.extend(messages(request, now));
     }
     if kind == Kind::Approval && request.operation() == &Operation::Create {
         patch.extend(sign(request));
     }
-    if kind == Kind::Specification && request.changes_spec() {
-        patch.extend(answers(request, now));
+    if matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan) && request.changes_spec() {
+        patch.extend(signatures(request, "accepted", &["code", "at", "reason"], now));
     }
     Ok(Patch(patch))
 }
@@ -85,27 +91,36 @@ fn messages(request: &Request, now: Timestamp) -> Option<PatchOperation> {
     (stamped != new).then(|| add(["metadata", "annotations", ANNOTATION_MESSAGES], json!(stamped)))
 }
 
-/// Writes author and date (UTC) into each of `spec.clarifications`: the requesting user and today for a new answer, the stored values for
-/// any other.
-fn answers(request: &Request, now: Timestamp) -> Vec<PatchOperation> {
-    let list = |object| part(object, "spec")?.get("clarifications")?.as_array();
+/// Writes author and date (UTC) into each entry of a list in `spec`, such as the accepted findings in `spec.accepted`: the requesting user and
+/// today for a new entry, the stored values for any other. `content` are the fields in which the same entry is equal.
+fn signatures(request: &Request, name: &str, content: &[&str], now: Timestamp) -> Vec<PatchOperation> {
+    let list = |object| part(object, "spec")?.get(name)?.as_array();
     let stored = list(request.old());
-    // Clients such as GitOps tools send known answers without stamps, so only question and answer are compared.
-    let content = |answer: &Value| (answer.get("question").cloned(), answer.get("answer").cloned());
+    // Clients such as GitOps tools send known entries without stamps, so only their content is compared.
+    let is_same = |one: &Value, other: &Value| content.iter().all(|field| one.get(field) == other.get(field));
     let mut patch = Vec::new();
     // The schema refuses what is not a list of objects.
-    for (index, answer) in list(request.object()).into_iter().flatten().enumerate().filter(|(_, a)| a.is_object()) {
-        let known = stored.into_iter().flatten().find(|old| content(old) == content(answer));
+    for (index, entry) in list(request.object()).into_iter().flatten().enumerate().filter(|(_, e)| e.is_object()) {
+        let known = stored.into_iter().flatten().find(|old| is_same(old, entry));
         let due = match known {
             Some(old) => [("by", old.get("by").cloned()), ("date", old.get("date").cloned())],
             None => [("by", Some(json!(request.user()))), ("date", Some(json!(now.strftime("%Y-%m-%d").to_string())))],
         };
-        for (field, value) in due.into_iter().filter(|(field, value)| answer.get(field) != value.as_ref()) {
-            let at = ["spec", "clarifications", &index.to_string(), field];
+        for (field, value) in due.into_iter().filter(|(field, value)| entry.get(field) != value.as_ref()) {
+            let at = ["spec", name, &index.to_string(), field];
             patch.push(value.map_or_else(|| remove(at), |value| add(at, value)));
         }
     }
     patch
+}
+
+/// Writes author and date (UTC) of each answer into an annotation: the requesting user and today for a new answer, the stored values for any
+/// other.
+fn answers(request: &Request, now: Timestamp) -> Option<PatchOperation> {
+    let due = answers::due(request, &now.strftime("%Y-%m-%d").to_string());
+    let stamp = ["metadata", "annotations", ANNOTATION_ANSWERS];
+    let has = annotation(request.object(), ANNOTATION_ANSWERS);
+    (has != due.as_deref()).then(|| due.map_or_else(|| remove(stamp), |due| add(stamp, json!(due))))
 }
 
 /// Sets a field, whether it exists or not.

@@ -29,8 +29,8 @@ const VARIANTS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// Lints and renders the charts, validates the result and the example's manifests against schemas, and runs the unit tests of charts and
-/// alerts.
+/// Lints and renders the charts, validates the result and the example's manifests against schemas, and runs the unit tests of charts, alerts
+/// and the health check for Argo CD.
 pub(crate) fn check() -> Result<()> {
     let chart = dirs::workspace().join("charts/enact");
     let subchart = chart.join("charts/enact-crds");
@@ -53,7 +53,14 @@ pub(crate) fn check() -> Result<()> {
     let example = dirs::workspace().join("examples/git-server/git-server.yaml");
     schemas.check(&fs::read_to_string(&example)?).with_context(|| format!("{} is invalid", example.display()))?;
     cmd(tools::charts()?.join("helm-unittest"), ["--strict"]).arg(&chart).show()?;
+    argo_cd_health()?;
     alerts(&chart)
+}
+
+/// Runs the tests of the health check for Argo CD.
+fn argo_cd_health() -> Result<()> {
+    apt::ensure(&["lua5.4"])?;
+    cmd("lua5.4", ["health_test.lua"]).current_dir(dirs::workspace().join("docs/gitops")).show()
 }
 
 fn alerts(chart: &Path) -> Result<()> {

@@ -1,13 +1,21 @@
 //! Parsers of arguments.
 
-use enact_crds::approval::{Subject, SubjectKind};
+use enact_crds::approval::SubjectKind;
 use enact_crds::convert;
 use enact_domain::{assignment, names};
+
+/// A Constitution, Specification or Plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectName {
+    /// None if only the name is given.
+    pub kind: Option<SubjectKind>,
+    pub name: String,
+}
 
 /// A document or one revision of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentName {
-    pub subject: Subject,
+    pub subject: SubjectName,
     /// None for the current content.
     pub revision: Option<String>,
 }
@@ -54,19 +62,73 @@ pub(super) fn digest(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn subject(text: &str) -> Result<Subject, String> {
-    let expected = "it must be constitution/NAME, specification/NAME or plan/NAME";
-    let (kind, name) = text.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or(expected)?;
-    let kind = match kind.to_ascii_lowercase().as_str() {
-        "constitution" | "constitutions" | "const" => SubjectKind::Constitution,
-        "specification" | "specifications" | "spec" => SubjectKind::Specification,
-        "plan" | "plans" | "pl" => SubjectKind::Plan,
-        _ => return Err(expected.into()),
+/// The kinds that arguments name, each with the words for it: as kubectl prints and accepts them.
+const KINDS: [(Kind, &[&str]); 4] = [
+    (Kind::Constitution, &["constitution", "constitutions", "const", "constitution.enact.dev"]),
+    (Kind::Specification, &["specification", "specifications", "spec", "specification.enact.dev"]),
+    (Kind::Plan, &["plan", "plans", "pl", "plan.enact.dev"]),
+    (Kind::Task, &["task", "tasks", "task.enact.dev"]),
+];
+
+/// The kind of an object that an argument names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Constitution,
+    Specification,
+    Plan,
+    Task,
+}
+
+/// Splits `KIND/NAME`; no kind if the text does not begin with one.
+pub fn kind_and_name(text: &str) -> (Option<Kind>, &str) {
+    let kind = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        KINDS.iter().find(|(_, words)| words.contains(&word.as_str())).map(|(kind, _)| *kind)
+    };
+    match text.split_once('/') {
+        Some((word, name)) if kind(word).is_some() => (kind(word), name),
+        _ => (None, text),
+    }
+}
+
+/// Returns the name of an object of this kind, given alone or as `KIND/NAME`.
+fn name_of(expected: Kind, text: &str) -> Result<&str, String> {
+    let (kind, name) = kind_and_name(text);
+    let word = format!("{expected:?}");
+    if kind.is_some_and(|kind| kind != expected) {
+        return Err(format!("it must be the name of a {word}, alone or as {}/NAME", word.to_ascii_lowercase()));
+    }
+    if names::is_subdomain(name) { Ok(name) } else { Err(format!("it must be the name of a {word}")) }
+}
+
+pub(super) fn constitution(text: &str) -> Result<String, String> {
+    name_of(Kind::Constitution, text).map(str::to_owned)
+}
+
+pub(super) fn specification(text: &str) -> Result<String, String> {
+    name_of(Kind::Specification, text).map(str::to_owned)
+}
+
+pub(super) fn plan(text: &str) -> Result<String, String> {
+    name_of(Kind::Plan, text).map(str::to_owned)
+}
+
+/// Parses `KIND/NAME`, or a name alone.
+pub(super) fn subject(text: &str) -> Result<SubjectName, String> {
+    let (kind, name) = kind_and_name(text);
+    let kind = match kind {
+        Some(Kind::Constitution) => Some(SubjectKind::Constitution),
+        Some(Kind::Specification) => Some(SubjectKind::Specification),
+        Some(Kind::Plan) => Some(SubjectKind::Plan),
+        None if !text.contains('/') => None,
+        Some(Kind::Task) | None => {
+            return Err("it must be constitution/NAME, specification/NAME, plan/NAME, or a name alone".into());
+        }
     };
     if !names::is_subdomain(name) {
         return Err("a name must have 1 to 253 of a-z, 0-9, - and ., and start and end with a letter or digit".into());
     }
-    Ok(Subject { kind, name: name.to_owned() })
+    Ok(SubjectName { kind, name: name.to_owned() })
 }
 
 pub(super) fn document(text: &str) -> Result<DocumentName, String> {
@@ -89,15 +151,6 @@ pub(super) fn recorded_revision(text: &str) -> Result<String, String> {
     }
 }
 
-/// Accepts the name of a Specification alone or as kubectl prints it.
-pub(super) fn specification(text: &str) -> Result<String, String> {
-    let name = match text.split_once('/') {
-        Some(("spec" | "specification" | "specifications" | "specification.enact.dev", name)) => name,
-        _ => text,
-    };
-    if names::is_subdomain(name) { Ok(name.to_owned()) } else { Err("it must be the name of a Specification".into()) }
-}
-
 pub(super) fn answer(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((id, answer)) if !id.trim().is_empty() && !answer.trim().is_empty() => {
@@ -116,6 +169,10 @@ pub(super) fn plan_name(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn plan_or_task(text: &str) -> Result<PlanOrTask, String> {
+    let text = match kind_and_name(text) {
+        (Some(Kind::Plan), name) => name,
+        _ => text,
+    };
     let (plan, task) = text.split_once('/').map_or((text, None), |(plan, task)| (plan, Some(task.to_owned())));
     if task.as_ref().is_some_and(String::is_empty) {
         return Err("it must be PLAN or PLAN/TASKID".into());
@@ -136,4 +193,44 @@ pub(super) fn target_branch(text: &str) -> Result<String, String> {
         return Err("agents push to branches below enact/; choose another branch".into());
     }
     git_revision(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_alone_and_with_its_kind_mean_the_same() {
+        for text in
+            ["rules", "constitution/rules", "constitutions/rules", "const/rules", "constitution.enact.dev/rules"]
+        {
+            assert_eq!(constitution(text).as_deref(), Ok("rules"), "{text}");
+        }
+        for text in ["shop", "spec/shop", "Specification/shop"] {
+            assert_eq!(specification(text).as_deref(), Ok("shop"), "{text}");
+        }
+        for text in ["shop", "plan/shop", "plans/shop", "pl/shop", "plan.enact.dev/shop"] {
+            assert_eq!(plan(text).as_deref(), Ok("shop"), "{text}");
+            assert_eq!(subject(text).unwrap().name, "shop", "{text}");
+        }
+        assert!(constitution("plan/shop").unwrap_err().contains("the name of a Constitution"));
+        assert!(plan("shop/T001").is_err() && plan("Shop").is_err());
+    }
+
+    #[test]
+    fn a_subject_has_a_kind_or_only_a_name() {
+        let kind = |text| subject(text).map(|subject| subject.kind);
+        assert_eq!(kind("spec/shop"), Ok(Some(SubjectKind::Specification)));
+        assert_eq!(kind("shop"), Ok(None));
+        assert!(kind("task/shop-t001").is_err() && kind("pod/x").is_err() && kind("plan/").is_err());
+    }
+
+    #[test]
+    fn a_task_can_be_named_below_its_plan() {
+        let both = |plan: &str, task: Option<&str>| PlanOrTask { plan: plan.into(), task: task.map(str::to_owned) };
+        assert_eq!(plan_or_task("shop/T001"), Ok(both("shop", Some("T001"))));
+        assert_eq!(plan_or_task("plan/shop/T001"), Ok(both("shop", Some("T001"))));
+        assert_eq!(plan_or_task("plan/shop"), Ok(both("shop", None)));
+        assert!(plan_or_task("shop/").is_err());
+    }
 }

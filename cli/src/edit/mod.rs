@@ -21,7 +21,7 @@ use crate::cluster::Cluster;
 use crate::document::{Document, Saved, Storage};
 use crate::history::difference;
 use crate::record::Record;
-use crate::subject::{handle, title};
+use crate::subject::{handle, resolve, title};
 use crate::terminal::{self, Paint, note};
 
 /// Most attempts to save a text. A status update by the operator also makes an attempt fail.
@@ -29,7 +29,8 @@ const TRIES: u32 = 8;
 
 /// Lets a person edit a document and saves the result.
 pub async fn edit(cluster: &Cluster, options: &Edit) -> Result<()> {
-    let document = Document::load(cluster, &options.subject).await?;
+    let subject = resolve(cluster, &options.subject).await?;
+    let document = Document::load(cluster, &subject).await?;
     let in_git = match document.storage()? {
         Storage::Git(git) => Some(git),
         _ => None,
@@ -41,7 +42,7 @@ pub async fn edit(cluster: &Cluster, options: &Edit) -> Result<()> {
     };
     let ours = match &options.file {
         Some(file) => read(file)?,
-        None => in_editor(&options.subject.name, &base)?,
+        None => in_editor(&subject.name, &base)?,
     };
     if ours == base {
         note("nothing was changed");
@@ -50,8 +51,8 @@ pub async fn edit(cluster: &Cluster, options: &Edit) -> Result<()> {
     if let Some(git) = in_git {
         return patch::print(git, &base, &ours);
     }
-    let saved = Box::pin(save(cluster, &options.subject, &base, &ours, options.message.as_deref())).await;
-    let name = &options.subject.name;
+    let saved = Box::pin(save(cluster, &subject, &base, &ours, options.message.as_deref())).await;
+    let name = &subject.name;
     // A text from a file is still in that file. Any other text would be lost when saving fails.
     let is_in_file = options.file.as_deref().is_some_and(|file| file != Path::new("-"));
     if !matches!(saved, Ok(None)) && !is_in_file {
@@ -65,7 +66,7 @@ pub async fn edit(cluster: &Cluster, options: &Edit) -> Result<()> {
         "somebody else changed the same text; {0} contains both versions with Git's conflict markers: resolve the conflicts in it, and then \
          run: kubectl enact edit {1} -f {0} --base {2} -n {3}",
         path.display(),
-        handle(&options.subject),
+        handle(&subject),
         Digest::of_bytes(theirs.as_bytes()).short(),
         cluster.namespace,
     )
@@ -109,7 +110,7 @@ fn print_saved(document: &Document, text: &str) -> Result<()> {
 
 /// Restores the content of an earlier revision as a new revision.
 pub async fn rollback(cluster: &Cluster, options: &Rollback) -> Result<()> {
-    let subject = &options.subject;
+    let subject = &resolve(cluster, &options.subject).await?;
     let document = Document::load(cluster, subject).await?;
     let record = Record::open(cluster).await?;
     let revision = record.revision(subject, &options.revision).await?;

@@ -109,7 +109,8 @@ fn line_of(file: &TasksFile, error: &CompileError) -> u32 {
     let id = match error {
         CompileError::Graph(GraphError::Duplicate { id, .. })
         | CompileError::SameName { second: id, .. }
-        | CompileError::TooLong { id, .. } => Some(id),
+        | CompileError::TooLong { id, .. }
+        | CompileError::Attempts { id, .. } => Some(id),
         CompileError::Graph(GraphError::Unknown { task, .. }) => Some(task),
         CompileError::Graph(GraphError::Cycle { cycle }) => cycle.first(),
         CompileError::Empty | CompileError::TooMany(_) => None,

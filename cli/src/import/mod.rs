@@ -3,8 +3,8 @@
 mod check;
 mod manifest;
 mod names;
-mod project;
-mod reopen;
+pub mod project;
+pub mod reopen;
 mod yaml;
 
 use anyhow::{Context as _, Result, bail};

@@ -12,7 +12,7 @@ use super::reopen::reopen;
 use crate::terminal::note;
 
 /// Paths of the constitution in a project, the newer layout first.
-const CONSTITUTIONS: [&str; 2] = [".specify/memory/constitution.md", "memory/constitution.md"];
+pub const CONSTITUTIONS: [&str; 2] = [".specify/memory/constitution.md", "memory/constitution.md"];
 /// Directories of features in a project.
 const FEATURES: [&str; 2] = ["specs", ".specify/specs"];
 
@@ -199,7 +199,8 @@ fn optional(path: &Path) -> Result<Option<Document>> {
     if path.is_file() { read(path).map(Some) } else { Ok(None) }
 }
 
-fn read(path: &Path) -> Result<Document> {
+/// Reads a document, at most one byte more than its size limit.
+pub fn read(path: &Path) -> Result<Document> {
     let limited = |file: fs::File| -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         // The parser refuses a document that is one byte over the limit, so there is no need to read more.

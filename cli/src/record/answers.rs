@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use enact_domain::agents::selection::Selection;
+use enact_domain::assignment::{GateResult, Report};
 use enact_domain::usage::{Balance, Charge, Scope};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -63,6 +64,41 @@ pub struct Selected {
     pub selection: Selection,
 }
 
+/// An attempt at a task.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// Name of the Agent.
+    pub agent: Option<String>,
+    /// The attempt that won the contest, if this one has passed and lost.
+    pub lost_to: Option<u32>,
+    /// Start and end, in milliseconds since 1970.
+    pub started_at: Option<i64>,
+    pub finished_at: Option<i64>,
+    pub report: Option<Report>,
+    /// The gates that ran.
+    #[serde(default)]
+    pub gates: Vec<Gate>,
+    /// Duration of the work, as the runner measured it.
+    pub duration_ms: Option<u64>,
+    pub tokens: u64,
+    /// The known part of the cost.
+    pub cost_micro_usd: u64,
+    /// Tokens whose price is unknown.
+    pub unpriced_tokens: u64,
+}
+
+/// The outcome of a gate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gate {
+    pub name: String,
+    /// None if it was killed by a signal.
+    pub exit_code: Option<i32>,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub struct Findings {
     /// Name and version of the analyser.
@@ -84,6 +120,8 @@ pub struct Finding {
     pub location: String,
     pub message: String,
     pub remedy: String,
+    /// Why it is accepted; none if it is open.
+    pub accepted: Option<String>,
 }
 
 /// A search result: an item of a document.
@@ -149,6 +187,15 @@ pub struct LoggedRequest {
     pub request_bytes: u64,
     pub answer: String,
     pub answer_bytes: u64,
+}
+
+/// What the pod of an attempt delivered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptLog {
+    pub report: Report,
+    pub transcript: String,
+    pub gates: Vec<GateResult>,
 }
 
 /// Usage of the requests with the same values of the dimensions.

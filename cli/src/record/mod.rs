@@ -22,8 +22,8 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 pub use answers::{
-    Budget, Budgets, Finding, Findings, Hit, LoggedRequest, LoggedRequests, Page, Related, Revision, Selected,
-    UsageReport, UsageRow,
+    Attempt, AttemptLog, Budget, Budgets, Finding, Findings, Gate, Hit, LoggedRequest, LoggedRequests, Page, Related,
+    Revision, Selected, UsageReport, UsageRow,
 };
 
 use crate::cluster::{Cluster, api_error};
@@ -54,6 +54,11 @@ struct Similar {
 #[derive(Deserialize)]
 struct Selections {
     selections: Vec<Selected>,
+}
+
+#[derive(Deserialize)]
+struct Attempts {
+    attempts: Vec<Attempt>,
 }
 
 /// Access to the record of a namespace.
@@ -132,6 +137,18 @@ impl Record {
     pub async fn selections(&self, plan: &str, task: &str) -> Result<Vec<Selected>> {
         let found: Option<Selections> = self.json(&format!("plans/{plan}/tasks/{task}/selections")).await?;
         Ok(found.map(|found| found.selections).unwrap_or_default())
+    }
+
+    /// Reads the newest attempts at a Task, newest first.
+    pub async fn attempts(&self, plan: &str, task: &str) -> Result<Vec<Attempt>> {
+        let found: Option<Attempts> = self.json(&format!("plans/{plan}/tasks/{task}/attempts")).await?;
+        Ok(found.map(|found| found.attempts).unwrap_or_default())
+    }
+
+    /// Reads what the pod of an attempt delivered, at a Task or at the integration of a plan; none if it delivered nothing.
+    pub async fn log(&self, plan: &str, task: Option<&str>, attempt: u32) -> Result<Option<AttemptLog>> {
+        let work = task.map_or_else(|| "integration".to_owned(), |task| format!("tasks/{task}"));
+        self.json(&format!("plans/{plan}/{work}/attempts/{attempt}/log")).await
     }
 
     /// Reads the usage of the namespace as JSON or CSV. `parameters` are those of the server.

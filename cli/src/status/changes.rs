@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use enact_crds::task::Phase;
+use enact_domain::plan::ReportedState;
 use kube::ResourceExt as _;
 
 use super::snapshot::{Row, Snapshot};
@@ -36,6 +37,10 @@ fn task(row: &Row<'_>) -> String {
     let reason = || row.ready.map_or_else(String::new, |ready| format!(": {}", one_line(&ready.message)));
     let detail = match (row.phase, row.attempts) {
         (Phase::Pending, 0) => return String::new(),
+        // While the pod of the attempt does not run, the condition has the reason.
+        (Phase::Running, _) if row.ready.is_some_and(|r| ReportedState::of(&r.reason) != ReportedState::Running) => {
+            reason()
+        }
         (Phase::Running, attempt) if attempt > 1 => format!(", attempt {attempt}"),
         (Phase::Running, _) => String::new(),
         (Phase::Succeeded, _) => match (row.started, row.finished) {

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use anyhow::Result;
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, Condition, Time};
-use enact_crds::task::{Phase, TaskTemplate};
+use enact_crds::task::{ContestStatus, Phase, TaskTemplate};
 use enact_crds::{Approval, Plan, Specification, Task, convert, plan};
 use enact_domain::analysis::Severity;
 use enact_domain::approval::{Content, Decision, Verdict, evaluate};
-use enact_domain::condition::{READY, STALLED};
+use enact_domain::condition::{READY, STALLED, waits_for_people};
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::speckit::TaskId;
 use enact_domain::time::Millis;
+use enact_domain::waiting::Waiting;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
@@ -51,8 +52,12 @@ pub struct Row<'a> {
     pub retry_at: Option<&'a Time>,
     /// The condition `Ready`.
     pub ready: Option<&'a Condition>,
+    /// The competing attempts, if there are any.
+    pub contest: Option<&'a ContestStatus>,
     /// IDs of unfinished dependencies.
     pub waits_for: Vec<&'a str>,
+    /// Why the plan waits.
+    pub plan_waits: Option<Waiting>,
     /// What its attempts have used of models, if that was asked for.
     pub usage: Option<&'a str>,
 }
@@ -66,6 +71,20 @@ pub enum ApprovalState {
     NotRequired,
     /// The verdict of all decisions on the content with this digest.
     Decided(Digest, Verdict),
+    /// There are enough approvals of the content with this digest, and the operator has not counted them yet.
+    NotCounted(Digest),
+    /// The plan has started with the content with this digest. Later changes of approvals make no difference.
+    Started(Digest),
+}
+
+/// What the status of an object says about its approval.
+struct Seen<'a> {
+    digest: Option<&'a str>,
+    worst: Option<Severity>,
+    /// The condition `Ready`.
+    ready: Option<&'a Condition>,
+    /// Whether a plan has started with this content.
+    started: bool,
 }
 
 /// The end of a plan.
@@ -118,18 +137,30 @@ impl Snapshot {
             finished: status.and_then(|status| status.finished_at.as_ref()),
             retry_at: status.and_then(|status| status.retry_at.as_ref()),
             ready: status.and_then(|status| condition(&status.conditions, READY)),
+            contest: status.and_then(|status| status.contest.as_ref()),
             waits_for: work.depends_on.iter().map(String::as_str).filter(|id| !done.contains(id)).collect(),
+            plan_waits: self.plan.status.as_ref().and_then(|status| status.waiting.as_ref()).map(convert::waiting),
             usage: object.and_then(|task| self.usage.get(&task.name_any())).map(String::as_str),
         }
     }
 
     pub fn plan_approval(&self, now: Timestamp) -> ApprovalState {
-        let seen = self.plan.status.as_ref().map(|s| (s.digest.as_deref(), convert::worst_of(&s.top_findings)));
+        let seen = self.plan.status.as_ref().map(|s| Seen {
+            digest: s.digest.as_deref(),
+            worst: convert::worst_of(&s.top_findings),
+            ready: condition(&s.conditions, READY),
+            started: s.started_at.is_some() && s.digest.is_some() && s.digest == s.approved_digest,
+        });
         self.approval(SubjectKind::Plan, &self.plan, &self.plan.spec.approval, seen, now)
     }
 
     pub fn specification_approval(&self, specification: &Specification, now: Timestamp) -> ApprovalState {
-        let seen = specification.status.as_ref().map(|s| (s.digest.as_deref(), convert::worst(&s.findings)));
+        let seen = specification.status.as_ref().map(|s| Seen {
+            digest: s.digest.as_deref(),
+            worst: convert::worst(&s.findings),
+            ready: condition(&s.conditions, READY),
+            started: false,
+        });
         self.approval(SubjectKind::Specification, specification, &specification.spec.approval, seen, now)
     }
 
@@ -138,13 +169,13 @@ impl Snapshot {
         kind: SubjectKind,
         subject: &K,
         policy: &ApprovalPolicy,
-        seen: Option<(Option<&str>, Option<Severity>)>,
+        seen: Option<Seen<'_>>,
         now: Timestamp,
     ) -> ApprovalState {
         if policy.required == 0 && policy.with_findings.is_empty() {
             return ApprovalState::NotRequired;
         }
-        let Some((Some(digest), worst)) = seen else { return ApprovalState::NotRead };
+        let Some(Seen { digest: Some(digest), worst, ready, started }) = seen else { return ApprovalState::NotRead };
         let digest = Digest::from(digest.to_owned());
         let name = subject.name_any();
         let on_subject =
@@ -153,7 +184,13 @@ impl Snapshot {
             self.approvals.iter().filter(on_subject).filter_map(|a| convert::decision(a)).collect();
         let author = subject.annotations().get(names::ANNOTATION_AUTHOR).cloned();
         let content = Content { digest: digest.clone(), author, worst };
-        ApprovalState::Decided(digest, evaluate(&policy.into(), &content, &decisions, Millis(now.as_millisecond())))
+        // The operator decides. Its condition can be older than the Approvals that were just read, and must not contradict them.
+        let waits = ready.is_some_and(|ready| ready.reason == "WaitingForApproval");
+        match evaluate(&policy.into(), &content, &decisions, Millis(now.as_millisecond())) {
+            Verdict::Approved { .. } if waits => ApprovalState::NotCounted(digest),
+            Verdict::Waiting(_) | Verdict::Rejected { .. } if started => ApprovalState::Started(digest),
+            verdict => ApprovalState::Decided(digest, verdict),
+        }
     }
 
     /// Returns the condition `Ready` of the plan.
@@ -161,8 +198,8 @@ impl Snapshot {
         condition(&self.plan.status.as_ref()?.conditions, READY)
     }
 
-    /// Returns the end of the plan. Returns none while the plan can continue without a person, and while the operator has not started an
-    /// attempt that a person has requested.
+    /// Returns the end of the plan. Returns none while the plan can continue, if only after a decision of a person, and while the operator
+    /// has not started an attempt that a person has requested.
     pub fn outcome(&self) -> Option<Outcome> {
         let status = self.plan.status.as_ref()?;
         // The operator copies the annotation to `observedRerun` when it reopens the work for the attempt. Until then, the phase is that
@@ -172,7 +209,8 @@ impl Snapshot {
         }
         // A condition of an older generation says nothing about the current spec.
         let current = status.observed_generation == self.plan.metadata.generation;
-        let stalled = condition(&status.conditions, STALLED).filter(|condition| current && condition.status == "True");
+        let stalled = condition(&status.conditions, STALLED)
+            .filter(|condition| current && condition.status == "True" && !waits_for_people(&condition.reason));
         let why = || match stalled.or(self.ready()) {
             Some(condition) => format!("{}: {}", condition.reason, condition.message),
             None => "the operator gives no reason".into(),

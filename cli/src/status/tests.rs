@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use enact_crds::approval::{ApprovalSpec, Choice, Person, Subject, SubjectKind};
-use enact_crds::common::{ApprovalPolicy, Budget, Condition, FindingPolicy, LocalRef, Time};
+use enact_crds::common::{ApprovalPolicy, Budget, Condition, FindingPolicy, LocalRef, Time, WaitingStatus};
 use enact_crds::document::{Finding, Severity};
 use enact_crds::plan::{
-    self, Discarded, Integration, IntegrationStatus, PlanEstimate, PlanStatus, PlanUsage, TaskCounts, UsdRange,
+    self, Discarded, Integration, IntegrationStatus, PlanEstimate, PlanStatus, PlanUsage, Stale, TaskCounts, UsdRange,
     Workspace,
 };
 use enact_crds::specification::SpecificationStatus;
-use enact_crds::task::{Phase, TaskStatus, TaskTemplate};
+use enact_crds::task::{ContestStatus, ContestantStatus, Phase, TaskStatus, TaskTemplate};
 use enact_crds::{Approval, Plan, PlanSpec, Specification, SpecificationSpec, Task, TaskSpec};
 use enact_domain::names::ANNOTATION_RERUN;
 use jiff::{SignedDuration, Timestamp};
@@ -187,6 +187,23 @@ Running: 2 of 7 tasks done, 1 running
 }
 
 #[test]
+fn tree_shows_competing_attempts() {
+    let mut snapshot = snapshot();
+    let contestant = |attempt, phase| ContestantStatus { attempt, phase, ..ContestantStatus::default() };
+    let contestants = [(1, Phase::Succeeded), (5, Phase::Running), (3, Phase::Failed)]
+        .map(|(attempt, phase)| (((attempt - 1) % 3 + 1).to_string(), contestant(attempt, phase)));
+    let mut contest = ContestStatus { contestants: contestants.into(), ..ContestStatus::default() };
+    let mut line = |contest: &ContestStatus| {
+        Arc::make_mut(&mut snapshot.tasks[2]).status.as_mut().unwrap().contest = Some(contest.clone());
+        let shown = shown(&snapshot, 120, Length::Whole);
+        shown.lines().find(|line| line.contains("T003   1m05s")).map(str::to_owned).unwrap()
+    };
+    assert!(line(&contest).ends_with("Paint it  competing attempts 1 ✓, 5 ◐, 3 ✗"), "{}", line(&contest));
+    contest.winner = Some(5);
+    assert!(line(&contest).ends_with("Paint it  best of 3: attempt 5 won"), "{}", line(&contest));
+}
+
+#[test]
 fn tree_shows_the_use_of_models() {
     let mut snapshot = snapshot();
     let mut line = |usage: PlanUsage| {
@@ -286,6 +303,68 @@ fn tree_explains_why_a_plan_waits() {
 }
 
 #[test]
+fn tree_never_contradicts_the_operator_about_approvals() {
+    let mut snapshot = snapshot();
+    snapshot.plan.spec.approval.required = 1;
+    snapshot.plan.spec.approval.groups.clear();
+    let status = snapshot.plan.status.as_mut().unwrap();
+    status.conditions = vec![condition("Ready", "False", "WaitingForApproval", "0 of 1 approvals")];
+    let text = shown(&snapshot, 120, Length::Whole);
+    assert!(text.contains("Plan door  ○ has approvals that the operator has not counted yet"), "{text}");
+    assert!(!text.contains("approved by lee"), "{text}");
+
+    snapshot.plan.status.as_mut().unwrap().approved_digest = Some(PLAN_DIGEST.into());
+    snapshot.approvals.clear();
+    let text = shown(&snapshot, 120, Length::Whole);
+    assert!(text.contains("Plan door  ✓ approved before it started  bbbbbbbbbbbb"), "{text}");
+}
+
+#[test]
+fn tree_shows_why_and_since_when_something_waits() {
+    let mut snapshot = snapshot();
+    let mut stuck = Task::clone(&snapshot.tasks[2]);
+    let message = "attempt 2 cannot start: no runtime for \"gvisor\"";
+    stuck.status.as_mut().unwrap().conditions = vec![condition("Ready", "False", "SandboxFailed", message)];
+    snapshot.tasks[2] = Arc::new(stuck);
+    let status = snapshot.plan.status.as_mut().unwrap();
+    status.conditions = vec![condition("Ready", "False", "Suspended", "suspended: 2 of 7 tasks done")];
+    status.waiting = Some(WaitingStatus {
+        reason: "Suspended".into(),
+        message: "suspended: 2 of 7 tasks done".into(),
+        since: time(100),
+        task: None,
+    });
+    status.last_activity_at = Some(time(110));
+    snapshot.plan.spec.tasks[4].depends_on.clear();
+    let text = shown(&snapshot, 160, Length::Whole);
+    assert!(text.contains("◐ Running  2m05s, last activity 15s ago"), "{text}");
+    assert!(text.contains("Suspended for 25s: suspended: 2 of 7 tasks done"), "{text}");
+    assert!(text.contains("attempt 2: SandboxFailed for 2m05s: cannot start: no runtime for"), "{text}");
+    assert!(text.contains("Cut the keys  waits with its plan: Suspended"), "{text}");
+}
+
+#[test]
+fn tree_shows_stale_work_of_a_finished_plan() {
+    let mut snapshot = snapshot();
+    let status = snapshot.plan.status.as_mut().unwrap();
+    status.phase = plan::Phase::Succeeded;
+    status.stale = Some(Stale {
+        specification_digest: SPEC_DIGEST.into(),
+        changes: vec!["FR-003 Changed".into()],
+        tasks: 2,
+        redo: vec!["T003".into(), "T004".into()],
+        uncovered: vec!["FR-009".into()],
+    });
+    let text = shown(&snapshot, 300, Length::Whole);
+    let line = text.lines().find(|line| line.starts_with("Stale")).unwrap_or_default();
+    assert_eq!(
+        line,
+        "Stale  2 tasks do not follow the approved revision aaaaaaaaaaaa (FR-003 Changed); `kubectl enact redo plan/door` \
+         repeats T003, T004, `kubectl enact keep plan/door` keeps them; no task covers FR-009"
+    );
+}
+
+#[test]
 fn plan_with_findings_waits_for_their_approval() {
     let mut snapshot = snapshot();
     let rule = FindingPolicy { at_least: Severity::High, required: 1, groups: vec!["owners".into()] };
@@ -294,6 +373,18 @@ fn plan_with_findings_waits_for_their_approval() {
     snapshot.plan.status.as_mut().unwrap().top_findings = vec![finding];
     let text = shown(&snapshot, 120, Length::Whole);
     assert!(text.contains("Plan door  ○ waits for approval by owners because of"), "{text}");
+}
+
+#[test]
+fn tree_counts_accepted_findings() {
+    let mut snapshot = snapshot();
+    snapshot.plan.status.as_mut().unwrap().accepted_findings = 1;
+    let specification = snapshot.specification.as_mut().unwrap();
+    specification.status.as_mut().unwrap().findings.accepted = 2;
+    let text = shown(&snapshot, 160, Length::Whole);
+    let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
+    assert!(line("Plan door  ").ends_with("  1 accepted finding"), "{text}");
+    assert!(line("Specification house  ").ends_with("  2 accepted findings"), "{text}");
 }
 
 /// A plan with this number of tasks in four phases: done, running with one failure, and two that wait.
@@ -424,6 +515,10 @@ fn outcome_is_none_while_a_plan_can_continue() {
     assert_eq!(snapshot.outcome(), Some(stuck));
     snapshot.plan.metadata.generation = Some(2);
     assert_eq!(snapshot.outcome(), None, "the operator has not seen the change");
+    snapshot.plan.metadata.generation = Some(1);
+    let status = snapshot.plan.status.as_mut().unwrap();
+    status.conditions = vec![condition("Stalled", "True", "WaitingForApproval", "0 of 1 approvals")];
+    assert_eq!(snapshot.outcome(), None, "a person can still approve it");
 
     let mut finished = self::snapshot();
     finished.plan.status.as_mut().unwrap().phase = plan::Phase::Failed;

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Effects, Style};
 use enact_crds::common::{Budget, Time};
-use enact_crds::task::Phase;
+use enact_crds::task::{ContestStatus, Phase};
 use enact_crds::{convert, plan};
 use enact_domain::approval::{Requirement, Verdict};
 use enact_domain::digest::Digest;
 use enact_domain::names;
+use enact_domain::plan::ReportedState;
+use enact_domain::waiting::{Facts, Idle, waiting};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -103,20 +105,25 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
     let plan = &snapshot.plan;
     let status = plan.status.clone().unwrap_or_default();
     let (symbol, style) = plan_symbol(status.phase);
-    let suspended = if plan.spec.suspend { ", suspended" } else { "" };
+    let stopped = match &status.paused_after {
+        _ if plan.spec.suspend => ", suspended".to_owned(),
+        Some(paused) => format!(", paused after phase {}", paused.number),
+        None => String::new(),
+    };
     let time =
         status.started_at.as_ref().map_or_else(String::new, |start| between(start, status.finished_at.as_ref(), now));
     let title = display
         .line()
         .add(STRONG, &format!("Plan {}/{}", plan.namespace().unwrap_or_default(), plan.name_any()))
-        .add(style, &format!("  {symbol} {:?}{suspended}", status.phase))
-        .add(FAINT, &format!("  {time}"));
+        .add(style, &format!("  {symbol} {:?}{stopped}", status.phase))
+        .add(FAINT, &format!("  {time}{}", activity(&status, now)));
     let mut lines = vec![title.end(), progress(snapshot, rows, display)];
     if let Some(specification) = &snapshot.specification {
         let approval = snapshot.specification_approval(specification, now);
-        lines.push(subject("specification", &specification.name_any(), &approval, display));
+        let accepted = specification.status.as_ref().map_or(0, |status| status.findings.accepted);
+        lines.push(subject("specification", &specification.name_any(), &approval, accepted, display));
     }
-    lines.push(subject("plan", &plan.name_any(), &snapshot.plan_approval(now), display));
+    lines.push(subject("plan", &plan.name_any(), &snapshot.plan_approval(now), status.accepted_findings, display));
     // A plan that runs without an estimate will not get one.
     let is_useful =
         |estimate: &&plan::PlanEstimate| status.started_at.is_none() || estimate.basis != plan::EstimateBasis::Unknown;
@@ -125,9 +132,42 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
     let unfinished = status.phase != plan::Phase::Succeeded;
     if let Some(ready) = snapshot.ready().filter(|ready| unfinished && ready.status != "True") {
         let style = if snapshot.outcome().is_some() { BAD } else { FAINT };
-        lines.push(display.line().add(style, &format!("{}: {}", ready.reason, one_line(&ready.message))).end());
+        let wait = status.waiting.as_ref().filter(|wait| wait.reason == ready.reason);
+        let since = wait.map_or_else(String::new, |wait| format!(" for {}", between(&wait.since, None, now)));
+        lines.push(display.line().add(style, &format!("{}{since}: {}", ready.reason, one_line(&ready.message))).end());
     }
+    lines.extend(status.stale.as_ref().map(|stale| outdated(stale, snapshot, display)));
     lines
+}
+
+/// Returns when an unfinished plan last showed activity.
+fn activity(status: &plan::PlanStatus, now: Timestamp) -> String {
+    let last = status.last_activity_at.as_ref().filter(|_| !status.phase.is_finished());
+    last.map_or_else(String::new, |last| format!(", last activity {} ago", between(last, None, now)))
+}
+
+/// Returns the line about work that a newer revision of the specification makes stale: what would be done again, and the commands.
+fn outdated(stale: &plan::Stale, snapshot: &Snapshot, display: Display) -> String {
+    let names = |names: &[String]| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        one_line(&some(&names, NAMES))
+    };
+    let name = snapshot.plan.name_any();
+    let revision = Digest::from(stale.specification_digest.clone());
+    let mut text = format!("{} tasks do not follow the approved revision {}", stale.tasks, revision.short());
+    if !stale.changes.is_empty() {
+        let _ = write!(text, " ({})", names(&stale.changes));
+    }
+    if stale.redo.is_empty() {
+        text.push_str("; none of them is finished");
+    } else {
+        let _ = write!(text, "; `kubectl enact redo plan/{name}` repeats {}", names(&stale.redo));
+        let _ = write!(text, ", `kubectl enact keep plan/{name}` keeps them");
+    }
+    if !stale.uncovered.is_empty() {
+        let _ = write!(text, "; no task covers {}", names(&stale.uncovered));
+    }
+    display.line().add(WARNING, "Stale  ").plain(&text).end()
 }
 
 /// Returns the line about the estimate.
@@ -185,8 +225,8 @@ fn progress(snapshot: &Snapshot, rows: &[Row<'_>], display: Display) -> String {
     display.line().add(GOOD, &"█".repeat(full)).add(FAINT, &"░".repeat(BAR - full)).plain(&summary).end()
 }
 
-/// Returns the line about the approval of a plan or specification.
-fn subject(kind: &str, name: &str, approval: &ApprovalState, display: Display) -> String {
+/// Returns the line about the approval of a plan or specification, and the number of its accepted findings.
+fn subject(kind: &str, name: &str, approval: &ApprovalState, accepted: u32, display: Display) -> String {
     let (style, state) = match approval {
         ApprovalState::NotRead => (FAINT, "not read by the operator yet".to_owned()),
         ApprovalState::NotRequired => (FAINT, "needs no approval".to_owned()),
@@ -196,13 +236,22 @@ fn subject(kind: &str, name: &str, approval: &ApprovalState, display: Display) -
         ApprovalState::Decided(_, Verdict::Rejected { user, comment }) => {
             (BAD, format!("✗ rejected by {user}: {}", one_line(comment)))
         }
-        ApprovalState::Decided(digest, Verdict::Waiting(demand)) => (WARNING, waiting(kind, name, digest, demand)),
+        ApprovalState::NotCounted(digest) => {
+            (WARNING, format!("○ has approvals that the operator has not counted yet  {}", digest.short()))
+        }
+        ApprovalState::Started(digest) => (GOOD, format!("✓ approved before it started  {}", digest.short())),
+        ApprovalState::Decided(digest, Verdict::Waiting(demand)) => (WARNING, missing(kind, name, digest, demand)),
     };
     let label = format!("{} {name}  ", if kind == "plan" { "Plan" } else { "Specification" });
-    display.line().plain(&label).add(style, &state).end()
+    let accepted = match accepted {
+        0 => String::new(),
+        1 => "  1 accepted finding".to_owned(),
+        n => format!("  {n} accepted findings"),
+    };
+    display.line().plain(&label).add(style, &state).add(FAINT, &accepted).end()
 }
 
-fn waiting(kind: &str, name: &str, digest: &Digest, requirement: &Requirement) -> String {
+fn missing(kind: &str, name: &str, digest: &Digest, requirement: &Requirement) -> String {
     let Requirement { have, need, groups, .. } = requirement;
     let by = if groups.is_empty() { String::new() } else { format!(" by {}", groups.join(" or ")) };
     let why = requirement.because.map(|severity| format!(" because of {severity} findings")).unwrap_or_default();
@@ -257,8 +306,11 @@ fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Displa
         .add(style, &pad(&format!("{symbol} {:?}", row.phase), STATE))
         .plain(&format!(" {} ", pad(&row.work.id, ids)))
         .add(FAINT, &format!("{time:>TIME$} "));
-    let mut detail = detail(row, now);
-    if row.attempts > 1 {
+    let mut detail = detail(row, now).unwrap_or_default();
+    if let Some(contest) = row.contest {
+        let contest = self::contest(contest);
+        detail = if detail.is_empty() { contest } else { format!("{contest}: {detail}") };
+    } else if row.attempts > 1 {
         let attempt = format!("attempt {}", row.attempts);
         detail = if detail.is_empty() { attempt } else { format!("{attempt}: {detail}") };
     }
@@ -274,22 +326,44 @@ fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Displa
         .end()
 }
 
-/// Returns what a line adds to the phase of a task: the reason, or the tasks that it waits for.
-fn detail(row: &Row<'_>, now: Timestamp) -> String {
+/// Returns the state of competing attempts: the phase of each, or the winner.
+fn contest(contest: &ContestStatus) -> String {
+    let all = contest.contestants.len();
+    if let Some(winner) = contest.winner {
+        return format!("best of {all}: attempt {winner} won");
+    }
+    let contestants = contest.contestants.values().filter(|contestant| contestant.attempt > 0);
+    let shown = contestants.map(|contestant| format!("{} {}", contestant.attempt, symbol(contestant.phase).0));
+    format!("competing attempts {}", shown.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns what a line adds to the phase of a task: the reason, or what it waits for.
+fn detail(row: &Row<'_>, now: Timestamp) -> Option<String> {
     let ready = row.ready.map(|ready| (ready.reason.as_str(), one_line(&ready.message)));
     match (row.phase, ready) {
-        (Phase::Succeeded | Phase::Running, _) => String::new(),
-        (Phase::Pending, Some((reason, message))) if row.attempts > 0 => {
-            // A budget decides when the next attempt starts, not the time.
-            let again =
-                row.retry_at.filter(|_| reason != "BudgetExceeded").map(|at| at.0.duration_since(now).as_secs().max(0));
-            let again = again.map_or_else(String::new, |seconds| format!("next attempt in {seconds}s, "));
-            format!("{again}{reason}: {message}")
+        (Phase::Succeeded, _) => None,
+        (Phase::Running, _) => {
+            // While the pod of an attempt does not run, the condition has the reason.
+            let ready = row.ready.filter(|ready| ReportedState::of(&ready.reason) != ReportedState::Running)?;
+            let message = one_line(&ready.message);
+            let attempt = format!("attempt {} ", row.attempts);
+            let why = message.strip_prefix(&attempt).unwrap_or(&message);
+            Some(format!("{} for {}: {why}", ready.reason, between(&ready.last_transition_time, None, now)))
         }
-        (Phase::Pending, _) if row.waits_for.is_empty() => String::new(),
-        (Phase::Pending, _) => format!("waits for {}", some(&row.waits_for, NAMES)),
-        (_, Some((reason, message))) => format!("{reason}: {message}"),
-        (_, None) => String::new(),
+        (Phase::Pending, ready) => {
+            let seconds = |at: &Time| u64::try_from(at.0.duration_since(now).as_secs()).unwrap_or_default();
+            let last = ready.as_ref().filter(|_| row.attempts > 0);
+            let idle = Idle {
+                since: row.ready.map(|ready| convert::millis(&ready.last_transition_time)).unwrap_or_default(),
+                last: last.map(|(reason, message)| (*reason, message.as_str())),
+                retry_seconds: row.retry_at.map(seconds),
+                dependencies: &row.waits_for,
+                plan: row.plan_waits.as_ref(),
+            };
+            waiting(&Facts::Task(idle), None).map(|wait| wait.message)
+        }
+        (_, Some((reason, message))) => Some(format!("{reason}: {message}")),
+        (_, None) => None,
     }
 }
 

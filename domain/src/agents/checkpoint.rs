@@ -14,8 +14,11 @@ pub const MAX_ARCHIVE_BYTES: usize = 4 << 20;
 pub const MAX_UNPACKED_BYTES: usize = 32 << 20;
 /// Maximum number of files of a session.
 pub const MAX_SESSION_FILES: usize = 2000;
-/// Maximum size of a checkpoint as JSON, in bytes: the archive as base64, and the rest.
-pub const MAX_CHECKPOINT_BYTES: usize = MAX_ARCHIVE_BYTES.div_ceil(3) * 4 + (16 << 10);
+/// Maximum size of a bundle with unfinished work, in bytes.
+pub const MAX_BUNDLE_BYTES: usize = 4 << 20;
+/// Maximum size of a checkpoint as JSON, in bytes: archive and bundle as base64, and the rest.
+pub const MAX_CHECKPOINT_BYTES: usize =
+    MAX_ARCHIVE_BYTES.div_ceil(3) * 4 + MAX_BUNDLE_BYTES.div_ceil(3) * 4 + (16 << 10);
 /// Maximum length of a name or an ID in a checkpoint, in bytes.
 const MAX_TEXT: usize = 512;
 
@@ -37,9 +40,13 @@ pub struct Checkpoint {
     /// The files of the session, as tar, gzip and base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<String>,
+    /// The commits of the work as a Git bundle in base64, if they could not be pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<String>,
 }
 
-/// Work that is pushed but has not passed. It is never merged; only the next attempt at the same task takes it over.
+/// Work that has not passed, on the branch of its attempt or in a bundle. It is never merged; only the next attempt at the same task takes
+/// it over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnfinishedWork {
@@ -103,6 +110,9 @@ impl Checkpoint {
         if self.work.is_none() && self.session.is_none() {
             return Err("it must have work or a session".into());
         }
+        if self.bundle.is_some() && self.work.is_none() {
+            return Err("a bundle must be given with its work".into());
+        }
         Ok(())
     }
 }
@@ -144,6 +154,7 @@ mod tests {
             }),
             last_message: 0,
             archive: Some(String::new()),
+            bundle: None,
         }
     }
 
@@ -165,6 +176,8 @@ mod tests {
             assert!(refused(&|c| session(c, id)).contains("session.id"), "{id}");
         }
         assert!(refused(&|c| c.archive = None).contains("together"));
+        let bundle = |c: &mut Checkpoint| (c.work, c.bundle) = (None, Some(String::new()));
+        assert!(refused(&bundle).contains("with its work"));
         let nothing = |c: &mut Checkpoint| (c.work, c.session, c.archive) = (None, None, None);
         assert!(refused(&nothing).contains("work or a session"));
     }

@@ -342,6 +342,12 @@ impl AdapterDefinition {
         found
     }
 
+    /// Returns whether the cost that the program reports is that of the whole session, also of the part before it was resumed.
+    pub fn counts_cost_of_session(&self) -> bool {
+        let mut usages = self.events.rules.iter().filter_map(|rule| rule.usage.as_ref());
+        usages.any(|usage| usage.cost.is_some() && usage.whole_session)
+    }
+
     /// Checks a definition: sizes, templates, paths, pointers, patterns, and that its capabilities agree with the rest.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ pub mod health;
 pub mod mcp;
 pub mod message;
 pub mod needs;
+pub mod probe;
 pub mod prompt;
 pub mod render;
 pub mod run;

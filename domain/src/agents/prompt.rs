@@ -92,6 +92,8 @@ pub struct PromptInput<'a> {
     /// Gates of the task, and of the plan after all tasks.
     pub gates: &'a [Gate],
     pub plan_gates: &'a [Gate],
+    /// Measurements that compare competing attempts; each name says which numbers are better.
+    pub measurements: &'a [Gate],
 }
 
 /// Returns the prompt for a task, without the failure of a previous attempt.
@@ -256,6 +258,10 @@ fn gates(prompt: &mut String, input: &PromptInput) {
         }
     }
     section(prompt, "Gates: Enact runs these commands, and they must succeed", "shell", &text, MAX_GATES);
+    let measurement = |gate: &Gate| format!("{}:\n{}\n", one_line(&gate.name), gate.script.trim());
+    let text: String = input.measurements.iter().map(measurement).collect();
+    let title = "Measurements: other agents do this task too, and the best numbers of these commands count";
+    section(prompt, title, "shell", &text, MAX_GATES);
 }
 
 fn section(prompt: &mut String, title: &str, what: &str, text: &str, max_bytes: usize) {

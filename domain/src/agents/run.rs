@@ -74,4 +74,43 @@ impl AgentRun {
             None => Ok(definition),
         }
     }
+
+    /// Returns the run with the limit of cost for a turn of the attempt, which has `spent` this before. The turn resumes a session that has
+    /// cost `session`, also in earlier attempts. All costs are in millionths of a US dollar. A program limits its cost as it counts it: that of
+    /// each turn, or of the whole session.
+    #[must_use]
+    pub fn for_turn(&self, definition: &AdapterDefinition, session: u64, spent: u64) -> Self {
+        let counted = if definition.counts_cost_of_session() { session } else { 0 };
+        let limit = self.max_cost_micro_usd.map(|limit| {
+            // Programs take zero for no limit.
+            limit.saturating_sub(spent).max(1).saturating_add(counted)
+        });
+        Self { max_cost_micro_usd: limit, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_gets_what_is_left_of_the_budget_of_the_attempt() {
+        let run = AgentRun { max_cost_micro_usd: Some(500), ..AgentRun::default() };
+        let of_session = builtin::find("ClaudeCode").unwrap();
+        let mut of_turn = of_session.clone();
+        for usage in of_turn.events.rules.iter_mut().filter_map(|rule| rule.usage.as_mut()) {
+            usage.whole_session = false;
+        }
+        let limit = |definition: &AdapterDefinition, session, spent| {
+            run.for_turn(definition, session, spent).max_cost_micro_usd
+        };
+        for definition in [of_session, &of_turn] {
+            assert_eq!(limit(definition, 0, 0), Some(500), "a new session");
+        }
+        assert_eq!((limit(of_session, 450, 0), limit(&of_turn, 450, 0)), (Some(950), Some(500)), "a further attempt");
+        assert_eq!((limit(of_session, 300, 300), limit(&of_turn, 300, 300)), (Some(500), Some(200)), "after a message");
+        assert_eq!((limit(of_session, 750, 600), limit(&of_turn, 750, 600)), (Some(751), Some(1)), "nothing is left");
+        let unlimited = AgentRun::default().for_turn(of_session, 1, 1);
+        assert_eq!(unlimited.max_cost_micro_usd, None);
+    }
 }

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::needs::Needs;
+use crate::time::Millis;
+use crate::usage::minute;
 
 /// Highest value of each component.
 pub const MAX_PROFICIENCY: u32 = 400;
@@ -48,6 +50,8 @@ pub struct Candidate {
     pub history: BTreeMap<String, History>,
     /// Why no attempt can use the agent, if so.
     pub unusable: Option<String>,
+    /// When the quota at its model provider is reset, while it is used up.
+    pub exhausted_until: Option<Millis>,
 }
 
 /// The components of a score.
@@ -79,10 +83,14 @@ pub enum ExclusionReason {
     LacksCapability,
     /// It has as many running attempts as its concurrency allows.
     Busy,
+    /// An attempt with it ended because the quota at its model provider is used up.
+    QuotaExhausted,
     /// The Agent does not exist, or is not ready.
     Unusable,
     /// A budget does not allow an attempt with it.
     BudgetExceeded,
+    /// Another contestant of a contest has it.
+    Contestant,
 }
 
 /// The exclusion of an agent, for people.
@@ -214,6 +222,10 @@ fn exclusion(candidate: &Candidate, needs: &[String]) -> Option<Exclusion> {
     }
     if let Some(why) = &candidate.unusable {
         return Some(Exclusion { reason: ExclusionReason::Unusable, message: format!("cannot be used: {why}") });
+    }
+    if let Some(until) = candidate.exhausted_until {
+        let message = format!("has used up its quota, which is reset at {}", minute(until));
+        return Some(Exclusion { reason: ExclusionReason::QuotaExhausted, message });
     }
     busy(candidate)
 }

@@ -109,14 +109,19 @@ impl SeverityCounts {
     pub fn new(findings: &[Finding]) -> Self {
         let mut counts = Self::default();
         for finding in findings {
-            *match finding.severity {
-                Severity::Critical => &mut counts.critical,
-                Severity::High => &mut counts.high,
-                Severity::Medium => &mut counts.medium,
-                Severity::Low => &mut counts.low,
-            } += 1;
+            *counts.of(finding.severity) += 1;
         }
         counts
+    }
+
+    /// Returns the number of findings of a severity, to change it.
+    pub(super) const fn of(&mut self, severity: Severity) -> &mut u32 {
+        match severity {
+            Severity::Critical => &mut self.critical,
+            Severity::High => &mut self.high,
+            Severity::Medium => &mut self.medium,
+            Severity::Low => &mut self.low,
+        }
     }
 
     /// Returns the number of all findings.

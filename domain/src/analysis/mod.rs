@@ -5,13 +5,15 @@
 //!
 //! `docs/reference/analysis.md` lists every code and gives the formula of the score.
 
+mod acceptance;
 mod ambiguity;
 mod conflict;
 mod coverage;
-mod drift;
+mod directives;
 mod duplication;
 mod finding;
 mod findings;
+mod identifiers;
 mod kinds;
 mod overlap;
 mod principles;
@@ -25,18 +27,22 @@ mod structure;
 mod text;
 mod vague;
 
+pub use acceptance::{Acceptance, AcceptedFinding, FindingKey, read_appendix, with_appendix};
 pub use conflict::constitution_conflicts;
 pub use coverage::{Coverage, CoveredItem, Evidence, TaskLink, TaskText, coverage};
+pub use directives::acceptances;
 pub use finding::{Category, Finding, Severity, SeverityCounts};
 pub use kinds::{FINDING_KINDS, FindingKind};
 pub use overlap::{SharedItem, SharedItemKind, Sketch, overlap, overlap_findings};
 pub use quality::{Quality, QualityPart};
 pub use questions::{MAX_QUESTIONS, Question, QuestionOrigin, questions};
-pub use report::{MAX_FINDINGS, Report};
+pub use report::{MAX_FINDINGS, Report, is_about_others};
 
-use crate::speckit::Parsed;
 use crate::speckit::constitution::Constitution;
+use crate::speckit::plan::Plan;
 use crate::speckit::spec::Spec;
+use crate::speckit::tasks::TasksFile;
+use crate::speckit::{Diagnostic, Parsed};
 use findings::Findings;
 use statements::Statements;
 
@@ -47,13 +53,12 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
     let statements = Statements::new(spec);
     findings.format(&parsed.diagnostics, &spec.source, |offset| statements.location(offset));
     ambiguity::find(spec, &statements, &mut findings);
-    duplication::find(&statements, &mut findings);
+    duplication::find(spec, &statements, &mut findings);
     structure::find(spec, &statements, &mut findings);
     references::find(spec, &statements, &mut findings);
-    drift::find(&statements, &mut findings);
     let findings = findings.finish();
     let quality = quality::specification(spec, &statements, &findings);
-    Report::new(findings, quality)
+    Report::new(findings, quality).with_comments(&spec.source)
 }
 
 /// Analyses a constitution.
@@ -69,5 +74,35 @@ pub fn constitution(parsed: &Parsed<Constitution>) -> Report {
     principles::find(constitution, &mut findings);
     let findings = findings.finish();
     let quality = quality::constitution(constitution, &findings);
-    Report::new(findings, quality)
+    Report::new(findings, quality).with_comments(&constitution.source)
+}
+
+/// Reports what the parser says about a tasks.md, as findings.
+pub fn tasks(parsed: &Parsed<TasksFile>) -> Report {
+    let file = &parsed.model;
+    format(&parsed.diagnostics, &file.source, |line| {
+        // A task below another one begins after the indentation of its line.
+        let text = file.source.get(line..).unwrap_or_default();
+        let start = line + (text.len() - text.trim_start_matches([' ', '\t']).len());
+        let task = file.tasks.iter().rfind(|t| t.span.start <= start && start < t.span.end);
+        task.map(|t| t.id.as_str().to_owned())
+    })
+}
+
+/// Reports what the parser says about a plan.md, as findings.
+pub fn plan(parsed: &Parsed<Plan>) -> Report {
+    format(&parsed.diagnostics, &parsed.model.source, |_| None)
+}
+
+/// Reports diagnostics as findings. What `locate` does not know is located by the heading above it. There is no score of the quality.
+fn format(diagnostics: &[Diagnostic], source: &str, locate: impl Fn(usize) -> Option<String>) -> Report {
+    let headings = statements::headings(source);
+    let heading = |offset: usize| {
+        let above = headings.partition_point(|(start, _)| *start <= offset);
+        let title = headings[..above].last().map(|(_, title)| finding::shortened(title));
+        title.unwrap_or_else(|| acceptance::DOCUMENT.to_owned())
+    };
+    let mut findings = Findings::default();
+    findings.format(diagnostics, source, |offset| locate(offset).unwrap_or_else(|| heading(offset)));
+    Report::new(findings.finish(), Quality::default()).with_comments(source)
 }

@@ -10,6 +10,8 @@ pub enum OnFailure {
     Halt,
     /// Continue with every task that does not depend on the failed one.
     Continue,
+    /// Start no new attempt, and stop the running ones.
+    Stop,
 }
 
 /// Rules for the whole plan.
@@ -24,6 +26,8 @@ pub struct Policy {
     pub cancelled: bool,
     /// Time at which everything is stopped.
     pub deadline: Option<Millis>,
+    /// Longest wait for the reset of a provider's quota, in seconds. If the reset is later, another agent of the pool continues.
+    pub quota_wait_seconds: u32,
 }
 
 /// Limits and delays of the attempts that follow a failed one.

@@ -14,7 +14,7 @@ pub struct Counts {
     /// Nodes in phase `Failed` or `Unknown`.
     pub failed: u32,
     pub cancelled: u32,
-    /// Attempts that failed.
+    /// Failed attempts that another one followed, or will follow.
     pub retries: u32,
 }
 

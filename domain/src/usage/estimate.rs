@@ -76,6 +76,8 @@ pub struct Work<'a> {
     pub graph: &'a Graph,
     /// The agents of the tasks, in the order of the tasks.
     pub workers: Vec<Worker>,
+    /// The agents of further contestants of tasks with competing attempts: they use models too, and take no further time.
+    pub contestants: Vec<Worker>,
     /// The priorities of the tasks, in the same order.
     pub priorities: Vec<i32>,
     /// Maximum number of attempts at once.
@@ -90,7 +92,7 @@ pub struct Work<'a> {
 /// or for other plans, and without the integration; its bounds are runs in which every task takes the lower or the upper quartile.
 pub fn estimate<'a>(samples: &'a [Sample], work: &Work<'_>) -> Estimate {
     let mut pools: BTreeMap<&Worker, Option<Pool<'a>>> = BTreeMap::new();
-    for worker in &work.workers {
+    for worker in work.workers.iter().chain(&work.contestants) {
         pools.entry(worker).or_insert_with(|| Pool::of(samples, worker));
     }
     let Some(groups) = groups(work, &pools) else {
@@ -116,7 +118,7 @@ fn groups<'p, 'a>(
     pools: &'p BTreeMap<&Worker, Option<Pool<'a>>>,
 ) -> Option<Vec<(u64, &'p Pool<'a>)>> {
     let mut groups: BTreeMap<(Basis, &str), (u64, &Pool<'a>)> = BTreeMap::new();
-    for worker in work.workers.iter().filter(|worker| worker.metered) {
+    for worker in work.workers.iter().chain(&work.contestants).filter(|worker| worker.metered) {
         let pool = pools[worker].as_ref()?;
         let shared = match pool.basis {
             Basis::Agent => worker.agent.as_str(),
@@ -307,7 +309,7 @@ mod tests {
 
     fn work<'a>(graph: &'a Graph, worker: &Worker, parallelism: u32) -> Work<'a> {
         let workers = vec![worker.clone(); graph.len()];
-        Work { graph, workers, priorities: vec![0; graph.len()], parallelism }
+        Work { graph, workers, contestants: Vec::new(), priorities: vec![0; graph.len()], parallelism }
     }
 
     #[test]

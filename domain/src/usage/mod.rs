@@ -15,6 +15,6 @@ pub use admission::{Demand, admit};
 pub use balance::{Balance, Limit};
 pub use estimate::{Basis, Estimate, MIN_SAMPLES, Range, Sample, Work, Worker, deviation_percent, estimate};
 pub use price::{Price, price};
-pub use scope::{Scope, day, month};
+pub use scope::{Scope, day, minute, month};
 pub use share::share;
 pub use tokens::{Charge, Tokens};

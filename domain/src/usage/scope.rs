@@ -131,6 +131,12 @@ pub fn day(at: Millis) -> String {
     format!("{year:04}-{month:02}-{of_month:02}")
 }
 
+/// Returns a time in UTC to the minute, such as `2026-11-30 17:05 UTC`, for people.
+pub fn minute(at: Millis) -> String {
+    let minutes = at.0.rem_euclid(MILLIS_OF_DAY) / 60_000;
+    format!("{} {:02}:{:02} UTC", day(at), minutes / 60, minutes % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +188,7 @@ mod tests {
             assert_eq!(day(at), expected, "{seconds}");
             assert_eq!(month(at), expected[..7]);
         }
+        assert_eq!(minute(Millis(1_796_083_199_999)), "2026-11-30 23:59 UTC");
+        assert_eq!(minute(Millis(-1)), "1969-12-31 23:59 UTC");
     }
 }

@@ -27,18 +27,17 @@ pub fn world(trouble: bool) -> impl Strategy<Value = World> {
             proptest::collection::vec(any::<bool>(), n),
             0u32..3,
             1u32..6,
-            any::<bool>(),
+            prop_oneof![Just(OnFailure::Halt), Just(OnFailure::Continue), Just(OnFailure::Stop)],
             any::<bool>(),
         )
             .prop_map(
-                move |(pairs, failures_first, external_effect, limit, parallelism, halt, integration)| {
+                move |(pairs, failures_first, external_effect, limit, parallelism, on_failure, integration)| {
                     let mut edges = vec![Vec::new(); n];
                     for (a, b) in pairs {
                         if a != b {
                             edges[a.max(b)].push(a.min(b));
                         }
                     }
-                    let on_failure = if halt { OnFailure::Halt } else { OnFailure::Continue };
                     World {
                         edges,
                         failures_first,

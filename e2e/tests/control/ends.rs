@@ -38,18 +38,22 @@ fn failed_work_is_retried_with_backoff_up_to_a_limit() {
 #[test]
 fn each_attempt_has_a_time_limit_of_its_own() {
     on_stage("timeout", |stage| async move {
+        let git = Git::start(&stage, &[("README.md", "work")]).await?;
         let tasks = "  execution: {onFailure: Continue}
   tasks:
-    - {id: T001, title: too long, timeoutSeconds: 3, retry: {limit: 1, backoffSeconds: 0}, script: sleep 3600}
+    - {id: T001, title: too long, timeoutSeconds: 10, retry: {limit: 1, backoffSeconds: 0}, script: 'echo half > half.txt; sleep 3600'}
     - {id: T002, title: has time, script: sleep 5}
 ";
-        stage.apply(&scripted_plan("slow", tasks)).await?;
+        stage.apply(&scripted_plan("slow", &format!("{}{tasks}", git.workspace()))).await?;
         let plan = stage.finished("slow", Phase::Failed, PATIENCE).await?;
         let status = plan.status.clone().unwrap_or_default();
         ensure!((status.tasks.succeeded, status.tasks.failed) == (1, 1), "{:?}", status.tasks);
         let attempts = stage.attempts(&plan)?;
         let late: Vec<_> = attempts.iter().filter(|a| a.reason == "DeadlineExceeded").collect();
         ensure!(late.len() == 2 && late.iter().all(|a| a.task == "T001" && a.failure == "Task"), "{attempts:#?}");
+        // The kubelet gives the runner some seconds in which it keeps the work.
+        let branch = stage.task("slow", "T001").await?.status.and_then(|status| status.branch).context("no branch")?;
+        ensure!(git.git(&["show", &format!("{branch}:half.txt")])?.trim() == "half", "{branch}");
         Ok(())
     });
 }
@@ -92,7 +96,11 @@ fn work_that_fails_a_gate_is_never_published() {
         ensure!(verdict("Executed").map(|v| v.0) == Some("True"), "{}", describe(&status.conditions));
         ensure!(verdict("Verified") == Some(("False", "GateFailed")), "{}", describe(&status.conditions));
         ensure!(describe(&status.conditions).contains("a.txt is no good"), "{}", describe(&status.conditions));
-        ensure!(status.commit.is_none() && git.git(&["branch", "--list", "enact/task-gate-*"])?.is_empty());
+        // The work is kept on the branch of its attempt, which says that it is unfinished.
+        let branch = status.branch.context("no branch names the work that failed its gate")?;
+        ensure!(status.commit.is_none() && verdict("Delivered") == Some(("False", "WorkKept")), "{branch}");
+        ensure!(git.git(&["log", "-1", "--format=%s", &branch])?.starts_with("Unfinished: T001: a"));
+        ensure!(git.git(&["show", &format!("{branch}:a.txt")])?.trim() == "a");
         let uid = plan.metadata.uid.unwrap_or_default();
         let gates = stage.record(&format!(
             "select jsonb_path_query_array(gates, '$[*].exitCode') from enact.results where plan_uid = '{uid}'"

@@ -5,3 +5,4 @@ mod agents;
 mod ends;
 mod order;
 mod pool;
+mod warm;

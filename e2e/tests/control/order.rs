@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::Phase;
-use enact_crds::{Plan, task};
+use enact_crds::{Plan, Task, task};
 use enact_e2e::work::{HOLD, scripted_plan};
 use enact_e2e::{Answer, PATIENCE, Stage, condition, on_stage, until};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -110,6 +110,9 @@ fn a_suspended_plan_starts_nothing_until_resumed() {
         let held = stage.plan_reason("pause", "Suspended").await?;
         ensure!(phases(&stage, "pause").await? == [task::Phase::Succeeded, task::Phase::Pending]);
         ensure!(stage.attempts(&held)?.len() == 1, "{:#?}", stage.attempts(&held)?);
+        // Also a task that no attempt has begun is found by its phase.
+        let pending = stage.api::<Task>().list(&ListParams::default().fields("status.phase=Pending")).await?;
+        ensure!(pending.items.len() == 1 && pending.items[0].spec.work.id == "T002", "{pending:?}");
         stage.enact(&["resume", "pause"])?;
         let plan = stage.finished("pause", Phase::Succeeded, PATIENCE).await?;
         stage.done_once(&plan, &["T001", "T002"])

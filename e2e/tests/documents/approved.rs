@@ -87,6 +87,17 @@ fn findings_require_additional_approvers() {
         ensure!(approved.status.and_then(|s| s.approved_digest) == status.digest, "what was approved is what they saw");
         let done = stage.finished("keys", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
         ensure!(done.specification_digest == status.digest, "{done:#?}");
+
+        // Accepting the finding is new content, which is signed and needs a lead, and nobody else.
+        let mut spec = policy(&json!({}));
+        spec["accepted"] = json!([{"code": "VagueSecurity", "at": "FR-003", "reason": "the list lies in a safe"}]);
+        dana.applies(&inline("Specification", "keys", &vague, &spec)).await?;
+        stage.await_message::<Specification>("keys", "WaitingForApproval", &["by members of leads"]).await?;
+        holds(&lee.enact(&APPROVE)?.stderr, &["1 finding is accepted"])?;
+        let accepted = stage.await_message::<Specification>("keys", "Approved", &["approved by lee"]).await?;
+        ensure!(accepted.spec.accepted[0].by.as_deref() == Some("dana"), "{:#?}", accepted.spec.accepted);
+        let counts = accepted.status.unwrap_or_default().findings;
+        ensure!((counts.high, counts.accepted) == (0, 1), "{counts:#?}");
         Ok(())
     });
 }

@@ -1,7 +1,7 @@
 //! Agents with models that draft specifications: through the gateway, and within the budget of their Agent.
 
 use anyhow::{Context as _, Result, ensure};
-use enact_crds::Specification;
+use enact_crds::{Agent, Specification};
 use enact_e2e::models::{ModelServer, coding_agent, keys, provider};
 use enact_e2e::{Answer, PATIENCE, Stage, condition, on_stage, until};
 
@@ -52,7 +52,14 @@ fn a_coding_agent_drafts_through_the_gateway() {
             stage.name
         );
         let expected = format!("{}|{}|{}", bill.requests, bill.tokens.input, bill.tokens.output);
-        recorded(&stage, &query, &expected).await
+        recorded(&stage, &query, &expected).await?;
+        // No attempt at a task shows that the image works.
+        let is_probed = |agent: &Agent| agent.status.as_ref().is_some_and(|status| status.probe.is_some());
+        let probed = stage.watch(&stage.api::<Agent>(), "coder", "the end of its probe", PATIENCE, is_probed).await?;
+        let probe = probed.status.and_then(|status| status.probe).context("no probe")?;
+        ensure!(probe.reason == "Succeeded" && !probe.message.is_empty(), "{probe:?}");
+        ensure!(server.served("drafts", "cart")?.requests == bill.requests, "a probe of the image asks no model");
+        Ok(())
     });
 }
 

@@ -62,15 +62,25 @@ fn a_missing_key_is_named() {
 }
 
 #[test]
-fn a_task_waits_while_the_quota_is_used_up() {
+fn a_task_waits_or_moves_while_the_quota_is_used_up() {
     on_stage("quota", |stage| async move {
         let git = Git::start(&stage, &[("README.md", "work")]).await?;
         let server = ModelServer::start(&stage, &[QUOTA]).await?;
         stage.apply(&coding_agent("Codex").manifests(&server.url("quota", "all"))).await?;
-        stage.apply(&plan(&git)).await?;
+        let pool = "agents: [{name: coder, preference: 100}, {name: spare}]";
+        let moves = plan(&git).replace("agentRef: {name: coder}", pool).replace("name: asks", "name: moves");
+        ensure!(moves.contains(pool) && moves.contains("name: moves"), "the plan has no pool: {moves}");
+        let spare = "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {name: spare}\n\
+                     spec: {adapter: Command, script: 'echo WORKS > WORKS.txt'}\n";
+        stage.apply(&format!("{spare}---\n{moves}---\n{}", plan(&git))).await?;
         task_reason(&stage, "ProviderQuota").await?;
         let task = stage.task("asks", "WORKS").await?.status.unwrap_or_default();
         ensure!(task.phase == enact_crds::task::Phase::Pending, "the task does not wait: {task:#?}");
+        // Another agent of the pool continues, long before the reset.
+        stage.finished("moves", Phase::Succeeded, Duration::from_mins(4)).await?;
+        ensure!(git.git(&["show", "plan/moves:WORKS.txt"])? == "WORKS\n");
+        let explained = stage.enact(&["explain", "moves/WORKS"])?;
+        ensure!(explained.contains("has used up its quota, which is reset at 20"), "{explained}");
         Ok(())
     });
 }

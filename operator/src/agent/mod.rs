@@ -2,12 +2,15 @@
 
 pub mod context;
 pub mod decide;
+mod pool;
+mod probe;
+mod probes;
 mod statistics;
+pub mod watches;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use enact_crds::{Agent, AgentStatus, ModelProvider, convert, models};
+use enact_crds::{Agent, AgentStatus, ModelProvider, convert};
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::usage::Scope;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -17,7 +20,10 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 
 pub use context::Context;
+pub use probe::follow as follow_probes;
+pub use probes::Probes;
 
+use crate::agent_health::HealthSubject;
 use crate::context::RESYNC;
 use crate::error::Error;
 use crate::patch;
@@ -48,18 +54,31 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         None => decide::Recorded::None,
     };
     let skill = skill_problem(&ctx, &object, &namespace).await?;
-    let tenant = ctx.tenant_of(&namespace).map(|member| member.tenant);
-    let problems =
-        models::check(&object.spec, |name| ctx.provider(&namespace, tenant.as_deref().unwrap_or_default(), name));
+    let member = ctx.tenant_of(&namespace);
+    let tenant = member.as_ref().map(|member| member.tenant.clone());
+    let problem = ctx.model_problem(&object, tenant.as_deref().unwrap_or_default());
     let place = decide::Place { in_tenant: tenant.is_some(), in_installation: namespace == ctx.config.namespace };
-    let readiness = decide::decide(&object.spec, place, &recorded, problems.first(), skill);
+    let readiness = decide::decide(&object.spec, place, &recorded, problem.as_ref(), skill);
     let key = (namespace.clone(), object.name_any());
+    let mut probed = probe::Probed::unchanged(&object);
+    if let Some(member) = &member {
+        let tenant = &member.tenant;
+        let loaded = ctx.agent_health.load(&*ctx.record_store, tenant, &namespace, &[HealthSubject::of(&object)]).await;
+        match loaded {
+            // Without the record, an agent that works would be probed after each restart.
+            Ok(()) if readiness.progress == Progress::Ready => probed = probe::reconcile(&ctx, &object, member).await?,
+            Ok(()) => {}
+            // What is known about the Agent without the record is written. A later reconcile reads the record.
+            Err(error) => tracing::warn!(%error, agent = key.1, namespace, "the health of an Agent cannot be read"),
+        }
+    }
     let unhealthy = ctx.agent_health.problem(&key, object.metadata.generation, ctx.now());
     let tried_again_at = unhealthy.as_ref().map(|(.., at)| *at);
     let readiness = match unhealthy {
         Some((reason, message, _)) if readiness.progress == Progress::Ready => {
             Readiness::stalled(reason.as_str(), message)
         }
+        _ if readiness.progress == Progress::Ready => probed.problem(&ctx, &object).unwrap_or(readiness),
         _ => readiness,
     };
     let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
@@ -68,11 +87,17 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         observed_generation: object.metadata.generation,
         adapter: object.spec.adapter_status(),
         conditions: patch::conditions(&*object, old, readiness.conditions(), ctx.now()),
+        probe: probed.status.clone(),
         ..AgentStatus::default()
     };
     statistics::add(&ctx, &object, tenant.as_deref(), &mut status).await;
+    let pool = pool::keep(&ctx, &object, readiness.progress == Progress::Ready, &mut status).await?;
     let is_transition = !old.iter().any(|c| c.reason == readiness.reason);
     patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
+    probe::clean_up(&ctx, &object, &probed).await?;
+    if let Some(pool) = &pool {
+        ctx.warm_pods.counted(&key, pool.counted);
+    }
     if is_transition && readiness.progress == Progress::Stalled {
         ctx.event(&*object, EventType::Warning, &readiness.reason, readiness.message).await;
     }
@@ -82,8 +107,8 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         let scope = |month| Scope::Agent { namespace: namespace.clone(), name: object.name_any(), month };
         ctx.monthly_budgets.write(&*ctx.record_store, &tenant, limit, ctx.now(), scope).await?;
     }
-    let wait = tried_again_at.map_or(RESYNC, |at| Duration::from_millis(at.since(ctx.now()).max(10)).min(RESYNC));
-    Ok(Action::requeue(wait))
+    let pool_at = pool.and_then(|pool| pool.again_at);
+    Ok(Action::requeue(probe::wait(ctx.now(), [tried_again_at, probed.requeue_at, pool_at], RESYNC)))
 }
 
 /// Returns the ModelProviders that the names in an Agent can refer to: a provider in its own namespace precedes that of the installation.

@@ -33,8 +33,8 @@ pub async fn reconcile(object: Arc<Approval>, ctx: Arc<Context>) -> Result<Actio
     }
     // The controller of the subject evaluates the Approval itself: this status only informs people.
     let readiness = decide::decide(&object, &seen, ctx.now());
-    // The decision is recorded before the first status: an object with a status is recorded.
-    if object.status.is_none() {
+    // The decision is recorded before the first status: an object with conditions is recorded.
+    if object.status.as_ref().is_none_or(|status| status.conditions.is_empty()) {
         ctx.record(seen.tenant.and_then(|tenant| decision(&object, tenant)).into_iter().collect()).await?;
     }
     let api = Api::<Approval>::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());

@@ -8,6 +8,7 @@ use enact_domain::digest::Digest;
 use enact_domain::speckit::edit::{self, Answer};
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{self, Parsed};
+use enact_domain::stamps::Stamps;
 
 use super::findings::own;
 
@@ -21,13 +22,13 @@ pub struct GivenAnswer {
     pub date: String,
 }
 
-/// Returns the answers of an object. An answer without a date was stored while the webhook was down: it gets the date when the object was
-/// `created`.
-pub fn given(clarifications: &[Clarification], created: &str) -> Vec<GivenAnswer> {
+/// Returns the answers of an object with their dates. An answer without one was stored while the webhook was down: it gets the date when
+/// the object was `created`.
+pub fn given(clarifications: &[Clarification], stamps: &Stamps, created: &str) -> Vec<GivenAnswer> {
     let one = |c: &Clarification| GivenAnswer {
         question: c.question.clone(),
         answer: c.answer.clone(),
-        date: c.date.clone().unwrap_or_else(|| created.to_owned()),
+        date: stamps.get(&c.question, &c.answer).map_or(created, |stamp| &stamp.date).to_owned(),
     };
     clarifications.iter().map(one).collect()
 }
@@ -155,6 +156,8 @@ fn key(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use enact_domain::stamps::Stamp;
+
     use super::*;
 
     const SPEC: &str = "# Feature Specification: Keys\n\n## Requirements\n\n### Functional Requirements\n\n\
@@ -192,6 +195,15 @@ mod tests {
         let written = write(SPEC.into(), &[said(&vague.id, "within 200 ms")]);
         assert_eq!(written.findings, []);
         assert!(questions(&written.bytes).iter().all(|q| q.location != "FR-002"));
+    }
+
+    #[test]
+    fn answers_have_the_dates_of_the_annotation() {
+        let mut stamps = Stamps::default();
+        stamps.insert("Q-1", "yes", Stamp { by: "bob".into(), date: "2026-02-03".into() });
+        let answer = |question: &str| Clarification { question: question.into(), answer: "yes".into() };
+        let given = given(&[answer("Q-1"), answer("Q-2")], &stamps, "2026-01-01");
+        assert_eq!(given.iter().map(|g| g.date.as_str()).collect::<Vec<_>>(), ["2026-02-03", "2026-01-01"]);
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn readiness<F>(handle: &str, observed: &Observed<Content<F>>, now: Millis) -> (
         }
         Verdict::Waiting(demand) => {
             let message = format!("{demand}; read the document and run `kubectl enact approve {handle}`");
-            (Readiness::reconciling(WAITING, message), None)
+            (Readiness::stalled(WAITING, message), None)
         }
         Verdict::Rejected { user, comment } => {
             let comment = if comment.is_empty() { String::new() } else { format!(": {comment}") };

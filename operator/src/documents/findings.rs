@@ -3,35 +3,75 @@
 use std::sync::Arc;
 
 use enact_crds::document::{Finding, FindingCounts, MAX_FINDINGS, Quality, QualityPart, Severity};
-use enact_domain::analysis;
+use enact_domain::analysis::{self, Acceptance, Category, FindingKey, is_about_others};
 use enact_domain::digest::Digest;
 use enact_domain::speckit::{self, Diagnostic};
-use enact_domain::text::truncated;
+use enact_domain::text;
+
+/// Code of the findings about acceptances that accept nothing.
+pub const UNUSED_ACCEPTANCE: &str = "UnusedAcceptance";
 
 /// Longest text of a finding in a status, in bytes.
 const MAX_TEXT: usize = 400;
+
+/// What a document and its object accept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Acceptances {
+    /// The acceptances of the object, in the order of `spec.accepted`.
+    pub object: Vec<Acceptance>,
+    /// Whether each of them covers a finding of the analysis.
+    pub used: Vec<bool>,
+    /// The acceptances in comments of the document.
+    pub comments: Vec<Acceptance>,
+}
 
 /// All findings about a document.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {
     /// The worst first, then by line and id. The analysis reports a limited number.
     pub all: Arc<Vec<Finding>>,
+    /// The accepted findings, in the same order.
+    pub accepted: Arc<Vec<Finding>>,
     /// All findings by severity, including those beyond that limit.
     pub counts: FindingCounts,
 }
 
 impl Findings {
-    /// Combines the findings of an analysis with others.
-    pub fn new(report: &analysis::Report, more: impl IntoIterator<Item = Finding>) -> Self {
+    /// Combines the findings of an analysis with others, which the document or its object can accept too.
+    pub fn new(
+        report: &analysis::Report,
+        more: impl IntoIterator<Item = Finding>,
+        Acceptances { object, used, comments }: &Acceptances,
+    ) -> Self {
         let analysis::SeverityCounts { critical, high, medium, low } = report.counts;
-        let mut counts = FindingCounts { critical, high, medium, low };
+        let mut counts = FindingCounts { critical, high, medium, low, accepted: 0 };
         let mut all: Vec<Finding> = report.findings.iter().map(finding).collect();
+        let mut accepted: Vec<Finding> = report.accepted.iter().map(accepted_finding).collect();
+        let mut used = used.clone();
         for finding in more {
-            count(&mut counts, finding.severity);
-            all.push(finding);
+            let by_object = accepts(object, &finding);
+            for at in &by_object {
+                used[*at] = true;
+            }
+            let by_comment = accepts(comments, &finding).first().map(|at| &comments[*at]);
+            match by_object.first().map(|at| &object[*at]).or(by_comment) {
+                Some(acceptance) => accepted.push(Finding { accepted: Some(acceptance.reason.clone()), ..finding }),
+                None => all.push(finding),
+            }
         }
+        all.extend(unused(object, &used));
+        for finding in &all[report.findings.len()..] {
+            count(&mut counts, finding.severity);
+        }
+        counts.accepted = len(accepted.len());
         sort(&mut all);
-        Self { all: Arc::new(all), counts }
+        sort(&mut accepted);
+        Self { all: Arc::new(all), accepted: Arc::new(accepted), counts }
+    }
+
+    /// Returns the open findings, then the accepted ones, as the record stores them.
+    pub fn recorded(&self) -> Vec<&Finding> {
+        self.all.iter().chain(self.accepted.iter()).collect()
     }
 
     /// Returns the worst findings, shortened for a status.
@@ -41,8 +81,35 @@ impl Findings {
 
     /// Returns a digest that identifies this list.
     pub fn digest(&self) -> Digest {
-        let ids: Vec<&str> = self.all.iter().map(|f| f.id.as_str()).collect();
+        let shown = |f: &&Finding| format!("{} {}", f.id, f.accepted.as_deref().unwrap_or_default());
+        let ids: Vec<String> = self.recorded().iter().map(shown).collect();
         Digest::of_bytes(ids.join("\n").as_bytes())
+    }
+}
+
+/// Returns the indices of the acceptances that cover a finding.
+fn accepts(acceptances: &[Acceptance], finding: &Finding) -> Vec<usize> {
+    let Finding { id, code, location, line, severity, .. } = finding;
+    let key = FindingKey { id, code, location, line: *line, severity: (*severity).into() };
+    acceptances.iter().enumerate().filter(|(_, acceptance)| acceptance.covers(&key)).map(|(at, _)| at).collect()
+}
+
+/// Returns a finding for each acceptance of an object that accepts nothing. Only a plan has findings about coverage, so that a
+/// specification that accepts them is not wrong.
+fn unused(object: &[Acceptance], used: &[bool]) -> Vec<Finding> {
+    let unused = object.iter().zip(used).enumerate().filter(|(_, (a, used))| !**used && !is_about_others(&a.code));
+    unused.map(|(n, (acceptance, _))| accepts_nothing(n, acceptance)).collect()
+}
+
+/// Returns the finding for an acceptance in `spec.accepted` that accepts nothing.
+pub fn accepts_nothing(n: usize, acceptance: &Acceptance) -> Finding {
+    let code = &acceptance.code;
+    Finding {
+        line: 1,
+        location: format!("spec.accepted[{n}]"),
+        message: format!("the object accepts {code}, and there is no such finding there that can be accepted"),
+        remedy: "remove the acceptance, or take code and location from status.topFindings".into(),
+        ..own(Category::Format, UNUSED_ACCEPTANCE, Severity::Low, &format!("{n}/{code}/{}", acceptance.reason))
     }
 }
 
@@ -77,11 +144,17 @@ pub fn finding(found: &analysis::Finding) -> Finding {
         location: found.location.clone(),
         message: found.summary.clone(),
         remedy: found.recommendation.clone(),
+        accepted: None,
     }
 }
 
+/// Converts an accepted finding of the analysis.
+fn accepted_finding(found: &analysis::AcceptedFinding) -> Finding {
+    Finding { accepted: Some(found.reason.clone()), ..finding(&found.finding) }
+}
+
 /// Builds a finding of the operator. Its id depends only on category, code and `about`.
-pub fn own(category: analysis::Category, code: &str, severity: Severity, about: &str) -> Finding {
+pub fn own(category: Category, code: &str, severity: Severity, about: &str) -> Finding {
     let letters: String = category.as_str().chars().take(3).collect::<String>().to_uppercase();
     let key = Digest::of_bytes(format!("{category}/{code}/{about}").as_bytes());
     Finding {
@@ -105,7 +178,7 @@ pub fn of_diagnostics(diagnostics: &[Diagnostic]) -> Vec<Finding> {
             };
             let about = format!("{}/{}", d.code, d.message);
             let (message, remedy) = (d.message.clone(), d.remedy.clone());
-            Finding { line: d.line, message, remedy, ..own(analysis::Category::Format, d.code, severity, &about) }
+            Finding { line: d.line, message, remedy, ..own(Category::Format, d.code, severity, &about) }
         })
         .collect();
     sort(&mut all);
@@ -123,9 +196,9 @@ pub fn quality(quality: &analysis::Quality) -> Quality {
     Quality { score: quality.score, parts: quality.parts.iter().map(part).collect() }
 }
 
-/// Shortens a text for a status.
+/// Makes a text safe to show, and shortens it for a status.
 pub fn cut(text: &str) -> String {
-    truncated(text, MAX_TEXT).to_owned()
+    text::message(text, MAX_TEXT)
 }
 
 /// Converts a length.

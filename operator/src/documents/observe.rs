@@ -46,7 +46,8 @@ pub async fn observe<D: Document>(
     let location = Location { namespace, tenant };
     let mut targets = object.targets(ctx, &location);
     targets.push(Target::namespace(&location.namespace));
-    targets.extend(sourcing::targets(&location.namespace, object.source(), object.drafter().map(|d| d.drafting)));
+    let places = [location.namespace.as_str(), &ctx.config.namespace];
+    targets.extend(sourcing::targets(places, object.source(), object.drafter().map(|d| d.drafting)));
     // Before the source and the approvals are read: a change in between requeues the object.
     D::referrers(&ctx.references).set(object, targets);
 

@@ -142,7 +142,7 @@ fn revision<F>(content: &Content<F>, before: &CommonStatus, annotation: Option<&
 /// Returns the record of all findings. Equal findings have an equal name, so that they are kept once.
 fn findings<F>(content: &Content<F>) -> Event {
     let analyser = format!("enact {} {}", env!("CARGO_PKG_VERSION"), content.findings.digest().short());
-    let list = serde_json::to_value(content.findings.all.as_ref()).unwrap_or_default();
+    let list = serde_json::to_value(content.findings.recorded()).unwrap_or_default();
     Event::Findings { digest: content.digest.clone(), analyser, findings: list }
 }
 

@@ -1,6 +1,6 @@
 //! Status: writes the status of a document, publishes an Event after a transition, and offers the content to the search index.
 
-use enact_domain::condition::{Progress, Readiness};
+use enact_domain::condition::{Progress, Readiness, waits_for_people};
 use enact_domain::time::Millis;
 use enact_store::{ErrorClass, StoreError};
 use kube::ResourceExt as _;
@@ -39,7 +39,8 @@ pub async fn update<D: Document>(
     write(object, ctx, status.with_common(common), content.map(|c| c.facts)).await?;
     if is_transition {
         let Readiness { progress, reason, message } = decision.readiness;
-        let type_ = if progress == Progress::Stalled { EventType::Warning } else { EventType::Normal };
+        let is_problem = progress == Progress::Stalled && !waits_for_people(&reason);
+        let type_ = if is_problem { EventType::Warning } else { EventType::Normal };
         ctx.event(object, type_, &reason, message).await;
     }
     Ok(())

@@ -89,7 +89,7 @@ async fn an_answer_becomes_a_revision() {
     assert_eq!(question["text"], "how long is a key valid?");
     assert!(shown["quality"]["score"].as_u64().is_some_and(|score| score > 0), "{shown}");
 
-    let answer = json!([{"question": question["id"], "answer": "30 days", "by": "bob", "date": "2026-02-03"}]);
+    let answer = json!([{"question": question["id"], "answer": "30 days"}]);
     edit(&bench, "specifications/keys", &json!({"clarifications": answer}));
     bench.specification("keys").await.unwrap();
     let after = status(&bench, "specifications/keys");
@@ -270,6 +270,50 @@ async fn overlapping_specifications_get_findings() {
     bench.no_specification("locks");
     bench.settle().await;
     assert!(!codes(&bench, "specifications/keys").contains(&"SharedEntity".to_owned()), "it is gone");
+}
+
+#[tokio::test]
+async fn accepted_findings_are_content_and_do_not_count() {
+    let mut bench = Bench::new().await;
+    let policy = json!({"withFindings": [{"atLeast": "High", "required": 1, "groups": ["security"]}]});
+    specification(&bench, "keys", &json!({"approval": policy}));
+    bench.specification("keys").await.unwrap();
+    let open = status(&bench, "specifications/keys");
+    assert_eq!((&open["findings"]["high"], &open["findings"]["accepted"]), (&json!(1), &json!(0)), "{open}");
+    assert_eq!(reason(&bench, "specifications/keys"), "WaitingForApproval");
+
+    let accepted = json!([
+        {"code": "OpenMarker", "at": "FR-001", "reason": "the law decides --> soon", "by": "bob", "date": "2026-02-03"},
+        {"code": "DuplicateEntity", "at": "FR-001", "reason": "there is none"},
+    ]);
+    edit(&bench, "specifications/keys", &json!({"accepted": accepted}));
+    bench.specification("keys").await.unwrap();
+    let after = status(&bench, "specifications/keys");
+    assert_eq!((&after["findings"]["high"], &after["findings"]["accepted"]), (&json!(0), &json!(1)), "{after}");
+    assert_eq!(reason(&bench, "specifications/keys"), "Approved", "the open marker counts no longer");
+    assert_eq!(after["openQuestions"], 1, "the question is still open");
+    assert_ne!(after["digest"], open["digest"], "an approval covers what is accepted");
+    assert_eq!(after["requirements"], open["requirements"]);
+    let codes = codes(&bench, "specifications/keys");
+    assert!(codes.contains(&"UnusedAcceptance".to_owned()) && !codes.contains(&"OpenMarker".to_owned()), "{codes:?}");
+    let recorded = revisions(&bench);
+    assert!(
+        recorded[1].1.starts_with(SPEC) && recorded[1].1.contains("the law decides -\\u002d> soon"),
+        "{recorded:?}"
+    );
+    let found = |r: &enact_domain::record::Record| match &r.event {
+        Event::Findings { findings, .. } => findings.as_array().cloned(),
+        _ => None,
+    };
+    let last = bench.record_store.records.lock().unwrap().iter().filter_map(found).next_back().unwrap();
+    let kept = last.iter().find(|f| f["code"] == "OpenMarker").unwrap();
+    assert_eq!(kept["accepted"], "the law decides --> soon");
+
+    // What another revision appended is not a part of the document.
+    edit(&bench, "specifications/keys", &json!({"accepted": null, "source": {"inline": recorded[1].1}}));
+    bench.specification("keys").await.unwrap();
+    let restored = status(&bench, "specifications/keys");
+    assert_eq!((&restored["findings"]["accepted"], &restored["findings"]["high"]), (&json!(0), &json!(1)));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use enact_domain::speckit::constitution::Constitution;
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{self, Parsed};
 
+use super::findings::Acceptances;
 use super::{answers, appendix};
 
 /// The text of a specification.
@@ -19,15 +20,19 @@ pub struct SpecificationText {
     pub report: Report,
     /// Open questions, the most urgent first.
     pub questions: Vec<Question>,
+    /// What the text and its appendix accept.
+    pub acceptances: Acceptances,
 }
 
 impl SpecificationText {
     /// Parses and analyses a specification.
     pub fn read(bytes: &[u8]) -> Self {
-        let parsed = speckit::spec::parse(bytes);
-        let report = analysis::specification(&parsed);
+        let (document, object) = analysis::read_appendix(bytes);
+        let parsed = speckit::spec::parse(&document);
+        let (report, used) = analysis::specification(&parsed).accepting(&object);
         let questions = answers::open_questions(&parsed, &report);
-        Self { digest: Digest::of_bytes(bytes), parsed, report, questions }
+        let acceptances = Acceptances { object, used, comments: analysis::acceptances(&parsed.model.source) };
+        Self { digest: Digest::of_bytes(bytes), parsed, report, questions, acceptances }
     }
 }
 
@@ -41,13 +46,17 @@ pub struct ConstitutionText {
     pub report: Report,
     /// The constitution's own rules, without inherited ones.
     pub rules: Vec<Rule>,
+    /// What the text and its appendix accept.
+    pub acceptances: Acceptances,
 }
 
 impl ConstitutionText {
     /// Parses and analyses a constitution.
     pub fn read(bytes: &[u8]) -> Self {
-        let parsed = speckit::constitution::parse(bytes);
-        let report = analysis::constitution(&parsed);
-        Self { digest: Digest::of_bytes(bytes), rules: appendix::rules(bytes), parsed, report }
+        let (document, object) = analysis::read_appendix(bytes);
+        let parsed = speckit::constitution::parse(&document);
+        let (report, used) = analysis::constitution(&parsed).accepting(&object);
+        let acceptances = Acceptances { object, used, comments: analysis::acceptances(&parsed.model.source) };
+        Self { digest: Digest::of_bytes(bytes), rules: appendix::rules(bytes), parsed, report, acceptances }
     }
 }

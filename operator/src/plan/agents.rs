@@ -13,6 +13,7 @@ use super::context::Context;
 use super::observed::Observed;
 use super::runtime::OpenAttempts;
 use super::validate::Valid;
+use crate::agent_health::HealthSubject;
 use crate::error::Error;
 
 /// Returns the agents that the plan and its tasks name. Budgets are added later.
@@ -21,9 +22,17 @@ use crate::error::Error;
 /// When the record cannot be read.
 pub async fn read(ctx: &Context, observed: &Observed, valid: &Valid) -> Result<Agents, Error> {
     let pool = &observed.plan.spec.agents;
-    let tasks = valid.content.compiled.tasks.iter().filter_map(|task| observed.named_agent(task));
+    let tasks = valid.content.compiled.tasks.iter().flat_map(|task| observed.named_agents(task));
     let names: BTreeSet<&str> = tasks.chain(pool.iter().map(|member| member.name.as_str())).collect();
     let names: Vec<&str> = names.into_iter().collect();
+    // Finished plans select nothing.
+    let selects = !pool.is_empty() && !observed.phase().is_finished();
+    let (store, tenant) = (&*ctx.record_store, &valid.member.tenant);
+    if selects {
+        let known = names.iter().filter_map(|name| observed.agents.get(*name));
+        let subjects: Vec<HealthSubject> = known.map(|agent| HealthSubject::of(agent)).collect();
+        ctx.agent_health.load(store, tenant, &observed.namespace, &subjects).await?;
+    }
     let mut all: Vec<scheduler::Agent> = names
         .iter()
         .map(|name| scheduler::Agent {
@@ -32,10 +41,7 @@ pub async fn read(ctx: &Context, observed: &Observed, valid: &Valid) -> Result<A
         })
         .collect();
     let index = |name: &str| names.binary_search(&name).ok();
-    // Finished plans select nothing.
-    if !pool.is_empty() && !observed.phase().is_finished() {
-        let tenant = &valid.member.tenant;
-        let store = &*ctx.record_store;
+    if selects {
         let histories = ctx.agent_histories.of(store, tenant, &observed.namespace, &names, observed.now).await?;
         for (agent, history) in all.iter_mut().zip(histories) {
             agent.candidate.history = BTreeMap::clone(&history);
@@ -62,6 +68,11 @@ fn candidate(ctx: &Context, observed: &Observed, valid: &Valid, name: &str) -> C
         concurrency: agent.spec.concurrency,
         running: ctx.limiter.running_of(&valid.member.tenant, &observed.namespace, name),
         unusable: unusable(observed, name, agent),
+        exhausted_until: ctx.agent_health.exhausted_until(
+            &(observed.namespace.clone(), name.to_owned()),
+            agent.metadata.generation,
+            observed.now,
+        ),
         ..Candidate::default()
     }
 }
@@ -85,7 +96,7 @@ fn unusable(observed: &Observed, name: &str, agent: &Agent) -> Option<String> {
     (is_current && ready.status == "False").then(|| format!("{}: {}", ready.reason, ready.message))
 }
 
-/// Adds the executor to each task.
+/// Adds the executor to each series of attempts at a task.
 pub fn add_executors(
     observed: &Observed,
     valid: &Valid,
@@ -96,25 +107,27 @@ pub fn add_executors(
     let compiled = &valid.content.compiled;
     let index = |name: &str| agents.all.iter().position(|agent| agent.candidate.name == name);
     for (i, task) in compiled.tasks.iter().enumerate() {
-        let (id, node) = (NodeId::Task(i), &mut nodes.tasks[i]);
-        if let Some(name) = observed.named_agent(task) {
-            node.executor = index(name).map_or(Executor::None, Executor::Named);
-            continue;
-        }
-        let started = attempts.agents.get(&id);
-        let of_attempt = |number: u32| started.filter(|(n, _)| *n == number).map(|(_, name)| name.as_str());
-        // The status of a task shows the agent of its last attempt, unless a person has reopened the task.
         let entry = observed.children.tasks.get(&compiled.names[i]);
-        let shown = entry.filter(|entry| entry.attempts == node.attempts).and_then(|entry| entry.agent.as_deref());
-        let last = match node.current {
-            CurrentAttempt::None => shown,
-            _ => of_attempt(node.attempts).or(shown),
-        };
-        node.executor = Executor::Pool {
-            needs: compiled.needs[i].clone(),
-            last: last.and_then(index),
-            next: of_attempt(node.attempts + 1).and_then(index),
-        };
+        for (contestant, node) in (1u32..).zip(nodes.tasks[i].series_mut()) {
+            let of_contestant = task.attempts.as_ref().and_then(|attempts| attempts.agent(contestant as usize - 1));
+            if let Some(name) = of_contestant.or_else(|| observed.named_agent(task)) {
+                node.executor = index(name).map_or(Executor::None, Executor::Named);
+                continue;
+            }
+            let started = attempts.agents.get(&(NodeId::Task(i), contestant));
+            let of_attempt = |number: u32| started.filter(|(n, _)| *n == number).map(|(_, name)| name.as_str());
+            // The status of a task shows the agent of the last attempt, unless a person has reopened the task.
+            let shown = entry.and_then(|entry| entry.last_agent(contestant, node.attempts, task.attempts.is_some()));
+            let last = match node.current {
+                CurrentAttempt::None => shown,
+                _ => of_attempt(node.attempts).or(shown),
+            };
+            node.executor = Executor::Pool {
+                needs: compiled.needs[i].clone(),
+                last: last.and_then(index),
+                next: of_attempt(node.next_attempt()).and_then(index),
+            };
+        }
     }
 }
 

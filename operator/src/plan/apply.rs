@@ -4,11 +4,14 @@ use std::time::Instant;
 
 use enact_crds::plan::IntegrationStatus;
 use enact_crds::{Task, convert};
+use enact_domain::agents::health::End;
 use enact_domain::assignment::{Reason, Report};
+use enact_domain::attempt::AttemptState;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
-use enact_domain::plan::{Action, TaskPhase};
+use enact_domain::plan::{Action, CurrentAttempt, ReportedState, TaskPhase, Verdict};
 use enact_domain::time::Millis;
+use enact_domain::waiting::Waiting;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -19,17 +22,19 @@ use serde_json::{Value, json};
 use super::assign;
 use super::context::Context;
 use super::decide::Decided;
+use super::nodes::{all_series, series_of};
 use super::observed::Observed;
 use super::record::Recorded;
-use super::runtime::OpenAttempt;
+use super::refusals;
+use super::runtime::{OpenAttempt, SeriesId};
+use super::waits;
+use super::warm;
 use crate::error::Error;
 use crate::index::TaskEntry;
 use crate::patch::FIELD_MANAGER;
 use crate::pods::{self, AttemptPod};
-use crate::task::{build, status};
+use crate::task::{build, contest, status};
 
-/// Seconds after which a task is shown as running. A shorter attempt saves a write.
-const SHOW_RUNNING_SECONDS: u32 = 2;
 /// Seconds after which it is shown although other attempts start and end: each takes longer then, and most end before.
 const SHOW_RUNNING_AT_LATEST_SECONDS: u32 = 10;
 
@@ -38,7 +43,7 @@ pub struct Applied {
     /// The new status of the integration, if it changed. The status step writes it with the plan's.
     pub integration: Option<IntegrationStatus>,
     /// Attempts that started; none for a node whose attempt ended.
-    pub attempts: Vec<(NodeId, Option<OpenAttempt>)>,
+    pub attempts: Vec<(SeriesId, Option<OpenAttempt>)>,
     /// The first of the failures by their message, so that it is the same at each retry. All other actions were carried out.
     pub failure: Option<Error>,
     /// Time of the next reconcile.
@@ -52,15 +57,18 @@ enum Effect {
     Started(NodeId, u32),
     /// The pod of the attempt cannot be created.
     Refused(NodeId, u32, Report),
-    Ended(NodeId),
+    Ended(NodeId, u32),
+    /// All attempts at the node have ended.
+    Closed(NodeId),
     Integration(IntegrationStatus),
     Postponed(Millis),
 }
 
 /// Carries out every action, several at the same time. A failed action does not prevent the others.
-pub async fn apply(ctx: &Context, decided: &Decided<'_>, _recorded: Recorded) -> Applied {
+pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> Applied {
     let limit = usize::from(ctx.config.requests_in_flight);
-    let work: Vec<_> = decided.decision.actions.iter().map(|action| carry_out(ctx, decided, action)).collect();
+    let work: Vec<_> =
+        decided.decision.actions.iter().map(|action| carry_out(ctx, decided, &recorded, action)).collect();
     let effects: Vec<Result<Effect, Error>> = stream::iter(work).buffer_unordered(limit).collect().await;
     let mut applied =
         Applied { integration: None, attempts: Vec::new(), failure: None, requeue_at: None, _made_by_apply: () };
@@ -69,18 +77,25 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, _recorded: Recorded) ->
             Ok(Effect::None) => {}
             Ok(Effect::Started(node, number)) => {
                 // `seen`: if the pod vanishes, the attempt is lost, and its pod is not created again.
-                applied.attempts.push((node, Some(OpenAttempt { number, seen: true, result: None })));
+                let series = series_of(decided.valid, node, number);
+                applied.attempts.push((series, Some(OpenAttempt { number, seen: true, result: None })));
             }
             Ok(Effect::Refused(node, number, report)) => {
                 // The next reconcile ends the attempt with this report.
-                applied.attempts.push((node, Some(OpenAttempt { number, seen: true, result: Some(report) })));
+                let series = series_of(decided.valid, node, number);
+                applied.attempts.push((series, Some(OpenAttempt { number, seen: true, result: Some(report) })));
                 applied.requeue_at = Some(decided.observed.now);
             }
-            Ok(Effect::Ended(node)) => applied.attempts.push((node, None)),
+            Ok(Effect::Ended(node, number)) => applied.attempts.push((series_of(decided.valid, node, number), None)),
+            Ok(Effect::Closed(node)) => {
+                applied.attempts.extend(all_series(decided.valid, node).map(|series| (series, None)));
+            }
             Ok(Effect::Integration(status)) => {
                 // The attempt stays open while the integration runs. In every other phase it has ended, or was reopened or closed.
                 if status.phase != enact_crds::task::Phase::Running {
-                    applied.attempts.push((NodeId::Integration, None));
+                    applied
+                        .attempts
+                        .extend(all_series(decided.valid, NodeId::Integration).map(|series| (series, None)));
                 }
                 applied.integration = Some(status);
             }
@@ -98,20 +113,25 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, _recorded: Recorded) ->
     applied
 }
 
-async fn carry_out(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Effect, Error> {
+async fn carry_out(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    recorded: &Recorded,
+    action: &Action,
+) -> Result<Effect, Error> {
     let now = decided.observed.now;
     match action {
         Action::Create(node) => create(ctx, decided, *node).await,
-        Action::Start { node, attempt } => start(ctx, decided, *node, *attempt).await,
+        Action::Start { node, attempt } => start(ctx, decided, recorded, *node, *attempt).await,
         Action::End { node, attempt, delete_pod, .. } => {
             // The pod is deleted before the status shows the end: after a crash in between, the next reconcile ends the attempt again.
             // In the other order a pod that still runs would belong to an attempt that is over.
-            if *delete_pod && let Some(pod) = decided.pod(*node, *attempt) {
-                let name = decided.pod_name(*node, *attempt);
-                pods::delete(ctx, &decided.observed.namespace, &name, &pod.uid).await?;
+            if *delete_pod && let Some((name, pod)) = decided.pod(*node, *attempt) {
+                pods::delete(ctx, &decided.observed.namespace, name, &pod.uid).await?;
             }
             end(ctx, decided, action).await
         }
+        Action::Judge { node, verdict } => judge(ctx, decided, *node, verdict).await,
         Action::Close { node, phase, reason } => {
             let integration = |old: IntegrationStatus| IntegrationStatus {
                 phase: (*phase).into(),
@@ -130,11 +150,11 @@ async fn carry_out(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Res
                 observed_redo: redo.map(str::to_owned).or(old.observed_redo),
                 ..IntegrationStatus::default()
             };
-            let task = |task: &TaskEntry| status::reopened(task.rerun.as_deref(), redo, now);
+            let task = |task: &TaskEntry| contest::reopen(task, status::reopened(task.rerun.as_deref(), redo, now));
             change_status(ctx, decided, *node, task, integration).await
         }
-        Action::MarkRunning { node, since, unschedulable } => {
-            mark_running(ctx, decided, *node, *since, unschedulable.as_deref()).await
+        Action::MarkRunning { node, attempt, since, waiting } => {
+            mark_running(ctx, decided, (*node, *attempt), *since, waiting.as_ref()).await
         }
     }
 }
@@ -165,15 +185,43 @@ async fn create(ctx: &Context, decided: &Decided<'_>, node: NodeId) -> Result<Ef
     Ok(Effect::None)
 }
 
-async fn start(ctx: &Context, decided: &Decided<'_>, node: NodeId, attempt: u32) -> Result<Effect, Error> {
+async fn start(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    recorded: &Recorded,
+    node: NodeId,
+    attempt: u32,
+) -> Result<Effect, Error> {
     let (namespace, tenant) = (&decided.observed.namespace, &decided.valid.member.tenant);
     let name = decided.pod_name(node, attempt);
-    let result = create_pod(ctx, decided, node, attempt, &name).await;
+    let result = match recorded.pods.get(&(node, attempt)).filter(|recorded| **recorded != name) {
+        Some(waiting) => assign_pod(ctx, decided, node, attempt, waiting, &name).await,
+        None => create_pod(ctx, decided, node, attempt, &name).await,
+    };
     if !matches!(result, Ok(Effect::Started(..))) {
         // Without a pod nothing releases the slot later. After an error the same attempt is started again, with a new slot.
         ctx.limiter.release(tenant, namespace, &name);
     }
     result
+}
+
+/// Assigns the waiting pod that the record names; if it can no longer be assigned, creates the attempt's own pod.
+async fn assign_pod(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    node: NodeId,
+    attempt: u32,
+    waiting: &str,
+    own: &str,
+) -> Result<Effect, Error> {
+    match warm::assign(ctx, decided, node, attempt, waiting).await? {
+        warm::Assignment::Done => {
+            note_start(ctx, decided, node, attempt);
+            Ok(Effect::Started(node, attempt))
+        }
+        warm::Assignment::Lost => create_pod(ctx, decided, node, attempt, own).await,
+        warm::Assignment::Refused(report) => Ok(Effect::Refused(node, attempt, report)),
+    }
 }
 
 async fn create_pod(
@@ -194,9 +242,7 @@ async fn create_pod(
         Ok(created) => {
             // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
             ctx.index.put_pod(&AttemptPod::of(&created)?);
-            if let Some(end) = released_at(decided, node) {
-                ctx.metrics.step_latency.observe(end.elapsed().as_secs_f64());
-            }
+            note_start(ctx, decided, node, attempt);
             Ok(Effect::Started(node, attempt))
         }
         // An earlier reconcile created it and crashed or timed out before it saw the response; or another owner uses the name.
@@ -208,12 +254,21 @@ async fn create_pod(
             ctx.index.put_pod(&AttemptPod::of(&existing)?);
             Ok(Effect::Started(node, attempt))
         }
-        // The same pod is refused again at each retry, so the attempt ends. A quota (403) may allow it later: that failure is retried.
-        Err(kube::Error::Api(e)) if matches!(e.code, 400 | 422) => {
-            let why = format!("the API server refused the pod: {}", e.message);
-            Ok(Effect::Refused(node, attempt, Report::new(Reason::InvalidAssignment, why)))
+        Err(kube::Error::Api(e)) if let Some(report) = refusals::report(e.code, &e.message) => {
+            Ok(Effect::Refused(node, attempt, report))
         }
         Err(e) => Err(Error::kube(format!("create Pod {name}"))(e)),
+    }
+}
+
+/// Notes that an attempt has a pod.
+fn note_start(ctx: &Context, decided: &Decided, node: NodeId, attempt: u32) {
+    if node.task().is_some() {
+        let agent = (decided.observed.namespace.clone(), decided.agent(node, attempt).to_owned());
+        ctx.agent_health.start(agent, decided.observed.now);
+    }
+    if let Some(end) = released_at(decided, node) {
+        ctx.metrics.step_latency.observe(end.elapsed().as_secs_f64());
     }
 }
 
@@ -222,7 +277,7 @@ fn released_at(decided: &Decided, node: NodeId) -> Option<Instant> {
     let dependencies = decided.valid.graph.dependencies(node);
     let ends = decided.decision.actions.iter().filter_map(|action| match action {
         Action::End { node, attempt, failure: None, .. } if dependencies.contains(&node.task()?) => {
-            decided.pod(*node, *attempt)?.ended
+            decided.pod(*node, *attempt)?.1.ended
         }
         _ => None,
     });
@@ -230,39 +285,87 @@ fn released_at(decided: &Decided, node: NodeId) -> Option<Instant> {
 }
 
 async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Effect, Error> {
-    let Action::End { node, attempt, failure, report, next, .. } = action else { return Ok(Effect::None) };
+    let Action::End { node, attempt, failure, report, next, delete_pod } = action else { return Ok(Effect::None) };
     let observed = decided.observed;
+    let runs = matches!(
+        &decided.nodes[*node].series_of(*attempt).current,
+        CurrentAttempt::Pod { state: AttemptState::Running, .. }
+    );
     let task_in_git = node.task().filter(|_| observed.plan.spec.workspace.is_some());
     let end = status::End {
         attempt: *attempt,
-        agent: decided.selected_agent(*node),
+        agent: decided.selected_agent(*node, *attempt),
         failure: *failure,
         report,
         next: *next,
         branch: task_in_git.map(|task| decided.branch(task, *attempt)),
-        started: decided.pod_created(*node),
+        // A node that does not respond saves nothing.
+        stopped: *delete_pod && runs && report.reason != Reason::Lost,
+        gates: node.task().map_or(0, |task| decided.valid.content.compiled.tasks[task].gates.len()),
+        started: decided.pod_created(*node, *attempt),
     };
     if failure.is_some() {
         let note = format!("attempt {attempt} of {}: {}", decided.describe(*node), report.message);
         ctx.event(observed.plan.as_ref(), EventType::Warning, report.reason.as_str(), note).await;
     }
-    let task = |task: &TaskEntry| status::ended((task.failures, task.infrastructure_failures), &end, observed.now);
+    let task = |task: &TaskEntry| match contest_state(decided, *node, *attempt) {
+        Some(state) => {
+            let used = decided.budgets.attempt_balance(*node, *attempt);
+            contest::ended(task, &state, &end, used.as_ref(), observed.now)
+        }
+        None => status::ended((task.failures, task.infrastructure_failures), &end, observed.now),
+    };
     let effect = change_status(ctx, decided, *node, task, |old| integrated(observed, old, &end)).await?;
-    report_health(ctx, decided, *node, report);
+    report_health(ctx, decided, *node, *attempt, report);
     // Counted only after the status is written: a failed write is repeated by the next reconcile.
     ctx.metrics.attempts.with_label_values(&[report.reason.as_str()]).inc();
+    // The other attempts of a contest continue.
+    Ok(if let Effect::Closed(node) = effect { Effect::Ended(node, *attempt) } else { effect })
+}
+
+/// Returns the state of a contest after the decision, for the patch of the contestant of an attempt; none for a node without a contest.
+fn contest_state<'a>(decided: &'a Decided, node: NodeId, attempt: u32) -> Option<contest::State<'a>> {
+    decided.nodes[node].contest.as_ref()?;
+    let (_, contestant) = series_of(decided.valid, node, attempt);
+    Some(contest::State {
+        contestant,
+        agent: decided.agent(node, attempt),
+        phase: decided.contest_phase(node),
+        newest: decided.nodes[node].attempts.max(attempt),
+        running: decided.running_contestants(node),
+    })
+}
+
+/// Writes the verdict of a contest, and publishes it as an Event of the plan.
+async fn judge(ctx: &Context, decided: &Decided<'_>, node: NodeId, verdict: &Verdict) -> Result<Effect, Error> {
+    let now = decided.observed.now;
+    let (reason, message) = contest::conclusion(decided.task_entry(node), verdict);
+    // Only tasks have contests.
+    let task = |task: &TaskEntry| contest::judged(task, verdict, now);
+    let effect = change_status(ctx, decided, node, task, |old| old).await?;
+    let (type_, event) = match verdict.winner {
+        Some(_) => (EventType::Normal, "ContestDecided"),
+        None => (EventType::Warning, reason.as_str()),
+    };
+    let note = format!("{}: {message}", decided.describe(node));
+    ctx.event(decided.observed.plan.as_ref(), type_, event, note).await;
     Ok(effect)
 }
 
 /// Adds the end of an attempt to the health of its agent, and requeues the Agent if that makes a difference.
-fn report_health(ctx: &Context, decided: &Decided, node: NodeId, report: &Report) {
-    let Some(agent) = node.task().and_then(|_| decided.observed.agents.get(decided.agent(node))) else { return };
-    let key = (agent.namespace().unwrap_or_default(), agent.name_any());
-    if key.0 != decided.observed.namespace {
-        // Pods of one tenant must not make a shared Agent unusable for others.
-        return;
-    }
-    if ctx.agent_health.add(&key, agent.metadata.generation, report, decided.observed.now) {
+fn report_health(ctx: &Context, decided: &Decided, node: NodeId, attempt: u32, report: &Report) {
+    let observed = decided.observed;
+    let Some(agent) = node.task().and_then(|_| observed.agents.get(decided.agent(node, attempt))) else { return };
+    // Of a shared Agent, this is the health in this namespace: pods of one tenant must not make it unusable for others.
+    let key = (observed.namespace.clone(), agent.name_any());
+    let end = End {
+        reason: report.reason,
+        message: report.message.clone(),
+        at: observed.now,
+        quota_reset: decided.nodes[node].series_of(attempt).funding.quota_reset,
+    };
+    let has_changed = ctx.agent_health.add(&key, agent.metadata.generation, &end);
+    if has_changed && agent.namespace().as_ref() == Some(&key.0) {
         ctx.references.agents.requeue_key(&key);
     }
 }
@@ -270,26 +373,29 @@ fn report_health(ctx: &Context, decided: &Decided, node: NodeId, report: &Report
 async fn mark_running(
     ctx: &Context,
     decided: &Decided<'_>,
-    node: NodeId,
+    (node, attempt): (NodeId, u32),
     since: Millis,
-    unschedulable: Option<&str>,
+    waiting: Option<&Waiting>,
 ) -> Result<Effect, Error> {
     let now = decided.observed.now;
-    let shown_at = since.plus_seconds(SHOW_RUNNING_SECONDS);
+    let shown_at = since.plus_seconds(waits::SHOW_SECONDS);
     if now < shown_at {
         return Ok(Effect::Postponed(shown_at));
     }
     // Actions are sorted: when another action comes first, attempts start or end in this reconcile.
     let busy = decided.decision.actions.first().is_some_and(|first| !matches!(first, Action::MarkRunning { .. }));
-    if busy && now < since.plus_seconds(SHOW_RUNNING_AT_LATEST_SECONDS) {
+    // A pod that cannot start is reported at once: a person may have to do something.
+    if busy && waiting.is_none() && now < since.plus_seconds(SHOW_RUNNING_AT_LATEST_SECONDS) {
         return Ok(Effect::Postponed(now.plus_seconds(1)));
     }
-    let attempt = decided.nodes[node].attempts;
-    let agent = decided.selected_agent(node);
-    let task = |_: &TaskEntry| status::running(attempt, agent, since, unschedulable, now);
-    let effect = change_status(ctx, decided, node, task, |old| running(old, attempt, unschedulable)).await?;
+    let agent = decided.selected_agent(node, attempt);
+    let task = |_: &TaskEntry| match contest_state(decided, node, attempt) {
+        Some(state) => contest::running(&state, attempt, since, waiting, now),
+        None => status::running(attempt, agent, since, waiting, now),
+    };
+    let effect = change_status(ctx, decided, node, task, |old| running(old, attempt, waiting)).await?;
     // The attempt has not ended: it stays open.
-    Ok(if matches!(effect, Effect::Ended(_)) { Effect::None } else { effect })
+    Ok(if matches!(effect, Effect::Closed(_)) { Effect::None } else { effect })
 }
 
 /// Changes the status of a node: of a Task by a patch; of the integration later, in the status of the plan.
@@ -308,14 +414,16 @@ async fn change_status(
     let name = &decided.valid.content.compiled.names[i];
     let Some(entry) = decided.task_entry(node) else { return Ok(Effect::None) };
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), &observed.namespace);
+    let mut status = task(entry);
+    status["observedGeneration"] = entry.generation.into();
     // With the UID, the API server refuses the patch if a Task of the same name was created meanwhile.
-    let patch = json!({ "metadata": { "uid": entry.uid }, "status": task(entry) });
+    let patch = json!({ "metadata": { "uid": entry.uid }, "status": status });
     ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         // Later reconciles must not decide from the older status, whatever the watch has delivered by then.
         Ok(changed) => {
             ctx.index.put_task(&changed);
-            Ok(Effect::Ended(node))
+            Ok(Effect::Closed(node))
         }
         // A person deleted the Task. The watch reports the deletion, and the next reconcile creates it again.
         Err(kube::Error::Api(e)) if e.code == 404 => Ok(Effect::None),
@@ -323,12 +431,14 @@ async fn change_status(
     }
 }
 
-/// Returns the status of the integration whose attempt runs. Reason and message are those of the last end, except while it is
-/// unschedulable.
-fn running(old: IntegrationStatus, attempt: u32, unschedulable: Option<&str>) -> IntegrationStatus {
-    let (reason, message) = match unschedulable {
-        Some(why) => (Some(status::UNSCHEDULABLE.into()), Some(status::unschedulable(attempt, why))),
-        None if old.reason.as_deref() == Some(status::UNSCHEDULABLE) => (None, None),
+/// Returns the status of the integration whose attempt runs. Reason and message are those of the last end, except while its pod does not
+/// run yet.
+fn running(old: IntegrationStatus, attempt: u32, waiting: Option<&Waiting>) -> IntegrationStatus {
+    let waited = old.phase == enact_crds::task::Phase::Running
+        && status::reported_state(old.reason.as_deref()) != ReportedState::Running;
+    let (reason, message) = match waiting {
+        Some(waiting) => (Some(waiting.reason.clone().into_owned()), Some(status::wait_message(attempt, waiting))),
+        None if waited => (None, None),
         None => (old.reason, old.message),
     };
     IntegrationStatus { phase: TaskPhase::Running.into(), attempts: attempt, retry_at: None, reason, message, ..old }
@@ -345,7 +455,8 @@ fn integrated(observed: &Observed, old: IntegrationStatus, end: &status::End) ->
         infrastructure_failures,
         retry_at: retry_at.map(convert::time_not_before),
         branch: observed.plan.spec.workspace.as_ref().map(|w| observed.target_branch(w)),
-        commit: end.report.commit.clone(),
+        // Also a step that was stopped after its push reports a commit.
+        commit: end.report.commit.clone().filter(|_| end.failure.is_none()),
         conflicts: end.report.conflicts.clone(),
         observed_rerun: old.observed_rerun,
         observed_redo: old.observed_redo,

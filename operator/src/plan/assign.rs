@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use enact_crds::AgentSpec;
-use enact_crds::common::Resources;
+use enact_crds::common::{OnNoChange, Resources};
 use enact_crds::plan::Workspace;
+use enact_crds::task::ContestantStatus;
 use enact_crds::{convert, prompt};
 use enact_domain::assignment::{
     Adapter, Assignment, GitWork, IntegrationWork, PreviousFailure, Reason, Report, TaskWork, VerifiedCommit, Work,
@@ -22,6 +23,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::context::Context;
 use super::decide::Decided;
+use super::nodes::series_of;
 use crate::task::{build, pod};
 
 /// The role label of a task's pod, and the argument of its runner.
@@ -44,7 +46,7 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
     let (node, template, task_name) = (NodeId::Task(task), &compiled.tasks[task], &compiled.names[task]);
     let spec = &observed.plan.spec;
     let entry = decided.task_entry(node).ok_or_else(|| invalid("the Task was deleted"))?;
-    let agent_name = decided.agent(node);
+    let agent_name = decided.agent(node, attempt);
     let agent = &observed.agents.get(agent_name).ok_or_else(|| invalid("the Agent was deleted"))?.spec;
     let timeout_seconds = template.timeout_seconds.unwrap_or(spec.execution.timeout_seconds);
     let gateway_url = ctx.config.gateway_url.as_deref();
@@ -66,8 +68,11 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         agent: agent_name.to_owned(),
         inputs,
         gates: convert::gates(&template.gates),
-        previous: previous_failure(decided, node),
+        measurements: template.attempts.as_ref().map(convert::measurements).unwrap_or_default(),
+        previous: previous_failure(decided, node, attempt),
         messages: entry.messages.clone(),
+        retry_from: convert::retry_from(template.retry.as_ref(), &spec.execution.retry),
+        fail_unchanged: template.on_no_change.unwrap_or(spec.execution.on_no_change) == OnNoChange::Fail,
     };
     let workspace = spec.workspace.as_ref();
     let git = workspace.map(|w| git(ctx, w, merges(decided, node), decided.branch(task, attempt)));
@@ -82,7 +87,7 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         name,
         namespace: observed.namespace.clone(),
         labels: labels(decided, task_name, TASK, attempt),
-        agent: (pod::uses_gateway(&ctx.config, agent) || decided.counted_agent(node).is_some())
+        agent: (pod::uses_gateway(&ctx.config, agent) || decided.counted_agent(node, attempt).is_some())
             .then(|| agent_name.to_owned()),
         uses_gateway: pod::uses_gateway(&ctx.config, agent),
         repository: workspace.and_then(|workspace| repository(ctx, workspace)),
@@ -118,8 +123,14 @@ fn task_prompt(
     })
 }
 
-/// Returns the last attempt, if it failed.
-fn previous_failure(decided: &Decided, node: NodeId) -> Option<PreviousFailure> {
+/// Returns the last attempt of the same series, if it failed.
+fn previous_failure(decided: &Decided, node: NodeId, attempt: u32) -> Option<PreviousFailure> {
+    if decided.nodes[node].contest.is_some() {
+        let (_, contestant) = series_of(decided.valid, node, attempt);
+        let ContestantStatus { attempt, reason, message, .. } =
+            decided.task_entry(node)?.contestant(contestant)?.clone();
+        return Some(PreviousFailure { attempt, reason: reason?, message: message.unwrap_or_default() });
+    }
     if let Some((attempt, report)) = decided.ended(node) {
         let (reason, message) = (report.reason.as_str().to_owned(), report.message.clone());
         return Some(PreviousFailure { attempt, reason, message });
@@ -214,7 +225,18 @@ fn work_of(decided: &Decided, task: usize) -> Option<VerifiedCommit> {
     if let Some((attempt, report)) = succeeded_now(decided, task) {
         return report.commit.clone().map(|commit| VerifiedCommit { branch: decided.branch(task, attempt), commit });
     }
+    if let Some(won) = won_now(decided, task) {
+        return Some(VerifiedCommit { branch: won.branch.clone()?, commit: won.commit.clone()? });
+    }
     decided.task_entry(NodeId::Task(task))?.work.clone()
+}
+
+/// Returns the contestant that wins the contest of a task by this decision.
+fn won_now<'a>(decided: &'a Decided, task: usize) -> Option<&'a ContestantStatus> {
+    let node = NodeId::Task(task);
+    let winner = decided.verdict(node)?.winner.as_ref()?.attempt;
+    let (_, contestant) = series_of(decided.valid, node, winner);
+    decided.task_entry(node)?.contestant(contestant)
 }
 
 /// Returns the attempt of a task that succeeds by this decision.
@@ -225,9 +247,10 @@ fn succeeded_now<'a>(decided: &'a Decided, task: usize) -> Option<(u32, &'a Repo
 /// Returns the outputs of the tasks that a node depends on, by their ids.
 fn inputs(decided: &Decided, node: NodeId) -> BTreeMap<String, BTreeMap<String, String>> {
     let outputs = |&task: &usize| {
-        let outputs = match succeeded_now(decided, task) {
-            Some((_, report)) => report.outputs.clone(),
-            None => decided.task_entry(NodeId::Task(task))?.outputs.clone(),
+        let outputs = match (succeeded_now(decided, task), won_now(decided, task)) {
+            (Some((_, report)), _) => report.outputs.clone(),
+            (None, Some(won)) => won.outputs.clone(),
+            (None, None) => decided.task_entry(NodeId::Task(task))?.outputs.clone(),
         };
         (!outputs.is_empty()).then(|| (decided.valid.content.compiled.tasks[task].id.clone(), outputs))
     };

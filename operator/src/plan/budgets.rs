@@ -65,9 +65,11 @@ pub async fn read(
     budgets.known = known.clone();
     let tenant = &valid.member.tenant;
     for (&id, uid) in &budgets.metered {
-        if let Some((request, charge)) = self_reported::usage(observed, valid, agents, id, &nodes[id], uid) {
-            // Before the balances are read, so that they contain it.
-            ctx.record_store.report_usage(tenant, request, charge).await?;
+        for series in nodes[id].series() {
+            if let Some((request, charge)) = self_reported::usage(observed, valid, agents, id, series, uid) {
+                // Before the balances are read, so that they contain it.
+                ctx.record_store.report_usage(tenant, request, charge).await?;
+            }
         }
     }
     let scopes = budgets.scopes(observed, nodes);
@@ -77,11 +79,13 @@ pub async fn read(
         budgets.known.read_at = Some(observed.now);
     }
     for (&id, uid) in &budgets.metered {
-        nodes[id].funding.attempt = budgets.attempt;
-        nodes[id].funding.last_attempt = budgets.left_of_attempt(uid, nodes[id].attempts);
-        if nodes[id].end_report().is_some_and(|report| report.reason == Reason::ProviderQuota) {
-            let refusal = ctx.record_store.refusal(tenant, uid, nodes[id].attempts).await?;
-            nodes[id].funding.quota_reset = refusal.and_then(|refusal| refusal.reset_at);
+        for series in nodes[id].series_mut() {
+            series.funding.attempt = budgets.attempt;
+            series.funding.last_attempt = budgets.left_of_attempt(uid, series.attempts);
+            if series.end_report().is_some_and(|report| report.reason == Reason::ProviderQuota) {
+                let refusal = ctx.record_store.refusal(tenant, uid, series.attempts).await?;
+                series.funding.quota_reset = refusal.and_then(|refusal| refusal.reset_at);
+            }
         }
     }
     Ok(budgets)
@@ -126,13 +130,8 @@ fn limit_of_plan(observed: &Observed, valid: &Valid) -> PlanLimit {
     PlanLimit { limit, set_by }
 }
 
-fn has_ended(node: &Node) -> bool {
-    node.end_report().is_some()
-}
-
-/// Returns whether an attempt of the node is in progress.
-fn is_running(node: &Node) -> bool {
-    !matches!(node.current, CurrentAttempt::None) && !has_ended(node)
+fn has_ended(series: &Node) -> bool {
+    series.end_report().is_some()
 }
 
 impl PlanBudgets {
@@ -167,22 +166,28 @@ impl PlanBudgets {
             let Some(entry) = observed.children.tasks.get(name).filter(|_| !nodes[id].phase.is_finished()) else {
                 continue;
             };
-            let agent = Self::certain_agent(&nodes[id]).and_then(|index| agents.all.get(index));
-            let is_metered = match agent {
-                Some(agent) => agent.metered,
-                None => agents.pool.iter().any(|index| agents.all[*index].metered),
-            };
-            if !is_metered || nodes[id].executor == Executor::None {
-                continue;
+            let mut of_node = Vec::new();
+            for series in nodes[id].series_mut() {
+                let agent = Self::certain_agent(series).and_then(|index| agents.all.get(index));
+                let is_metered = match agent {
+                    Some(agent) => agent.metered,
+                    None => agents.pool.iter().any(|index| agents.all[*index].metered),
+                };
+                if !is_metered || series.executor == Executor::None {
+                    continue;
+                }
+                let indices = [
+                    budgets.index(Scope::Tenant { month: month.clone() }, tenant),
+                    agent.and_then(|agent| agent.budget),
+                    budgets.index(Scope::Plan { uid: observed.uid.clone() }, budgets.plan),
+                    budgets.index(Scope::Task { uid: entry.uid.clone() }, budgets.task),
+                ];
+                series.funding.budgets = indices.into_iter().flatten().collect();
+                of_node.clone_from(&series.funding.budgets);
+                budgets.metered.insert(id, entry.uid.clone());
             }
-            let indices = [
-                budgets.index(Scope::Tenant { month: month.clone() }, tenant),
-                agent.and_then(|agent| agent.budget),
-                budgets.index(Scope::Plan { uid: observed.uid.clone() }, budgets.plan),
-                budgets.index(Scope::Task { uid: entry.uid.clone() }, budgets.task),
-            ];
-            nodes[id].funding.budgets = indices.into_iter().flatten().collect();
-            budgets.metered.insert(id, entry.uid.clone());
+            // Of a contest, these are only shown to people.
+            nodes[id].funding.budgets = of_node;
         }
         budgets
     }
@@ -214,17 +219,20 @@ impl PlanBudgets {
         let plan = Scope::Plan { uid: observed.uid.clone() };
         let limited = self.limits.iter().map(|(scope, _)| scope.clone()).filter(|scope| *scope != plan);
         let mut scopes: Vec<Scope> = limited.chain([plan.clone()]).collect();
-        if !self.attempt.is_unlimited() {
-            let open =
-                |id: &NodeId| is_running(&nodes[*id]) || has_ended(&nodes[*id]) || nodes[*id].funding.parked.is_some();
-            let open = self.metered.iter().filter(|(id, _)| open(id));
-            scopes.extend(open.map(|(id, uid)| Scope::Attempt { uid: uid.clone(), number: nodes[*id].attempts }));
+        for (id, uid) in &self.metered {
+            // What a contestant has used can decide its contest.
+            if self.attempt.is_unlimited() && nodes[*id].contest.is_none() {
+                continue;
+            }
+            let is_open = |series: &&Node| series.is_running() || has_ended(series) || series.funding.parked.is_some();
+            let open = nodes[*id].series().filter(is_open);
+            scopes.extend(open.map(|series| Scope::Attempt { uid: uid.clone(), number: series.attempts }));
         }
         scopes
     }
 
     fn needs_reading(&self, now: Millis, nodes: &PerNode<Node>, scopes: &[Scope]) -> bool {
-        let metered = || self.metered.keys().map(|id| &nodes[*id]);
+        let metered = || self.metered.keys().flat_map(|id| nodes[*id].series());
         if self.metered.is_empty() {
             return false;
         }
@@ -234,12 +242,18 @@ impl PlanBudgets {
             return true;
         }
         let age = if self.limits.is_empty() { USAGE_SECONDS } else { FRESH_SECONDS };
-        now >= read_at.plus_seconds(age) && (!self.limits.is_empty() || metered().any(is_running))
+        now >= read_at.plus_seconds(age) && (!self.limits.is_empty() || metered().any(Node::is_running))
     }
 
     /// Returns the balance of a scope as it was last read.
     pub fn balance(&self, scope: &Scope) -> Balance {
         self.known.balances.get(scope).copied().unwrap_or_default()
+    }
+
+    /// Returns the balance of an attempt; none if its task uses no models.
+    pub fn attempt_balance(&self, node: NodeId, number: u32) -> Option<Balance> {
+        let uid = self.metered.get(&node)?.clone();
+        Some(self.balance(&Scope::Attempt { uid, number }))
     }
 
     /// Returns what remains of the budget of an attempt.
@@ -254,7 +268,11 @@ impl PlanBudgets {
 
     /// Returns what is reserved of each budget by running attempts and their requests. `others` returns the reservations of other plans.
     pub fn reserved(&self, nodes: &PerNode<Node>, others: &dyn Fn(&Scope) -> Amount) -> Vec<Amount> {
-        let own = self.reserved_by(nodes, self.metered.keys().copied().filter(|id| is_running(&nodes[*id])));
+        let running = self.metered.keys().flat_map(|id| {
+            let running = nodes[*id].series().filter(|series| series.is_running());
+            running.map(move |series| (*id, series.attempts))
+        });
+        let own = self.reserved_by(nodes, running);
         let reserved = self.limits.iter().map(|(scope, _)| {
             let mut attempts = others(scope);
             attempts.add(own.get(scope).unwrap_or(&Amount::default()));
@@ -283,16 +301,14 @@ impl PlanBudgets {
         Budgets::new(remaining.collect())
     }
 
-    /// Returns what attempts at these nodes reserve of each budget: the rest of their own budgets.
-    pub fn reserved_by(&self, nodes: &PerNode<Node>, ids: impl Iterator<Item = NodeId>) -> Reserved {
+    /// Returns what these attempts reserve of each budget: the rest of their own budgets.
+    pub fn reserved_by(&self, nodes: &PerNode<Node>, attempts: impl Iterator<Item = (NodeId, u32)>) -> Reserved {
         let mut reserved = Reserved::new();
-        for id in ids {
+        for (id, number) in attempts {
             let Some(uid) = self.metered.get(&id) else { continue };
-            // A new attempt has spent nothing: its number is not that of the last one.
-            let number = if is_running(&nodes[id]) { nodes[id].attempts } else { nodes[id].attempts + 1 };
             let spent = self.balance(&Scope::Attempt { uid: uid.clone(), number }).spent;
             let amount = Amount::left(&self.attempt, &spent);
-            for &index in &nodes[id].funding.budgets {
+            for &index in &nodes[id].series_of(number).funding.budgets {
                 reserved.entry(self.limits[index].0.clone()).or_default().add(&amount);
             }
         }
@@ -300,11 +316,10 @@ impl PlanBudgets {
     }
 
     /// Returns what the plan's attempts reserve of budgets that other plans share, after a decision.
-    pub fn shared_reservations(&self, nodes: &PerNode<Node>, phases: &PerNode<TaskPhase>) -> Reserved {
+    pub fn shared_reservations(&self, nodes: &PerNode<Node>, running: impl Iterator<Item = (NodeId, u32)>) -> Reserved {
         if self.attempt.is_unlimited() {
             return Reserved::new();
         }
-        let running = self.metered.keys().copied().filter(|id| phases[*id] == TaskPhase::Running);
         let mut reserved = self.reserved_by(nodes, running);
         reserved.retain(|scope, _| matches!(scope, Scope::Tenant { .. } | Scope::Agent { .. }));
         reserved

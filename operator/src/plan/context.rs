@@ -7,11 +7,13 @@ use super::history::History;
 use super::limiter::ConcurrencyLimiter;
 use super::reservations::Reservations;
 use super::runtime::Runtimes;
+use super::setup_events::SetupEvents;
 use crate::documents::dependents::Dependents;
 use crate::documents::document_cache::DocumentCache;
 use crate::index::Index;
 use crate::search::Search;
 use crate::sourcing;
+use crate::warm_pool::WarmPods;
 
 pub struct Context {
     pub common: Arc<crate::context::Context>,
@@ -19,8 +21,10 @@ pub struct Context {
     /// Tasks and pods by plan.
     pub index: Arc<Index>,
     pub limiter: Arc<ConcurrencyLimiter>,
+    pub warm_pods: Arc<WarmPods>,
     pub reservations: Reservations,
     pub history: History,
+    pub setup_events: SetupEvents,
     pub document_cache: Arc<DocumentCache>,
     pub dependents: Arc<Dependents>,
     pub sourcing: Arc<sourcing::Context>,

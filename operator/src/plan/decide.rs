@@ -1,13 +1,15 @@
 //! Decide: the next actions of a plan, within the free slots of its tenant, and the resulting readiness.
 
-use enact_crds::plan::Phase;
+use std::collections::{HashMap, HashSet};
+
+use enact_crds::plan::{PausedAfter, Phase};
 use enact_domain::assignment::Report;
 use enact_domain::condition::Readiness;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
 use enact_domain::plan::{
-    self as scheduler, Action, Agents, Assignment, Counts, Decision, Executor, Node, PlanState, Request, Shared,
-    TaskPhase,
+    self as scheduler, Action, Agents, Assignment, Counts, Decision, Executor, NextStep, Node, PlanState, Request,
+    Shared, TaskPhase, Verdict,
 };
 use enact_domain::record::{Kind, Subject};
 use enact_domain::text::truncate;
@@ -16,13 +18,19 @@ use enact_domain::time::Millis;
 use super::budgets::PlanBudgets;
 use super::context::Context;
 use super::limiter::AgentLimit;
+use super::nodes::series_of;
 use super::observed::{Choice, Loaded, Observed};
+use super::refusals;
 use super::reservations::Amount;
+use super::runtime::SeriesId;
 use super::shortage::Waiting;
 use super::validate::Valid;
+use super::waits::Waits;
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
+use crate::task::contest;
 use crate::task::status::message as task_message;
+use crate::warm_pool::Taken;
 
 /// Most actions of one reconcile. The next one does the rest, so that the ends of attempts do not wait for many starts.
 const MAX_ACTIONS: usize = 256;
@@ -45,6 +53,8 @@ pub struct Decided<'a> {
     pub decision: Decision,
     /// Whether actions are left for the next reconcile.
     pub unfinished: bool,
+    /// The pods of warm pools that starting attempts get. Empty until they are chosen, after the slots are reserved.
+    pub taken: HashMap<(NodeId, u32), Taken>,
 }
 
 /// Phase and readiness of a plan.
@@ -72,9 +82,10 @@ pub fn decide<'a>(
         let shared = Shared { free_slots, budgets: budgets.remaining(&reserved), agents };
         let mut decision = scheduler::decide(&valid.policy, &valid.graph, &nodes, &shared, observed.now);
         let agents = shared.agents;
-        for Assignment { node, agent, .. } in &decision.assignments {
-            nodes[*node].funding = agents.funding(&nodes[*node], *agent);
-            if let Executor::Pool { last, .. } = &mut nodes[*node].executor {
+        for Assignment { node, attempt, agent, .. } in &decision.assignments {
+            let series = nodes[*node].series_of_mut(*attempt);
+            series.funding = agents.funding(series, *agent);
+            if let Executor::Pool { last, .. } = &mut series.executor {
                 *last = Some(*agent);
             }
         }
@@ -82,9 +93,11 @@ pub fn decide<'a>(
         decision.actions.sort_by_key(rank);
         // Before slots are reserved: a start that is cut off here must not occupy one.
         decision.actions.truncate(MAX_ACTIONS);
-        let decided = Decided { observed, loaded, valid, agents, nodes, budgets, reserved, decision, unfinished };
+        let taken = HashMap::new();
+        let decided =
+            Decided { observed, loaded, valid, agents, nodes, budgets, reserved, decision, unfinished, taken };
         let decided = decided.reserve_slots(ctx, free_slots);
-        let shared = budgets.shared_reservations(&decided.nodes, &decided.decision.phases);
+        let shared = budgets.shared_reservations(&decided.nodes, decided.running_attempts());
         (decided, shared)
     })
 }
@@ -92,10 +105,18 @@ pub fn decide<'a>(
 /// Returns the position of an action: ends first, because they free slots and release dependents; then starts, then creations.
 fn rank(action: &Action) -> u8 {
     match action {
-        Action::End { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
+        Action::End { .. } | Action::Judge { .. } | Action::Close { .. } | Action::Reopen(_) => 0,
         Action::Start { .. } => 1,
         Action::MarkRunning { .. } => 2,
         Action::Create(_) => 3,
+    }
+}
+
+/// Returns the attempt that an action ends.
+fn ended_attempt(action: &Action) -> Option<(NodeId, u32)> {
+    match action {
+        Action::End { node, attempt, .. } => Some((*node, *attempt)),
+        _ => None,
     }
 }
 
@@ -110,12 +131,12 @@ impl Decided<'_> {
         for (node, attempt) in self.starts() {
             let pod = self.pod_name(node, attempt);
             // An attempt that is recorded already starts in any case: it was within the limit when it was recorded.
-            let is_new = attempt > self.nodes[node].attempts;
+            let is_new = attempt > self.nodes[node].series_of(attempt).attempts;
             let agent = self
-                .counted_agent(node)
+                .counted_agent(node, attempt)
                 .map(|agent| AgentLimit { concurrency: agent.concurrency.filter(|_| is_new), ..agent });
             if !ctx.limiter.reserve(&member.tenant, member.parallelism, &observed.namespace, &pod, agent) {
-                refused.push(node);
+                refused.push((node, attempt));
             // A repeated start of an open attempt may have its slot already, so only new attempts use up the free slots.
             } else if is_new {
                 new += 1;
@@ -128,10 +149,17 @@ impl Decided<'_> {
         if self.decision.unassigned.is_some() {
             ctx.limiter.wait_for_agents(&member.tenant, observed.reference());
         }
-        self.decision.actions.retain(|a| !matches!(a, Action::Start { node, .. } if refused.contains(node)));
-        for node in refused {
+        self.decision.actions.retain(
+            |action| !matches!(action, Action::Start { node, attempt } if refused.contains(&(*node, *attempt))),
+        );
+        let refusals = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+        self.decision.waiting_for_slots = self.decision.waiting_for_slots.saturating_add(refusals);
+        for (node, _) in refused {
             // The scheduler set it to Running. The status must not show an attempt that does not start.
-            self.decision.phases[node] = TaskPhase::Pending;
+            let is_contest = self.nodes[node].contest.is_some();
+            if !is_contest || self.running_attempts().all(|(running, _)| running != node) {
+                self.decision.phases[node] = TaskPhase::Pending;
+            }
         }
         self
     }
@@ -141,13 +169,14 @@ impl Decided<'_> {
         for (node, attempt) in self.starts() {
             let pod = self.pod_name(node, attempt);
             // A pod that exists occupies its slot until the watch reports its end.
-            if !self.observed.children.pods.contains_key(&pod) {
+            if self.pod(node, attempt).is_none() {
                 ctx.limiter.release(&self.valid.member.tenant, &self.observed.namespace, &pod);
             }
         }
     }
 
-    fn starts(&self) -> impl Iterator<Item = (NodeId, u32)> {
+    /// Returns the attempts that start, also those whose start was recorded earlier and failed.
+    pub fn starts(&self) -> impl Iterator<Item = (NodeId, u32)> {
         self.decision.actions.iter().filter_map(|action| match action {
             Action::Start { node, attempt } => Some((*node, *attempt)),
             _ => None,
@@ -157,9 +186,9 @@ impl Decided<'_> {
 
 /// The attempts that run.
 impl Decided<'_> {
-    /// Returns the nodes at which a new attempt starts.
-    pub fn new_starts(&self) -> impl Iterator<Item = NodeId> {
-        self.starts().filter(|(node, attempt)| *attempt > self.nodes[*node].attempts).map(|(node, _)| node)
+    /// Returns the new attempts that start.
+    pub fn new_starts(&self) -> impl Iterator<Item = (NodeId, u32)> {
+        self.starts().filter(|(node, attempt)| *attempt > self.nodes[*node].series_of(*attempt).attempts)
     }
 
     /// Returns whether this decision ends an attempt that failed.
@@ -169,18 +198,46 @@ impl Decided<'_> {
 
     /// Returns whether the plan has, or had, attempts whose work is not a part of its result.
     pub fn has_discarded(&self) -> bool {
-        let has_failed = |node: &Node| node.attempts > 1 || node.failures > 0 || node.infrastructure_failures > 0;
+        let has_failed = |node: &Node| node.attempts > 1 || node.failed_attempts() > 0;
         let without_success = |phase: &TaskPhase| phase.is_finished() && *phase != TaskPhase::Succeeded;
         self.ends_with_failure()
             || self.nodes.tasks.iter().any(has_failed)
             || self.decision.phases.tasks.iter().any(without_success)
     }
 
-    /// Returns the number of the attempt that runs after this decision.
-    pub fn running_attempt(&self, node: NodeId) -> Option<u32> {
-        let started = self.starts().find(|(n, _)| *n == node).map(|(_, attempt)| attempt);
-        let Node { current, attempts, .. } = &self.nodes[node];
-        started.or_else(|| (!matches!(current, scheduler::CurrentAttempt::None)).then_some(*attempts))
+    /// Returns the attempts that run after this decision.
+    pub fn running_attempts(&self) -> impl Iterator<Item = (NodeId, u32)> {
+        let ends: HashSet<(NodeId, u32)> = self.decision.actions.iter().filter_map(ended_attempt).collect();
+        let running = self.nodes.iter().flat_map(|(id, node)| {
+            let running = node.series().filter(|series| !matches!(series.current, scheduler::CurrentAttempt::None));
+            running.map(move |series| (id, series.attempts))
+        });
+        running.filter(move |attempt| !ends.contains(attempt)).chain(self.new_starts())
+    }
+
+    /// Returns the phase of a node with a contest while it is not decided, after this decision: it runs if an attempt runs, or if all have
+    /// ended and the verdict follows.
+    pub fn contest_phase(&self, node: NodeId) -> TaskPhase {
+        let open = self.nodes[node].series().any(|series| {
+            let ended = self.end_of(node, series.attempts);
+            !ended.map_or(series.phase, NextStep::phase).is_finished()
+        });
+        let running = self.running_attempts().any(|(running, _)| running == node);
+        if running || !open { TaskPhase::Running } else { TaskPhase::Pending }
+    }
+
+    /// Returns the number of contestants whose attempts run after this decision, and of all.
+    pub fn running_contestants(&self, node: NodeId) -> (usize, usize) {
+        let running = self.running_attempts().filter(|(running, _)| *running == node).count();
+        (running, self.nodes[node].series().count())
+    }
+
+    /// Returns the step that follows the end of an attempt, if this decision ends it.
+    fn end_of(&self, node: NodeId, attempt: u32) -> Option<NextStep> {
+        self.decision.actions.iter().find_map(|action| match action {
+            Action::End { node: n, attempt: a, next, .. } if (*n, *a) == (node, attempt) => Some(*next),
+            _ => None,
+        })
     }
 }
 
@@ -212,33 +269,38 @@ impl Decided<'_> {
         })
     }
 
-    /// Returns the name of the agent of the attempt that runs, starts or ends by this decision.
-    pub fn agent(&self, node: NodeId) -> &str {
-        self.nodes[node].executor.last().map_or(names::INTEGRATION, |agent| self.agents.name(agent))
+    /// Returns the name of the agent of an attempt that runs, starts or ends by this decision.
+    pub fn agent(&self, node: NodeId, attempt: u32) -> &str {
+        let executor = &self.nodes[node].series_of(attempt).executor;
+        executor.last().map_or(names::INTEGRATION, |agent| self.agents.name(agent))
     }
 
     /// Returns that name if it was selected from the pool of the plan.
-    pub fn selected_agent(&self, node: NodeId) -> Option<&str> {
-        matches!(self.nodes[node].executor, Executor::Pool { .. }).then(|| self.agent(node))
+    pub fn selected_agent(&self, node: NodeId, attempt: u32) -> Option<&str> {
+        let executor = &self.nodes[node].series_of(attempt).executor;
+        matches!(executor, Executor::Pool { .. }).then(|| self.agent(node, attempt))
     }
 
-    /// Returns the agent of a node if its running attempts are counted: its pods then name it. Attempts of a named agent without a limit are
-    /// not.
-    pub fn counted_agent(&self, node: NodeId) -> Option<AgentLimit<'_>> {
-        let executor = &self.nodes[node].executor;
+    /// Returns the agent of an attempt if its running attempts are counted: its pods then name it. Attempts of a named agent without a limit
+    /// are not.
+    pub fn counted_agent(&self, node: NodeId, attempt: u32) -> Option<AgentLimit<'_>> {
+        let executor = &self.nodes[node].series_of(attempt).executor;
         let candidate = &self.agents.all.get(executor.last()?)?.candidate;
         let is_counted = candidate.concurrency.is_some() || matches!(executor, Executor::Pool { .. });
         is_counted.then_some(AgentLimit { name: &candidate.name, concurrency: candidate.concurrency })
     }
 
     /// Returns the agents that this decision selects from the pool, with the numbers of their attempts.
-    pub fn selected_agents(&self) -> impl Iterator<Item = (NodeId, (u32, String))> {
-        self.starts().filter_map(move |(node, attempt)| Some((node, (attempt, self.selected_agent(node)?.to_owned()))))
+    pub fn selected_agents(&self) -> impl Iterator<Item = (SeriesId, (u32, String))> {
+        self.starts().filter_map(move |(node, attempt)| {
+            let agent = self.selected_agent(node, attempt)?.to_owned();
+            Some((series_of(self.valid, node, attempt), (attempt, agent)))
+        })
     }
 
     /// Returns the assignment of an agent to a new attempt.
-    pub fn assignment(&self, node: NodeId) -> Option<&Assignment> {
-        self.decision.assignments.iter().find(|assignment| assignment.node == node)
+    pub fn assignment(&self, node: NodeId, attempt: u32) -> Option<&Assignment> {
+        self.decision.assignments.iter().find(|assignment| (assignment.node, assignment.attempt) == (node, attempt))
     }
 
     /// Returns the branch of a task's attempt.
@@ -247,7 +309,7 @@ impl Decided<'_> {
         names::task_branch(&self.observed.name(), &self.observed.uid, name, attempt)
     }
 
-    /// Returns the name of the pod of an attempt. The name is deterministic, so that a repeated creation fails with a conflict.
+    /// Returns the name of the attempt's own pod. The name is deterministic, so that a repeated creation fails with a conflict.
     pub fn pod_name(&self, node: NodeId, attempt: u32) -> String {
         match node {
             NodeId::Task(i) => names::pod_name(&self.valid.content.compiled.names[i], attempt),
@@ -255,23 +317,49 @@ impl Decided<'_> {
         }
     }
 
-    /// Returns the pod of an attempt as it was last seen.
-    pub fn pod(&self, node: NodeId, attempt: u32) -> Option<&PodEntry> {
-        self.observed.children.pods.get(&self.pod_name(node, attempt)).map(AsRef::as_ref)
+    /// Returns the name of the pod that the record of a start names: one of a warm pool, or the attempt's own.
+    pub fn started_pod(&self, node: NodeId, attempt: u32) -> String {
+        self.taken.get(&(node, attempt)).map_or_else(|| self.pod_name(node, attempt), |taken| taken.name().to_owned())
     }
 
-    /// Returns when the pod of the node's current attempt was created.
-    pub fn pod_created(&self, node: NodeId) -> Option<Millis> {
-        match self.nodes[node].current {
+    /// Returns the pod of an attempt as it was last seen, with its name.
+    pub fn pod(&self, node: NodeId, attempt: u32) -> Option<(&str, &PodEntry)> {
+        let pods = &self.observed.children.pods;
+        let own = pods.get_key_value(&self.pod_name(node, attempt));
+        // A pod of a warm pool has another name. Integrations get none.
+        let assigned = || {
+            let (entry, name) = (self.task_entry(node)?, &self.valid.content.compiled.names[node.task()?]);
+            let is_of = |pod: &PodEntry| {
+                pod.from_warm_pool && pod.attempt == attempt && pod.task == *name && pod.owner == entry.uid
+            };
+            pods.iter().find(|(_, pod)| is_of(pod))
+        };
+        own.or_else(assigned).map(|(name, pod)| (name.as_str(), pod.as_ref()))
+    }
+
+    /// Returns when the pod of an attempt in progress was created.
+    pub fn pod_created(&self, node: NodeId, attempt: u32) -> Option<Millis> {
+        match self.nodes[node].series_of(attempt).current {
             scheduler::CurrentAttempt::Pod { created, .. } => Some(created),
             _ => None,
         }
     }
 
-    /// Returns the attempt of a node that this decision ends, and its report. The caches do not show that end yet.
+    /// Returns the attempt of a node without a contest that this decision ends, and its report. The caches do not show that end yet.
     pub fn ended(&self, node: NodeId) -> Option<(u32, &Report)> {
+        if self.nodes[node].contest.is_some() {
+            return None;
+        }
         self.decision.actions.iter().find_map(|action| match action {
             Action::End { node: n, attempt, report, .. } if *n == node => Some((*attempt, report)),
+            _ => None,
+        })
+    }
+
+    /// Returns the verdict of this decision on the contest of a node.
+    pub fn verdict(&self, node: NodeId) -> Option<&Verdict> {
+        self.decision.actions.iter().find_map(|action| match action {
+            Action::Judge { node: n, verdict } if *n == node => Some(verdict),
             _ => None,
         })
     }
@@ -309,15 +397,19 @@ impl Decided<'_> {
             outcome =
                 Outcome { phase: self.phase_so_far(), readiness: Readiness::reconciling("Running", self.progress()) };
         }
-        if let Some((reason, message)) = failure.and_then(describe_failure) {
-            outcome.readiness = Readiness::reconciling(reason, message);
+        let tasks = self.valid.content.compiled.tasks.len();
+        let refused = failure.and_then(|failure| refusals::readiness(failure, &self.valid.member.tenant, tasks));
+        if let Some(readiness) = refused {
+            outcome.readiness = readiness;
         }
         outcome
     }
 
     fn planned(&self) -> Outcome {
-        let progress = self.progress();
+        let waits = self.waits();
+        let progress = self.progress_with(waits.as_ref());
         let so_far = self.phase_so_far();
+        let integrates = self.decision.phases.tasks.iter().all(|p| *p == TaskPhase::Succeeded);
         let (phase, readiness) = match self.decision.state {
             PlanState::Succeeded => {
                 let message = format!("all {} tasks are done", self.valid.graph.len());
@@ -336,38 +428,60 @@ impl Decided<'_> {
                 (so_far, Readiness { message, ..hold.clone() })
             }
             PlanState::Running if let Some(message) = self.open_choice() => {
-                (so_far, Readiness::reconciling("SpecificationChanged", format!("{message}; {progress}")))
+                (so_far, self.stalled_if_idle("SpecificationChanged", format!("{message}; {progress}")))
+            }
+            PlanState::Running if let Some(paused) = self.paused_after() => {
+                let name = if paused.phase.is_empty() { String::new() } else { format!(" ({})", paused.phase) };
+                let message = format!(
+                    "phase {}{name} is done: look at its work, then continue with `kubectl enact resume {}`; {progress}",
+                    paused.number,
+                    self.observed.name()
+                );
+                (so_far, Readiness::stalled("Paused", message))
             }
             PlanState::Suspended => {
                 let message = format!("suspended: {progress}; resume with `kubectl enact resume`");
-                (so_far, Readiness::reconciling("Suspended", message))
+                (so_far, Readiness::stalled("Suspended", message))
             }
             PlanState::Running if let Some(message) = self.shortage() => {
-                let message = format!("{message}; {progress}");
-                // While others run, the plan makes progress, and may even need nothing more.
-                let idle = self.task_counts().running == 0 && self.decision.waiting_for_slots == 0;
-                let readiness = if idle {
-                    Readiness::stalled("BudgetExceeded", message)
-                } else {
-                    Readiness::reconciling("BudgetExceeded", message)
-                };
-                (so_far, readiness)
+                (so_far, self.stalled_if_idle("BudgetExceeded", format!("{message}; {progress}")))
             }
             PlanState::Running if let Some(message) = self.lack_of_agents() => {
                 (so_far, Readiness::reconciling("WaitingForAgent", format!("{message}; {progress}")))
             }
-            PlanState::Running if self.decision.phases.tasks.iter().all(|p| *p == TaskPhase::Succeeded) => {
+            PlanState::Running if let Some(waits) = waits.as_ref().filter(|waits| self.all_wait(waits)) => {
+                let message = format!("{}; {progress}", waits.message());
+                let phase = if integrates { Phase::Integrating } else { so_far };
+                (phase, Readiness::reconciling(waits.first.reason.clone(), message))
+            }
+            PlanState::Running if integrates => {
                 let message = "the work of the tasks is being merged, checked and published";
                 (Phase::Integrating, Readiness::reconciling("Integrating", message))
             }
-            PlanState::Running => (Phase::Running, Readiness::reconciling("Running", progress)),
+            PlanState::Running => {
+                let slot = || self.waits_for_slot().map(|wait| wait.message);
+                let message = match waits.as_ref().map(Waits::message).or_else(slot) {
+                    Some(why) => format!("{progress}; {why}"),
+                    None => progress,
+                };
+                (Phase::Running, Readiness::reconciling("Running", message))
+            }
         };
         Outcome { phase, readiness }
     }
 
-    fn progress(&self) -> String {
-        let counts = self.task_counts();
-        format!("{} of {} tasks done, {} running", counts.succeeded, counts.total, counts.running)
+    /// Returns the phase after which the plan waits for a person.
+    pub fn paused_after(&self) -> Option<PausedAfter> {
+        let pauses = self.valid.pauses.as_ref()?;
+        let (number, phase) = pauses.phases.paused_after(&self.decision.phases.tasks, pauses.resumed)?;
+        Some(PausedAfter { number: u32::try_from(number).unwrap_or(u32::MAX), phase: phase.to_owned() })
+    }
+
+    /// Returns the readiness of a plan of which some tasks wait for a person. While others run, the plan makes progress, and may even need
+    /// nothing more.
+    fn stalled_if_idle(&self, reason: &'static str, message: String) -> Readiness {
+        let idle = self.task_counts().running == 0 && self.decision.waiting_for_slots == 0;
+        if idle { Readiness::stalled(reason, message) } else { Readiness::reconciling(reason, message) }
     }
 
     fn phase_so_far(&self) -> Phase {
@@ -444,27 +558,11 @@ impl Decided<'_> {
         let ended = ended.map(|(attempt, report)| {
             (report.reason.as_str().to_owned(), task_message(self.decision.phases[node], attempt, report))
         });
-        let cause = ended.or_else(|| self.task_entry(node)?.failure.clone());
+        let judged = self.verdict(node).map(|verdict| contest::conclusion(self.task_entry(node), verdict));
+        let cause = ended.or(judged).or_else(|| self.task_entry(node)?.failure.clone());
         let cause = cause.map(|(reason, message)| format!(": {reason}: {message}")).unwrap_or_default();
         let id = &self.valid.content.compiled.tasks[i].id;
         let message = format!("task {id} failed{cause}; fix it, then run `kubectl enact retry`");
         Readiness::stalled("TaskFailed", message)
-    }
-}
-
-/// Returns the reason and message of a failure that a person should know about; none for one that a retry repairs.
-fn describe_failure(failure: &Error) -> Option<(&'static str, String)> {
-    match failure {
-        Error::Taken { .. } => Some(("NameTaken", failure.to_string())),
-        Error::Kube { source, .. } => match source.as_ref() {
-            kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
-                Some(("QuotaExceeded", format!("{failure}; the operator retries until the quota allows it")))
-            }
-            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422) => {
-                Some(("NotAdmitted", failure.to_string()))
-            }
-            _ => None,
-        },
-        _ => None,
     }
 }

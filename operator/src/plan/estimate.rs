@@ -2,6 +2,7 @@
 
 use enact_crds::AgentSpec;
 use enact_crds::plan::PlanEstimate;
+use enact_crds::task::TaskTemplate;
 use enact_domain::agents::needs::Needs;
 use enact_domain::usage::{self, Sample, Work, Worker};
 
@@ -19,18 +20,26 @@ pub fn worker(key: String, agent: &AgentSpec) -> Worker {
 pub fn estimate(observed: &Observed, content: &Content, history: &[Sample]) -> Option<PlanEstimate> {
     let compiled = &content.compiled;
     let of_tenant = observed.member.as_ref().map_or(u32::MAX, |member| member.parallelism);
-    let workers = compiled.tasks.iter().zip(&compiled.needs).map(|(task, needs)| {
-        let name = observed.named_agent(task).or_else(|| pool_member(observed, needs))?;
+    let of_contestant = |task: &TaskTemplate, needs: &Needs, contestant: usize| {
+        let of_contest = task.attempts.as_ref().and_then(|attempts| attempts.agent(contestant));
+        let name = of_contest.or_else(|| observed.named_agent(task)).or_else(|| pool_member(observed, needs))?;
         Some(worker(format!("{}/{name}", observed.namespace), &observed.agents.get(name)?.spec))
+    };
+    let tasks = || compiled.tasks.iter().zip(&compiled.needs);
+    let workers: Vec<Worker> = tasks().map(|(task, needs)| of_contestant(task, needs, 0)).collect::<Option<_>>()?;
+    let further = tasks().flat_map(|(task, needs)| {
+        let contestants = task.attempts.as_ref().map_or(1, |attempts| attempts.best_of as usize);
+        (1..contestants).map(move |contestant| of_contestant(task, needs, contestant))
     });
-    let workers: Vec<Worker> = workers.collect::<Option<_>>()?;
+    let contestants: Vec<Worker> = further.collect::<Option<_>>()?;
     // The plan's own agent may have no task.
-    if !workers.iter().any(|worker| worker.metered) {
+    if !workers.iter().chain(&contestants).any(|worker| worker.metered) {
         return None;
     }
     let work = Work {
         graph: &compiled.graph,
         workers,
+        contestants,
         priorities: compiled.tasks.iter().map(|task| task.priority).collect(),
         parallelism: observed.plan.spec.execution.parallelism.min(of_tenant),
     };

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use enact_crds::document::Finding;
 use enact_crds::plan::Coverage;
 use enact_crds::task::TaskTemplate;
-use enact_crds::{PlanSpec, convert};
-use enact_domain::analysis::{self, TaskText};
+use enact_crds::{PlanSpec, compile, convert};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
@@ -15,7 +14,7 @@ use enact_domain::rules::{Budget, Decision, Document, DocumentMetadata, Gate, Pl
 use super::observed::{Content, Documents, Observed};
 use crate::documents::effective_constitution::EffectiveConstitution;
 use crate::documents::evaluation;
-use crate::documents::findings::{cut, finding, len, sort, top};
+use crate::documents::findings::{accepts_nothing, cut, finding, len, sort, top};
 use crate::documents::texts::SpecificationText;
 
 /// Most uncovered requirements that a status names.
@@ -28,8 +27,10 @@ pub struct Evaluation {
     key: Option<Digest>,
     /// The requirements that the tasks serve.
     pub coverage: Option<Coverage>,
-    /// The findings, the most severe first.
+    /// The open findings, the most severe first.
     pub findings: Vec<Finding>,
+    /// Number of accepted findings about coverage.
+    pub accepted: u32,
     /// Readiness of a plan that breaks a rule of severity MUST.
     pub violation: Option<Readiness>,
 }
@@ -59,9 +60,9 @@ pub fn evaluate(
     }
     let mut evaluation = Evaluation { key: Some(key), ..Evaluation::default() };
     if let Some(text) = text {
-        let (coverage, uncovered) = coverage(text, &content.compiled.tasks);
+        let Covered { coverage, findings, accepted } = coverage(text, &observed.plan.spec, content);
         evaluation.coverage = Some(coverage);
-        evaluation.findings = uncovered;
+        (evaluation.findings, evaluation.accepted) = (findings, accepted);
     }
     if let Some(constitution) = constitution {
         let rules = apply_rules(observed, content, constitution, text);
@@ -73,15 +74,19 @@ pub fn evaluate(
     Arc::new(evaluation)
 }
 
-/// Returns which requirements of a specification the tasks serve, and a finding for each that they do not.
-pub fn coverage(text: &SpecificationText, tasks: &[TaskTemplate]) -> (Coverage, Vec<Finding>) {
-    let texts: Vec<String> = tasks.iter().map(task_text).collect();
-    let tasks: Vec<TaskText> = tasks
-        .iter()
-        .zip(&texts)
-        .map(|(task, text)| TaskText { id: &task.id, title: &task.title, text, story: task.story.as_deref() })
-        .collect();
-    let found = analysis::coverage(&text.parsed.model, &tasks);
+/// The requirements of a specification that the tasks of a plan serve.
+pub struct Covered {
+    pub coverage: Coverage,
+    /// A finding for each requirement that they do not serve, and other open findings about coverage.
+    pub findings: Vec<Finding>,
+    /// Number of accepted findings about coverage.
+    pub accepted: u32,
+}
+
+/// Returns which requirements of a specification the tasks serve. Ticked tasks count. Comments of the specification and of the tasks, the Specification and the
+/// Plan can accept findings.
+pub fn coverage(text: &SpecificationText, plan: &PlanSpec, content: &Content) -> Covered {
+    let found = compile::coverage(&text.parsed.model, content.compiled.tasks.iter().chain(&content.done));
     let uncovered: Vec<&str> =
         found.requirements.iter().filter(|r| r.tasks.is_empty()).map(|r| r.id.as_str()).collect();
     let coverage = Coverage {
@@ -89,17 +94,24 @@ pub fn coverage(text: &SpecificationText, tasks: &[TaskTemplate]) -> (Coverage, 
         covered: len(found.requirements.len() - uncovered.len()),
         uncovered: uncovered.iter().take(MAX_UNCOVERED).map(|id| cut(id)).collect(),
     };
-    (coverage, found.findings.iter().map(finding).collect())
-}
-
-/// Returns the text of a task without its title.
-pub fn task_text(task: &TaskTemplate) -> String {
-    let mut text = task.prompt.clone().or_else(|| task.script.clone()).unwrap_or_default();
-    for id in &task.requirements {
-        text.push('\n');
-        text.push_str(id);
+    let (own, of_text) = (convert::acceptances(&plan.accepted), &text.acceptances.object);
+    let mut used = vec![false; own.len()];
+    let (mut findings, mut accepted) = (Vec::new(), found.accepted.len());
+    for found in found.findings {
+        let key = found.key();
+        let mut is_accepted = of_text.iter().any(|acceptance| acceptance.covers(&key));
+        for (_, used) in own.iter().zip(&mut used).filter(|(acceptance, _)| acceptance.covers(&key)) {
+            (*used, is_accepted) = (true, true);
+        }
+        if is_accepted {
+            accepted += 1;
+        } else {
+            findings.push(finding(&found));
+        }
     }
-    text
+    let unused = own.iter().zip(used).enumerate().filter(|(_, (_, used))| !used);
+    findings.extend(unused.map(|(n, (acceptance, _))| accepts_nothing(n, acceptance)));
+    Covered { coverage, findings, accepted: len(accepted) }
 }
 
 fn apply_rules(
@@ -141,7 +153,7 @@ fn rule_input(name: &str, spec: &PlanSpec, tasks: &[TaskTemplate]) -> PlanInput 
     let task = |t: &TaskTemplate| TaskInput {
         id: t.id.clone(),
         title: t.title.clone(),
-        text: task_text(t),
+        text: compile::task_text(t),
         phase: t.phase.clone().unwrap_or_default(),
         story: t.story.clone().unwrap_or_default(),
         depends_on: t.depends_on.clone(),

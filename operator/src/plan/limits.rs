@@ -1,6 +1,5 @@
 //! Limits: the limits that the model gateway enforces for a plan, its tasks and its attempts.
 
-use enact_domain::plan::TaskPhase;
 use enact_domain::usage::{Limit, Scope};
 
 use super::context::Context;
@@ -35,8 +34,8 @@ fn wanted(decided: &Decided) -> Vec<(Scope, Limit)> {
     if !budgets.plan.is_unlimited() || written(&plan) || (had_limit && !budgets.metered.is_empty()) {
         wanted.push((plan, budgets.plan));
     }
-    for (&id, uid) in budgets.metered.iter().filter(|(id, _)| decided.decision.phases[**id] == TaskPhase::Running) {
-        let Some(number) = decided.running_attempt(id) else { continue };
+    for (id, number) in decided.running_attempts() {
+        let Some(uid) = budgets.metered.get(&id) else { continue };
         let task = Scope::Task { uid: uid.clone() };
         // An earlier attempt, perhaps started by another process, may have had a limit.
         if !budgets.task.is_unlimited() || number > 1 || written(&task) {

@@ -32,11 +32,11 @@ pub async fn pass(
     let mut now = PassedMessages::default();
     let (mut records, mut pods) = (Vec::new(), Vec::new());
     for (name, task) in observed.children.tasks.iter().filter(|(_, task)| !task.messages.is_empty()) {
-        let pod = running_pod(observed, name);
-        let state = (message::last_id(&task.messages), pod.clone());
+        let running = running_pods(observed, name, task);
+        let state = (message::last_id(&task.messages), running.clone());
         if passed.0.get(&task.uid) != Some(&state) {
             records.extend(task.messages.iter().map(|message| record(observed, tenant, name, task, message)));
-            pods.extend(pod.map(|pod| (pod, message::format(&task.messages))));
+            pods.extend(running.into_iter().map(|pod| (pod, message::format(&task.messages))));
         }
         now.0.insert(task.uid.clone(), state);
     }
@@ -57,10 +57,13 @@ pub async fn pass(
     Ok(now)
 }
 
-/// Returns the pod of the task's attempt that has not ended.
-fn running_pod(observed: &Observed, task: &str) -> Option<String> {
-    let running = observed.children.pods.iter().filter(|(_, pod)| pod.task == task && pod.ended.is_none());
-    running.max_by_key(|(_, pod)| pod.attempt).map(|(name, _)| name.clone())
+/// Returns the pods of the task that have not ended, by their attempts: of competing attempts all, otherwise the newest.
+fn running_pods(observed: &Observed, name: &str, task: &TaskEntry) -> Vec<String> {
+    let running = observed.children.pods.iter().filter(|(_, pod)| pod.task == name && pod.ended.is_none());
+    let mut running: Vec<(u32, &String)> = running.map(|(name, pod)| (pod.attempt, name)).collect();
+    running.sort_unstable();
+    let from = if task.contest.is_some() { 0 } else { running.len().saturating_sub(1) };
+    running[from..].iter().map(|(_, name)| (*name).clone()).collect()
 }
 
 fn record(observed: &Observed, tenant: &str, name: &str, task: &TaskEntry, message: &Message) -> Record {

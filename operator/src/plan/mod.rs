@@ -19,14 +19,20 @@ mod messages;
 mod nodes;
 mod observe;
 mod observed;
+mod progress;
 mod record;
+mod refusals;
 pub mod reservations;
 pub mod runtime;
 mod self_reported;
+pub mod setup_events;
+mod setup_failures;
 mod shortage;
 mod staleness;
 mod status;
 mod validate;
+pub mod waits;
+mod warm;
 pub mod watches;
 
 use std::sync::Arc;
@@ -105,11 +111,13 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     runtime.messages = messages::pass(ctx, observed, &valid.member.tenant, &runtime.messages).await?;
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
-    let mut nodes = nodes::nodes(observed, &valid, &runtime.attempts);
+    let setup_failures = setup_failures::read(ctx, observed).await;
+    let mut nodes = nodes::nodes(observed, &valid, &runtime.attempts, &setup_failures);
     let mut agents = agents::read(ctx, observed, &valid).await?;
     agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);
     let budgets = budgets::read(ctx, observed, &valid, &mut agents, &mut nodes, &runtime.budgets).await?;
-    let decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
+    let mut decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
+    decided.taken = warm::take(ctx, &decided);
 
     let recorded = match record::record(ctx, &decided).await {
         Ok(recorded) => recorded,
@@ -139,8 +147,15 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     }
     let resync = (!decided.phase().is_finished()).then_some(resync);
     let usage_at = budgets.read_again_at(&decided.decision.phases);
-    let times =
-        [decided.decision.requeue_at, applied.requeue_at, written.requeue_at, observed.cleanup_at(), usage_at, resync];
+    let times = [
+        decided.decision.requeue_at,
+        applied.requeue_at,
+        written.requeue_at,
+        observed.cleanup_at(),
+        usage_at,
+        setup_failures.read_again_at,
+        resync,
+    ];
     Ok(requeue(now, times))
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::models::{self, ModelProblem};
+use enact_crds::models::ModelProblem;
 use enact_crds::{Agent, Approval, Plan, Specification, convert};
 use enact_domain::approval::Decision;
 use enact_domain::digest::Digest;
@@ -65,7 +65,7 @@ fn targets(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Target> {
     if !is_started(plan) {
         targets.extend(constitution_chain(ctx, plan, namespace).targets());
     }
-    targets.extend(sourcing::targets(namespace, plan.spec.source.as_ref(), None));
+    targets.extend(sourcing::targets(places, plan.spec.source.as_ref(), None));
     targets
 }
 
@@ -99,12 +99,7 @@ fn model_problems(
     tenant: &str,
     agents: &HashMap<String, Arc<Agent>>,
 ) -> HashMap<String, (usize, ModelProblem)> {
-    let problem = |agent: &Agent| {
-        // The models of a shared Agent are those of the installation.
-        let namespace = agent.namespace().unwrap_or_default();
-        models::check(&agent.spec, |name| ctx.provider(&namespace, tenant, name)).into_iter().next()
-    };
-    agents.iter().filter_map(|(name, agent)| Some((name.clone(), problem(agent)?))).collect()
+    agents.iter().filter_map(|(name, agent)| Some((name.clone(), ctx.model_problem(agent, tenant)?))).collect()
 }
 
 /// Returns the Approvals with a budget. They are looked up only for a plan that uses models, because that visits all Approvals.

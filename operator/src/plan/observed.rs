@@ -37,6 +37,8 @@ pub struct Content {
     pub canonical: String,
     /// Digest of `canonical`.
     pub digest: Digest,
+    /// The ticked tasks of the tasks.md, for its coverage; none once the plan has started.
+    pub done: Vec<TaskTemplate>,
 }
 
 impl Content {
@@ -50,7 +52,7 @@ impl Content {
             String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
         let compiled = compile::compile(plan, recorded.tasks).ok()?;
-        Some(Self { compiled, canonical, digest: digest.clone() })
+        Some(Self { compiled, canonical, digest: digest.clone(), done: Vec::new() })
     }
 
     /// Returns whether a spec still has this content. A tasks.md outside the spec does not count: it was read at the start.
@@ -194,6 +196,13 @@ impl Observed {
     /// Returns the name of the agent that a task, or else the plan, names; none if it is selected from the pool of the plan.
     pub fn named_agent<'a>(&'a self, task: &'a TaskTemplate) -> Option<&'a str> {
         task.agent_ref.as_ref().or(self.plan.spec.agent_ref.as_ref()).map(|reference| reference.name.as_str())
+    }
+
+    /// Returns the names of all agents that are named for the attempts at a task; none if they are selected from the pool of the plan.
+    pub fn named_agents<'a>(&'a self, task: &'a TaskTemplate) -> impl Iterator<Item = &'a str> {
+        let contestants = task.attempts.iter().flat_map(|attempts| &attempts.agents).map(String::as_str);
+        let is_named_for_contestants = task.attempts.as_ref().is_some_and(|attempts| !attempts.agents.is_empty());
+        contestants.chain(self.named_agent(task).filter(move |_| !is_named_for_contestants))
     }
 
     /// Returns the field of an agent that names the Secret of the integration, if one does: such an agent could push to the target branch

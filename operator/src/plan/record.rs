@@ -1,22 +1,27 @@
 //! Record: writes a decision to the record before it is applied, so that a crash after this step loses nothing.
 
+use std::collections::HashMap;
+
 use enact_domain::graph::NodeId;
-use enact_domain::plan::{Action, NextStep, TaskPhase};
+use enact_domain::plan::{Action, NextStep, TaskPhase, Verdict};
 use enact_domain::record::{Event, Record, Subject, TaskRef, failure_kind};
 
 use super::agents::counted_needs;
 use super::context::Context;
 use super::decide::Decided;
 use super::known_budgets::KnownBudgets;
-use super::limits;
+use super::{limits, warm};
 use crate::context::ACTOR;
 use crate::error::Error;
 use crate::search;
+use crate::task::contest;
 
 /// Proof that a decision is in the record. Only [`record`] makes it, and `apply` demands it.
 pub struct Recorded {
     /// The budgets, whose limits are written.
     pub budgets: KnownBudgets,
+    /// The pods that the record names for attempts that start, as far as a warm pool may be involved.
+    pub pods: HashMap<(NodeId, u32), String>,
     _made_by_record: (),
 }
 
@@ -28,12 +33,13 @@ pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Er
     // Before the pods exist: the gateway enforces the limits from the first request on.
     let budgets = limits::write(ctx, decided).await?;
     ctx.record(records(decided)).await?;
+    let pods = warm::recorded_pods(ctx, decided).await?;
     let valid = decided.valid;
     // After the record, so that search finds only recorded content. It never waits: a full queue postpones the document.
     ctx.search.offer(&valid.member.tenant, decided.observed.subject(), valid.content.digest.as_str(), || {
         search::of_plan(&decided.observed.plan.spec.decisions, &valid.content.compiled.tasks)
     });
-    Ok(Recorded { budgets, _made_by_record: () })
+    Ok(Recorded { budgets, pods, _made_by_record: () })
 }
 
 /// Returns the records of a decision, in the order of its actions.
@@ -65,9 +71,11 @@ fn records(decided: &Decided) -> Vec<Record> {
 /// Returns the node of an action that is recorded.
 fn node_of(action: &Action) -> Option<NodeId> {
     match action {
-        Action::Start { node, .. } | Action::End { node, .. } | Action::Close { node, .. } | Action::Reopen(node) => {
-            Some(*node)
-        }
+        Action::Start { node, .. }
+        | Action::End { node, .. }
+        | Action::Judge { node, .. }
+        | Action::Close { node, .. }
+        | Action::Reopen(node) => Some(*node),
         Action::Create(_) | Action::MarkRunning { .. } => None,
     }
 }
@@ -78,10 +86,11 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
         Action::Start { node, attempt } => vec![Event::AttemptStarted {
             plan_uid: plan_uid(),
             number: *attempt,
-            pod: decided.pod_name(*node, *attempt),
-            agent: decided.agent(*node).to_owned(),
-            capabilities: capabilities(decided, *node),
-            selection: decided.assignment(*node).and_then(|assignment| assignment.selection.clone()),
+            pod: decided.started_pod(*node, *attempt),
+            agent: decided.agent(*node, *attempt).to_owned(),
+            contestants: contestants(decided, *node),
+            capabilities: capabilities(decided, *node, *attempt),
+            selection: decided.assignment(*node, *attempt).and_then(|assignment| assignment.selection.clone()),
         }],
         Action::End { node, attempt, failure, report, next, .. } => {
             let mut events = vec![Event::AttemptFinished {
@@ -89,14 +98,18 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
                 number: *attempt,
                 failure: failure.map(failure_kind),
                 report: report.clone(),
-                started: decided.pod_created(*node),
+                started: decided.pod_created(*node, *attempt),
             }];
-            if let NextStep::Finish(phase) = next {
+            // The end of a contestant is not that of its task.
+            if let NextStep::Finish(phase) = next
+                && decided.nodes[*node].contest.is_none()
+            {
                 let reason = report.reason.as_str();
                 events.extend(task_transition(decided, *node, *phase, &attempt.to_string(), reason, &report.message));
             }
             events
         }
+        Action::Judge { node, verdict } => judged(decided, *node, verdict),
         Action::Close { node, phase, reason } => {
             // The key is the same when a crash repeats this decision.
             let key = decided.nodes[*node].attempts.to_string();
@@ -118,11 +131,31 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
     }
 }
 
+/// Returns the records of a verdict: which attempt won, and the transition of the task.
+fn judged(decided: &Decided, node: NodeId, verdict: &Verdict) -> Vec<Event> {
+    let (reason, message) = contest::conclusion(decided.task_entry(node), verdict);
+    let newest = decided.nodes[node].attempts;
+    let decision = Event::ContestDecided {
+        plan_uid: decided.observed.uid.clone(),
+        newest,
+        winner: verdict.winner.as_ref().map(|winner| winner.attempt),
+        message: message.clone(),
+    };
+    let transition = task_transition(decided, node, verdict.phase, &newest.to_string(), &reason, &message);
+    [decision].into_iter().chain(transition).collect()
+}
+
+/// Returns the number of contestants of a node; 1 without a contest.
+fn contestants(decided: &Decided, node: NodeId) -> u32 {
+    u32::try_from(decided.nodes[node].series().count()).unwrap_or(1)
+}
+
 /// Returns the needs of a task that an attempt counts for in the history of its agent.
-fn capabilities(decided: &Decided, node: NodeId) -> Option<Vec<String>> {
-    let candidate = &decided.agents.all.get(decided.nodes[node].executor.last()?)?.candidate;
+fn capabilities(decided: &Decided, node: NodeId, attempt: u32) -> Option<Vec<String>> {
+    let executor = &decided.nodes[node].series_of(attempt).executor;
+    let candidate = &decided.agents.all.get(executor.last()?)?.candidate;
     let needs = decided.valid.content.compiled.needs.get(node.task()?)?;
-    counted_needs(needs, candidate, decided.selected_agent(node).is_some())
+    counted_needs(needs, candidate, decided.selected_agent(node, attempt).is_some())
 }
 
 /// Returns the transition of a task; none for the integration, whose transitions are those of the plan. `key` makes the transition unique

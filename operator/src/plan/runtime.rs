@@ -32,12 +32,15 @@ pub struct Runtime {
 /// The attempts that are recorded as started and whose end no status shows yet.
 #[derive(Clone, Debug, Default)]
 pub struct OpenAttempts {
-    pub by_node: HashMap<NodeId, OpenAttempt>,
+    pub by_series: HashMap<SeriesId, OpenAttempt>,
     /// The agents that were selected from the pool for the newest attempts, with the number of the attempt.
-    pub agents: HashMap<NodeId, (u32, String)>,
+    pub agents: HashMap<SeriesId, (u32, String)>,
     /// Whether the attempts of earlier processes were read from the record.
     pub loaded: bool,
 }
+
+/// A series of attempts: a node and the number of its contestant, from 1. A node without a contest has one series.
+pub type SeriesId = (NodeId, u32);
 
 /// An attempt that is recorded as started.
 #[derive(Clone, Debug, Default)]
@@ -51,19 +54,19 @@ pub struct OpenAttempt {
 
 impl OpenAttempts {
     /// Applies the changes that the apply step made: an attempt that started, or none when one ended.
-    pub fn update(&mut self, changes: Vec<(NodeId, Option<OpenAttempt>)>) {
-        for (node, attempt) in changes {
+    pub fn update(&mut self, changes: Vec<(SeriesId, Option<OpenAttempt>)>) {
+        for (series, attempt) in changes {
             match attempt {
-                Some(attempt) => self.by_node.insert(node, attempt),
-                None => self.by_node.remove(&node),
+                Some(attempt) => self.by_series.insert(series, attempt),
+                None => self.by_series.remove(&series),
             };
         }
     }
 }
 
-/// The messages of people that are recorded and written to pods: by the UID of the task, the newest one and the pod that has it.
+/// The messages of people that are recorded and written to pods: by the UID of the task, the newest one and the pods that have it.
 #[derive(Clone, Debug, Default)]
-pub struct PassedMessages(pub HashMap<String, (u64, Option<String>)>);
+pub struct PassedMessages(pub HashMap<String, (u64, Vec<String>)>);
 
 /// The last write of the plan's status.
 #[derive(Clone, Debug, Default)]

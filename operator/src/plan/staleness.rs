@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use enact_crds::compile::task_text;
 use enact_crds::plan::Stale;
 use enact_crds::task::Phase;
 use enact_domain::graph::NodeId;
 use enact_domain::revisions::staleness::{Changes, ItemChange, ItemKind, PlannedTask, compare, stale};
 
-use super::evaluate::task_text;
 use super::observed::{Choice, Content, Observed};
 use crate::documents::findings::{cut, len};
 use crate::documents::texts::SpecificationText;

@@ -3,8 +3,9 @@
 use enact_crds::plan::{Discarded, Phase, PlanStatus, PlanUsage, TaskCounts};
 use enact_crds::{Plan, convert};
 use enact_domain::analysis::Category;
-use enact_domain::condition::Readiness;
+use enact_domain::condition::{Progress, Readiness, waits_for_people};
 use enact_domain::time::Millis;
+use enact_domain::waiting::last_activity;
 use enact_store::{ErrorClass, StoreError};
 use kube::Api;
 use kube::runtime::events::EventType;
@@ -17,6 +18,7 @@ use super::evaluate::{Evaluation, coverage};
 use super::observed::{Choice, Content, Loaded, Observed};
 use super::runtime::LastWrite;
 use super::validate::Blocked;
+use super::waits;
 use crate::budget_thresholds::Threshold;
 use crate::documents::findings;
 use crate::error::Error;
@@ -51,6 +53,12 @@ pub async fn write(
     let mut new = applied_status(decided, applied, &old);
     set_usage(ctx, &mut new, decided, &old, last).await;
     set_error(&mut new);
+    let active = !decided.decision.actions.is_empty() || old.usage != new.usage || old.phase != new.phase;
+    // Only with another change: it alone is not worth a write.
+    if active && old != new {
+        let known = old.last_activity_at.as_ref().map(convert::millis);
+        new.last_activity_at = last_activity([known, Some(observed.now)]).map(convert::time);
+    }
     // A change of counts or messages alone may wait. The fields below affect other objects or the next decision: they are written at once.
     let urgent = old.phase != new.phase
         || applied.integration.is_some()
@@ -112,7 +120,8 @@ pub async fn write_blocked(
         new.top_findings.clone_from(&blocked.findings);
     }
     let patched = write_readiness(ctx, observed, new, &blocked.readiness).await?;
-    if patched.reason_changed && blocked.readiness.progress == enact_domain::condition::Progress::Stalled {
+    let Readiness { progress, reason, .. } = &blocked.readiness;
+    if patched.reason_changed && *progress == Progress::Stalled && !waits_for_people(reason) {
         publish_warning(ctx, observed, &blocked.readiness).await;
     }
     Ok(LastWrite { result: patched.result.or(last.result.clone()), ..last.clone() })
@@ -168,6 +177,7 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     }
     set_specification(&mut new, decided);
     new.tasks = decided.task_counts().into();
+    new.paused_after = decided.paused_after().filter(|_| !new.phase.is_finished());
     new.critical_path = critical_path(&valid.content);
     new.finished_at = match (new.phase.is_finished(), old.finished_at.clone()) {
         (false, _) => None,
@@ -181,6 +191,8 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
         set_evaluation(&mut new, valid.evaluation.as_deref());
         set_estimate(&mut new, observed, decided.loaded, &valid.content);
     }
+    let wait = decided.waits().map(|waits| waits.first).or_else(|| decided.waits_for_slot());
+    new.waiting = waits::of_plan(observed, &outcome.readiness, wait.as_ref()).filter(|_| !new.phase.is_finished());
     new.conditions = patch::conditions(observed.plan.as_ref(), &old.conditions, outcome.readiness.conditions(), now);
     new
 }
@@ -251,6 +263,7 @@ async fn warn_of_budget(ctx: &Context, observed: &Observed, old: &PlanStatus, ne
 fn set_evaluation(new: &mut PlanStatus, evaluation: Option<&Evaluation>) {
     let evaluation = evaluation.cloned().unwrap_or_default();
     (new.coverage, new.top_findings) = (evaluation.coverage, evaluation.findings);
+    new.accepted_findings = evaluation.accepted;
 }
 
 /// Sets the revision of the specification that the plan is for, and what a newer one makes stale. During a redo, the plan is for the older
@@ -269,10 +282,11 @@ fn set_specification(new: &mut PlanStatus, decided: &Decided) {
     let moved = new.specification_digest.is_some() && new.specification_digest != valid.specification_digest;
     new.specification_digest.clone_from(&valid.specification_digest);
     if let Some(text) = decided.loaded.documents.specification.as_ref().filter(|_| moved) {
-        let (coverage, uncovered) = coverage(text, &valid.content.compiled.tasks);
-        new.coverage = Some(coverage);
-        new.top_findings.retain(|f| f.category != Category::Coverage.as_str());
-        new.top_findings.extend(uncovered);
+        let covered = coverage(text, &observed.plan.spec, &valid.content);
+        new.coverage = Some(covered.coverage);
+        new.accepted_findings = covered.accepted;
+        new.top_findings.retain(|f| f.category != Category::Coverage.as_str() && f.code != findings::UNUSED_ACCEPTANCE);
+        new.top_findings.extend(covered.findings);
         findings::sort(&mut new.top_findings);
         new.top_findings = findings::top(&new.top_findings);
     }
@@ -296,6 +310,7 @@ async fn write_readiness(
     readiness: &Readiness,
 ) -> Result<Patched, Error> {
     let wanted = readiness.conditions();
+    new.waiting = waits::of_plan(observed, readiness, None).filter(|_| !new.phase.is_finished());
     new.conditions = patch::conditions(observed.plan.as_ref(), &new.conditions, wanted, observed.now);
     patch_status(ctx, observed, &new).await
 }
@@ -330,7 +345,8 @@ async fn publish_warning(ctx: &Context, observed: &Observed, readiness: &Readine
 
 async fn publish_event(ctx: &Context, observed: &Observed, new: &PlanStatus) {
     let Some(ready) = new.conditions.first() else { return };
-    let refused = ["NameTaken", "QuotaExceeded", "NotAdmitted", "BudgetExceeded"].contains(&ready.reason.as_str());
+    let refused = ["NameTaken", "QuotaExceeded", "QuotaTooSmall", "TaskQuotaExceeded", "NotAdmitted", "BudgetExceeded"]
+        .contains(&ready.reason.as_str());
     let type_ = if refused || new.phase == Phase::Failed { EventType::Warning } else { EventType::Normal };
     ctx.event(observed.plan.as_ref(), type_, &ready.reason, ready.message.clone()).await;
 }

@@ -417,7 +417,7 @@ async fn reports_an_unschedulable_task_once() {
         json!({"phase": "Pending", "conditions":
             [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}]})
     };
-    let reported = ["PATCH plans/p/status Running", "PATCH tasks/p-t001/status Running Unschedulable"];
+    let reported = ["PATCH plans/p/status Unschedulable", "PATCH tasks/p-t001/status Running Unschedulable"];
     bench.pod("p-t001-1", unschedulable("0/1 nodes are available: 1 Insufficient memory.")).await;
     bench.succeed("p-t002-1").await;
     bench.plan("p").await.unwrap();
@@ -436,7 +436,7 @@ async fn reports_an_unschedulable_task_once() {
     }
     let taken = json!([{"type": "PodScheduled", "status": "True"}]);
     bench.pod("p-t001-1", json!({"phase": "Pending", "conditions": taken})).await;
-    for expected in [vec!["PATCH tasks/p-t001/status Running Running"], vec![]] {
+    for expected in [vec!["PATCH tasks/p-t001/status Running Running", "PATCH plans/p/status Running"], vec![]] {
         bench.plan("p").await.unwrap();
         assert_eq!(bench.api.writes(), expected);
     }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use enact_crds::agent::Adapter;
 use enact_crds::compile::Compiled;
 use enact_crds::document::Finding;
-use enact_crds::plan::Workspace;
+use enact_crds::plan::{PauseAfter, Workspace};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{AgentSpec, Plan, compile, convert, validation};
 use enact_domain::agents::needs::Needs;
 use enact_domain::approval::{self, Verdict, evaluate as evaluate_approvals};
-use enact_domain::condition::{READY, Readiness};
+use enact_domain::condition::{Progress, READY, Readiness, STALLED};
 use enact_domain::digest::Digest;
-use enact_domain::graph::Graph;
-use enact_domain::plan::Policy;
+use enact_domain::graph::{Graph, NodeId};
+use enact_domain::names;
+use enact_domain::plan::{Phases, Policy};
 use enact_domain::speckit::{Diagnostic, Severity};
 
 use super::evaluate::{Evaluation, evaluate};
@@ -79,8 +80,35 @@ pub struct Valid {
     pub staleness: Option<Arc<Staleness>>,
     /// A person's choice about the newer revision.
     pub choice: Choice,
+    /// The pauses of the plan after its phases.
+    pub pauses: Option<Pauses>,
     /// The reason why a started plan starts no new attempt. Running attempts continue.
     pub hold: Option<Readiness>,
+}
+
+/// The pauses of a plan after its phases.
+pub struct Pauses {
+    pub phases: Phases,
+    /// Number of the phase after which a person resumed the plan last; 0 for none.
+    pub resumed: usize,
+    held: Vec<bool>,
+}
+
+impl Pauses {
+    fn of(observed: &Observed, compiled: &Compiled) -> Option<Self> {
+        // Phases are all that it can pause after.
+        let PauseAfter::Phase = observed.plan.spec.execution.pause_after?;
+        let phases = Phases::of(compiled.tasks.iter().map(|task| task.phase.as_deref()));
+        let resumed = observed.annotation(names::ANNOTATION_RESUMED_AFTER);
+        let resumed = resumed.and_then(|number| number.parse().ok()).unwrap_or_default();
+        let held = phases.held(&compiled.graph, resumed);
+        Some(Self { phases, resumed, held })
+    }
+
+    /// Returns whether a node waits until a person resumes the plan.
+    pub fn holds(&self, node: NodeId) -> bool {
+        node.task().is_some_and(|task| self.held[task])
+    }
 }
 
 /// The reason why a plan cannot run.
@@ -160,6 +188,7 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
         suspended: plan.spec.suspend || hold.is_some(),
         cancelled: plan.spec.cancel,
         deadline: execution.deadline_seconds.zip(started).map(|(seconds, at)| at.plus_seconds(seconds)),
+        quota_wait_seconds: execution.quota_wait_seconds,
     };
     let graph = content.compiled.graph.clone();
     Ok(Valid {
@@ -171,6 +200,7 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
         specification_digest,
         staleness,
         choice,
+        pauses: Pauses::of(observed, &content.compiled),
         hold,
     })
 }
@@ -194,7 +224,7 @@ fn check_start(
     check_approval(observed, &content.digest, &evaluation)?;
     if observed.plan.spec.suspend {
         let message = "suspended before its start; start it with `kubectl enact resume`";
-        return Err(Readiness::reconciling("Suspended", message));
+        return Err(Readiness::stalled("Suspended", message));
     }
     Ok(digest)
 }
@@ -288,7 +318,8 @@ fn compile_content(
         );
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
-    let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled });
+    let done = document.map(compile::done_tasks).unwrap_or_default();
+    let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled, done });
     Ok(CachedContent { generation, document: digest, content })
 }
 
@@ -309,9 +340,13 @@ fn check_workspace(workspace: Option<&Workspace>) -> Result<(), Readiness> {
 
 fn check_agents(observed: &Observed, compiled: &Compiled) -> Result<(), Readiness> {
     for (task, needs) in compiled.tasks.iter().zip(&compiled.needs) {
-        match observed.named_agent(task) {
-            Some(name) => check_named_agent(observed, task, name)?,
-            None => check_pool(observed, task, needs)?,
+        let mut is_named = false;
+        for name in observed.named_agents(task) {
+            check_named_agent(observed, task, name)?;
+            is_named = true;
+        }
+        if !is_named {
+            check_pool(observed, task, needs)?;
         }
     }
     Ok(())
@@ -387,7 +422,13 @@ fn check_specification(observed: &Observed) -> Result<Option<String>, Readiness>
     let current = status.observed_generation == specification.metadata.generation;
     let message = match ready {
         Some(c) if c.status == "True" && current => return Ok(status.approved_digest),
-        Some(c) if current => format!("Specification {} is not ready: {}", reference.name, c.message),
+        Some(c) if current => {
+            let message = format!("Specification {} is not ready: {}", reference.name, c.message);
+            // Like the specification, the plan then waits until a person does something.
+            let is_stalled = status.conditions.iter().any(|c| c.type_ == STALLED && c.status == "True");
+            let progress = if is_stalled { Progress::Stalled } else { Progress::Reconciling };
+            return Err(Readiness::new(progress, "WaitingForSpecification", message));
+        }
         _ => format!("Specification {} has not been reconciled yet", reference.name),
     };
     Err(Readiness::reconciling("WaitingForSpecification", message))
@@ -408,7 +449,7 @@ fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation)
         }
         Verdict::Waiting(demand) => {
             let message = format!("{demand}; approve with `kubectl enact approve plan/{}`", observed.name());
-            Err(Readiness::reconciling("WaitingForApproval", message))
+            Err(Readiness::stalled("WaitingForApproval", message))
         }
     }
 }

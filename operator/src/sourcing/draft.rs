@@ -4,7 +4,7 @@
 //! next prompt.
 
 use enact_crds::specification::DraftStatus;
-use enact_crds::{convert, models, validation};
+use enact_crds::{convert, validation};
 use enact_domain::assignment::Report;
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
@@ -20,7 +20,7 @@ use super::context::Context;
 use super::job_pods::{self, StartResult};
 use super::jobs::{JobPod, JobRole, JobState, NO_RESOURCES};
 use super::sourced::{Drafter, Sourced, Subject, member, server_url};
-use crate::context::{Membership, lookup};
+use crate::context::Membership;
 use crate::documents::constitution_chain::chain_of_reference;
 use crate::documents::effective_constitution::{self, EffectiveConstitution};
 use crate::error::Error;
@@ -222,8 +222,11 @@ impl DraftReconcile<'_> {
     fn pod(&self, draft: &DraftStatus, attempt: u32, document: Option<&str>) -> Result<Pod, Readiness> {
         let drafting = self.drafter.drafting;
         let name = &drafting.agent_ref.name;
-        let Some(agent) = lookup(&self.ctx.caches.agents, &self.subject.namespace, name) else {
-            let why = format!("spec.drafting.agentRef: there is no Agent {name} in this namespace; create it");
+        let Some(agent) = self.ctx.agent(&self.subject.namespace, &self.member.tenant, name) else {
+            let why = format!(
+                "spec.drafting.agentRef: there is no Agent {name} in this namespace, and the installation shares none of this name; \
+                 create it, or correct the name"
+            );
             return Err(Readiness::reconciling("AgentNotFound", why));
         };
         let failed = |why: String| Readiness::stalled(FAILED, why);
@@ -231,8 +234,7 @@ impl DraftReconcile<'_> {
             let why = format!("spec.drafting.agentRef: Agent {name}: {error}");
             return Err(Readiness::stalled(AGENT_NOT_READY, why));
         }
-        let providers = |provider: &str| self.ctx.provider(&self.subject.namespace, &self.member.tenant, provider);
-        if let Some((index, problem)) = models::check(&agent.spec, providers).into_iter().next() {
+        if let Some((index, problem)) = self.ctx.model_problem(&agent, &self.member.tenant) {
             let why = format!("spec.drafting.agentRef: Agent {name}: spec.models[{index}]: {problem}");
             return Err(Readiness::reconciling(AGENT_NOT_READY, why));
         }

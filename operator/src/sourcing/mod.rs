@@ -72,10 +72,15 @@ pub async fn delete_jobs(ctx: &Context, plan: &Plan) -> Result<(), Error> {
 
 /// Returns the objects that a source depends on: a ConfigMap, or the agent that drafts. The constitutions that a draft depends on are
 /// targets of the object itself.
-pub fn targets(namespace: &str, source: Option<&Source>, drafting: Option<&Drafting>) -> impl Iterator<Item = Target> {
+pub fn targets(
+    places: [&str; 2],
+    source: Option<&Source>,
+    drafting: Option<&Drafting>,
+) -> impl Iterator<Item = Target> {
     let config_map = source.and_then(|s| s.config_map_key_ref.as_ref());
-    let agent = drafting.filter(|_| source.is_none()).map(|d| Target::new::<Agent>(namespace, &d.agent_ref.name));
-    config_map.map(|key| Target::config_map(namespace, &key.name)).into_iter().chain(agent)
+    let drafting = drafting.filter(|_| source.is_none());
+    let agents = drafting.map(|d| places.map(|namespace| Target::new::<Agent>(namespace, &d.agent_ref.name)));
+    config_map.map(|key| Target::config_map(places[0], &key.name)).into_iter().chain(agents.into_iter().flatten())
 }
 
 async fn config_map(ctx: &Context, namespace: &str, key: &ConfigMapKey) -> Result<Result<Vec<u8>, Readiness>, Error> {

@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use enact_crds::agent::{Adapter as Kind, AgentSpec, EnvVar as AgentVar, McpServer, SecretKey};
 use enact_crds::agent_run::agent_run;
 use enact_crds::common::{LocalRef, Resources};
+use enact_domain::agents::probe::ProbeJob;
 use enact_domain::assignment::{
     self, AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report,
     paths,
 };
 use enact_domain::document_job::DocumentJob;
 use enact_domain::names;
+use enact_domain::text::unix_lines;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, DownwardAPIProjection, DownwardAPIVolumeFile, EmptyDirVolumeSource,
     EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSecurityContext, PodSpec, ProjectedVolumeSource,
@@ -120,6 +122,16 @@ pub fn document_job_json(job: &DocumentJob) -> Result<String, Report> {
     })
 }
 
+/// Returns the work of a probe as JSON.
+///
+/// # Errors
+/// A report when it does not fit in a pod.
+pub fn probe_json(job: &ProbeJob) -> Result<String, Report> {
+    bounded_json(job, |size| {
+        format!("the Agent has {size} bytes, and at most {MAX_ASSIGNMENT_BYTES} fit in a pod; shorten its instructions")
+    })
+}
+
 fn bounded_json(assignment: &impl Serialize, too_large: impl FnOnce(usize) -> String) -> Result<String, Report> {
     let invalid = |why: String| Report::new(Reason::InvalidAssignment, why);
     let json = serde_json::to_string(assignment).map_err(|e| invalid(e.to_string()))?;
@@ -220,6 +232,14 @@ pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Opt
 
 fn assignment_var(frame: &Frame) -> EnvVar {
     EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(escape(&frame.assignment)), value_from: None }
+}
+
+/// Returns the assignment in a pod that [`for_agent`] built.
+pub fn assignment_of(pod: &Pod) -> Option<String> {
+    let containers = pod.spec.as_ref()?.containers.iter();
+    let mut variables = containers.flat_map(|container| container.env.iter().flatten());
+    let value = variables.find(|variable| variable.name == ASSIGNMENT_ENV)?.value.as_deref()?;
+    Some(value.replace("$$", "$"))
 }
 
 fn agent_var(var: &AgentVar) -> EnvVar {
@@ -472,7 +492,7 @@ pub fn adapter(
             "Agent {agent_name} runs scripts, but neither the Agent nor the task has a script; set script in one of them"
         )
     })?;
-    Ok(assignment::Adapter::Command { script: script.to_owned() })
+    Ok(assignment::Adapter::Command { script: unix_lines(script) })
 }
 
 #[cfg(test)]

@@ -10,17 +10,15 @@ use enact_domain::names;
 use enact_domain::plan::{NextStep, ReportedState, TaskPhase};
 use enact_domain::text::truncate;
 use enact_domain::time::Millis;
+use enact_domain::waiting::Waiting;
 use serde_json::{Value, json};
 
 /// Condition: the work was carried out.
 pub const EXECUTED: &str = "Executed";
-/// Condition: the task's gates passed, or it has none.
+/// Condition: the task's gates passed. Unknown for a task without gates.
 pub const VERIFIED: &str = "Verified";
-/// Condition: the result is stored: the commit was pushed, or the report recorded.
+/// Condition: the result is stored: the commit was pushed, or the report recorded. False for work that is kept, but has not passed.
 pub const DELIVERED: &str = "Delivered";
-
-/// Reason of a task whose attempt waits for a node of the cluster.
-pub const UNSCHEDULABLE: &str = "Unschedulable";
 
 /// The end of an attempt.
 pub struct End<'a> {
@@ -31,8 +29,12 @@ pub struct End<'a> {
     pub failure: Option<FailureClass>,
     pub report: &'a Report,
     pub next: NextStep,
-    /// Branch that the work was pushed to.
+    /// Branch of the attempt; none without a workspace.
     pub branch: Option<String>,
+    /// Whether the plan stopped the attempt while it ran. Its runner pushes the work after this end.
+    pub stopped: bool,
+    /// Number of gates of the task.
+    pub gates: usize,
     /// Creation time of the attempt's pod.
     pub started: Option<Millis>,
 }
@@ -44,9 +46,9 @@ pub fn ended(failures: (u32, u32), end: &End, now: Millis) -> Value {
     let (phase, retry_at) = end.following();
     let remaining = match end.next {
         NextStep::Park { remaining, .. } => remaining,
-        NextStep::Finish(_) | NextStep::Retry(_) => None,
+        NextStep::Finish(_) | NextStep::Retry(_) | NextStep::Failover => None,
     };
-    let patch = json!({
+    let mut patch = json!({
         "phase": Phase::from(phase),
         "attempts": end.attempt,
         "failures": nonzero(failures),
@@ -56,10 +58,13 @@ pub fn ended(failures: (u32, u32), end: &End, now: Millis) -> Value {
         "startedAt": end.started.map(convert::time),
         "finishedAt": phase.is_finished().then(|| convert::time(now)),
         "commit": end.report.commit.as_deref().filter(|_| succeeded),
-        "branch": end.branch.as_deref().filter(|_| succeeded),
         "outputs": Some(&end.report.outputs).filter(|o| succeeded && !o.is_empty()),
         "conditions": end_conditions(phase, end, now),
     });
+    // A failed attempt that left no work does not hide the branch with the work of an earlier one.
+    if succeeded || end.keeps_work() {
+        patch["branch"] = end.branch.as_deref().into();
+    }
     with_agent(patch, end.agent)
 }
 
@@ -72,11 +77,17 @@ fn with_agent(mut patch: Value, agent: Option<&str>) -> Value {
 }
 
 impl End<'_> {
+    /// Returns whether the branch of the attempt holds work that has not passed. If the plan stopped the attempt, it does so soon, unless
+    /// nothing was changed.
+    pub fn keeps_work(&self) -> bool {
+        self.failure.is_some() && (self.report.commit.is_some() || self.stopped)
+    }
+
     /// Returns the task failures and the infrastructure failures after this end.
     pub fn add_failure(&self, (failures, infrastructure_failures): (u32, u32)) -> (u32, u32) {
         match self.failure {
             // A lack of budget or quota is not a failure of the work.
-            _ if matches!(self.next, NextStep::Park { .. }) => (failures, infrastructure_failures),
+            _ if matches!(self.next, NextStep::Park { .. } | NextStep::Failover) => (failures, infrastructure_failures),
             None => (failures, infrastructure_failures),
             Some(FailureClass::Task | FailureClass::Invalid) => (failures + 1, infrastructure_failures),
             Some(FailureClass::Infrastructure | FailureClass::Unknown) => (failures, infrastructure_failures + 1),
@@ -88,6 +99,7 @@ impl End<'_> {
         match self.next {
             NextStep::Finish(phase) => (phase, None),
             NextStep::Retry(at) | NextStep::Park { until: at, .. } => (TaskPhase::Pending, Some(at)),
+            NextStep::Failover => (TaskPhase::Pending, None),
         }
     }
 }
@@ -128,18 +140,47 @@ fn end_conditions(phase: TaskPhase, end: &End, now: Millis) -> Vec<Condition> {
         TaskPhase::Pending | TaskPhase::Running => Progress::Reconciling,
         TaskPhase::Failed | TaskPhase::Cancelled | TaskPhase::Unknown => Progress::Stalled,
     };
-    let mut wanted = Readiness::new(progress, reason, message(phase, end.attempt, report)).conditions();
+    let message = match end.next {
+        NextStep::Failover => {
+            let (attempt, why) = (end.attempt, &report.message);
+            format!("attempt {attempt} was stopped, and another agent of the pool continues its work: {why}")
+        }
+        _ => message(phase, end.attempt, report),
+    };
+    let mut wanted = Readiness::new(progress, reason, message).conditions();
+    let done =
+        || DomainCondition::new(EXECUTED, Truth::True, "Succeeded", format!("attempt {} did its work", end.attempt));
     if phase == TaskPhase::Succeeded {
-        let delivered = report
-            .commit
-            .as_deref()
-            .map_or_else(|| "the report is recorded".into(), |c| format!("commit {c} is pushed"));
-        wanted.push(DomainCondition::new(EXECUTED, Truth::True, "Succeeded", ""));
-        wanted.push(DomainCondition::new(VERIFIED, Truth::True, "GatesPassed", ""));
-        wanted.push(DomainCondition::new(DELIVERED, Truth::True, "Delivered", delivered));
-    } else if report.reason == Reason::GateFailed {
-        wanted.push(DomainCondition::new(EXECUTED, Truth::True, "Succeeded", ""));
-        wanted.push(DomainCondition::new(VERIFIED, Truth::False, reason, report.message.clone()));
+        let (delivered, message) = match report.commit.as_deref() {
+            Some(commit) if report.unchanged => (
+                "NothingChanged",
+                format!("attempt {} changed no file: commit {commit} is what it started from", end.attempt),
+            ),
+            Some(commit) => ("Delivered", format!("commit {commit} is pushed")),
+            None => ("Delivered", "the report is recorded".into()),
+        };
+        wanted.push(done());
+        wanted.push(match end.gates {
+            0 => DomainCondition::new(VERIFIED, Truth::Unknown, "NoGates", "the task has no gates"),
+            gates => DomainCondition::new(VERIFIED, Truth::True, "GatesPassed", format!("all gates passed: {gates}")),
+        });
+        wanted.push(DomainCondition::new(DELIVERED, Truth::True, delivered, message));
+    } else {
+        if report.reason == Reason::GateFailed {
+            wanted.push(done());
+            wanted.push(DomainCondition::new(VERIFIED, Truth::False, reason, report.message.clone()));
+        }
+        if let Some(branch) = end.branch.as_deref().filter(|_| end.keeps_work()) {
+            let message = match report.commit.as_deref() {
+                Some(commit) => {
+                    format!("the attempt failed; its work is kept, unmerged, on branch {branch}, commit {commit}")
+                }
+                None => {
+                    format!("the attempt was stopped; if it had changed anything, its work is kept on branch {branch}")
+                }
+            };
+            wanted.push(DomainCondition::new(DELIVERED, Truth::False, "WorkKept", message));
+        }
     }
     // Without the old conditions, which the index does not keep: the transition time is that of this patch.
     convert::conditions(&[], wanted, None, now)
@@ -159,35 +200,30 @@ pub fn closed(phase: TaskPhase, reason: Reason, now: Millis) -> Value {
 
 /// Returns the state of the attempt in progress that a status with this reason shows.
 pub fn reported_state(reason: Option<&str>) -> ReportedState {
-    if reason == Some(UNSCHEDULABLE) { ReportedState::Unschedulable } else { ReportedState::Running }
+    reason.map_or(ReportedState::Running, ReportedState::of)
 }
 
-/// Returns the message of an attempt that waits for a node of the cluster; `why` comes from the Kubernetes scheduler.
-pub fn unschedulable(attempt: u32, why: &str) -> String {
-    let mut message = format!("attempt {attempt} waits for a node: {why}");
+/// Returns the message of an attempt whose pod does not run yet.
+pub fn wait_message(attempt: u32, waiting: &Waiting) -> String {
+    let mut message = format!("attempt {attempt} {}", waiting.message);
     truncate(&mut message, MAX_MESSAGE_BYTES);
     message
 }
 
-/// Returns the patch for a task whose attempt runs, or waits for a node of the cluster.
-pub fn running(
-    attempt: u32,
-    agent: Option<&str>,
-    since: Millis,
-    why_unschedulable: Option<&str>,
-    now: Millis,
-) -> Value {
-    let readiness = match why_unschedulable {
-        Some(why) => Readiness::reconciling(UNSCHEDULABLE, unschedulable(attempt, why)),
+/// Returns the patch for a task whose attempt runs, or whose pod does not run yet. The conditions then have the time since when it waits.
+pub fn running(attempt: u32, agent: Option<&str>, since: Millis, waiting: Option<&Waiting>, now: Millis) -> Value {
+    let readiness = match waiting {
+        Some(waiting) => Readiness::reconciling(waiting.reason.clone(), wait_message(attempt, waiting)),
         None => Readiness::reconciling("Running", format!("attempt {attempt} is running")),
     };
+    let changed = waiting.map_or(now, |waiting| waiting.since);
     let patch = json!({
         "phase": Phase::Running,
         "attempts": attempt,
         "retryAt": null,
         "remainingBudget": null,
         "startedAt": convert::time(since),
-        "conditions": convert::conditions(&[], readiness.conditions(), None, now),
+        "conditions": convert::conditions(&[], readiness.conditions(), None, changed),
     });
     with_agent(patch, agent)
 }
@@ -210,7 +246,6 @@ pub fn reopened(rerun: Option<&str>, redo: Option<&str>, now: Millis) -> Value {
         "remainingBudget": null,
         "finishedAt": null,
         "commit": null,
-        "branch": null,
         "outputs": null,
         "observedRerun": rerun,
         "conditions": convert::conditions(&[], readiness.conditions(), None, now),
@@ -241,6 +276,8 @@ mod tests {
             report,
             next,
             branch: Some("enact/p-5f0c1a2b/t001-2".into()),
+            stopped: false,
+            gates: 1,
             started: Some(NOW),
         }
     }
@@ -256,6 +293,12 @@ mod tests {
         let stopped = report(Reason::Cancelled, "the attempt was stopped before its end");
         let stopped_by_budget = report(Reason::BudgetExceeded, "the budget of the plan is used up");
         let left = Limit { tokens: None, cost_micro_usd: Some(250_000) };
+        let waiting = Waiting {
+            reason: "Unschedulable".into(),
+            message: "waits for a node: 0/1 nodes are available: 1 Insufficient memory.".into(),
+            since: NOW,
+            task: None,
+        };
         let parked = NextStep::Park { until: NOW.plus_seconds(30), remaining: Some(left) };
         insta::assert_yaml_snapshot!(json!({
             "succeeded": ended((1, 0), &end(&done, None, NextStep::Finish(TaskPhase::Succeeded)), NOW),
@@ -266,9 +309,60 @@ mod tests {
             "stopped": ended((1, 0), &end(&stopped, Some(FailureClass::Task), NextStep::Finish(TaskPhase::Cancelled)), NOW),
             "closed": closed(TaskPhase::Cancelled, Reason::DeadlineExceeded, NOW),
             "running": running(2, Some("coder"), NOW, None, NOW),
-            "waiting for a node": running(2, None, NOW, Some("0/1 nodes are available: 1 Insufficient memory."), NOW),
+            "waiting for a node": running(2, None, NOW, Some(&waiting), NOW.plus_seconds(3)),
             "reopened": reopened(Some("2"), None, NOW),
             "redone": reopened(Some("2"), Some("sha256:1"), NOW),
         }));
+    }
+    /// Returns a condition as `Status Reason: message`.
+    fn condition(patch: &Value, type_: &str) -> Option<String> {
+        let condition = patch["conditions"].as_array()?.iter().find(|condition| condition["type"] == type_)?;
+        let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+        Some(format!("{} {}: {}", text("status"), text("reason"), text("message")))
+    }
+
+    #[test]
+    fn conditions_of_a_success_state_facts() {
+        let mut report = Report::new(Reason::Succeeded, "");
+        (report.commit, report.unchanged) = (Some("c0ffee".into()), true);
+        let unchanged = End { gates: 0, ..end(&report, None, NextStep::Finish(TaskPhase::Succeeded)) };
+        let patch = ended((0, 0), &unchanged, NOW);
+        let shown = |type_| condition(&patch, type_).unwrap_or_default();
+        assert_eq!(shown(VERIFIED), "Unknown NoGates: the task has no gates");
+        let nothing = "True NothingChanged: attempt 2 changed no file: commit c0ffee is what it started from";
+        assert_eq!(shown(DELIVERED), nothing);
+        let conditions = patch["conditions"].as_array().cloned().unwrap_or_default();
+        assert!(conditions.iter().all(|c| c["message"].as_str().is_some_and(|m| !m.is_empty())), "{conditions:?}");
+    }
+
+    #[test]
+    fn a_failure_names_the_branch_with_its_work() {
+        let branch = "enact/p-5f0c1a2b/t001-2";
+        let mut report = Report::new(Reason::GateFailed, "gate tests exited with 1");
+        report.commit = Some("c0ffee".into());
+        let failed = |report: &Report, stopped| {
+            let end = end(report, Some(FailureClass::Task), NextStep::Finish(TaskPhase::Failed));
+            ended((0, 0), &End { stopped, ..end }, NOW)
+        };
+        let kept = failed(&report, false);
+        assert_eq!((kept["branch"].as_str(), kept["commit"].as_str()), (Some(branch), None), "it is never merged");
+        let delivered = condition(&kept, DELIVERED).unwrap_or_default();
+        assert_eq!(
+            delivered,
+            format!(
+                "False WorkKept: the attempt failed; its work is kept, unmerged, on branch {branch}, commit c0ffee"
+            )
+        );
+
+        report.commit = None;
+        let stopped = failed(&report, true);
+        assert_eq!(stopped["branch"].as_str(), Some(branch));
+        assert!(condition(&stopped, DELIVERED).is_some_and(|delivered| delivered.contains("was stopped")));
+        let nothing = failed(&report, false);
+        assert_eq!(
+            (nothing.get("branch"), condition(&nothing, DELIVERED)),
+            (None, None),
+            "that of an earlier attempt stays"
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use enact_crds::TenantSpec;
 use enact_crds::tenant::{Egress, Owners, PodSecurity, Quota};
 use enact_domain::names::{ANNOTATION_SERVER, LABEL_TENANT, READER_SERVICE_ACCOUNT};
+use enact_domain::quota::quantity;
 use k8s_openapi::api::core::v1::{LimitRange, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -268,34 +269,6 @@ pub fn same(a: &Value, b: &Value) -> bool {
         (Value::String(a), Value::String(b)) => a == b || quantity(a).is_some_and(|n| Some(n) == quantity(b)),
         (a, b) => a == b,
     }
-}
-
-/// Parses a quantity in thousandths; none if it is not a quantity that a Tenant may contain.
-fn quantity(text: &str) -> Option<u128> {
-    const SUFFIXES: [(&str, u128); 9] = [
-        ("Ki", 1 << 10),
-        ("Mi", 1 << 20),
-        ("Gi", 1 << 30),
-        ("Ti", 1 << 40),
-        ("k", 1_000),
-        ("M", 1_000_000),
-        ("G", 1_000_000_000),
-        ("T", 1_000_000_000_000),
-        ("", 1),
-    ];
-    if let Some(thousandths) = text.strip_suffix('m') {
-        return thousandths.parse().ok();
-    }
-    let (number, factor) = SUFFIXES.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, factor)))?;
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 20 || fraction.len() > 12 || !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    let scale = 10u128.pow(u32::try_from(fraction.len()).ok()?);
-    let scaled: u128 = format!("{whole}{fraction}").parse().ok()?;
-    // The API server rounds fractions of a thousandth up.
-    Some(scaled.checked_mul(*factor)?.checked_mul(1000)?.div_ceil(scale))
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
+use enact_domain::agents::health::End;
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{AgentHistory, Discarded, FinishedTask, ModelRequest, Refusal, StoreError};
+use enact_store::{AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Refusal, StartedPod, StoreError};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::{Stream, stream};
@@ -84,6 +85,10 @@ pub struct InMemoryRecordStore {
     pub histories: Mutex<Vec<AgentHistory>>,
     /// Number of times that histories were read.
     pub history_reads: AtomicUsize,
+    /// The ends of attempts before the first record, the oldest first.
+    pub ends: Mutex<Vec<AgentEnd>>,
+    /// Number of times that they were read.
+    pub end_reads: AtomicUsize,
     /// Usage that agents reported themselves.
     pub reported: Mutex<Vec<(ModelRequest, Charge)>>,
     pub down: AtomicBool,
@@ -100,6 +105,27 @@ impl InMemoryRecordStore {
         Ok(value())
     }
 
+    /// Returns the ends of attempts in `records`.
+    fn recorded_ends(&self) -> Vec<AgentEnd> {
+        let records = self.records.lock().unwrap();
+        let agent_of = |uid: &str, attempt: u32| {
+            records.iter().find_map(|record| match &record.event {
+                Happened::AttemptStarted { number, agent, .. } if record.subject.uid == uid && *number == attempt => {
+                    Some(agent.clone())
+                }
+                _ => None,
+            })
+        };
+        let end = |record: &Record| {
+            let Happened::AttemptFinished { number, report, .. } = &record.event else { return None };
+            let (reason, message) = (report.reason, report.message.clone());
+            let end = End { reason, message, at: record.at, quota_reset: *self.quota_reset.lock().unwrap() };
+            let agent = agent_of(&record.subject.uid, *number)?;
+            Some(AgentEnd { namespace: record.subject.namespace.clone(), agent, end })
+        };
+        records.iter().filter_map(end).collect()
+    }
+
     /// Returns a short text for each record.
     pub fn summaries(&self) -> Vec<String> {
         let word = |record: &Record| match &record.event {
@@ -110,6 +136,7 @@ impl InMemoryRecordStore {
             Happened::AttemptFinished { number, report, .. } => {
                 format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
             }
+            Happened::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
             Happened::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
             Happened::Approval { approved, .. } => format!("{}: approved {approved}", record.subject.name),
         };
@@ -132,6 +159,20 @@ impl RecordStore for InMemoryRecordStore {
 
     fn attempts<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
         Box::pin(future::ready(self.reach(|| self.attempts.lock().unwrap().clone())))
+    }
+
+    fn started_pods<'a>(
+        &'a self,
+        _: &'a str,
+        subjects: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>> {
+        let start = |record: &Record| match &record.event {
+            Happened::AttemptStarted { number, pod, .. } if subjects.contains(&record.subject.uid) => {
+                Some(StartedPod { subject_uid: record.subject.uid.clone(), number: *number, pod: pod.clone() })
+            }
+            _ => None,
+        };
+        Box::pin(future::ready(self.reach(|| self.records.lock().unwrap().iter().filter_map(start).collect())))
     }
 
     fn content<'a>(&'a self, _: &'a str, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
@@ -197,6 +238,20 @@ impl RecordStore for InMemoryRecordStore {
         })))
     }
 
+    fn agent_ends<'a>(
+        &'a self,
+        _: &'a str,
+        agents: &'a [(String, String)],
+    ) -> BoxFuture<'a, Result<Vec<AgentEnd>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| {
+            self.end_reads.fetch_add(1, Ordering::Relaxed);
+            let recorded = self.recorded_ends();
+            let known = self.ends.lock().unwrap();
+            let wanted = |e: &&AgentEnd| agents.iter().any(|(ns, name)| *ns == e.namespace && *name == e.agent);
+            known.iter().chain(&recorded).filter(wanted).cloned().collect()
+        })))
+    }
+
     fn report_usage<'a>(
         &'a self,
         _: &'a str,
@@ -233,9 +288,10 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Returns contexts whose caches are filled, and empty.
+    /// Returns contexts of an installation with a model gateway, whose caches are filled, and empty.
     pub async fn new() -> Self {
-        Self::with_config(config()).await
+        let gateway_url = Some("http://enact-gateway.enact-system.svc:8090".to_owned());
+        Self::with_config(Config { gateway_url, ..config() }).await
     }
 
     /// Does the same as [`Self::new`], with other settings.
@@ -264,6 +320,7 @@ impl Bench {
         contexts.plans.index.follow_tasks(empty_list()).await;
         contexts.plans.index.follow_pods(empty_list(), |_| {}).await;
         contexts.sourcing.jobs.follow(empty_list(), &contexts.common.references).await;
+        contexts.agents.warm_pods.follow(empty_list(), |_| {}).await;
         contexts.common.caches.namespaces.follow(empty_list::<Namespace>(), |_| None, |_| {}).await;
         for kind in ObjectKind::ALL {
             contexts.tenants.cluster.follow(kind, empty_list(), |_| {}).await;

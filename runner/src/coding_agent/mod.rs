@@ -110,7 +110,9 @@ impl Work<'_> {
         let invalid = |problem: String| Failure::new(Reason::InvalidAssignment, problem);
         let gateway = self.run.gateway_url.as_deref().map(|url| Gateway::new(url, &self.settings.gateway_token_file));
         let token = gateway.as_ref().map(Gateway::token).transpose()?;
-        let start = self.render(definition, token.as_deref(), prompt, session).map_err(invalid)?;
+        let earlier = session.map(|session| session.usage).unwrap_or_default();
+        let run = self.run.for_turn(definition, earlier.cost_micro_usd, evidence.usage.cost_micro_usd);
+        let start = self.render(&run, definition, token.as_deref(), prompt, session).map_err(invalid)?;
         let mut written = files::write(&start.files, self.layout)?;
         if let Some(folder) = &definition.skills {
             written.add_skills(&self.run.skills, &self.settings.skills_dir, folder, self.layout)?;
@@ -127,7 +129,6 @@ impl Work<'_> {
         ));
 
         let stopper = supervisor.stopper();
-        let earlier = session.map(|session| session.usage).unwrap_or_default();
         let reader = EventReader::new(definition.events.clone(), earlier);
         let program = &start.argv[0];
         let failed = |error| Failure::program(program, &error);
@@ -148,11 +149,16 @@ impl Work<'_> {
         // The gateway counts the whole attempt, and the program only this turn.
         evidence.usage = answer.usage.unwrap_or_else(|| evidence.usage.plus(seen.summary.usage.unwrap_or_default()));
         written.remove();
+        let mut summary = seen.summary;
+        if summary.session_usage.is_empty() {
+            // A program that is interrupted reports nothing; the next report contains what came before.
+            summary.session_usage = earlier;
+        }
         Ok(Ended {
             definition: definition.clone(),
             end: end.map_err(failed)?,
             out_of_memory: out_of_memory_kills() > killed_before,
-            summary: seen.summary,
+            summary,
             stderr: seen.stderr,
             refusal: answer.refusal,
             flooded: seen.flooded,
@@ -162,6 +168,7 @@ impl Work<'_> {
 
     fn render(
         &self,
+        run: &AgentRun,
         definition: &AdapterDefinition,
         token: Option<&str>,
         prompt: &str,
@@ -171,7 +178,7 @@ impl Work<'_> {
             [&self.layout.home, &self.layout.tree, &self.layout.temporary, &self.layout.prompt]
                 .map(|path| path.to_string_lossy());
         let values = Values {
-            run: self.run,
+            run,
             token,
             task_id: self.id,
             prompt,

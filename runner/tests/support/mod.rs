@@ -32,13 +32,18 @@ pub struct GitServer {
 impl GitServer {
     /// Starts the server with a branch `main` that contains README.md.
     pub fn start() -> Self {
+        let server = Self::start_empty(|_| None);
+        server.commit("main", &[("README.md", "hello\n")]);
+        server
+    }
+
+    /// Starts the server with a repository that has no commit. `answer` answers requests in place of Git.
+    pub fn start_empty(answer: impl Fn(&Request) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().to_owned();
         git(&root, &["init", "--quiet", "--bare", "--initial-branch=main", "repository.git"]);
-        let base = serve(move |request| backend(&root, &request));
-        let server = Self { directory, url: format!("{base}/repository.git") };
-        server.commit("main", &[("README.md", "hello\n")]);
-        server
+        let base = serve(move |request| answer(&request).unwrap_or_else(|| backend(&root, &request)));
+        Self { directory, url: format!("{base}/repository.git") }
     }
 
     fn repository(&self) -> PathBuf {
@@ -183,6 +188,25 @@ impl EnactServer {
     pub fn count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
+}
+
+/// Starts an Enact server that keeps one checkpoint and accepts everything else. Returns its URL, and the checkpoint.
+pub fn checkpoint_server() -> (String, Arc<Mutex<Option<Vec<u8>>>>) {
+    let saved: Arc<Mutex<Option<Vec<u8>>>> = Arc::default();
+    let kept = Arc::clone(&saved);
+    let url = serve(move |request| match (request.method.as_str(), request.path.rsplit('/').next()) {
+        ("GET", Some("checkpoint")) => match kept.lock().unwrap().as_deref() {
+            Some(body) => response("200 OK", &[("content-type", "application/json")], body),
+            None => response("404 Not Found", &[], br#"{"detail":"none"}"#),
+        },
+        ("POST", Some("checkpoint")) => {
+            assert!(!request.header("x-enact-runner-key").is_empty());
+            *kept.lock().unwrap() = Some(request.body);
+            response("204 No Content", &[], b"")
+        }
+        _ => response("204 No Content", &[], b""),
+    });
+    (url, saved)
 }
 
 /// The volumes of a pod.
@@ -341,8 +365,11 @@ pub fn task(adapter: Adapter) -> TaskWork {
         agent: "scribe".into(),
         inputs: std::collections::BTreeMap::default(),
         gates: Vec::new(),
+        measurements: Vec::new(),
         previous: None,
         messages: Vec::new(),
+        retry_from: None,
+        fail_unchanged: false,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -83,6 +84,25 @@ impl FakeCluster {
         self.known(token, namespace, pod, metadata);
     }
 
+    /// Adds a pod of a warm pool that waits for an attempt, and its token.
+    pub fn waiting_pod(&mut self, token: &str, namespace: &str, tenant: &str, pod: &str) {
+        let metadata = json!({
+            "name": pod, "namespace": namespace, "uid": format!("uid-{pod}"),
+            "labels": { "enact.dev/tenant": tenant, "enact.dev/role": "waiting" },
+            "ownerReferences": [{
+                "apiVersion": "enact.dev/v1alpha1", "kind": "Agent", "name": "coder", "uid": "uid-coder", "controller": true,
+            }],
+        });
+        self.known(token, namespace, pod, metadata);
+    }
+
+    /// Assigns a pod of a warm pool to an attempt, as the operator does. The pod keeps its token.
+    pub fn assign(&mut self, token: &str, namespace: &str, tenant: &str, pod: &str, subject: &str, assignment: &str) {
+        self.pod(token, namespace, tenant, pod, subject, 1);
+        let metadata = self.pods.get_mut(&(namespace.to_owned(), pod.to_owned())).unwrap();
+        metadata["annotations"] = json!({ "enact.dev/assignment": assignment });
+    }
+
     fn known(&mut self, token: &str, namespace: &str, pod: &str, metadata: Value) {
         self.pods.insert((namespace.into(), pod.into()), metadata);
         let made_for = Token {
@@ -138,7 +158,15 @@ impl Api {
 }
 
 fn routes(cluster: Arc<Mutex<FakeCluster>>) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone {
-    warp::method().and(path::full()).and(warp::body::bytes()).map(
+    let watched = Arc::clone(&cluster);
+    let watch = path!("api" / "v1" / "namespaces" / String / "pods")
+        .and(warp::get())
+        .and(warp::query::<HashMap<String, String>>())
+        .then(move |namespace: String, query: HashMap<String, String>| {
+            let cluster = Arc::clone(&watched);
+            async move { watch(&cluster, &namespace, &query["fieldSelector"]).await }
+        });
+    let others = warp::method().and(path::full()).and(warp::body::bytes()).map(
         move |method: warp::http::Method, path: path::FullPath, body: bytes::Bytes| {
             let mut cluster = cluster.lock().unwrap();
             cluster.asked.push(format!("{method} {}", path.as_str()));
@@ -173,7 +201,30 @@ fn routes(cluster: Arc<Mutex<FakeCluster>>) -> impl Filter<Extract = (Response,)
                 _ => status(403, "Forbidden"),
             }
         },
-    )
+    );
+    watch.or(others).unify()
+}
+
+/// Answers a watch of one pod with its next change.
+async fn watch(cluster: &Mutex<FakeCluster>, namespace: &str, selector: &str) -> Response {
+    let name = selector.strip_prefix("metadata.name=").expect("the server watches single pods");
+    let key = (namespace.to_owned(), name.to_owned());
+    let before = {
+        let mut cluster = cluster.lock().unwrap();
+        cluster.asked.push(format!("WATCH {name}"));
+        cluster.pods.get(&key).cloned()
+    };
+    loop {
+        let now = cluster.lock().unwrap().pods.get(&key).cloned();
+        if now != before {
+            let kind = if now.is_some() { "MODIFIED" } else { "DELETED" };
+            let metadata = now.or(before);
+            let object =
+                json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata });
+            return Response::new(format!("{}\n", json!({ "type": kind, "object": object })).into());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 fn review(cluster: &FakeCluster, body: &[u8]) -> Response {

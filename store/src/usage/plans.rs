@@ -1,5 +1,6 @@
 //! What the operator reads for plans: finished tasks for estimates, and the discarded part of a plan's usage.
 
+use enact_domain::reason::Reason;
 use enact_domain::record::Kind;
 
 use super::model::unsigned;
@@ -12,7 +13,7 @@ const MAX_PLANS: i64 = 50;
 /// Most attempts that are read of one plan.
 const MAX_ATTEMPTS: i64 = 200;
 
-/// A task that has succeeded, with all its attempts.
+/// A task that has succeeded, with all its attempts; of a task with competing attempts, the mean of its contestants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinishedTask {
     /// `<namespace>/<name>` of the Agent of its last attempt.
@@ -42,9 +43,12 @@ impl Store {
                         select plan_uid from enact.plans where tenant_id = $1 order by state_at desc, plan_uid limit $2
                     ), task as (
                         select a.subject_uid, min(a.namespace::text) as namespace, (array_agg(a.agent order by a.number desc))[1] as agent,
-                               sum(greatest(extract(epoch from a.finished_at - coalesce(a.pod_created_at, a.started_at)), 0)) as seconds
+                               -- Contestants work at the same time, and each as long as a task without a contest.
+                               sum(greatest(extract(epoch from a.finished_at - coalesce(a.pod_created_at, a.started_at)), 0))
+                                   / max(a.contestants) as seconds,
+                               max(a.contestants) as contestants
                         from plan p cross join lateral (
-                            select subject_uid, number, namespace, agent, started_at, pod_created_at, finished_at, failure
+                            select subject_uid, number, namespace, agent, started_at, pod_created_at, finished_at, failure, contestants
                             from enact.attempts
                             where tenant_id = $1 and plan_uid = p.plan_uid and kind = $4 and finished_at is not null
                             -- A limit must not separate the attempts at one task.
@@ -53,8 +57,9 @@ impl Store {
                         group by a.subject_uid having bool_or(a.failure is null)
                     )
                     select t.namespace as "namespace!", coalesce(t.agent, '') as "agent!", coalesce(t.seconds, 0)::bigint as "seconds!",
-                           coalesce(b.spent_input + b.spent_cached_input + b.spent_cache_write + b.spent_output, 0) as "tokens!",
-                           coalesce(b.spent_cost_micro_usd, 0) as "cost!", coalesce(b.unpriced_tokens, 0) as "unpriced!"
+                           coalesce((b.spent_input + b.spent_cached_input + b.spent_cache_write + b.spent_output) / t.contestants, 0)
+                               as "tokens!",
+                           coalesce(b.spent_cost_micro_usd / t.contestants, 0) as "cost!", coalesce(b.unpriced_tokens, 0) as "unpriced!"
                     from task t left join enact.budgets b on b.tenant_id = $1 and b.scope = 'task/' || t.subject_uid"#,
                     tenant,
                     MAX_PLANS,
@@ -74,16 +79,28 @@ impl Store {
         Ok(tasks.collect())
     }
 
-    /// Returns what the attempts of a plan used whose work is discarded: those that failed, and those that a later attempt at the same task
-    /// replaced.
+    /// Returns what the attempts of a plan used whose work is discarded: those that failed, those that lost a contest, and those that a
+    /// later attempt at the same task replaced. An attempt that a budget or a quota stopped shares the fate of the one that continues its work.
     pub async fn discarded(&self, tenant: &str, plan_uid: &str) -> Result<Discarded, StoreError> {
+        let continued = continued_reasons();
         let row = self
             .transaction("read the discarded usage of a plan", tenant, async |session: &mut Session| {
                 sqlx::query!(
-                    r#"with attempt as (
-                        select 'attempt/' || subject_uid || '/' || number as scope,
-                               failure is not null or number < max(number) over (partition by subject_uid) as discarded
+                    r#"with result as (
+                        select subject_uid, number, number % contestants as series,
+                               failure is not null or lost_to is not null as failed,
+                               coalesce(report ->> 'reason' = any ($3::text[]), false) as continued
                         from enact.attempts where tenant_id = $1 and plan_uid = $2
+                    ), attempt as (
+                        select 'attempt/' || subject_uid || '/' || number as scope,
+                               coalesce(min(number) filter (where not continued) over rest < max(number) over whole
+                                   or (not last_value(continued) over whole and last_value(failed) over whole),
+                                   false) as discarded
+                        from result
+                        window whole as (partition by subject_uid, series order by number
+                                         rows between unbounded preceding and unbounded following),
+                               rest as (partition by subject_uid, series order by number
+                                             rows between current row and unbounded following)
                     )
                     select coalesce(sum(spent_input + spent_cached_input + spent_cache_write + spent_output), 0)::bigint as "tokens!",
                            coalesce(sum(spent_cost_micro_usd), 0)::bigint as "cost!"
@@ -91,6 +108,7 @@ impl Store {
                     where tenant_id = $1 and scope in (select scope from attempt where discarded)"#,
                     tenant,
                     plan_uid,
+                    &continued as &[&str],
                 )
                 .fetch_one(session.statement())
                 .await
@@ -98,4 +116,9 @@ impl Store {
             .await?;
         Ok(Discarded { tokens: unsigned(row.tokens), cost_micro_usd: unsigned(row.cost) })
     }
+}
+
+/// Returns the reasons of ends after which the next attempt continues the work: they count as no failure.
+pub(super) fn continued_reasons() -> [&'static str; 2] {
+    [Reason::BudgetExceeded.as_str(), Reason::ProviderQuota.as_str()]
 }

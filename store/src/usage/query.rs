@@ -6,6 +6,7 @@ use enact_domain::time::Millis;
 use enact_domain::usage::{Charge, Tokens};
 
 use super::model::{Outcome, unsigned};
+use super::plans::continued_reasons;
 use super::requirements::{Requirements, split};
 use super::rows::{Dimension, Group, UsageRow};
 use crate::error::StoreError;
@@ -118,9 +119,20 @@ async fn groups(
     let names: Vec<String> = dimensions.iter().map(|dimension| dimension.as_str().to_owned()).collect();
     let rows = sqlx::query_as!(
         Row,
-        r#"with attempt as (
-            select subject_uid, number, failure is not null or number < max(number) over (partition by subject_uid) as discarded
+        r#"with result as (
+            select subject_uid, number, number % contestants as series,
+                   failure is not null or lost_to is not null as failed,
+                   coalesce(report ->> 'reason' = any ($10::text[]), false) as continued
             from enact.attempts where tenant_id = $1 and ($5::text is null or namespace = $5)
+        ), attempt as (
+            -- The same rule as in `discarded`.
+            select subject_uid, number,
+                   coalesce(min(number) filter (where not continued) over rest < max(number) over whole
+                       or (not last_value(continued) over whole and last_value(failed) over whole),
+                       false) as discarded
+            from result
+            window whole as (partition by subject_uid, series order by number rows between unbounded preceding and unbounded following),
+                   rest as (partition by subject_uid, series order by number rows between current row and unbounded following)
         ), request as (
             select case when 'namespace' = any($2::text[]) then r.namespace end as namespace,
                    case when 'plan' = any($2) then r.plan end as plan,
@@ -168,6 +180,7 @@ async fn groups(
         query.filter.agent.as_deref(),
         Outcome::Estimated.as_str(),
         MAX_ROWS + 1,
+        &continued_reasons() as &[&str],
     )
     .fetch_all(session.statement())
     .await?;

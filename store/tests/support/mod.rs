@@ -215,6 +215,7 @@ pub fn start(tenant: &str, task: &str, number: u32) -> Record {
         number,
         pod: format!("{task}-{number}"),
         agent: "coder".into(),
+        contestants: 1,
         capabilities: None,
         selection: None,
     };

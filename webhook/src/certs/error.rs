@@ -1,5 +1,6 @@
 //! Errors of certificates.
 
+use enact_service::api_server;
 use k8s_openapi::jiff::Timestamp;
 
 /// The readiness check for a certificate.
@@ -19,7 +20,7 @@ pub enum CertificateError {
     /// Other replicas, or somebody else, change the certificates again and again.
     #[error("another process keeps changing the certificates or the webhook configurations")]
     Unsettled,
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", api_server::message(.source))]
     Api {
         what: String,
         #[source]

@@ -7,11 +7,12 @@ use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
 use enact_crds::subject::ApprovalSubject;
 use enact_domain::record::Kind;
+use enact_service::api_server;
 
 /// The reason why a lookup has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    #[error("the lookup of {what} failed: {source}")]
+    #[error("the lookup of {what} failed: {}", api_server::message(.source))]
     Api {
         what: String,
         #[source]

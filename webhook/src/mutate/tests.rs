@@ -1,9 +1,13 @@
+use enact_domain::stamps::Stamps;
 use serde_json::{Value, json};
 
 use super::stamp;
-use crate::testing::{ANN, FakeLookup, by, create, object, of, request, update, with};
+use crate::testing::{
+    ANN, FakeLookup, admit, assert_admitted, assert_refused, by, create, object, of, request, update, with,
+};
 
 const DAY: &str = "2026-11-25T23:59:59Z";
+const ANSWERS: &str = "/metadata/annotations/enact.dev~1answers";
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
 const TENANT: &str = "/metadata/labels/enact.dev~1tenant";
 
@@ -120,38 +124,94 @@ async fn an_unknown_tenant_is_an_error() {
     assert!(stamp(&request(&review), &broken, DAY.parse().unwrap()).await.is_err());
 }
 
+fn answer(question: &str, answer: &str) -> Value {
+    json!({ "question": question, "answer": answer })
+}
+
+/// Returns author and date of an answer, as the annotation has them.
+fn stamp_of(object: &Value, question: &str, answer: &str) -> Option<(String, String)> {
+    let stamps = Stamps::parse(object.pointer(ANSWERS).and_then(Value::as_str));
+    stamps.get(question, answer).map(|stamp| (stamp.by.clone(), stamp.date.clone()))
+}
+
+fn stamp_by(by: &str, date: &str) -> Option<(String, String)> {
+    Some((by.to_owned(), date.to_owned()))
+}
+
 #[tokio::test]
 async fn an_answer_keeps_its_author_and_date() {
     let source = json!({ "inline": "# Feature Specification: A" });
-    let answer = |question: &str, answer: &str| json!({ "question": question, "answer": answer });
-    let forged = json!({ "question": "Q-1", "answer": "yes", "by": "boss", "date": "1999-01-01" });
     let spec = |answers: Value| json!({ "source": source, "clarifications": answers });
-    let first = stamped(&create(&bare("Specification", &spec(json!([forged, answer("Q-2", "no")]))))).await;
-    let signed = |question: &str, answer: &str, by: &str, date: &str| json!({ "question": question, "answer": answer, "by": by, "date": date });
-    let (yes, no) = (signed("Q-1", "yes", ANN, "2026-11-25"), signed("Q-2", "no", ANN, "2026-11-25"));
-    assert_eq!(first["spec"]["clarifications"], json!([yes, no]));
+    let answers = json!([answer("Q-1", "yes"), answer("Q-2", "no")]);
+    let forged = with(bare("Specification", &spec(answers.clone())), ANSWERS, json!("{\"boss\":1}"));
+    let first = stamped(&create(&forged)).await;
+    assert_eq!(first["spec"]["clarifications"], answers, "the list stays as the client sent it");
+    assert_eq!(stamp_of(&first, "Q-1", "yes"), stamp_by(ANN, "2026-11-25"));
+    assert_eq!(stamp_of(&first, "Q-2", "no"), stamp_by(ANN, "2026-11-25"));
 
-    // Another user changes an answer, adds one, and repeats one without its stamps, as a GitOps tool does.
-    let old = object(
-        "Specification",
-        "o",
-        &spec(json!([signed("Q-1", "yes", "bob", "2026-01-02"), signed("Q-2", "no", "bob", "2026-01-02")])),
-    );
-    let new = with(
-        old.clone(),
-        "/spec/clarifications",
-        json!([answer("Q-3", "both"), answer("Q-2", "no"), answer("Q-1", "never")]),
-    );
-    let after = stamped(&by(update(&old, &new), "cem")).await;
-    let expected = json!([
-        signed("Q-3", "both", "cem", "2026-11-25"),
-        signed("Q-2", "no", "bob", "2026-01-02"),
-        signed("Q-1", "never", "cem", "2026-11-25"),
-    ]);
-    assert_eq!(after["spec"]["clarifications"], expected);
+    // Another user changes an answer, adds one, and repeats one.
+    let changed = json!([answer("Q-3", "both"), answer("Q-2", "no"), answer("Q-1", "never")]);
+    let new = with(first.clone(), "/spec/clarifications", changed);
+    let stamps = first.pointer(ANSWERS).unwrap().as_str().unwrap();
+    let stamps = stamps.replace(ANN, "bob").replace("2026-11-25", "2026-01-02");
+    let later = with(first.clone(), ANSWERS, json!(stamps));
+    let after = stamped(&by(update(&later, &new), "cem")).await;
+    assert_eq!(stamp_of(&after, "Q-3", "both"), stamp_by("cem", "2026-11-25"));
+    assert_eq!(stamp_of(&after, "Q-2", "no"), stamp_by("bob", "2026-01-02"));
+    assert_eq!(stamp_of(&after, "Q-1", "never"), stamp_by("cem", "2026-11-25"));
+    assert_eq!(stamp_of(&after, "Q-1", "yes"), None, "it is no answer any more");
     assert_eq!(after.pointer(AUTHOR), Some(&json!("cem")), "who answers writes content");
     let odd = object("Specification", "o", &spec(json!(["text", 5])));
     assert_eq!(stamped(&create(&odd)).await["spec"]["clarifications"], json!(["text", 5]));
+}
+
+#[tokio::test]
+async fn an_accepted_finding_keeps_its_author_and_date() {
+    let source = json!({ "inline": "# Feature Specification: A" });
+    let accepts = |at: &str| json!({ "code": "VagueTime", "at": at, "reason": "each team decides" });
+    let signed = |at: &str, by: &str, date: &str| {
+        let mut accepted = accepts(at);
+        accepted["by"] = json!(by);
+        accepted["date"] = json!(date);
+        accepted
+    };
+    let spec = |accepted: Value| json!({ "source": source, "accepted": accepted });
+    for kind in ["Constitution", "Specification", "Plan"] {
+        let forged = signed("FR-001", "boss", "1999-01-01");
+        let first = stamped(&create(&object(kind, "o", &spec(json!([forged]))))).await;
+        assert_eq!(first["spec"]["accepted"], json!([signed("FR-001", ANN, "2026-11-25")]), "{kind}");
+        let old = object(kind, "o", &spec(json!([signed("FR-001", "bob", "2026-01-02")])));
+        let new = with(old.clone(), "/spec/accepted", json!([accepts("FR-002"), accepts("FR-001")]));
+        let after = stamped(&by(update(&old, &new), "cem")).await;
+        let expected = json!([signed("FR-002", "cem", "2026-11-25"), signed("FR-001", "bob", "2026-01-02")]);
+        assert_eq!(after["spec"]["accepted"], expected, "{kind}");
+        assert_eq!(after.pointer(AUTHOR), Some(&json!("cem")), "who accepts a finding writes content");
+    }
+}
+
+#[tokio::test]
+async fn applying_again_changes_nothing_for_any_user_and_patch_type() {
+    let spec =
+        json!({ "source": { "inline": "# Feature Specification: A" }, "clarifications": [answer("Q-1", "yes")] });
+    let manifest = bare("Specification", &spec);
+    let stored = stamped(&create(&manifest)).await;
+    // Client-side apply and merge patches replace the list and keep other annotations; server-side apply merges the list by question.
+    let merged = with(stored.clone(), "/spec/clarifications", json!([answer("Q-1", "yes")]));
+    // `kubectl replace` drops annotations and labels that the manifest does not have.
+    for (sent, how) in [(merged, "apply"), (stored.clone(), "server-side apply"), (manifest, "replace")] {
+        for user in [ANN, "system:serviceaccount:flux-system:kustomize-controller", "dana"] {
+            let review = by(update(&stored, &sent), user);
+            let after = stamped(&review).await;
+            assert_eq!(after, stored, "{how} by {user}");
+            assert_admitted(admit(&FakeLookup::two_tenants(), &by(update(&stored, &after), user)).await);
+        }
+    }
+    // Nobody changes the author of an answer, with or without a change of the answers.
+    let forged =
+        with(stored.clone(), ANSWERS, json!(stored.pointer(ANSWERS).unwrap().as_str().unwrap().replace(ANN, "eve")));
+    assert_eq!(stamped(&by(update(&stored, &forged), "eve")).await, stored);
+    let parts = ["enact.dev/answers", "leave the annotation out"];
+    assert_refused(admit(&FakeLookup::two_tenants(), &by(update(&stored, &forged), "eve")).await, "forbidden", &parts);
 }
 
 #[tokio::test]

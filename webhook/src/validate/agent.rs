@@ -32,13 +32,19 @@ impl<L: Lookup> Validate<AgentSpec> for Validator<L> {
             causes.extend(reference::check_object(&field, "Secret", &secret.name));
             causes.extend(reference::check_key(&field, &secret.key));
         }
+        let repository = spec.warm_pool.as_ref().and_then(|pool| pool.repository.as_ref());
+        if let Some(secret) = repository.and_then(|repository| repository.credentials_secret_ref.as_ref()) {
+            let field = "spec.warmPool.repository.credentialsSecretRef";
+            causes.extend(reference::check_object(field, "Secret", &secret.name));
+        }
         for (i, model) in spec.models.iter().enumerate() {
             let field = format!("spec.models[{i}].provider");
             causes.extend(reference::check_name(&field, Kind::ModelProvider, &model.provider));
         }
         // Before the lookups, whose requests contain the names.
         Denial::unless_empty(causes)?;
-        let (mut causes, mut warnings) = (Vec::new(), Vec::new());
+        let mut causes = Vec::new();
+        let mut warnings: Vec<String> = validation::windows_agent_script(&spec).map(warning).into_iter().collect();
         let providers = self.providers(request.namespace(), &spec).await?;
         let resolve = |name: &str| providers.get(name).cloned().unwrap_or(Resolved::NotFound);
         for (i, problem) in models::check(&spec, resolve) {

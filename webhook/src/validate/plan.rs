@@ -48,12 +48,17 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
             causes.extend(listed_tasks(request.name(), &spec.tasks));
         }
         Denial::unless_empty(causes)?;
+        warnings.extend(validation::windows_scripts(&spec).map(warning));
         if let Some(agent) = &spec.agent_ref {
             warnings.extend(self.warn_unless_exists(request, AGENT, Kind::Agent, agent).await);
         }
         for (i, member) in spec.agents.iter().enumerate() {
             let agent = LocalRef { name: member.name.clone() };
             warnings.extend(self.warn_unless_exists(request, &pool(i), Kind::Agent, &agent).await);
+        }
+        for (field, name) in contest_agents(&spec) {
+            let agent = LocalRef { name: name.to_owned() };
+            warnings.extend(self.warn_unless_exists(request, &field, Kind::Agent, &agent).await);
         }
         if let Some(specification) = &spec.specification_ref {
             warnings.extend(self.warn_unless_exists(request, SPECIFICATION, Kind::Specification, specification).await);
@@ -123,7 +128,19 @@ fn references(spec: &PlanSpec) -> Vec<Cause> {
         let agent = task.agent_ref.as_ref();
         causes.extend(agent.and_then(|r| reference::check(&format!("spec.tasks[{i}].agentRef"), Kind::Agent, r)));
     }
+    for (field, name) in contest_agents(spec) {
+        causes.extend(reference::check_name(&field, Kind::Agent, name));
+    }
     causes
+}
+
+/// Returns the Agents that tasks name for their contestants, with the paths of the names.
+fn contest_agents(spec: &PlanSpec) -> impl Iterator<Item = (String, &str)> {
+    let contests = spec.tasks.iter().enumerate().filter_map(|(i, task)| Some((i, task.attempts.as_ref()?)));
+    contests.flat_map(|(i, attempts)| {
+        let agents = attempts.agents.iter().enumerate();
+        agents.map(move |(k, name)| (format!("spec.tasks[{i}].attempts.agents[{k}]"), name.as_str()))
+    })
 }
 
 fn workspace(workspace: &Workspace) -> Vec<Cause> {
@@ -145,6 +162,7 @@ fn listed_tasks(plan: &str, tasks: &[TaskTemplate]) -> Vec<Cause> {
         let field = match error {
             CompileError::Graph(GraphError::Duplicate { .. }) | CompileError::SameName { .. } => ".id",
             CompileError::Graph(_) => ".dependsOn",
+            CompileError::Attempts { .. } => ".attempts",
             CompileError::TooLong { .. } | CompileError::Empty | CompileError::TooMany(_) => "",
         };
         let index = match error {

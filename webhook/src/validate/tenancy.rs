@@ -1,6 +1,6 @@
 //! Rules for every Enact object in a namespace: a tenant owns the namespace, and the stamps of the webhook are unchanged.
 
-use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_RERUN, LABEL_TENANT};
+use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_RERUN, LABEL_TENANT, rerun_number};
 use enact_domain::record::Kind;
 use kube::core::admission::Operation;
 
@@ -8,7 +8,7 @@ use super::task;
 use super::validator::Validator;
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, annotation, has_author};
+use crate::request::{Request, annotation, has_author, part};
 
 impl<L: Lookup> Validator<L> {
     /// Refuses an object outside every tenant's namespaces, and one whose label names another tenant. A ModelProvider or an
@@ -64,16 +64,25 @@ pub(super) fn keeps_guarded(request: &Request) -> bool {
 /// Refuses a rerun that the operator could not distinguish from the one before.
 pub(super) fn rerun(request: &Request) -> Result<(), Denial> {
     let (new, old) = (annotation(request.object(), ANNOTATION_RERUN), annotation(request.old(), ANNOTATION_RERUN));
-    let number = |text: Option<&str>| text.and_then(|t| t.parse::<u64>().ok());
+    let number = |text: Option<&str>| text.and_then(rerun_number);
+    // The operator ignores the number that it handled last, also after somebody removed the annotation.
+    let last = number(old).max(number(handled_rerun(request)));
     // An unchanged or removed annotation requests nothing.
-    let grows = new == old || new.is_none() || number(new).is_some_and(|n| number(old).is_none_or(|o| n > o));
+    let grows = new == old || new.is_none() || number(new) > last;
     if grows || request.operation() != &Operation::Update {
         return Ok(());
     }
-    let next = number(old).map_or(1, |o| o.saturating_add(1));
+    let next = last.map_or(1, |last| last + 1);
     let message =
         format!("must be a whole number that grows with each rerun; write \"{next}\", or use `kubectl enact retry`");
     Err(Denial::invalid(format!("metadata.annotations[{ANNOTATION_RERUN}]"), message))
+}
+
+/// Returns the rerun that the operator handled last: of a Task, or of the integration of a Plan.
+fn handled_rerun(request: &Request) -> Option<&str> {
+    let status = part(request.old(), "status")?;
+    let of = if request.kind() == Some(Kind::Plan) { status.get("integration")? } else { status };
+    of.get("observedRerun")?.as_str()
 }
 
 fn unstamped() -> String {

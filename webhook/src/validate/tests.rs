@@ -171,6 +171,14 @@ async fn people_may_only_ask_for_a_rerun_of_a_task() {
     let rerun = |n: &str| with(task(), "/metadata/annotations/enact.dev~1rerun", json!(n));
     assert_admitted(admit(&lookup, &update(&task(), &rerun("1"))).await);
     assert_admitted(admit(&lookup, &update(&rerun("9"), &rerun("10"))).await);
+    // The annotation can be removed. After that, only a number that the operator has not handled requests anything.
+    let handled = |object| with(object, "/status", json!({ "observedRerun": "3" }));
+    assert_admitted(admit(&lookup, &update(&handled(rerun("3")), &handled(task()))).await);
+    assert_admitted(admit(&lookup, &update(&handled(task()), &handled(rerun("4")))).await);
+    let same = admit(&lookup, &update(&handled(task()), &handled(rerun("3")))).await;
+    assert_refused(same, "invalid", &["enact.dev/rerun", "write \"4\""]);
+    let huge = admit(&lookup, &update(&task(), &rerun("18446744073709551615"))).await;
+    assert_refused(huge, "invalid", &["enact.dev/rerun", "write \"1\""]);
     for (old, new) in
         [(task(), rerun("soon")), (task(), rerun("-1")), (rerun("2"), rerun("2 ")), (rerun("3"), rerun("2"))]
     {

@@ -59,18 +59,19 @@ fn components_add_up() {
 fn exclusions_name_their_cause() {
     let busy = Candidate { concurrency: Some(2), running: 2, ..agent("busy", &[("rust", 90)]) };
     let broken = Candidate { unusable: Some("its image cannot be pulled".into()), ..agent("broken", &[("rust", 90)]) };
-    let pool = [agent("docs", &[("docs", 90)]), busy, broken];
+    let exhausted = Candidate { exhausted_until: Some(Millis(1_796_083_199_999)), ..agent("used", &[("rust", 90)]) };
+    let pool = [agent("docs", &[("docs", 90)]), busy, broken, exhausted];
     let needs = stated(&["rust"]);
-    assert_eq!(
-        shown(&needs, &pool),
-        ["broken cannot be used: its image cannot be pulled", "busy is busy (2 of 2 attempts)", "docs lacks rust"]
-    );
+    let expected = [
+        "broken cannot be used: its image cannot be pulled",
+        "busy is busy (2 of 2 attempts)",
+        "docs lacks rust",
+        "used has used up its quota, which is reset at 2026-11-30 23:59 UTC",
+    ];
+    assert_eq!(shown(&needs, &pool), expected);
     let selection = select(&needs, &pool.iter().collect::<Vec<_>>());
     assert_eq!(selection.eligible().count(), 0);
-    assert_eq!(
-        selection.obstacles(),
-        "broken cannot be used: its image cannot be pulled, busy is busy (2 of 2 attempts), docs lacks rust"
-    );
+    assert_eq!(selection.obstacles(), expected.join(", "));
 }
 
 #[test]
@@ -116,6 +117,7 @@ prop_compose! {
         share in 0u32..=100,
         cost in proptest::option::of(0u64..u64::MAX),
         broken in proptest::bool::weighted(0.2),
+        exhausted in proptest::bool::weighted(0.2),
     ) -> Candidate {
         let history = history(attempts, attempts * share / 100, cost);
         Candidate {
@@ -124,6 +126,7 @@ prop_compose! {
             concurrency, running, preference,
             history: [("rust".to_owned(), history)].into(),
             unusable: broken.then(|| "it is broken".to_owned()),
+            exhausted_until: exhausted.then_some(Millis(1)),
         }
     }
 }
@@ -166,7 +169,8 @@ proptest! {
         let selection = select(&stated(&["rust"]), &pool.iter().collect::<Vec<_>>());
         for name in selection.eligible() {
             let candidate = pool.iter().find(|candidate| candidate.name == name).unwrap();
-            prop_assert!(candidate.unusable.is_none() && candidate.capabilities.contains_key("rust"));
+            prop_assert!(candidate.unusable.is_none() && candidate.exhausted_until.is_none());
+            prop_assert!(candidate.capabilities.contains_key("rust"));
             prop_assert!(candidate.concurrency.is_none_or(|most| candidate.running < most));
         }
         prop_assert_eq!(selection.candidates.len(), pool.len());

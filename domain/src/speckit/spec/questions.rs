@@ -30,7 +30,9 @@ pub(crate) fn open(markdown: &Markdown) -> Vec<Item> {
             continue;
         };
         let Some(len) = closing(question) else { continue };
-        if markdown.in_code_span(at) || question[..len].trim().is_empty() {
+        let asked = question[..len].trim();
+        // The template explains the marker with `[NEEDS CLARIFICATION: specific question]`.
+        if markdown.in_code_span(at) || asked.is_empty() || asked.eq_ignore_ascii_case("specific question") {
             continue;
         }
         let end = text.len() - question.len() + len + 1;

@@ -10,6 +10,7 @@ use enact_crds::common::{ApprovalPolicy, NamespacedRef};
 use enact_crds::constitution::Amendment;
 use enact_crds::document::Source;
 use enact_crds::{Constitution, ConstitutionStatus, convert};
+use enact_domain::analysis;
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::record::Kind;
 use enact_domain::rules::{self, LoosenedRule, Rule, Scope, inherit};
@@ -134,8 +135,10 @@ impl Document for Constitution {
 
     async fn examine(&self, ctx: &Context, location: &Location, source: SourceText) -> Result<Content<Facts>, Error> {
         let own: Vec<Rule> = self.spec.rules.iter().map(convert::rule).collect();
-        // The rules are part of the digest, so that an approval covers them too.
-        let bytes = appendix::with(&source.bytes, &own);
+        // What the object accepts and the rules are part of the digest, so that an approval covers them too. The rules stay at the end.
+        let document = appendix::with(&source.bytes, &[]);
+        let document = analysis::with_appendix(&document, &convert::acceptances(&self.spec.accepted));
+        let bytes = appendix::with(&document, &own);
         let text = ctx.cache.constitution(&bytes).await?;
         let chain = ancestors(ctx, self);
         let constitution = &text.parsed.model;
@@ -173,7 +176,7 @@ impl Document for Constitution {
             content.facts.amendment = amendment;
             content.blocked = content.blocked.or(mismatch);
         }
-        content.findings = Findings::new(&text.report, more);
+        content.findings = Findings::new(&text.report, more, &text.acceptances);
         Ok(content)
     }
 

@@ -21,7 +21,7 @@ fn content(text: &str) -> Content<()> {
         steps: Vec::new(),
         error: first_error(&text.parsed, &text.report),
         blocked: None,
-        findings: Findings::new(&text.report, []),
+        findings: Findings::new(&text.report, [], &text.acceptances),
         quality: None,
         open_questions: u32::try_from(text.parsed.model.open_questions.len()).unwrap(),
         facts: (),

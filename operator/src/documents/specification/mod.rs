@@ -9,11 +9,13 @@ use enact_crds::approval::SubjectKind;
 use enact_crds::common::ApprovalPolicy;
 use enact_crds::document::{MAX_QUESTIONS, Question, Source};
 use enact_crds::specification::DraftStatus;
-use enact_crds::{Specification, SpecificationStatus};
+use enact_crds::{Specification, SpecificationStatus, convert};
 use enact_domain::analysis;
 use enact_domain::digest::Digest;
+use enact_domain::names::ANNOTATION_ANSWERS;
 use enact_domain::record::Kind;
 use enact_domain::rules::{self, DocumentMetadata, Scope};
+use enact_domain::stamps::Stamps;
 use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
 
@@ -161,8 +163,11 @@ impl Document for Specification {
 
     async fn examine(&self, ctx: &Context, location: &Location, source: SourceText) -> Result<Content<Facts>, Error> {
         let created = self.creation_timestamp().map(|t| t.0.strftime("%Y-%m-%d").to_string()).unwrap_or_default();
-        let given = answers::given(&self.spec.clarifications, &created);
-        let answered = ctx.cache.answered(source.bytes, given).await?;
+        let stamps = Stamps::parse(self.annotations().get(ANNOTATION_ANSWERS).map(String::as_str));
+        let given = answers::given(&self.spec.clarifications, &stamps, &created);
+        // What the object accepts is part of the digest, so that an approval covers it too.
+        let bytes = analysis::with_appendix(&source.bytes, &convert::acceptances(&self.spec.accepted));
+        let answered = ctx.cache.answered(bytes, given).await?;
         let text = ctx.cache.specification(&answered.bytes).await?;
         let facts = Facts::of(&text);
         let mut content = Content {
@@ -191,7 +196,7 @@ impl Document for Specification {
             }
             more.extend(overlap::find(ctx, self, tenant, &text).await?);
         }
-        content.findings = Findings::new(&text.report, more);
+        content.findings = Findings::new(&text.report, more, &text.acceptances);
         Ok(content)
     }
 

@@ -239,6 +239,53 @@ async fn an_unhealthy_agent_is_passed_over() {
 }
 
 #[tokio::test]
+async fn another_agent_continues_when_a_quota_is_used_up() {
+    let mut bench = bench(&[task("T001", &[]), task("T002", &["rust"])]).await;
+    bench.agent_with("backend", agent(&[("rust", 80)], None));
+    start(&mut bench, "p").await;
+    assert_eq!(agent_of_pod(&bench, "p-t001-1"), "backend");
+    let message = json!({"reason": "ProviderQuota", "message": "the quota is used up"}).to_string();
+    let ended = json!({"terminated": {"exitCode": 75, "reason": "Error", "message": message}});
+    for pod in ["p-t001-1", "p-t002-1"] {
+        let ended = json!([{"name": "agent", "state": ended}]);
+        bench.pod(pod, json!({"phase": "Failed", "containerStatuses": ended})).await;
+    }
+    bench.plan("p").await.unwrap();
+    let status = bench.api.get("tasks/p-t001")["status"].clone();
+    assert_eq!((&status["phase"], &status["retryAt"]), (&json!("Pending"), &Value::Null));
+    assert_eq!(status["infrastructureFailures"], Value::Null, "it counts as no failure");
+    let message = status["conditions"][0]["message"].as_str().unwrap().to_owned();
+    assert_eq!(
+        message,
+        "attempt 1 was stopped, and another agent of the pool continues its work: the quota is used up"
+    );
+    let status = bench.api.get("tasks/p-t002")["status"].clone();
+    assert_eq!(status["retryAt"], "2026-01-01T00:15:00Z", "no other agent can do it");
+
+    bench.pass(1);
+    bench.plan("p").await.unwrap();
+    assert_eq!(agent_of_pod(&bench, "p-t001-2"), "writer");
+    let (_, _, selection) = selection(&bench, "p-t001");
+    assert_eq!(selection.obstacles(), "backend has used up its quota, which is reset at 2026-01-01 00:15 UTC");
+
+    // The record has it after a restart.
+    let restarted = Bench::new().await;
+    let records = bench.record_store.records.lock().unwrap().clone();
+    restarted.record_store.records.lock().unwrap().extend(records);
+    let mut bench = restarted;
+    bench.agent_with("backend", agent(&[("rust", 80)], None));
+    bench.agent_with("writer", agent(&[("docs", 80)], None));
+    add_plan(&bench, "q", &[task("T001", &[])]);
+    start(&mut bench, "q").await;
+    assert_eq!(agent_of_pod(&bench, "q-t001-1"), "writer");
+    assert_eq!(bench.record_store.end_reads.load(Ordering::Relaxed), 1, "one query for all, once");
+    bench.pass(900);
+    add_plan(&bench, "r", &[task("T001", &[])]);
+    start(&mut bench, "r").await;
+    assert_eq!(agent_of_pod(&bench, "r-t001-1"), "backend");
+}
+
+#[tokio::test]
 async fn statistics_are_refreshed_once_in_a_resync() {
     let mut bench = Bench::new().await;
     let object = json!({

@@ -7,7 +7,8 @@ use crate::testing::Bench;
 const CONSTITUTION: &str = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nEvery change MUST have a test.\n\n**Version**: 1.0.0\n";
 
 const SPEC: &str = "# Feature Specification: Keys\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: The list MUST show every key.\n\
-    - **FR-002**: Alarms MUST sound when doors stand open.\n";
+    - **FR-002**: Alarms MUST sound when doors stand open.\n- **FR-003**: The list MUST be sorted.\n\
+    - **FR-004**: The list MUST be short.\n";
 
 async fn bench(rules: Value) -> Bench {
     let mut bench = Bench::new().await;
@@ -26,7 +27,7 @@ async fn bench(rules: Value) -> Bench {
         "specifications/keys",
         json!({"apiVersion": api, "kind": "Specification", "metadata": meta("keys", "ns"), "spec": {"source": {"inline": SPEC}}}),
     );
-    let task = json!({"id": "T001", "title": "Show the list (FR-001)", "script": "true"});
+    let task = json!({"id": "T001", "title": "Show the list (FR-001, FR-003–FR-004)", "script": "true"});
     bench.api.put(
         "plans/p",
         json!({"apiVersion": api, "kind": "Plan", "metadata": meta("p", "ns"),
@@ -54,14 +55,14 @@ async fn a_plan_that_violates_a_rule_does_not_start() {
     let rules = json!([
         rule("gates", "Task", "task.gates.size() > 0", "MUST"),
         rule("decisions", "Plan", "plan.decisions.size() > 0", "SHOULD"),
-        rule("named", "Plan", "specification.requirements.size() == 2", "MUST"),
+        rule("named", "Plan", "specification.requirements.size() == 4", "MUST"),
     ]);
     let mut bench = bench(rules).await;
     let (reason, message) = ready(&bench);
     assert_eq!(reason, "ConstitutionViolated");
     assert!(message.contains("task T001 violates rule gates: mind gates"), "{message}");
     let shown = status(&bench);
-    assert_eq!(shown["coverage"], json!({"requirements": 2, "covered": 1, "uncovered": ["FR-002"]}));
+    assert_eq!(shown["coverage"], json!({"requirements": 4, "covered": 3, "uncovered": ["FR-002"]}));
     let findings: Vec<(&str, &str)> = shown["topFindings"]
         .as_array()
         .unwrap()
@@ -73,12 +74,12 @@ async fn a_plan_that_violates_a_rule_does_not_start() {
     assert!(findings.iter().any(|(_, category)| *category == "Coverage"), "{findings:?}");
     assert!(!bench.api.has("tasks/p-t001"), "no task is created");
 
-    let task = json!({"id": "T001", "title": "Show the list (FR-001)", "script": "true", "gates": [{"name": "test", "script": "true"}]});
+    let task = json!({"id": "T001", "title": "Show the list (FR-001, FR-003–FR-004)", "script": "true", "gates": [{"name": "test", "script": "true"}]});
     bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"tasks": [task]}}));
     bench.plan("p").await.unwrap();
     assert_eq!(ready(&bench).0, "Running");
     let kept = status(&bench);
-    assert_eq!(kept["coverage"]["covered"], 1);
+    assert_eq!(kept["coverage"]["covered"], 3);
     assert!(kept["topFindings"].as_array().is_some_and(|all| !all.is_empty()), "the findings stay");
 }
 
@@ -135,4 +136,35 @@ async fn a_costly_rule_stops_once_and_others_see_every_task() {
     );
     assert_eq!(messages("RuleBroken").len(), 1, "the other rule evaluates the last task: {:?}", messages("RuleBroken"));
     assert!(messages("RuleBroken")[0].starts_with("task T499 violates rule gates"), "{:?}", messages("RuleBroken"));
+}
+
+#[tokio::test]
+async fn accepted_findings_about_coverage_are_counted_apart() {
+    let rule =
+        json!({"name": "gates", "appliesTo": "Task", "expression": "task.gates.size() > 0", "message": "mind gates"});
+    let mut bench = bench(json!([rule])).await;
+    let codes = |status: &Value| -> Vec<String> {
+        let all = status["topFindings"].as_array().into_iter().flatten();
+        all.map(|f| f["code"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = status(&bench);
+    assert!(codes(&before).contains(&"RequirementWithoutTask".to_owned()), "{before}");
+
+    let accepted = json!([
+        {"code": "RequirementWithoutTask", "at": "FR-002", "reason": "the alarms are bought"},
+        {"code": "StoryWithoutTask", "at": "US9", "reason": "there is no such story"},
+        {"code": "RuleBroken", "at": "gates", "reason": "a rule is not accepted here"},
+    ]);
+    bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"accepted": accepted}}));
+    bench.plan("p").await.unwrap();
+    let after = status(&bench);
+    assert_eq!((&after["acceptedFindings"], ready(&bench).0.as_str()), (&json!(1), "ConstitutionViolated"));
+    let left = codes(&after);
+    assert!(
+        !left.contains(&"RequirementWithoutTask".to_owned()) && left.contains(&"RuleBroken".to_owned()),
+        "{left:?}"
+    );
+    assert_eq!(left.iter().filter(|code| *code == "UnusedAcceptance").count(), 2, "{left:?}");
+    assert_eq!(after["coverage"], before["coverage"], "the requirement has no task");
+    assert_ne!(after["digest"], before["digest"], "an approval covers what is accepted");
 }

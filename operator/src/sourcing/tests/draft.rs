@@ -111,11 +111,49 @@ async fn draft_waits_for_its_agent() {
     let missing = scene.poll().await.bytes.unwrap_err();
     assert_eq!((missing.progress, &*missing.reason), (Progress::Reconciling, "AgentNotFound"));
     let drafting = scene.object.spec.drafting.as_ref();
-    let targets: Vec<Target> = targets("ns", None, drafting).collect();
-    assert_eq!(targets, [Target::new::<Agent>("ns", "scribe")]);
+    let targets: Vec<Target> = targets(["ns", "enact-system"], None, drafting).collect();
+    assert_eq!(targets, ["ns", "enact-system"].map(|namespace| Target::new::<Agent>(namespace, "scribe")));
     scene.bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
     scene.poll().await;
     assert_eq!(scene.drafts().attempt, 1);
+}
+
+#[tokio::test]
+async fn an_agent_that_the_installation_shares_drafts() {
+    let mut scene = Scene::drafting().await;
+    scene.bench.no_agent("scribe");
+    scene.bench.add_provider(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "ModelProvider",
+        "metadata": {"name": "claude", "namespace": "enact-system"},
+        "spec": {"api": "Anthropic", "baseUrl": "https://api.example.org"},
+    }));
+    let shared = |tenant: &str| {
+        let models = json!([{"provider": "claude", "model": "claude-5"}]);
+        json!({"adapter": "ClaudeCode", "models": models, "shareWith": {"tenants": [tenant]}})
+    };
+    scene.bench.agent_in("enact-system", "scribe", shared("other"));
+    let missing = scene.poll().await.bytes.unwrap_err();
+    assert_eq!((missing.progress, &*missing.reason), (Progress::Reconciling, "AgentNotFound"));
+    scene.bench.agent_in("enact-system", "scribe", shared("default"));
+    scene.poll().await;
+    let pod = scene.pod();
+    assert_eq!(pod["metadata"]["namespace"], "ns", "its pods run in the namespace of the document");
+    assert_eq!(pod["metadata"]["annotations"]["enact.dev/agent"], "scribe");
+}
+
+#[tokio::test]
+async fn an_agent_with_models_waits_for_a_gateway() {
+    let mut scene = Scene::drafting().await;
+    scene.bench = Bench::with_config(config()).await;
+    let models = json!([{"provider": "claude", "model": "claude-5"}]);
+    scene.bench.agent_with("scribe", json!({"adapter": "ClaudeCode", "models": models}));
+    scene.bench.add_provider(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"name": "claude", "namespace": "ns"},
+        "spec": {"api": "Anthropic", "baseUrl": "https://api.example.org"},
+    }));
+    let waits = scene.poll().await.bytes.unwrap_err();
+    assert_eq!((waits.progress, &*waits.reason), (Progress::Reconciling, "AgentNotReady"));
+    assert!(waits.message.contains("spec.models[0]: this installation runs no model gateway"), "{}", waits.message);
 }
 
 #[tokio::test]

@@ -27,6 +27,10 @@ fn with_models(adapter: &str, models: &[(&str, &str)]) -> Value {
     agent(&json!({ "adapter": adapter, "models": models }))
 }
 
+fn with_pool(repository: &Value) -> Value {
+    agent(&json!({ "adapter": "Command", "warmPool": { "size": 1, "repository": repository } }))
+}
+
 #[tokio::test]
 async fn models_fit_the_adapter_and_the_provider() {
     let lookup = lookup();
@@ -51,6 +55,11 @@ async fn models_fit_the_adapter_and_the_provider() {
         (with_models("ClaudeCode", &[("../../secrets/x", "m")]), &["spec.models[0].provider", "another namespace"]),
         (with_models("Cursor", &[("own", "claude-5")]), &["spec.models", "cannot use the model gateway"]),
         (agent(&json!({ "adapter": "Codex", "maxTurns": 5 })), &["spec.maxTurns", "cannot limit turns"]),
+        (with_pool(&json!({ "url": "file:///etc" })), &["spec.warmPool.repository.url", "must start with https://"]),
+        (
+            with_pool(&json!({ "url": "https://git.example.org/a", "credentialsSecretRef": { "name": "other/git" } })),
+            &["spec.warmPool.repository.credentialsSecretRef.name"],
+        ),
     ] {
         assert_refused(admit(&lookup, &create(&bad)).await, "invalid", parts);
     }

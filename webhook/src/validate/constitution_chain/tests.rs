@@ -1,8 +1,9 @@
 use enact_crds::common::NamespacedRef;
 use enact_domain::rules::{Rule, Scope, Strength};
+use enact_domain::stamps::{Stamp, Stamps};
 use serde_json::{Value, json};
 
-use crate::testing::{FakeLookup, admit, assert_admitted, assert_refused, create, object, update, with};
+use crate::testing::{ANN, FakeLookup, admit, assert_admitted, assert_refused, create, object, update, with};
 
 const FREE: &str = "# Feature Specification: Shop\n\n## Requirements\n\n- **FR-001**: The shop sells.\n";
 
@@ -58,6 +59,9 @@ async fn a_must_refuses_and_a_should_warns() {
     assert_admitted(admit(&lookup, &update(&old, &with(old.clone(), "/spec/suspend", json!(true)))).await);
     // An answer changes the document, and the operator evaluates the result.
     let answered = with(old, "/spec/clarifications", json!([{ "question": "Q-1", "answer": "yes" }]));
+    let mut stamps = Stamps::default();
+    stamps.insert("Q-1", "yes", Stamp { by: ANN.into(), date: "2026-11-25".into() });
+    let answered = with(answered, "/metadata/annotations/enact.dev~1answers", json!(stamps.format()));
     assert_admitted(admit(&lookup, &create(&answered)).await);
 }
 

@@ -31,6 +31,17 @@ async fn an_agent_that_is_still_missing_is_only_a_warning() {
 }
 
 #[tokio::test]
+async fn scripts_from_windows_are_a_warning() {
+    let script = "echo hi > result.txt\r\n";
+    let tasks = json!([{ "id": "T001", "title": "a", "script": script, "gates": [{ "name": "g", "script": script }] }]);
+    let warnings = assert_admitted(admit(&lookup(), &create(&plan(&tasks))).await);
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    for part in ["spec.tasks[0].script, spec.tasks[0].gates[0].script", "CRLF", "runs with those of Unix"] {
+        assert!(warning.contains(part), "{part}: {warning}");
+    }
+}
+
+#[tokio::test]
 async fn a_pool_names_agents_of_the_namespace() {
     let pool = |names: &[&str]| {
         let agents: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
@@ -40,6 +51,29 @@ async fn a_pool_names_agents_of_the_namespace() {
     assert!(warnings.len() == 1 && warnings[0].contains("spec.agents[1]: there is no Agent writer"), "{warnings:?}");
     let refused = admit(&lookup(), &create(&pool(&["coder", "team-b/coder"]))).await;
     assert_refused(refused, "invalid", &["spec.agents[1].name", "same namespace"]);
+}
+
+#[tokio::test]
+async fn competing_attempts_are_checked() {
+    let contest = |attempts: Value, external: bool| {
+        plan(&json!([{ "id": "T001", "title": "a", "attempts": attempts, "externalEffect": external }]))
+    };
+    let measurement = json!({ "name": "p95", "script": "./bench" });
+    let good = json!({ "bestOf": 2, "agents": ["coder", "writer"], "measurements": [measurement] });
+    let warnings = assert_admitted(admit(&lookup(), &create(&contest(good.clone(), false))).await);
+    let missing = "spec.tasks[0].attempts.agents[1]: there is no Agent writer";
+    assert!(warnings.len() == 1 && warnings[0].contains(missing), "{warnings:?}");
+    let twice = json!({ "bestOf": 2, "measurements": [measurement, measurement] });
+    let elsewhere = json!({ "bestOf": 2, "agents": ["team-b/coder"] });
+    let cases = [
+        (good, true, &["spec.tasks[0].attempts", "externalEffect", "remove one"][..]),
+        (json!({ "bestOf": 1 }), false, &["spec.tasks[0].attempts", "bestOf is 1; use 2 to 9"]),
+        (twice, false, &["has p95 twice; give each measurement its own name"]),
+        (elsewhere, false, &["spec.tasks[0].attempts.agents[0]", "same namespace"]),
+    ];
+    for (attempts, external, parts) in cases {
+        assert_refused(admit(&lookup(), &create(&contest(attempts, external))).await, "invalid", parts);
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,75 @@
+//! Setup failures: why nodes cannot set up pods. Only Events say so. They are read for pods whose setup takes longer than usual, once for
+//! all pods of a namespace, so that a pod that starts normally costs no request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use enact_domain::attempt::{PodPhase, PodView, SetupFailure};
+use enact_domain::time::Millis;
+use k8s_openapi::api::core::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+
+use super::context::Context;
+use super::observed::Observed;
+use super::setup_events::{self, READ_SECONDS};
+
+/// Seconds that the setup of a pod usually takes at most.
+const USUAL_SECONDS: u32 = 3;
+/// Most Events of one read.
+const MAX_EVENTS: u32 = 500;
+/// The Events that may be setup failures: warnings about pods, without the frequent ones about something else.
+const SELECTOR: &str =
+    "involvedObject.kind=Pod,type=Warning,reason!=BackOff,reason!=Failed,reason!=FailedScheduling,reason!=Unhealthy";
+
+/// The setup failures of the pods of a plan.
+#[derive(Debug, Default)]
+pub struct SetupFailures {
+    by_pod: Arc<HashMap<String, SetupFailure>>,
+    /// Time of the next read, while a pod is being set up.
+    pub read_again_at: Option<Millis>,
+}
+
+impl SetupFailures {
+    /// Returns the failure of the pod with this UID.
+    pub fn of(&self, uid: &str) -> Option<&SetupFailure> {
+        self.by_pod.get(uid)
+    }
+}
+
+/// Reads the setup failures of the pods of a plan. If the API server fails, there are none until the next read.
+pub async fn read(ctx: &Context, observed: &Observed) -> SetupFailures {
+    let now = observed.now;
+    let pods = observed.children.pods.values().filter_map(|pod| usually_set_up_at(&pod.view));
+    let Some(first) = pods.min() else { return SetupFailures::default() };
+    if now < first {
+        return SetupFailures { read_again_at: Some(first), ..SetupFailures::default() };
+    }
+    let (read_at, by_pod) = if let Some(recent) = ctx.setup_events.recent(&observed.namespace, now) {
+        recent
+    } else {
+        let read = (now, Arc::new(list(ctx, &observed.namespace).await));
+        ctx.setup_events.put(&observed.namespace, read.clone());
+        read
+    };
+    SetupFailures { by_pod, read_again_at: Some(read_at.plus_seconds(READ_SECONDS)) }
+}
+
+/// Returns the time at which a pod is usually set up, if its node has accepted it and has not set it up yet.
+fn usually_set_up_at(view: &PodView) -> Option<Millis> {
+    let waits = view.phase == PodPhase::Pending && !view.set_up && view.deleting.is_none();
+    view.started.filter(|_| waits).map(|at| at.plus_seconds(USUAL_SECONDS))
+}
+
+/// Returns the newest setup failure of each pod of a namespace, by its UID.
+async fn list(ctx: &Context, namespace: &str) -> HashMap<String, SetupFailure> {
+    let events: Api<Event> = Api::namespaced(ctx.client.clone(), namespace);
+    match events.list(&ListParams::default().fields(SELECTOR).limit(MAX_EVENTS)).await {
+        Ok(found) => setup_events::newest(&found.items),
+        Err(error) => {
+            // The cause of a wait only informs people. A pod whose cause is unknown counts as pending.
+            tracing::warn!(namespace, %error, "cannot read the Events of pods that do not start");
+            HashMap::new()
+        }
+    }
+}
