@@ -119,7 +119,7 @@ fn principles(markdown: &Markdown) -> Vec<Principle> {
         let roman = section.level <= 3 && number.as_ref().is_some_and(|n| n.starts_with(char::is_alphabetic));
         // `Hiring Principles` below `Operating Principles` is a principle, unless it has parts of its own.
         let has_parts = section.own_end < section.end;
-        if section.level < 2 || (*holds && !(below && !has_parts)) || !(below || roman) {
+        if section.level < 2 || (*holds && (!below || has_parts)) || !(below || roman) {
             continue;
         }
         let lines = section.heading + 1..section.end;

@@ -21,9 +21,12 @@ pub(super) enum Form {
     Unboxed,
 }
 
+/// Returns the length of the identifier at the beginning of a text.
+type Measure = fn(&str) -> Option<usize>;
+
 /// Forms of identifiers, in the order in which they are tried: the function that measures one, whether a box or a row must announce it,
 /// and whether the whole file decides if it is one at all (`UTF-8` has the form of `BE-012`).
-const FORMS: [(fn(&str) -> Option<usize>, bool, bool); 3] =
+const FORMS: [(Measure, bool, bool); 3] =
     [(ids::id_len, false, false), (ids::outline_len, true, false), (ids::prefixed_len, true, true)];
 
 /// The parts of a task line.
@@ -323,8 +326,8 @@ impl<'a> Scan<'a> {
         let mut own = false;
         loop {
             let rest = self.rest();
-            let forms = FORMS.iter().filter(|(_, announced_only, _)| announced || !announced_only);
-            let (len, own_prefix) = forms.filter_map(|(len, _, own)| Some((len(rest)?, *own))).next()?;
+            let mut forms = FORMS.iter().filter(|(_, announced_only, _)| announced || !announced_only);
+            let (len, own_prefix) = forms.find_map(|(len, _, own)| Some((len(rest)?, *own)))?;
             let outline = rest.starts_with(|c: char| c.is_ascii_digit());
             if outline && !named && !is_outline_id(&rest[..len], &rest[len..]) {
                 return None;

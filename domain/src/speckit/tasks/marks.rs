@@ -229,12 +229,11 @@ pub(super) fn remark(text: &str) -> Option<TaskState> {
     let text = text.trim_start_matches(|c: char| !c.is_alphanumeric());
     let state = worded(text)?;
     match state {
-        TaskState::Cancelled | TaskState::Deferred => Some(state),
+        TaskState::Cancelled | TaskState::Deferred | TaskState::InProgress => Some(state),
         TaskState::Blocked => {
             let lower = text.get(..24.min(text.len())).unwrap_or(text).to_lowercase();
             (!lower.starts_with("blocked by") && !lower.starts_with("waiting")).then_some(state)
         }
-        TaskState::InProgress => Some(state),
         TaskState::Done | TaskState::Open => None,
     }
 }

@@ -66,7 +66,9 @@ impl Builder {
         let mut stated = Vec::new();
         let mut mentioned = Vec::new();
         let mut covered = vec![false; self.markdown.lines.len()];
-        known.into_iter().for_each(|line| covered[line] = true);
+        for line in known {
+            covered[line] = true;
+        }
         for (at, candidate) in accepted.into_iter().enumerate() {
             let next = starts.get(at + 1).copied().unwrap_or(self.markdown.lines.len());
             let lines = candidate.line..self.end_of(&candidate, &items, next);

@@ -106,7 +106,7 @@ fn announces_conditions(text: &str) -> bool {
     const MAX_LABEL: usize = 80;
     let plain = text.trim_matches(['*', '_', ' ']);
     let name = match markdown::label(text) {
-        Some((name, rest)) if rest.is_empty() => Some(name),
+        Some((name, "")) => Some(name),
         Some(_) => None,
         None => plain.strip_suffix([':', '：']),
     };
