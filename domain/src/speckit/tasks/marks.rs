@@ -254,6 +254,14 @@ const MAX_LEGEND: usize = 30;
 pub(super) struct Legend(BTreeMap<String, TaskState>);
 
 impl Legend {
+    /// Returns whether a line contains a mark that a legend can explain. Most lines with brackets contain only `[ ]`, `[P]` and tags.
+    pub(super) fn may_explain(line: &str) -> bool {
+        line.match_indices('[').any(|(at, _)| {
+            mark_at(line, at)
+                .is_some_and(|mark| mark.chars().count() <= 2 && !matches!(mark.trim(), "" | "x" | "X" | "P"))
+        })
+    }
+
     /// Reads the legend in a line: `` `[~]` is work in progress, `[>]` went to 019 ``, `- [-]: cancelled`, `🔴 blocked`.
     pub(super) fn read(&mut self, line: &str) {
         let mut marks: Vec<(usize, usize, &str)> = Vec::new();
