@@ -273,7 +273,13 @@ pub(super) fn phrase(text: &str) -> Option<(Relation, usize)> {
     } else {
         BEFORE.other.get(&first.to_lowercase().next()?)?
     };
+    let second = text.as_bytes().get(1).map_or(0, u8::to_ascii_lowercase);
     let here = list.iter().filter_map(|relation| {
+        // Most words differ in their second letter.
+        let wanted = relation.words.as_bytes().get(1).copied().unwrap_or(second);
+        if wanted.is_ascii() && second.is_ascii() && wanted != second {
+            return None;
+        }
         let len = prefix_len(text, relation.words)?;
         let spaced = relation.words.chars().next_back().is_some_and(|c| u32::from(c) < 0x2E80);
         let ends = !spaced
