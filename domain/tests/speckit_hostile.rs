@@ -18,7 +18,19 @@ const ALLOWED: u32 = 5;
 const FLOOR: Duration = Duration::from_millis(80);
 
 /// The pieces that fill a document by repetition.
-const REPEATED: [&str; 83] = [
+const REPEATED: [&str; 95] = [
+    "[x] ",
+    "T1: ",
+    "`[~]` = done ",
+    "|T001|[ ]|a|\n",
+    "> - [ ] T001 a\n",
+    "- [ ] a\n",
+    "### T001 a\n",
+    "T001の後 ",
+    "Wait for T001:\n- [ ] T002 [P] a T001\n",
+    "- [ ] 1. a\n- [ ] 1.1 b\n",
+    "- [ ] BE-01 a 1.2 \n",
+    "```\nT001 → T002\n```\n",
     "**Decision**: a\n",
     "Rationale: a\n",
     "## Decision: a\n",

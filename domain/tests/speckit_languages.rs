@@ -162,6 +162,7 @@ fn decisions_in_other_words() {
     for text in [
         "## 1. Sail\n\n**Decisión**: cotton.\n\n**Racional**: light.\n\n**Alternativas consideradas**: hemp.\n",
         "## R2 -- Sail\n\n**Decision.** Cotton.\n\n**Rationale.** Light.\n\n**Alternatives rejected.** Hemp.\n",
+        "## Sail\n\n**Decision: write it in cotton. Do not use hemp.**\n\n**Rationale**: light.\n\n**Alternatives**: hemp.\n",
         "## 决策：Sail\n\n**选择理由**：轻。\n\n**考虑的备选方案**：\n\n- 麻\n",
         "## Entscheidung: Sail\n\n**Begründung**: leicht.\n\n**Alternativen**: Hanf.\n",
         "## Sail\n\n**Решение**: хлопок.\n\n**Обоснование**: лёгкий.\n\n**Альтернативы**: пенька.\n",

@@ -69,7 +69,8 @@ pub(super) fn read(source: &str) -> Directives {
             continue;
         }
         let index = markdown.line_index(start);
-        if markdown.lines[index].kind == LineKind::Verbatim || markdown.in_code_span(start) {
+        if matches!(markdown.lines[index].kind, LineKind::Verbatim | LineKind::Indented) || markdown.in_code_span(start)
+        {
             continue;
         }
         let line = markdown.lines[index].number;

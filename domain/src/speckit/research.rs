@@ -253,8 +253,9 @@ fn label_of(markdown: &Markdown, at: usize) -> Option<(&str, Shape)> {
         return Some((name, shape));
     }
     // `**Decision.** …`
-    if let Some((name, _)) = markdown::bold(plain).filter(|(name, _)| name.ends_with('.')) {
-        return Part::named(name).map(|_| (name, shape));
+    let sentence = markdown::bold(plain).and_then(|(name, _)| Part::named(name.strip_suffix('.')?).map(|_| name));
+    if let Some(name) = sentence {
+        return Some((name, shape));
     }
     // `Decision: …` and `**Decision** — …` are labels only with the three words themselves.
     let (name, _) = plain.split_once(SEPARATORS)?;
@@ -268,7 +269,8 @@ fn labelled(markdown: &Markdown, section: usize, part: Part, lines: std::ops::Ra
     let end = rule.unwrap_or(lines.end);
     let span = markdown.span_of(lines.start..end);
     let whole = strip_marker(markdown.clean(span).trim_start_matches(['>', ' ']));
-    let sentence = || markdown::bold(whole).filter(|(name, _)| name.ends_with('.')).map(|(_, text)| text.trim_start());
+    let named = |name: &str| name.strip_suffix('.').is_some_and(|name| Part::named(name).is_some());
+    let sentence = || markdown::bold(whole).filter(|(name, _)| named(name)).map(|(_, text)| text.trim_start());
     let text = markdown::label(whole)
         .map(|(_, text)| text)
         .or_else(sentence)

@@ -58,7 +58,7 @@ pub(super) fn legend(markdown: &Markdown) -> Legend {
             continue;
         }
         kiro |= text.trim_start().starts_with("- _Requirements:") || text.trim_start().starts_with("_Requirements:");
-        if text.contains('[') && line::parse(text, false, &plain).is_none_or(|task| task.ids.is_empty()) {
+        if Legend::may_explain(text) && line::parse(text, false, &plain).is_none_or(|task| task.ids.is_empty()) {
             legend.read(text);
         }
     }

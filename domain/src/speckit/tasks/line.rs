@@ -5,6 +5,7 @@
 
 use super::marks::{self, Legend};
 use super::model::TaskState;
+use super::relations::prefix_len;
 use crate::speckit::ids::{self, Mention, StoryKey, TASK_WORDS};
 use crate::speckit::markdown::Span;
 
@@ -142,7 +143,8 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
 fn heading_box(line: &str, tags: &mut Tags) -> Option<Span> {
     tags.other.retain(|tag| tag.chars().count() > 1);
     line.match_indices('[').find_map(|(at, _)| {
-        let (mark, after) = line[at + 1..].split_once(']')?;
+        let mark = marks::mark_at(line, at)?;
+        let after = &line[at + mark.len() + 2..];
         let known = matches!(mark, " " | "x" | "X" | "✓" | "✔" | "✅" | "~" | "-" | "/" | ">" | "!");
         let start = at + 1;
         (known && (after.is_empty() || after.starts_with(' '))).then_some(Span { start, end: start + mark.len() })
@@ -349,13 +351,11 @@ impl<'a> Scan<'a> {
     /// Skips a word such as `Task` before a number.
     fn task_word(&mut self) -> bool {
         let rest = self.rest();
-        let Some(word) = TASK_WORDS.iter().find(|word| {
-            rest.get(..word.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(word) || start.to_lowercase() == **word)
-        }) else {
+        let Some(word) = TASK_WORDS.iter().find(|word| prefix_len(rest, word).is_some()) else {
             return false;
         };
-        let after = rest[word.len()..].trim_start_matches([' ', '#']);
+        let len = prefix_len(rest, word).unwrap_or(word.len());
+        let after = rest[len..].trim_start_matches([' ', '#']);
         if !after.starts_with(|c: char| c.is_ascii_digit() || c == 'T') {
             return false;
         }

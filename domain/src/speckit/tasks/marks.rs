@@ -238,6 +238,14 @@ pub(super) fn remark(text: &str) -> Option<TaskState> {
     }
 }
 
+/// Returns the text between the bracket at this position and the next one, if they are close to each other: the limit keeps the time linear.
+pub(super) fn mark_at(line: &str, open: usize) -> Option<&str> {
+    const LONGEST: usize = 12;
+    let rest = &line[open + 1..];
+    let end = rest.char_indices().take(LONGEST).find(|(_, c)| *c == ']')?.0;
+    Some(&rest[..end])
+}
+
 /// Maximum length of an entry of a legend that has no sign between mark and meaning.
 const MAX_LEGEND: usize = 30;
 
@@ -246,11 +254,19 @@ const MAX_LEGEND: usize = 30;
 pub(super) struct Legend(BTreeMap<String, TaskState>);
 
 impl Legend {
+    /// Returns whether a line contains a mark that a legend can explain. Most lines with brackets contain only `[ ]`, `[P]` and tags.
+    pub(super) fn may_explain(line: &str) -> bool {
+        line.match_indices('[').any(|(at, _)| {
+            mark_at(line, at)
+                .is_some_and(|mark| mark.chars().count() <= 2 && !matches!(mark.trim(), "" | "x" | "X" | "P"))
+        })
+    }
+
     /// Reads the legend in a line: `` `[~]` is work in progress, `[>]` went to 019 ``, `- [-]: cancelled`, `🔴 blocked`.
     pub(super) fn read(&mut self, line: &str) {
         let mut marks: Vec<(usize, usize, &str)> = Vec::new();
         for (at, _) in line.match_indices('[') {
-            let Some((mark, _)) = line[at + 1..].split_once(']').filter(|(mark, _)| mark.chars().count() <= 2) else {
+            let Some(mark) = mark_at(line, at).filter(|mark| mark.chars().count() <= 2) else {
                 continue;
             };
             // `[ ]` and `[x]` have one meaning everywhere.

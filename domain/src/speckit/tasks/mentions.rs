@@ -34,7 +34,12 @@ pub(super) fn collect(text: &str, owner: usize, line: u32, forms: &Forms, found:
 pub(super) fn report(file: &TasksFile, mentioned: Vec<Mentioned>) -> Vec<Diagnostic> {
     let index = Index::new(file);
     let mut pairs: Vec<(usize, usize, u32)> = Vec::new();
-    let mut seen = HashSet::new();
+    // What is stated is clear, in either direction.
+    let stated = file.tasks.iter().enumerate().flat_map(|(at, task)| {
+        let on = task.depends_on.iter().filter_map(|dependency| index.get(&dependency.on));
+        on.flat_map(move |on| [(at, on), (on, at)])
+    });
+    let mut seen: HashSet<(usize, usize)> = stated.collect();
     for Mentioned { owner, id, line } in mentioned {
         let Some(other) = index.get(&id).filter(|other| *other != owner) else { continue };
         let both = file.tasks[owner].state.is_open() && file.tasks[other].state.is_open();

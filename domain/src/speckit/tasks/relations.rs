@@ -223,14 +223,26 @@ const PLAIN: [&str; 50] = [
     "wie", "ver", "como", "vedi", "come", "см.", "参照", "见",
 ];
 
-/// Every phrase before a reference, by its first character.
-static BEFORE: LazyLock<HashMap<char, Vec<Relation>>> = LazyLock::new(|| {
-    let mut found: HashMap<char, Vec<Relation>> = HashMap::new();
+/// Phrases by their first character.
+#[derive(Default)]
+struct ByFirst {
+    /// By the byte of a lower-case ASCII letter, since most words begin with one.
+    ascii: Vec<Vec<Relation>>,
+    other: HashMap<char, Vec<Relation>>,
+}
+
+/// Every phrase before a reference.
+static BEFORE: LazyLock<ByFirst> = LazyLock::new(|| {
+    let mut found = ByFirst { ascii: vec![Vec::new(); 128], other: HashMap::new() };
     for (table, waits) in [(WAITS, true), (BLOCKS, false)] {
         for (position, phrases) in table {
             for words in *phrases {
                 let Some(first) = words.chars().next() else { continue };
-                found.entry(first).or_default().push(Relation { words, waits, position: *position });
+                let relation = Relation { words, waits, position: *position };
+                match found.ascii.get_mut(first as usize) {
+                    Some(list) => list.push(relation),
+                    None => found.other.entry(first).or_default().push(relation),
+                }
             }
         }
     }
@@ -239,6 +251,10 @@ static BEFORE: LazyLock<HashMap<char, Vec<Relation>>> = LazyLock::new(|| {
 
 /// Returns the length of `words` at the start of `text`, ignoring case.
 pub(super) fn prefix_len(text: &str, words: &str) -> Option<usize> {
+    if words.is_ascii() {
+        let start = text.as_bytes().get(..words.len())?;
+        return start.eq_ignore_ascii_case(words.as_bytes()).then_some(words.len());
+    }
     let mut rest = text.chars();
     for wanted in words.chars() {
         let c = rest.next()?;
@@ -251,8 +267,19 @@ pub(super) fn prefix_len(text: &str, words: &str) -> Option<usize> {
 
 /// Returns the longest phrase at the start of `text`, with its length.
 pub(super) fn phrase(text: &str) -> Option<(Relation, usize)> {
-    let first = text.chars().next()?.to_lowercase().next()?;
-    let here = BEFORE.get(&first)?.iter().filter_map(|relation| {
+    let first = text.chars().next()?;
+    let list = if first.is_ascii() {
+        BEFORE.ascii.get(first.to_ascii_lowercase() as usize)?
+    } else {
+        BEFORE.other.get(&first.to_lowercase().next()?)?
+    };
+    let second = text.as_bytes().get(1).map_or(0, u8::to_ascii_lowercase);
+    let here = list.iter().filter_map(|relation| {
+        // Most words differ in their second letter.
+        let wanted = relation.words.as_bytes().get(1).copied().unwrap_or(second);
+        if wanted.is_ascii() && second.is_ascii() && wanted != second {
+            return None;
+        }
         let len = prefix_len(text, relation.words)?;
         let spaced = relation.words.chars().next_back().is_some_and(|c| u32::from(c) < 0x2E80);
         let ends = !spaced

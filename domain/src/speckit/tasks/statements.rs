@@ -43,7 +43,7 @@ const DASHES: [&str; 7] = [" - ", " — ", " – ", "—", "→", "->", "←"];
 /// Returns every statement in `text`, a paragraph or a list item.
 pub(super) fn parse(text: &str, context: Context, forms: &Forms) -> Vec<Statement> {
     let mut found = Vec::new();
-    if !may_name(text) {
+    if !may_name(text) || (context == Context::Task && *forms == Forms::default() && !names_work(text)) {
         return found;
     }
     for sentence in sentences(text).filter(|sentence| may_name(sentence)) {
@@ -93,11 +93,25 @@ fn may_name(text: &str) -> bool {
         || (text.bytes().any(phase) && (text.contains("Setup") || text.contains("Foundation")))
 }
 
+/// Returns whether a text of a task can name a task, a phase or a story. Most texts do not, although they contain a digit.
+fn names_work(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.windows(2).any(|pair| match pair[0] {
+        b'T' => pair[1].is_ascii_digit() || matches!(pair[1], b'-' | b'A' | b'a'),
+        b'U' | b'u' => pair[1].eq_ignore_ascii_case(&b's'),
+        b'h' | b'H' => pair[1].eq_ignore_ascii_case(&b'a'),
+        b't' => pair[1] == b'o',
+        b'S' | b'F' => true,
+        _ => false,
+    })
+}
+
 /// Reads a label at the start of a sentence, or in a task also behind a dash or in brackets: `— deps: T107`, `_Depends: T104_`. Returns
 /// the statement and the text before the label.
 fn label<'a>(sentence: &'a str, context: Context, forms: &Forms) -> Option<(Statement, &'a str)> {
     const LONGEST: usize = 48;
-    for (at, mark) in sentence.match_indices([':', '：']) {
+    const MAX_LABELS: usize = 16;
+    for (at, mark) in sentence.match_indices([':', '：']).take(MAX_LABELS) {
         let before = &sentence[..at];
         let dash = |dash: &str| before.rfind(dash).map_or(0, |start| start + dash.len());
         let start = [" — ", " – ", " - ", "(", "（", "[", ", ", "，"].into_iter().map(dash).max().unwrap_or(0);

@@ -174,7 +174,7 @@ fn worded(cell: &str) -> Option<TaskState> {
 fn checkbox(markdown: &Markdown, row: &Row) -> Option<Span> {
     let source = markdown.clean(row.span);
     source.match_indices('[').find_map(|(at, _)| {
-        let (mark, _) = source[at + 1..].split_once(']')?;
+        let mark = marks::mark_at(source, at)?;
         let cell = source[..at].trim_end().ends_with('|') && mark.chars().count() <= 2 && !matches!(mark, "P" | "p");
         let start = row.span.start + at + 1;
         cell.then_some(Span { start, end: start + mark.len() })

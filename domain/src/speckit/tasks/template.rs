@@ -21,17 +21,18 @@ pub(super) fn check(markdown: &Markdown, file: &TasksFile) -> Vec<Diagnostic> {
             continue;
         }
         let code = |at: usize| markdown.in_code_span(line.span.start + at);
-        let names: Vec<&str> = PLACEHOLDERS
-            .iter()
-            .filter(|name| text.match_indices(**name).any(|(at, _)| !code(at) || name.starts_with("[###")))
-            .copied()
-            .collect();
+        // Few brackets are placeholders, so each bracket is compared, and not each placeholder searched.
+        let opened: Vec<usize> = text.match_indices('[').map(|(at, _)| at).collect();
+        let here = |name: &str, at: usize| text[at..].starts_with(name) && (!code(at) || name.starts_with("[###"));
+        let names: Vec<&str> =
+            PLACEHOLDERS.iter().filter(|name| opened.iter().any(|at| here(name, *at))).copied().collect();
         if !names.is_empty() {
             let message = format!("the placeholder {} of the template is not filled in", names.join(", "));
             found.push(Diagnostic::warning(line.number, "UnfilledTemplate", message, "replace it, or remove the line"));
         }
     }
-    let unfilled = |line: u32| found.iter().any(|d| d.line == line);
+    let lines: Vec<u32> = found.iter().map(|d| d.line).collect();
+    let unfilled = |line: u32| lines.binary_search(&line).is_ok();
     let title = markdown.sections.iter().find(|s| s.level == 1).map(|s| markdown.lines[s.heading].number);
     let stories: Vec<u32> =
         file.phases.iter().filter(|p| matches!(p.kind, PhaseKind::Story(_))).map(|p| p.line).collect();

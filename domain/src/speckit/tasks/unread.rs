@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::index::Index;
 use super::model::{TasksFile, Unread};
 use super::phase::Role;
 use super::scopes::Scope;
@@ -32,7 +33,8 @@ pub(super) fn find(
     covered: &[bool],
     boxes: &[usize],
 ) -> Vec<Unread> {
-    let known = |id: &TaskId| file.task(id).is_some();
+    let index = Index::new(file);
+    let known = |id: &TaskId| index.get(id).is_some();
     let mut found: BTreeMap<usize, &'static str> = boxes.iter().map(|line| (*line, BOX)).collect();
     for (index, line) in markdown.lines.iter().enumerate() {
         if covered[index] || scopes[index].role != Role::Work {
