@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
 use enact_crds::common::{ApprovalPolicy, Budget};
 use enact_crds::document::{Finding, Source};
-use enact_crds::plan::{Execution, PlanEstimate};
+use enact_crds::plan::{Execution, PlanAgent, PlanEstimate};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Approval, Constitution, Plan, PlanSpec, Specification, convert};
 use enact_domain::approval::{self, Decision, Verdict, evaluate};
@@ -43,6 +43,8 @@ struct Content {
     policy: ApprovalPolicy,
     summary: String,
     source: Option<Source>,
+    /// For a plan: its Agents, whose contents the digest covers.
+    agents: Vec<PlanAgent>,
     /// For a plan: the budgets in its spec.
     budgets: Vec<String>,
     /// For a plan whose agents use models.
@@ -196,6 +198,7 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
     if let Some(author) = &content.author {
         lines.push(format!("  by {}", one_line(author)));
     }
+    lines.extend(content.agents.iter().map(|agent| agent_line(agent, &cluster.namespace)));
     lines.extend(content.estimate.iter().map(|estimate| format!("  estimate: {}", estimate::describe(estimate))));
     lines.extend(content.budgets.iter().map(|budget| format!("  {budget}")));
     for finding in content.findings.iter().take(MAX_FINDINGS) {
@@ -222,6 +225,14 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
         None => format!("  read it: kubectl get plan {} {namespace} -o yaml", subject.name),
     });
     lines
+}
+
+/// Returns the line about an Agent, whose content a person reviews with the plan.
+fn agent_line(agent: &PlanAgent, namespace: &str) -> String {
+    let by = agent.author.as_ref().map_or_else(String::new, |author| format!(" by {}", one_line(author)));
+    let namespace = agent.namespace.as_deref().unwrap_or(namespace);
+    let name = one_line(&agent.name);
+    format!("  Agent {name} {}{by}: kubectl get agent {name} --namespace {namespace} -o yaml", short(&agent.digest))
 }
 
 /// Returns the line about accepted findings, which an approval covers. A Plan's are in its spec.
@@ -348,6 +359,7 @@ fn constitution(constitution: Constitution) -> Content {
         policy: constitution.spec.approval,
         summary: format!("{version}{} principles", status.principles),
         source: Some(constitution.spec.source),
+        agents: Vec::new(),
         budgets: Vec::new(),
         estimate: None,
         accepted: status.findings.accepted,
@@ -373,6 +385,7 @@ fn specification(specification: Specification) -> Content {
             status.open_questions
         ),
         source: specification.spec.source,
+        agents: Vec::new(),
         budgets: Vec::new(),
         estimate: None,
         accepted: status.findings.accepted,
@@ -399,6 +412,7 @@ fn plan(plan: Plan) -> Content {
         policy: spec.approval,
         summary,
         source: spec.source,
+        agents: status.agents,
         budgets: budgets(&spec.execution),
         estimate: status.estimate,
         accepted: status.accepted_findings,
@@ -446,6 +460,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn shows_the_content_of_agents() {
+        let mut agent =
+            PlanAgent { name: "coder".into(), digest: format!("sha256:{}", "0".repeat(64)), ..PlanAgent::default() };
+        assert_eq!(
+            agent_line(&agent, "demo"),
+            "  Agent coder 000000000000: kubectl get agent coder --namespace demo -o yaml"
+        );
+        (agent.author, agent.namespace) = (Some("bob".into()), Some("enact-system".into()));
+        assert_eq!(
+            agent_line(&agent, "demo"),
+            "  Agent coder 000000000000 by bob: kubectl get agent coder --namespace enact-system -o yaml"
+        );
+    }
 
     #[test]
     fn names_the_agents_of_contests() {

@@ -150,6 +150,11 @@ impl fmt::Display for Requirement {
 }
 
 impl Policy {
+    /// Returns whether it requires approvals, in any state of the content.
+    pub fn requires_people(&self) -> bool {
+        self.required > 0 || !self.with_findings.is_empty()
+    }
+
     /// Returns the names of the groups whose members may decide while `worst` is the worst open finding.
     pub fn groups_for(&self, worst: Option<Severity>) -> Vec<&str> {
         let further = self.active_rules(worst).flat_map(|rule| &rule.groups);

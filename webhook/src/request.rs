@@ -10,9 +10,10 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as Unknown, StrDeserializer};
 use serde_json::Value;
 
-/// Returns whether objects of this kind have content with an author, which another person may have to approve.
+/// Returns whether objects of this kind have content with an author, which another person may have to approve. The approval of a Plan covers
+/// its Agents.
 pub fn has_author(kind: Kind) -> bool {
-    matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan)
+    matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan | Kind::Agent)
 }
 
 /// Returns the fields of `spec` that control the handling of the object and are not content. A user who changes them does not become the

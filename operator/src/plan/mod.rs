@@ -3,6 +3,7 @@
 //! A reconcile is a sequence of steps, each with typed inputs and outputs: [`observe`] → [`validate`] → [`agents`] → [`budgets`] →
 //! [`decide`] → [`record`] → [`apply`] → [`status`]. Steps return values; only [`reconcile`] writes the plan's [`runtime`].
 
+mod agent_changes;
 mod agents;
 mod apply;
 mod assign;

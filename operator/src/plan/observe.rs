@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::approval::SubjectKind;
-use enact_crds::models::ModelProblem;
+use enact_crds::models::{ModelProblem, Resolved};
 use enact_crds::{Agent, Approval, Plan, Specification, convert};
-use enact_domain::approval::Decision;
+use enact_domain::approval::{Decision, Policy};
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::usage::{Limit, Sample, Worker};
@@ -38,6 +39,7 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
         children: ctx.index.children(&uid),
         specification: specification(ctx, &plan, &namespace),
         model_problems: model_problems(ctx, tenant, &agents),
+        agent_digests: agent_digests(ctx, tenant, &agents),
         caps: caps(ctx, &plan, &namespace, &agents),
         member,
         agents,
@@ -91,6 +93,18 @@ fn agents(ctx: &Context, plan: &Plan, namespace: &str, tenant: &str) -> HashMap<
         }
     }
     agents
+}
+
+/// Returns the digests of the contents of agents.
+fn agent_digests(ctx: &Context, tenant: &str, agents: &HashMap<String, Arc<Agent>>) -> AgentDigests {
+    let digest = |agent: &Agent| {
+        let namespace = agent.namespace().unwrap_or_default();
+        agent_content::digest(agent, |provider| match ctx.provider(&namespace, tenant, provider) {
+            Resolved::Found(provider) => Some((provider.api, provider.base_url)),
+            Resolved::NotShared | Resolved::NotFound => None,
+        })
+    };
+    agents.iter().map(|(name, agent)| (name.clone(), digest(agent))).collect()
 }
 
 /// Returns the first problem with the models of each agent. A change of a ModelProvider reconciles the Agent, which requeues the plan.
@@ -164,6 +178,16 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
         let loaded = Loaded { history: history(ctx, observed).await, ..loaded };
         return document(ctx, observed, loaded).await;
     }
+    let loaded = recorded(ctx, observed, loaded).await?;
+    let decisions = match &loaded.content {
+        Some(content) => decisions_on_agents(ctx, observed, content),
+        None => Vec::new(),
+    };
+    Ok(Loaded { decisions, ..loaded })
+}
+
+/// Loads the content of a started plan from the record, unless it is known.
+async fn recorded(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<Loaded, Error> {
     let approved = observed.status().approved_digest.map(Digest::from);
     if let (None, Some(member), Some(approved)) = (&loaded.content, &observed.member, approved) {
         // Not from the spec: it may have been edited since, and the plan must run what people approved.
@@ -183,6 +207,15 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
     }
     sourcing::delete_jobs(&ctx.sourcing, &observed.plan).await?;
     Ok(loaded)
+}
+
+/// Returns people's decisions on a started plan if its agents have changed. Most reconciles look up none, because that visits all Approvals.
+fn decisions_on_agents(ctx: &Context, observed: &Observed, content: &Content) -> Vec<Decision> {
+    let policy: Policy = (&observed.plan.spec.approval).into();
+    if !policy.requires_people() || content.agents_now(&observed.agent_digests) == content.agents {
+        return Vec::new();
+    }
+    decisions_on(ctx, &observed.namespace, SubjectKind::Plan, &observed.name())
 }
 
 /// Reads a tasks.md outside the spec.

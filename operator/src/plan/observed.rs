@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use enact_crds::agent_content::AgentDigests;
 use enact_crds::compile::{self, Compiled};
 use enact_crds::document::SourceStatus;
 use enact_crds::models::ModelProblem;
@@ -33,6 +34,8 @@ const CLEANUP_RESYNC_SECONDS: u32 = 30;
 pub struct Content {
     /// The tasks and their graph.
     pub compiled: Compiled,
+    /// Digests of its Agents.
+    pub agents: AgentDigests,
     /// Canonical JSON.
     pub canonical: String,
     /// Digest of `canonical`.
@@ -43,14 +46,35 @@ impl Content {
     /// Reads content from the record; none if the bytes have another digest, or are not a plan's content.
     pub fn recorded(plan: &str, digest: &Digest, canonical: Vec<u8>) -> Option<Self> {
         #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
         struct Recorded {
             tasks: Vec<TaskTemplate>,
+            #[serde(default)]
+            agent_digests: AgentDigests,
         }
         let canonical =
             String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
         let compiled = compile::compile(plan, recorded.tasks).ok()?;
-        Some(Self { compiled, canonical, digest: digest.clone() })
+        Some(Self { compiled, agents: recorded.agent_digests, canonical, digest: digest.clone() })
+    }
+
+    /// Returns the digests of its Agents as they are now. One that does not exist now cannot be used, so its digest stays.
+    pub fn agents_now(&self, present: &AgentDigests) -> AgentDigests {
+        self.agents.clone().into_iter().chain(present.clone()).collect()
+    }
+
+    /// Returns the same content with other digests of its Agents.
+    ///
+    /// # Errors
+    /// When the canonical JSON cannot be read.
+    pub fn with_agents(&self, agents: AgentDigests) -> serde_json::Result<Self> {
+        // Not from the spec: a started plan keeps what was approved.
+        let mut json: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&self.canonical)?;
+        json.insert(compile::AGENT_DIGESTS.to_owned(), serde_json::to_value(&agents)?);
+        let canonical = serde_json::Value::Object(json).to_string();
+        let digest = Digest::of_bytes(canonical.as_bytes());
+        Ok(Self { compiled: self.compiled.clone(), agents, canonical, digest })
     }
 
     /// Returns whether a spec still has this content. A tasks.md outside the spec does not count: it was read at the start.
@@ -62,7 +86,7 @@ impl Content {
             Some(Some(tasks)) => tasks,
             Some(None) => &self.compiled.tasks,
         };
-        compile::canonical(spec, tasks).is_ok_and(|canonical| canonical == self.canonical)
+        compile::canonical(spec, tasks, &self.agents).is_ok_and(|canonical| canonical == self.canonical)
     }
 }
 
@@ -80,7 +104,9 @@ pub struct Observed {
     pub specification: Option<Arc<Specification>>,
     /// The agents that the plan names, as far as they exist, by name.
     pub agents: HashMap<String, Arc<Agent>>,
-    /// People's decisions on the plan; empty when the plan needs none.
+    /// Digests of the contents of these agents.
+    pub agent_digests: AgentDigests,
+    /// People's decisions on the plan; empty when the plan needs none, and once it has started.
     pub decisions: Vec<Decision>,
     pub author: Option<String>,
     /// Approvals of the plan that limit its budget.
@@ -96,6 +122,8 @@ pub struct Loaded {
     pub content: Option<Arc<Content>>,
     /// Whether the spec differs from that content.
     pub changed: bool,
+    /// People's decisions on a started plan whose agents have changed.
+    pub decisions: Vec<Decision>,
     /// The tasks.md outside the spec of a plan that has not started, or the reason why there is none.
     pub document: Option<Result<Vec<u8>, Readiness>>,
     /// The new `status.source`.

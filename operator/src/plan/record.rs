@@ -46,8 +46,11 @@ pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Er
 fn records(decided: &Decided) -> Vec<Record> {
     let mut out = Vec::new();
     let content = &decided.valid.content;
-    // Recorded with the decision that starts the plan, because the content of a started plan is later read from the record.
-    if decided.observed.started().is_none() {
+    let status = decided.observed.plan.status.as_ref();
+    let is_pinned = status.and_then(|status| status.approved_digest.as_deref()) == Some(content.digest.as_str());
+    // Recorded with the decision that starts the plan, or that adopts changed Agents: the content of a started plan is later read from the
+    // record.
+    if decided.observed.started().is_none() || !is_pinned {
         let revision = Event::Revision {
             digest: content.digest.clone(),
             version: None,

