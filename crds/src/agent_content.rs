@@ -12,6 +12,9 @@ use crate::{Agent, AgentSpec};
 /// Digests of the contents of Agents, by the name that a Plan uses.
 pub type AgentDigests = BTreeMap<String, Digest>;
 
+/// Most Agents that one Plan can name: its status lists them.
+pub const MAX_AGENTS: usize = 64;
+
 /// Returns the digest of the content of an Agent. `endpoint` returns API and URL of the ModelProvider that a name refers to.
 ///
 /// ConfigMaps are included as the operator read them last. Secrets are not: the operator cannot read them.

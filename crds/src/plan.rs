@@ -382,6 +382,7 @@ pub struct PlanStatus {
     /// Agents that the plan names, as far as they exist. The digest of the plan covers their contents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 64))]
     pub agents: Vec<PlanAgent>,
     /// Digest of the specification for which the plan was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use enact_crds::agent::Adapter;
+use enact_crds::agent_content::MAX_AGENTS;
 use enact_crds::compile::Compiled;
 use enact_crds::document::Finding;
 use enact_crds::plan::{PauseAfter, Workspace};
@@ -366,6 +367,13 @@ fn compile_content(
     let (tasks, diagnostics) = document.map_or_else(|| (spec.tasks.clone(), Vec::new()), compile::from_markdown);
     let compiled = compile::compile(&observed.name(), tasks).map_err(|errors| invalid_plan(&errors, &diagnostics))?;
     let agents = observed.agent_digests.clone();
+    if agents.len() > MAX_AGENTS {
+        let message = format!(
+            "the plan names {} Agents, and at most {MAX_AGENTS} are allowed; name fewer, or split the plan",
+            agents.len()
+        );
+        return Err(Readiness::stalled("InvalidPlan", message).into());
+    }
     let canonical = compile::canonical(spec, &compiled.tasks, &agents)
         .map_err(|e| Readiness::stalled("InvalidPlan", e.to_string()))?;
     if canonical.len() > MAX_CONTENT {
