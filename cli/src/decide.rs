@@ -305,7 +305,7 @@ async fn compared(cluster: &Cluster, subject: &Subject, approved: Option<&str>, 
 async fn approval_state(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
     let policy = &content.policy;
     if policy.required == 0 && policy.with_findings.is_empty() {
-        return "  spec.approval requires no approval".into();
+        return "  spec.approval requires no approval; the minimum of the Tenant applies".into();
     }
     let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
     let known = match cluster.api::<Approval>().list(&ListParams::default().fields(&fields)).await {

@@ -1,5 +1,7 @@
 //! An admission request, and the parts of it that the rules read.
 
+use enact_crds::common::ApprovalPolicy;
+use enact_domain::approval::Policy;
 use enact_domain::names::{ANNOTATION_AUTHOR, GROUP, LABEL_TENANT};
 use enact_domain::record::Kind;
 use kube::ResourceExt as _;
@@ -17,7 +19,7 @@ pub fn has_author(kind: Kind) -> bool {
 }
 
 /// Returns the fields of `spec` that control the handling of the object and are not content. A user who changes them does not become the
-/// author, and they may change while a plan runs.
+/// author, except with a looser approval policy, and they may change while a plan runs.
 fn handling_fields(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Constitution | Kind::Specification => &["suspend", "approval"],
@@ -143,9 +145,34 @@ impl Request {
         content(self.object()) != content(self.old())
     }
 
-    /// Returns the author that the object must have: the requesting user for new content, otherwise the author that is stored.
+    /// Returns the stored approval policy if the request loosens it.
+    pub fn loosened_policy(&self) -> Option<Policy> {
+        let has_policy = matches!(self.kind, Some(Kind::Constitution | Kind::Specification | Kind::Plan));
+        if !has_policy || self.operation() != &Operation::Update {
+            return None;
+        }
+        let approval = |object| part(object, "spec").and_then(|spec| spec.get("approval"));
+        let (new, old) = (approval(self.object()), approval(self.old()));
+        if new == old {
+            return None;
+        }
+        // The schema refuses what is not a policy.
+        let policy = |value: Option<&Value>| {
+            let policy: ApprovalPolicy = value.and_then(|v| serde_json::from_value(v.clone()).ok()).unwrap_or_default();
+            Policy::from(&policy)
+        };
+        let old = policy(old);
+        policy(new).loosens(&old).then_some(old)
+    }
+
+    /// Returns the author that the object must have: the requesting user for new content, or for a looser approval policy, so that they cannot
+    /// approve it alone where four eyes are required. Otherwise the author that is stored.
     pub fn due_author(&self) -> Option<&str> {
-        if self.changes_content() { Some(self.user()) } else { annotation(self.old(), ANNOTATION_AUTHOR) }
+        if self.changes_content() || self.loosened_policy().is_some() {
+            Some(self.user())
+        } else {
+            annotation(self.old(), ANNOTATION_AUTHOR)
+        }
     }
 
     /// Returns the author that the object has.

@@ -13,6 +13,7 @@ use enact_domain::approval::{Content, Policy};
 use enact_domain::digest::Digest;
 use enact_domain::record::Kind;
 use enact_domain::rules::Rule;
+use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
 use serde_json::{Value, json};
@@ -32,6 +33,8 @@ pub struct FakeLookup {
     pub subjects: HashMap<String, ApprovalSubject>,
     pub unfinished: Vec<String>,
     pub existing: Vec<String>,
+    /// Users who may create Approvals.
+    pub approvers: Vec<String>,
     /// Constitutions in force, by `namespace/name`, with the names of their parents.
     pub constitutions: HashMap<String, (Vec<Rule>, Option<String>)>,
     /// The constitutions that Tenants name, by namespace.
@@ -103,6 +106,10 @@ impl Lookup for FakeLookup {
 
     async fn provider(&self, namespace: &str, name: &str) -> Result<Option<ModelProviderSpec>, LookupError> {
         self.up(self.providers.get(&format!("{namespace}/{name}")).cloned())
+    }
+
+    async fn may_approve(&self, user: &UserInfo, _: &str) -> Result<bool, LookupError> {
+        self.up(self.approvers.iter().any(|approver| Some(approver) == user.username.as_ref()))
     }
 
     async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {

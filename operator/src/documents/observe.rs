@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
+use enact_crds::subject::effective_policy;
 use enact_crds::{Approval, convert};
 use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
@@ -43,6 +44,7 @@ pub async fn observe<D: Document>(
 ) -> Result<Observed<SourceText>, Error> {
     let namespace = object.namespace().unwrap_or_default();
     let tenant = ctx.tenant_of(&namespace).map(|m| m.tenant);
+    let owner = tenant.as_ref().and_then(|tenant| ctx.tenant(tenant));
     let location = Location { namespace, tenant };
     let mut targets = object.targets(ctx, &location);
     targets.push(Target::namespace(&location.namespace));
@@ -62,7 +64,7 @@ pub async fn observe<D: Document>(
     Ok(Observed {
         content: sourced.bytes.map(|bytes| SourceText { bytes, origin }),
         source: SourceState { source: sourced.status, draft: sourced.draft, requeue_at: sourced.requeue_at },
-        policy: object.policy().into(),
+        policy: effective_policy(D::SUBJECT, object.policy(), owner.as_deref()),
         author: object.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
         decisions: decisions(ctx, &location.namespace, D::SUBJECT, &object.name_any()),
         location,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use enact_crds::convert;
-use enact_domain::approval::{self, Policy, Verdict, evaluate};
+use enact_domain::approval::{self, Verdict, evaluate};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 
@@ -32,9 +32,8 @@ pub fn compare(
     content: &Content,
     known: Option<&ChangedContent>,
 ) -> Result<AgentChange, Readiness> {
-    let policy: Policy = (&observed.plan.spec.approval).into();
     let agents = content.agents_now(&observed.agent_digests);
-    if agents == content.agents || !policy.requires_people() {
+    if agents == content.agents || !observed.policy.requires_people() {
         return Ok(AgentChange::None);
     }
     let names: Vec<&str> = agents
@@ -54,7 +53,7 @@ pub fn compare(
         // A started plan keeps the findings of its start.
         worst: status.and_then(|status| convert::worst_of(&status.top_findings)),
     };
-    let message = match evaluate(&policy, &subject, &loaded.decisions, observed.now) {
+    let message = match evaluate(&observed.policy, &subject, &loaded.decisions, observed.now) {
         Verdict::Approved { people, .. } if people.is_empty() => return Ok(AgentChange::None),
         Verdict::Approved { .. } => return Ok(AgentChange::Approved(changed)),
         Verdict::Rejected { user, comment } => {

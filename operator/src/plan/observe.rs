@@ -6,6 +6,7 @@ use std::sync::Arc;
 use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::approval::SubjectKind;
 use enact_crds::models::{ModelProblem, Resolved};
+use enact_crds::subject::effective_policy;
 use enact_crds::{Agent, Approval, Plan, Specification, convert};
 use enact_domain::approval::{Decision, Policy};
 use enact_domain::digest::Digest;
@@ -34,6 +35,7 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
     let member = ctx.tenant_of(&namespace);
     let tenant = member.as_ref().map_or("", |member| member.tenant.as_str());
     let agents = agents(ctx, &plan, &namespace, tenant);
+    let policy = effective_policy(SubjectKind::Plan, &plan.spec.approval, ctx.tenant(tenant).as_deref());
     Observed {
         now: ctx.now(),
         children: ctx.index.children(&uid),
@@ -43,7 +45,8 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
         caps: caps(ctx, &plan, &namespace, &agents),
         member,
         agents,
-        decisions: decisions(ctx, &plan, &namespace),
+        decisions: decisions(ctx, &plan, &namespace, &policy),
+        policy,
         author: plan.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
         namespace,
         uid,
@@ -134,8 +137,8 @@ fn caps(ctx: &Context, plan: &Plan, namespace: &str, agents: &HashMap<String, Ar
 }
 
 /// Returns people's decisions on a plan that needs them. A started plan is pinned to what was approved.
-fn decisions(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Decision> {
-    if plan.spec.approval.required == 0 || is_started(plan) {
+fn decisions(ctx: &Context, plan: &Plan, namespace: &str, policy: &Policy) -> Vec<Decision> {
+    if !policy.requires_people() || is_started(plan) {
         return Vec::new();
     }
     decisions_on(ctx, namespace, SubjectKind::Plan, &plan.name_any())
@@ -211,8 +214,7 @@ async fn recorded(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<
 
 /// Returns people's decisions on a started plan if its agents have changed. Most reconciles look up none, because that visits all Approvals.
 fn decisions_on_agents(ctx: &Context, observed: &Observed, content: &Content) -> Vec<Decision> {
-    let policy: Policy = (&observed.plan.spec.approval).into();
-    if !policy.requires_people() || content.agents_now(&observed.agent_digests) == content.agents {
+    if !observed.policy.requires_people() || content.agents_now(&observed.agent_digests) == content.agents {
         return Vec::new();
     }
     decisions_on(ctx, &observed.namespace, SubjectKind::Plan, &observed.name())

@@ -10,7 +10,7 @@ use enact_crds::models::ModelProblem;
 use enact_crds::plan::{Cleanup, Phase, PlanStatus, Workspace};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Agent, Plan, PlanSpec, Specification, convert};
-use enact_domain::approval::Decision;
+use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
@@ -106,6 +106,8 @@ pub struct Observed {
     pub agents: HashMap<String, Arc<Agent>>,
     /// Digests of the contents of these agents.
     pub agent_digests: AgentDigests,
+    /// The approvals that the plan needs.
+    pub policy: Policy,
     /// People's decisions on the plan; empty when the plan needs none, and once it has started.
     pub decisions: Vec<Decision>,
     pub author: Option<String>,

@@ -504,8 +504,7 @@ fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation)
         author: observed.author.clone(),
         worst: convert::worst_of(&evaluation.findings),
     };
-    let policy = (&observed.plan.spec.approval).into();
-    match evaluate_approvals(&policy, &content, &observed.decisions, observed.now) {
+    match evaluate_approvals(&observed.policy, &content, &observed.decisions, observed.now) {
         Verdict::Approved { .. } => Ok(()),
         Verdict::Rejected { user, comment } => {
             let message = format!("{user} rejected this content: {comment}; change the plan, or delete the Approval");

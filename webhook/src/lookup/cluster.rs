@@ -1,6 +1,7 @@
 //! Lookups in the cluster: Tenants from a cache, everything else from the API server.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
@@ -10,7 +11,9 @@ use enact_crds::{Constitution, ModelProvider, ModelProviderSpec, Plan, Specifica
 use enact_domain::names::{DEFAULT_TENANT, GROUP};
 use enact_domain::record::Kind;
 use futures::future::try_join_all;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use k8s_openapi::api::authentication::v1::UserInfo;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -39,6 +42,14 @@ impl ClusterLookup {
         owner(self.tenants.state_filter(names).iter().map(|t| claim(t)), namespace)
     }
 
+    /// Returns the Tenant that owns a namespace. The cache may lack one that `tenant_of` found at the API server. Then its rules do not apply
+    /// here, and the operator applies them later.
+    async fn tenant(&self, namespace: &str) -> Result<Option<Arc<Tenant>>, LookupError> {
+        let tenant = self.tenant_of(namespace).await?;
+        let owns = |t: &Tenant| tenant.as_ref().is_some_and(|tenant| *tenant == t.name_any());
+        Ok(self.tenants.find(owns))
+    }
+
     fn namespaced<K>(&self, namespace: &str) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
@@ -62,7 +73,9 @@ impl ClusterLookup {
             + Debug
             + DeserializeOwned,
     {
-        Ok(self.get::<K>(namespace, name).await?.as_ref().map(ApprovalSubject::of))
+        let found = self.get::<K>(namespace, name).await?;
+        let tenant = self.tenant(namespace).await?;
+        Ok(found.map(|found| ApprovalSubject::of(&found, tenant.as_deref())))
     }
 }
 
@@ -115,15 +128,36 @@ impl Lookup for ClusterLookup {
     }
 
     async fn tenant_constitution(&self, namespace: &str) -> Result<Option<NamespacedRef>, LookupError> {
-        let tenant = self.tenant_of(namespace).await?;
-        // The cache may lack a Tenant that `tenant_of` found at the API server. Then no rules apply here, and the operator evaluates them
-        // later.
-        let owns = |t: &Tenant| tenant.as_ref().is_some_and(|tenant| *tenant == t.name_any());
-        Ok(self.tenants.find(owns).and_then(|tenant| tenant.spec.constitution_ref.clone()))
+        Ok(self.tenant(namespace).await?.and_then(|tenant| tenant.spec.constitution_ref.clone()))
     }
 
     async fn provider(&self, namespace: &str, name: &str) -> Result<Option<ModelProviderSpec>, LookupError> {
         Ok(self.get::<ModelProvider>(namespace, name).await?.map(|provider| provider.spec))
+    }
+
+    async fn may_approve(&self, user: &UserInfo, namespace: &str) -> Result<bool, LookupError> {
+        let right = ResourceAttributes {
+            group: Some(GROUP.to_owned()),
+            resource: Some("approvals".to_owned()),
+            verb: Some("create".to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                extra: user.extra.clone(),
+                groups: user.groups.clone(),
+                uid: user.uid.clone(),
+                user: user.username.clone(),
+                resource_attributes: Some(right),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let answer = api.create(&PostParams::default(), &review).await;
+        let status = answer.map_err(|e| failed("the right to create Approvals", e))?.status.unwrap_or_default();
+        Ok(status.allowed && status.denied != Some(true))
     }
 
     async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {

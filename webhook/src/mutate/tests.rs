@@ -66,6 +66,10 @@ async fn the_author_is_who_wrote_the_content() {
         let handled = with(old.clone(), field, value);
         assert_eq!(stamped(&update(&old, &handled)).await.pointer(AUTHOR), Some(&json!("bob")), "{field}");
     }
+    // Who loosens the approval policy becomes the author.
+    let strict = with(old.clone(), "/spec/approval", json!({ "required": 1, "fourEyes": true }));
+    let loosened = with(strict.clone(), "/spec/approval/required", json!(0));
+    assert_eq!(stamped(&update(&strict, &loosened)).await.pointer(AUTHOR), Some(&json!(ANN)));
     // A client that replaces the whole object, or names another user as the author, does not change the author.
     let dropped = with(old.clone(), "/metadata/annotations", Value::Null);
     assert_eq!(stamped(&update(&old, &dropped)).await.pointer(AUTHOR), Some(&json!("bob")));

@@ -156,3 +156,15 @@ async fn the_digest_of_a_waiting_plan_follows_its_agents() {
     assert_ne!(status(&bench)["digest"], before["digest"]);
     assert_ne!(status(&bench)["agents"][0]["digest"], before["agents"][0]["digest"]);
 }
+
+#[tokio::test]
+async fn a_tenants_minimum_holds_a_plan_without_a_policy() {
+    let mut bench = bench(0).await;
+    let minimum = json!({"plans": {"required": 1, "groups": ["leads"]}});
+    bench.tenant_with("acme", json!({"namespaces": ["ns"], "parallelism": 9, "minimumApprovals": minimum}));
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval", "{}", status(&bench));
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval", "kim is in no group");
+}
