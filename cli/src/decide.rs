@@ -35,6 +35,7 @@ const MAX_DIFF_LINES: usize = 200;
 /// The facts that a person sees before the decision.
 #[derive(Debug, Default)]
 struct Content {
+    uid: Option<String>,
     digest: Option<String>,
     approved: Option<String>,
     observed: Option<i64>,
@@ -168,6 +169,8 @@ async fn decide(cluster: &Cluster, on: &Subject, options: &Decide, choice: Choic
         // The webhook stamps `by` from the request.
         spec: ApprovalSpec {
             subject: on.clone(),
+            // The object that was shown. The webhook refuses the decision if another one has its name by now.
+            subject_uid: content.uid.clone(),
             digest,
             decision: choice,
             comment: options.comment.clone().unwrap_or_default(),
@@ -313,7 +316,8 @@ async fn approval_state(cluster: &Cluster, subject: &Subject, content: &Content,
         // A person may have the right to create Approvals without the right to list them.
         Err(error) => return format!("  the decisions so far cannot be listed: {:#}", api_error(error)),
     };
-    let decisions: Vec<Decision> = known.iter().filter_map(convert::decision).collect();
+    let is_about = |a: &&Approval| a.spec.is_about(subject.kind, &subject.name, content.uid.as_deref());
+    let decisions: Vec<Decision> = known.iter().filter(is_about).filter_map(convert::decision).collect();
     let subject = approval::Content {
         digest: digest.to_owned().into(),
         author: content.author.clone(),
@@ -351,6 +355,7 @@ fn constitution(constitution: Constitution) -> Content {
     let status = constitution.status.unwrap_or_default();
     let version = status.version.map_or_else(String::new, |version| format!("version {}, ", one_line(&version)));
     Content {
+        uid: constitution.metadata.uid,
         digest: status.digest,
         approved: status.approved_digest,
         observed: status.observed_generation,
@@ -371,6 +376,7 @@ fn specification(specification: Specification) -> Content {
     let author = author(&specification);
     let status = specification.status.unwrap_or_default();
     Content {
+        uid: specification.metadata.uid,
         digest: status.digest,
         approved: status.approved_digest,
         observed: status.observed_generation,
@@ -404,6 +410,7 @@ fn plan(plan: Plan) -> Content {
         spec.specification_ref.as_ref().map_or_else(String::new, |s| format!(" for Specification {}", s.name));
     let summary = format!("{tasks} by {}{repository}{specification}", agents(&spec));
     Content {
+        uid: plan.metadata.uid,
         digest: status.digest,
         approved: status.approved_digest,
         observed: status.observed_generation,

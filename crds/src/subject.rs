@@ -13,6 +13,7 @@ use crate::{Constitution, Plan, Specification, Tenant, convert};
 /// What an Approval is about, as far as the decision depends on it. The webhook and the operator both read it with [`ApprovalSubject::of`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApprovalSubject {
+    pub uid: Option<String>,
     /// The present content; none until the operator has written a digest into the status.
     pub content: Option<Content>,
     pub policy: Policy,
@@ -26,7 +27,7 @@ impl ApprovalSubject {
             author: object.annotations().get(ANNOTATION_AUTHOR).cloned(),
             worst,
         });
-        Self { content, policy: effective_policy(K::SUBJECT, object.policy(), tenant) }
+        Self { uid: object.uid(), content, policy: effective_policy(K::SUBJECT, object.policy(), tenant) }
     }
 }
 

@@ -1,7 +1,7 @@
-//! The fields that the webhook writes into objects: tenant, author, approver, and author and date of an answer, of an accepted finding and of
+//! The fields that the webhook writes into objects: tenant, author, approver, UID of what was decided on, and author and date of an answer, of an accepted finding and of
 //! a message. It writes no others.
 
-use enact_crds::approval::Person;
+use enact_crds::approval::{Person, Subject};
 use enact_domain::agents::message;
 use enact_domain::names::{ANNOTATION_ANSWERS, ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, LABEL_TENANT};
 use enact_domain::record::Kind;
@@ -59,6 +59,7 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     }
     if kind == Kind::Approval && request.operation() == &Operation::Create {
         patch.extend(sign(request));
+        patch.extend(identify(request, lookup).await?);
     }
     if matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan) && request.changes_spec() {
         patch.extend(signatures(request, "accepted", &["code", "at", "reason"], now));
@@ -78,6 +79,17 @@ fn sign(request: &Request) -> Option<PatchOperation> {
     let spec = request.object()?.data.get("spec")?.as_object()?;
     let by = json!(Person { user: request.user().to_owned(), groups: request.groups().to_vec() });
     (spec.get("by") != Some(&by)).then(|| add(["spec", "by"], by))
+}
+
+/// Writes the UID of the subject into an Approval without one. The validating webhook refuses a wrong UID.
+async fn identify<L: Lookup>(request: &Request, lookup: &L) -> Result<Option<PatchOperation>, Denial> {
+    let spec = part(request.object(), "spec").and_then(Value::as_object);
+    let Some(spec) = spec.filter(|spec| spec.get("subjectUid").is_none_or(Value::is_null)) else { return Ok(None) };
+    // The schema refuses what is not a subject.
+    let subject = spec.get("subject").and_then(|subject| serde_json::from_value::<Subject>(subject.clone()).ok());
+    let Some(subject) = subject else { return Ok(None) };
+    let uid = lookup.uid(subject.kind.into(), request.namespace(), &subject.name).await?;
+    Ok(uid.map(|uid| add(["spec", "subjectUid"], json!(uid))))
 }
 
 /// Writes author and time into each new message of a Task, and the stored ones into any other. The validating webhook refuses what is not a

@@ -54,7 +54,7 @@ impl FakeLookup {
     pub fn with_subject(mut self, path: &str, text: &str, policy: Policy) -> Self {
         let author = Some("bob@example.org".into());
         let content = Content { digest: Digest::of_bytes(text.as_bytes()), author, worst: None };
-        self.subjects.insert(path.into(), ApprovalSubject { content: Some(content), policy });
+        self.subjects.insert(path.into(), ApprovalSubject { uid: None, content: Some(content), policy });
         self
     }
 
@@ -110,6 +110,11 @@ impl Lookup for FakeLookup {
 
     async fn may_approve(&self, user: &UserInfo, _: &str) -> Result<bool, LookupError> {
         self.up(self.approvers.iter().any(|approver| Some(approver) == user.username.as_ref()))
+    }
+
+    async fn uid(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<String>, LookupError> {
+        let subject = self.subjects.get(&format!("{} {namespace}/{name}", kind.as_str()));
+        self.up(subject.and_then(|subject| subject.uid.clone()))
     }
 
     async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {

@@ -184,8 +184,7 @@ impl Snapshot {
             return if waits { ApprovalState::MinimumOfTenant(digest) } else { ApprovalState::NotRequired };
         }
         let name = subject.name_any();
-        let on_subject =
-            |approval: &&Arc<Approval>| approval.spec.subject.kind == kind && approval.spec.subject.name == name;
+        let on_subject = |approval: &&Arc<Approval>| approval.spec.is_about(kind, &name, subject.meta().uid.as_deref());
         let decisions: Vec<Decision> =
             self.approvals.iter().filter(on_subject).filter_map(|a| convert::decision(a)).collect();
         let author = subject.annotations().get(names::ANNOTATION_AUTHOR).cloned();

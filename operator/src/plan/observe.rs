@@ -42,10 +42,10 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
         specification: specification(ctx, &plan, &namespace),
         model_problems: model_problems(ctx, tenant, &agents),
         agent_digests: agent_digests(ctx, tenant, &agents),
-        caps: caps(ctx, &plan, &namespace, &agents),
+        caps: caps(ctx, &plan, &agents),
         member,
         agents,
-        decisions: decisions(ctx, &plan, &namespace, &policy),
+        decisions: decisions(ctx, &plan),
         policy,
         author: plan.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
         namespace,
@@ -120,12 +120,12 @@ fn model_problems(
 }
 
 /// Returns the Approvals with a budget. They are looked up only for a plan that uses models, because that visits all Approvals.
-fn caps(ctx: &Context, plan: &Plan, namespace: &str, agents: &HashMap<String, Arc<Agent>>) -> Vec<(Decision, Limit)> {
+fn caps(ctx: &Context, plan: &Plan, agents: &HashMap<String, Arc<Agent>>) -> Vec<(Decision, Limit)> {
     let finished = plan.status.as_ref().is_some_and(|s| s.phase.is_finished());
     if finished || !agents.values().any(|agent| agent.spec.uses_models()) {
         return Vec::new();
     }
-    let approvals = approvals_of(ctx, namespace, SubjectKind::Plan, &plan.name_any());
+    let approvals = approvals_of(ctx, SubjectKind::Plan, plan);
     let cap = |approval: &Arc<Approval>| {
         let budget = convert::limit(approval.spec.budget.as_ref()?);
         Some((convert::decision(approval)?, budget))
@@ -136,12 +136,10 @@ fn caps(ctx: &Context, plan: &Plan, namespace: &str, agents: &HashMap<String, Ar
     caps
 }
 
-/// Returns people's decisions on a plan that needs them. A started plan is pinned to what was approved.
-fn decisions(ctx: &Context, plan: &Plan, namespace: &str, policy: &Policy) -> Vec<Decision> {
-    if !policy.requires_people() || is_started(plan) {
-        return Vec::new();
-    }
-    decisions_on(ctx, namespace, SubjectKind::Plan, &plan.name_any())
+/// Returns people's decisions on a plan that has not started. One that requires no approval can be rejected. A started plan is pinned to what
+/// was approved.
+fn decisions(ctx: &Context, plan: &Plan) -> Vec<Decision> {
+    if is_started(plan) { Vec::new() } else { decisions_on(ctx, SubjectKind::Plan, plan) }
 }
 
 /// Requeues the constitutions that govern an unfinished plan when they do not count it and its tasks yet, or no longer do. `cached` is the
@@ -217,7 +215,7 @@ fn decisions_on_agents(ctx: &Context, observed: &Observed, content: &Content) ->
     if !observed.policy.requires_people() || content.agents_now(&observed.agent_digests) == content.agents {
         return Vec::new();
     }
-    decisions_on(ctx, &observed.namespace, SubjectKind::Plan, &observed.name())
+    decisions_on(ctx, SubjectKind::Plan, observed.plan.as_ref())
 }
 
 /// Reads a tasks.md outside the spec.
@@ -305,3 +303,6 @@ async fn prompt_documents(ctx: &Context, observed: &Observed, tenant: &str) -> R
     let constitution = effective_constitution::load(ctx, &ctx.document_cache, &chain).await?.unwrap_or_default();
     Ok(PromptDocuments { specification, constitution })
 }
+
+#[cfg(test)]
+mod tests;

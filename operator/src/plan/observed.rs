@@ -108,7 +108,7 @@ pub struct Observed {
     pub agent_digests: AgentDigests,
     /// The approvals that the plan needs.
     pub policy: Policy,
-    /// People's decisions on the plan; empty when the plan needs none, and once it has started.
+    /// People's decisions on the plan; empty once it has started.
     pub decisions: Vec<Decision>,
     pub author: Option<String>,
     /// Approvals of the plan that limit its budget.

@@ -489,9 +489,16 @@ impl Bench {
         panic!("it never ends");
     }
 
-    /// Adds an Approval to the cache.
+    /// Adds an Approval to the cache. Without a `subjectUid`, it is about the present object, as the webhook stamps it.
     pub fn approval(&mut self, object: &Value) {
-        self.approvals.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
+        let mut object = object.clone();
+        let subject = &object["spec"]["subject"];
+        let word = |field: &str| subject[field].as_str().unwrap_or_default();
+        let key = format!("{}s/{}", word("kind").to_ascii_lowercase(), word("name"));
+        if object["spec"]["subjectUid"].is_null() {
+            object["spec"]["subjectUid"] = self.api.get(&key)["metadata"]["uid"].clone();
+        }
+        self.approvals.apply_watcher_event(&Event::Apply(serde_json::from_value(object).unwrap()));
     }
 
     /// Deletes a Specification.

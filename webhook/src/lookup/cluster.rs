@@ -14,7 +14,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
-use kube::core::GroupVersionKind;
+use kube::core::{GroupVersionKind, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -48,6 +48,19 @@ impl ClusterLookup {
         let tenant = self.tenant_of(namespace).await?;
         let owns = |t: &Tenant| tenant.as_ref().is_some_and(|tenant| *tenant == t.name_any());
         Ok(self.tenants.find(owns))
+    }
+
+    /// Returns the metadata of an object.
+    async fn metadata(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<PartialObjectMeta<DynamicObject>>, LookupError> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind.as_str()));
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
+        let found = api.get_metadata_opt(name).await;
+        found.map_err(|e| failed(format!("{} {namespace}/{name}", kind.as_str()), e))
     }
 
     fn namespaced<K>(&self, namespace: &str) -> Api<K>
@@ -160,11 +173,12 @@ impl Lookup for ClusterLookup {
         Ok(status.allowed && status.denied != Some(true))
     }
 
+    async fn uid(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<String>, LookupError> {
+        Ok(self.metadata(kind, namespace, name).await?.and_then(|found| found.metadata.uid))
+    }
+
     async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind.as_str()));
-        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
-        let found = api.get_metadata_opt(name).await;
-        Ok(found.map_err(|e| failed(format!("{} {namespace}/{name}", kind.as_str()), e))?.is_some())
+        Ok(self.metadata(kind, namespace, name).await?.is_some())
     }
 }
 

@@ -70,6 +70,13 @@ pub trait Lookup: Send + Sync {
     ) -> impl Future<Output = Result<Option<ModelProviderSpec>, LookupError>> + Send;
     /// Returns whether a user may create Approvals in a namespace.
     fn may_approve(&self, user: &UserInfo, namespace: &str) -> impl Future<Output = Result<bool, LookupError>> + Send;
+    /// Returns the UID of an object of a namespaced kind; none when it does not exist.
+    fn uid(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<String>, LookupError>> + Send;
     /// Returns whether an object of a namespaced kind exists.
     fn exists(&self, kind: Kind, namespace: &str, name: &str)
     -> impl Future<Output = Result<bool, LookupError>> + Send;

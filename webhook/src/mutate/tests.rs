@@ -1,3 +1,4 @@
+use enact_domain::approval::Policy;
 use enact_domain::stamps::Stamps;
 use serde_json::{Value, json};
 
@@ -37,6 +38,24 @@ async fn an_approval_is_signed_by_who_asks() {
     assert_eq!(after.pointer(AUTHOR), None);
     let unsigned = with(spec, "/by", Value::Null);
     assert_eq!(stamped(&create(&bare("Approval", &unsigned))).await["spec"]["by"]["user"], ANN);
+}
+
+#[tokio::test]
+async fn an_approval_names_the_present_object() {
+    let mut lookup = FakeLookup::two_tenants().with_subject("Plan team-a/shop", "v1", Policy::default());
+    lookup.subjects.get_mut("Plan team-a/shop").unwrap().uid = Some("second".into());
+    let spec = json!({ "subject": { "kind": "Plan", "name": "shop" }, "digest": "sha256:0", "decision": "Approve" });
+    let uid = async |spec: &Value| {
+        let patch = stamp(&request(&create(&bare("Approval", spec))), &lookup, DAY.parse().unwrap()).await.unwrap();
+        let patch = serde_json::to_value(&patch).unwrap();
+        let added = patch.as_array().unwrap().iter().find(|operation| operation["path"] == "/spec/subjectUid");
+        added.map(|operation| operation["value"].clone())
+    };
+    assert_eq!(uid(&spec).await, Some(json!("second")));
+    let of_first = with(spec.clone(), "/subjectUid", json!("first"));
+    assert_eq!(uid(&of_first).await, None, "the validating webhook refuses it");
+    let of_another = with(spec, "/subject/name", json!("gone"));
+    assert_eq!(uid(&of_another).await, None);
 }
 
 #[tokio::test]
