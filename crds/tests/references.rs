@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use enact_crds::all;
 use serde_json::Value;
 
-/// What happens when the object that a field refers to changes after an approval. docs/guide/security.md has the same list for people.
+/// What happens when the object that a field refers to changes after an approval; docs/guide/documents-and-approvals.md says it for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     /// The digest of the Plan covers its content: new attempts wait for another approval.

@@ -165,7 +165,10 @@ impl Policy {
         if !self.requires_people() {
             return minimum;
         }
-        Self { four_eyes: self.four_eyes || minimum.four_eyes, minimum: Some(Box::new(minimum)), ..self }
+        let four_eyes = self.four_eyes || minimum.four_eyes;
+        // A minimum that requires nobody lets nobody decide either.
+        let minimum = Some(Box::new(minimum)).filter(|minimum| minimum.requires_people());
+        Self { four_eyes, minimum, ..self }
     }
 
     /// Returns whether this policy requires less than `before` in any respect. Other groups count as less, because people of the former
@@ -179,7 +182,8 @@ impl Policy {
                 // Severities are ordered with the worst first.
                 new.at_least >= rule.at_least
                     && new.required >= rule.required
-                    && (new.groups.is_empty() == rule.groups.is_empty() && is_within(&new.groups, &rule.groups))
+                    && new.groups.is_empty() == rule.groups.is_empty()
+                    && is_within(&new.groups, &rule.groups)
             })
         };
         let expires = match (self.expires_after, before.expires_after) {

@@ -139,6 +139,10 @@ fn a_minimum_cannot_be_loosened() {
     // The four eyes of a minimum apply to the approvals of the policy too.
     let by_author = [yes("ann", "leads"), yes("eve", "guests")];
     assert_eq!(missing(&verdict(own.clone(), &by_author)), (0, 1, None));
+    let only_four_eyes = Policy { four_eyes: true, ..Policy::default() };
+    let policy = leads(1).with_minimum(Some(only_four_eyes));
+    let outsiders = [yes("ann", "leads"), decision("cem", "guests", "v2", Choice::Reject)];
+    assert_eq!(verdict(policy, &outsiders), approved(&["ann"]), "a minimum without approvals lets nobody reject");
     let strict = Policy { required: 2, ..own };
     assert_eq!(missing(&verdict(strict, &both)), (1, 2, None), "an object can require more");
 }

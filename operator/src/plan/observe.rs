@@ -8,7 +8,7 @@ use enact_crds::approval::SubjectKind;
 use enact_crds::models::{ModelProblem, Resolved};
 use enact_crds::subject::effective_policy;
 use enact_crds::{Agent, Approval, Plan, Specification, convert};
-use enact_domain::approval::{Decision, Policy};
+use enact_domain::approval::Decision;
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::usage::{Limit, Sample, Worker};
