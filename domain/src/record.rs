@@ -137,6 +137,13 @@ pub enum Event {
         /// At most [`MAX_MESSAGE_BYTES`](crate::agents::message::MAX_MESSAGE_BYTES).
         text: String,
     },
+    /// A person changes the approval policy of the subject. Keyed by `key`.
+    PolicyChanged {
+        /// Time of the change, as the webhook wrote it.
+        key: String,
+        /// The policy after the change.
+        policy: serde_json::Value,
+    },
     /// A person approves or rejects one content of an object. Keyed by the UID of the Approval, which is the record's subject.
     Approval {
         /// Kind of the object that the person decided on.

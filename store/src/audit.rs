@@ -137,6 +137,12 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
             plan_uid: Some(plan_uid.clone()),
             details: json!({ "id": id, "text": text }),
         },
+        Event::PolicyChanged { key, policy } => Entry {
+            event: "PolicyChanged",
+            key: key.clone(),
+            plan_uid: own_plan(),
+            details: json!({ "policy": policy }),
+        },
         Event::Approval { kind, name, digest, approved, comment } => Entry {
             // The subject is the Approval itself, so its UID is enough.
             event: "Approval",

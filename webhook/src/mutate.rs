@@ -3,8 +3,11 @@
 
 use enact_crds::approval::{Person, Subject};
 use enact_domain::agents::message;
-use enact_domain::names::{ANNOTATION_ANSWERS, ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, LABEL_TENANT};
+use enact_domain::names::{
+    ANNOTATION_ANSWERS, ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, ANNOTATION_POLICY_CHANGE, LABEL_TENANT,
+};
 use enact_domain::record::Kind;
+use enact_domain::stamps::PolicyChange;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
 use k8s_openapi::jiff::Timestamp;
@@ -14,7 +17,7 @@ use serde_json::{Value, json};
 use crate::answers;
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, annotation, has_author};
+use crate::request::{Request, annotation, has_author, has_policy};
 
 /// Returns the patch that stamps the object of `request`, received at the time `now`; empty when there is nothing to stamp. An object
 /// outside every tenant's namespaces is left as it is, because the validating webhook refuses it.
@@ -46,6 +49,9 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     if has_author(kind) && request.author() != request.due_author() {
         let stamp = ["metadata", "annotations", ANNOTATION_AUTHOR];
         annotations.push(request.due_author().map_or_else(|| remove(stamp), |author| add(stamp, json!(author))));
+    }
+    if has_policy(kind) {
+        annotations.extend(policy_change(request, now));
     }
     if kind == Kind::Specification {
         annotations.extend(answers(request, now));
@@ -124,6 +130,18 @@ fn signatures(request: &Request, name: &str, content: &[&str], now: Timestamp) -
         }
     }
     patch
+}
+
+/// Writes who changes the approval policy, and when, into an annotation. Without a change, it writes what is stored.
+fn policy_change(request: &Request, now: Timestamp) -> Option<PatchOperation> {
+    let due = if request.changes_policy() {
+        Some(PolicyChange { by: request.user().to_owned(), at: now.to_string() }.format())
+    } else {
+        annotation(request.old(), ANNOTATION_POLICY_CHANGE).map(str::to_owned)
+    };
+    let stamp = ["metadata", "annotations", ANNOTATION_POLICY_CHANGE];
+    let has = annotation(request.object(), ANNOTATION_POLICY_CHANGE);
+    (has != due.as_deref()).then(|| due.map_or_else(|| remove(stamp), |due| add(stamp, json!(due))))
 }
 
 /// Writes author and date (UTC) of each answer into an annotation: the requesting user and today for a new answer, the stored values for any

@@ -18,6 +18,11 @@ pub fn has_author(kind: Kind) -> bool {
     matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan | Kind::Agent)
 }
 
+/// Returns whether objects of this kind have an approval policy.
+pub fn has_policy(kind: Kind) -> bool {
+    matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan)
+}
+
 /// Returns the fields of `spec` that control the handling of the object and are not content. A user who changes them does not become the
 /// author, except with a looser approval policy, and they may change while a plan runs.
 fn handling_fields(kind: Kind) -> &'static [&'static str] {
@@ -145,17 +150,24 @@ impl Request {
         content(self.object()) != content(self.old())
     }
 
-    /// Returns the stored approval policy if the request loosens it.
-    pub fn loosened_policy(&self) -> Option<Policy> {
-        let has_policy = matches!(self.kind, Some(Kind::Constitution | Kind::Specification | Kind::Plan));
-        if !has_policy || self.operation() != &Operation::Update {
+    /// Returns the approval policies of the object, after and before the request, if it changes them.
+    fn changed_policy(&self) -> Option<(Option<&Value>, Option<&Value>)> {
+        if !self.kind.is_some_and(has_policy) || self.operation() != &Operation::Update {
             return None;
         }
         let approval = |object| part(object, "spec").and_then(|spec| spec.get("approval"));
         let (new, old) = (approval(self.object()), approval(self.old()));
-        if new == old {
-            return None;
-        }
+        (new != old).then_some((new, old))
+    }
+
+    /// Returns whether the request changes the approval policy of an object.
+    pub fn changes_policy(&self) -> bool {
+        self.changed_policy().is_some()
+    }
+
+    /// Returns the stored approval policy if the request loosens it.
+    pub fn loosened_policy(&self) -> Option<Policy> {
+        let (new, old) = self.changed_policy()?;
         // The schema refuses what is not a policy.
         let policy = |value: Option<&Value>| {
             let policy: ApprovalPolicy = value.and_then(|v| serde_json::from_value(v.clone()).ok()).unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::testing::{
 const DAY: &str = "2026-11-25T23:59:59Z";
 const ANSWERS: &str = "/metadata/annotations/enact.dev~1answers";
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
+const CHANGE: &str = "/metadata/annotations/enact.dev~1policy-change";
 const TENANT: &str = "/metadata/labels/enact.dev~1tenant";
 
 /// Returns the object after the API server has applied the patch.
@@ -88,7 +89,16 @@ async fn the_author_is_who_wrote_the_content() {
     // Who loosens the approval policy becomes the author.
     let strict = with(old.clone(), "/spec/approval", json!({ "required": 1, "fourEyes": true }));
     let loosened = with(strict.clone(), "/spec/approval/required", json!(0));
-    assert_eq!(stamped(&update(&strict, &loosened)).await.pointer(AUTHOR), Some(&json!(ANN)));
+    let after = stamped(&update(&strict, &loosened)).await;
+    assert_eq!(after.pointer(AUTHOR), Some(&json!(ANN)));
+    // Each change of the policy names who made it, and clients cannot write that.
+    let change = |object: &Value| object.pointer(CHANGE).and_then(Value::as_str).map(str::to_owned);
+    let by_ann = format!(r#"{{"by":"{ANN}","at":"{DAY}"}}"#);
+    assert_eq!(change(&after), Some(by_ann.clone()));
+    assert_eq!(change(&stamped(&update(&loosened, &strict)).await), Some(by_ann));
+    let blamed = with(after.clone(), CHANGE, json!("eve"));
+    assert_eq!(stamped(&update(&after, &blamed)).await, after);
+    assert_eq!(change(&stamped(&create(&blamed)).await), None);
     // A client that replaces the whole object, or names another user as the author, does not change the author.
     let dropped = with(old.clone(), "/metadata/annotations", Value::Null);
     assert_eq!(stamped(&update(&old, &dropped)).await.pointer(AUTHOR), Some(&json!("bob")));

@@ -1,5 +1,7 @@
 //! Which decisions of people count for a plan, against an API server and a record store in memory.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -74,4 +76,20 @@ async fn a_rejection_holds_a_plan_without_required_approvals() {
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench), "Rejected");
     assert!(bench.api.all("tasks").is_empty());
+}
+
+#[tokio::test]
+async fn a_change_of_the_policy_is_recorded_once() {
+    let mut bench = bench().await;
+    create(&bench, &json!({"suspend": true}));
+    let change = json!({"by": "ann", "at": "2025-12-31T23:59:59Z"}).to_string();
+    bench.api.change("plans/p", &json!({"metadata": {"annotations": {"enact.dev/policy-change": change}}}));
+    bench.record_store.down.store(true, Ordering::Relaxed);
+    bench.plan("p").await.unwrap_err();
+    bench.record_store.down.store(false, Ordering::Relaxed);
+    for _ in 0..2 {
+        bench.plan("p").await.unwrap();
+    }
+    let summaries = bench.record_store.summaries();
+    assert_eq!(summaries.iter().filter(|summary| *summary == "p: policy by ann").count(), 1, "{summaries:?}");
 }
