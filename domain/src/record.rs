@@ -69,7 +69,7 @@ pub enum Event {
         digest: Digest,
         /// The version that the document states.
         version: Option<String>,
-        /// Reason of the change: `Source`, `Clarification`, `Rollback of 3`, or a person's words of at most 1 KiB.
+        /// Reason of the change: `Source`, `AgentChanged`, `Clarification`, `Rollback of 3`, or a person's words of at most 1 KiB.
         reason: String,
         /// The Git commit that the document was read from.
         commit: Option<String>,
