@@ -158,6 +158,11 @@ impl Policy {
         minimum || self.required > 0 || !self.with_findings.is_empty()
     }
 
+    /// Returns the number of people who must approve whatever is found.
+    pub fn least_approvals(&self) -> u32 {
+        self.minimum.as_ref().map_or(0, |minimum| minimum.least_approvals()).max(self.required)
+    }
+
     /// Returns the policy of an object whose Tenant has a minimum: both must be satisfied, whatever the object says.
     #[must_use]
     pub fn with_minimum(self, minimum: Option<Self>) -> Self {
