@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use enact_crds::agent_content::AgentDigests;
+use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::compile::{self, Compiled};
 use enact_crds::document::SourceStatus;
 use enact_crds::models::ModelProblem;
@@ -214,6 +214,15 @@ impl Observed {
     /// Returns the value of an annotation of the plan.
     pub fn annotation(&self, key: &str) -> Option<&String> {
         self.plan.annotations().get(key)
+    }
+
+    /// Returns the first agent whose ConfigMaps the operator has not read since its spec was written: the digest of its content will change.
+    pub fn unread_agent(&self) -> Option<&str> {
+        let is_unread = |agent: &Agent| {
+            let read = agent.status.as_ref().and_then(|status| status.observed_generation);
+            agent_content::config_maps(&agent.spec).next().is_some() && read != agent.metadata.generation
+        };
+        self.agents.iter().filter(|(_, agent)| is_unread(agent)).map(|(name, _)| name.as_str()).min()
     }
 
     /// Returns whether an agent of the plan uses models.

@@ -278,6 +278,11 @@ fn check_start(
     if let Some(violation) = &evaluation.violation {
         return Err(violation.clone());
     }
+    if let Some(agent) = observed.unread_agent().filter(|_| observed.policy.requires_people()) {
+        // Otherwise people would approve a digest that changes at once.
+        let message = format!("the ConfigMaps of Agent {agent} have not been read yet; wait");
+        return Err(Readiness::reconciling("AgentNotReady", message));
+    }
     // After the rules: people are asked to approve only a plan that violates no MUST rule.
     check_approval(observed, &content.digest, &evaluation)?;
     if observed.plan.spec.suspend {

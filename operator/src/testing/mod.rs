@@ -378,6 +378,12 @@ impl Bench {
         crate::agent::reconcile(Arc::new(agent), self.contexts.agents.clone()).await
     }
 
+    /// Adds an Agent to the cache, as the API server has it now.
+    pub fn agent_is(&mut self, name: &str) {
+        let agent: Agent = serde_json::from_value(self.api.get(&format!("agents/{name}"))).unwrap();
+        self.agents.apply_watcher_event(&Event::Apply(agent));
+    }
+
     /// Adds a Constitution to the cache.
     pub fn constitution_is(&mut self, constitution: &Value) {
         let constitution: Constitution = serde_json::from_value(constitution.clone()).unwrap();

