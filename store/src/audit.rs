@@ -65,6 +65,7 @@ pub(crate) async fn append<'r>(
     Ok(new.into_iter().filter_map(|ord| records.get(usize::try_from(ord - 1).ok()?).copied()).collect())
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each event")]
 fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
     let own_plan = || (record.subject.kind == Kind::Plan).then(|| record.subject.uid.clone());
     match &record.event {
