@@ -104,7 +104,9 @@ fn init(git: &mut Git) -> Result<(), Failure> {
 /// Fetches the revision of `work` into a new clone. A later [`prepare`] in it fetches only what is newer.
 pub(crate) fn prefetch(git: &mut Git, work: &GitWork) -> Result<(), Failure> {
     init(git)?;
-    let start = start(&remote_refs(git, work, None)?, work)?;
+    let refs = remote_refs(git, work, None)?;
+    // An empty repository has nothing to fetch.
+    let Some(start) = start(git, &refs, work)? else { return Ok(()) };
     fetch(git, &work.url, &[format!("+{start}:{BASE}")])
 }
 
@@ -315,9 +317,9 @@ fn start(git: &mut Git, refs: &BTreeMap<String, String>, work: &GitWork) -> Resu
     if is_commit_id(revision) {
         return Ok(Some(revision.clone()));
     }
-    let named = [branch_ref(revision), tag_ref(revision)].into_iter().find(|name| refs.contains_key(name));
-    if named.is_some() {
-        return Ok(named);
+    let found = [branch_ref(revision), tag_ref(revision)].into_iter().find(|name| refs.contains_key(name));
+    if found.is_some() {
+        return Ok(found);
     }
     let listed = git.remote(&work.url, &["ls-remote", "--quiet", "--heads", "--tags", "--", &work.url])?;
     let names = listed.lines().filter_map(|line| line.split_once('\t')).map(|(_, name)| name);

@@ -153,7 +153,7 @@ impl Snapshot {
             ready: condition(&s.conditions, READY),
             started: s.started_at.is_some() && s.digest.is_some() && s.digest == s.approved_digest,
         });
-        self.approval(SubjectKind::Plan, &self.plan, &self.plan.spec.approval, seen, now)
+        self.approval(SubjectKind::Plan, &self.plan, &self.plan.spec.approval, seen.as_ref(), now)
     }
 
     pub fn specification_approval(&self, specification: &Specification, now: Timestamp) -> ApprovalState {
@@ -163,7 +163,7 @@ impl Snapshot {
             ready: condition(&s.conditions, READY),
             started: false,
         });
-        self.approval(SubjectKind::Specification, specification, &specification.spec.approval, seen, now)
+        self.approval(SubjectKind::Specification, specification, &specification.spec.approval, seen.as_ref(), now)
     }
 
     fn approval<K: kube::Resource>(
@@ -171,11 +171,11 @@ impl Snapshot {
         kind: SubjectKind,
         subject: &K,
         policy: &ApprovalPolicy,
-        seen: Option<Seen<'_>>,
+        seen: Option<&Seen<'_>>,
         now: Timestamp,
     ) -> ApprovalState {
         let policy = Policy::from(policy);
-        let Some(Seen { digest: Some(digest), worst, ready, started }) = seen else {
+        let Some(&Seen { digest: Some(digest), worst, ready, started }) = seen else {
             return if policy.requires_people() { ApprovalState::NotRead } else { ApprovalState::NotRequired };
         };
         let digest = Digest::from(digest.to_owned());

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::finding::{Category, Finding, Position, Severity, id, shortened};
+use super::format;
 use super::kinds::FindingKind;
 use crate::speckit::{self, Diagnostic};
 
@@ -32,11 +33,10 @@ impl Findings {
         });
     }
 
-    /// Adds the diagnostics of the parser, with the location that `locate` returns for a byte offset. Open questions are skipped, since
-    /// the ambiguity pass reports them.
+    /// Adds the diagnostics of the parser, with the location that `locate` returns for a byte offset.
     pub(super) fn format(&mut self, parsed: &[Diagnostic], source: &str, locate: impl Fn(usize) -> String) {
         let starts: Vec<usize> = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        for diagnostic in parsed.iter().filter(|d| d.code != "OpenQuestion") {
+        for diagnostic in format::readable(parsed, source) {
             let severity = match diagnostic.severity {
                 speckit::Severity::Error => Severity::Critical,
                 speckit::Severity::Warning => Severity::Medium,
@@ -49,7 +49,7 @@ impl Findings {
             let location = if excerpt.is_empty() || line == 0 { "Document".to_owned() } else { locate(start) };
             let rule = FindingKind { code: diagnostic.code, category: Category::Format, severity };
             let place = Position { line: diagnostic.line, location: &location, excerpt };
-            self.push(&rule, place, diagnostic.message.clone(), diagnostic.remedy.clone());
+            self.push(&rule, place, diagnostic.message.clone(), diagnostic.remedy);
             // Several diagnostics of one kind may be about one line. The hash includes the message to distinguish them, without its
             // digits, since the line numbers in it change when the document changes elsewhere.
             let said: String = diagnostic.message.chars().filter(|c| !c.is_ascii_digit()).collect();

@@ -40,6 +40,8 @@ pub struct Content {
     pub canonical: String,
     /// Digest of `canonical`.
     pub digest: Digest,
+    /// The ticked tasks of the tasks.md, for its coverage; none once the plan has started.
+    pub done: Vec<TaskTemplate>,
 }
 
 impl Content {
@@ -56,7 +58,7 @@ impl Content {
             String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
         let compiled = compile::compile(plan, recorded.tasks).ok()?;
-        Some(Self { compiled, agents: recorded.agent_digests, canonical, digest: digest.clone() })
+        Some(Self { compiled, agents: recorded.agent_digests, canonical, digest: digest.clone(), done: Vec::new() })
     }
 
     /// Returns the digests of its Agents as they are now. One that does not exist now cannot be used, so its digest stays.
@@ -74,13 +76,13 @@ impl Content {
         json.insert(compile::AGENT_DIGESTS.to_owned(), serde_json::to_value(&agents)?);
         let canonical = serde_json::Value::Object(json).to_string();
         let digest = Digest::of_bytes(canonical.as_bytes());
-        Ok(Self { compiled: self.compiled.clone(), agents, canonical, digest })
+        Ok(Self { compiled: self.compiled.clone(), agents, canonical, digest, done: self.done.clone() })
     }
 
     /// Returns whether a spec still has this content. A tasks.md outside the spec does not count: it was read at the start.
     pub fn matches(&self, spec: &PlanSpec) -> bool {
-        let inline =
-            spec.source.as_ref().map(|s| s.inline.as_deref().map(|text| compile::from_markdown(text.as_bytes()).0));
+        let read = |text: &str| compile::from_markdown(text.as_bytes(), spec.unread_tasks).0;
+        let inline = spec.source.as_ref().map(|s| s.inline.as_deref().map(read));
         let tasks = match &inline {
             None => &spec.tasks,
             Some(Some(tasks)) => tasks,

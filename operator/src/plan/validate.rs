@@ -369,7 +369,10 @@ fn compile_content(
     {
         return Ok(cached.clone());
     }
-    let (tasks, diagnostics) = document.map_or_else(|| (spec.tasks.clone(), Vec::new()), compile::from_markdown);
+    let (tasks, diagnostics) = document.map_or_else(
+        || (spec.tasks.clone(), Vec::new()),
+        |document| compile::from_markdown(document, spec.unread_tasks),
+    );
     let compiled = compile::compile(&observed.name(), tasks).map_err(|errors| invalid_plan(&errors, &diagnostics))?;
     let agents = observed.agent_digests.clone();
     if agents.len() > MAX_AGENTS {
@@ -388,7 +391,9 @@ fn compile_content(
         );
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
-    let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled, agents });
+    let done = document.map(compile::done_tasks).unwrap_or_default();
+    let digest_of_content = Digest::of_bytes(canonical.as_bytes());
+    let content = Arc::new(Content { digest: digest_of_content, canonical, compiled, agents, done });
     Ok(CachedContent { generation, document: digest, content })
 }
 
