@@ -1,5 +1,5 @@
-//! The fields that the webhook writes into objects: tenant, author, approver, UID of what was decided on, and author and date of an answer, of an accepted finding and of
-//! a message. It writes no others.
+//! The fields that the webhook writes into objects: tenant, author, approver, the UID of what was decided on, who changed an approval policy,
+//! and author and date of an answer, of an accepted finding and of a message. It writes no others.
 
 use enact_crds::approval::{Person, Subject};
 use enact_domain::agents::message;
