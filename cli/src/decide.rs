@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
 use enact_crds::common::{ApprovalPolicy, Budget};
 use enact_crds::document::{Finding, Source};
-use enact_crds::plan::{Execution, PlanEstimate};
+use enact_crds::plan::{Execution, PlanAgent, PlanEstimate};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Approval, Constitution, Plan, PlanSpec, Specification, convert};
 use enact_domain::approval::{self, Decision, Verdict, evaluate};
@@ -35,6 +35,7 @@ const MAX_DIFF_LINES: usize = 200;
 /// The facts that a person sees before the decision.
 #[derive(Debug, Default)]
 struct Content {
+    uid: Option<String>,
     digest: Option<String>,
     approved: Option<String>,
     observed: Option<i64>,
@@ -43,6 +44,8 @@ struct Content {
     policy: ApprovalPolicy,
     summary: String,
     source: Option<Source>,
+    /// For a plan: its Agents, whose contents the digest covers.
+    agents: Vec<PlanAgent>,
     /// For a plan: the budgets in its spec.
     budgets: Vec<String>,
     /// For a plan whose agents use models.
@@ -166,6 +169,8 @@ async fn decide(cluster: &Cluster, on: &Subject, options: &Decide, choice: Choic
         // The webhook stamps `by` from the request.
         spec: ApprovalSpec {
             subject: on.clone(),
+            // The object that was shown. The webhook refuses the decision if another one has its name by now.
+            subject_uid: content.uid.clone(),
             digest,
             decision: choice,
             comment: options.comment.clone().unwrap_or_default(),
@@ -196,6 +201,7 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
     if let Some(author) = &content.author {
         lines.push(format!("  by {}", one_line(author)));
     }
+    lines.extend(content.agents.iter().map(|agent| agent_line(agent, &cluster.namespace)));
     lines.extend(content.estimate.iter().map(|estimate| format!("  estimate: {}", estimate::describe(estimate))));
     lines.extend(content.budgets.iter().map(|budget| format!("  {budget}")));
     for finding in content.findings.iter().take(MAX_FINDINGS) {
@@ -222,6 +228,14 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
         None => format!("  read it: kubectl get plan {} {namespace} -o yaml", subject.name),
     });
     lines
+}
+
+/// Returns the line about an Agent, whose content a person reviews with the plan.
+fn agent_line(agent: &PlanAgent, namespace: &str) -> String {
+    let by = agent.author.as_ref().map_or_else(String::new, |author| format!(" by {}", one_line(author)));
+    let namespace = agent.namespace.as_deref().unwrap_or(namespace);
+    let name = one_line(&agent.name);
+    format!("  Agent {name} {}{by}: kubectl get agent {name} --namespace {namespace} -o yaml", short(&agent.digest))
 }
 
 /// Returns the line about accepted findings, which an approval covers. A Plan's are in its spec.
@@ -294,7 +308,7 @@ async fn compared(cluster: &Cluster, subject: &Subject, approved: Option<&str>, 
 async fn approval_state(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
     let policy = &content.policy;
     if policy.required == 0 && policy.with_findings.is_empty() {
-        return "  spec.approval requires no approval".into();
+        return "  spec.approval requires no approval; the minimum of the Tenant applies".into();
     }
     let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
     let known = match cluster.api::<Approval>().list(&ListParams::default().fields(&fields)).await {
@@ -302,7 +316,8 @@ async fn approval_state(cluster: &Cluster, subject: &Subject, content: &Content,
         // A person may have the right to create Approvals without the right to list them.
         Err(error) => return format!("  the decisions so far cannot be listed: {:#}", api_error(error)),
     };
-    let decisions: Vec<Decision> = known.iter().filter_map(convert::decision).collect();
+    let is_about = |a: &&Approval| a.spec.is_about(subject.kind, &subject.name, content.uid.as_deref());
+    let decisions: Vec<Decision> = known.iter().filter(is_about).filter_map(convert::decision).collect();
     let subject = approval::Content {
         digest: digest.to_owned().into(),
         author: content.author.clone(),
@@ -340,6 +355,7 @@ fn constitution(constitution: Constitution) -> Content {
     let status = constitution.status.unwrap_or_default();
     let version = status.version.map_or_else(String::new, |version| format!("version {}, ", one_line(&version)));
     Content {
+        uid: constitution.metadata.uid,
         digest: status.digest,
         approved: status.approved_digest,
         observed: status.observed_generation,
@@ -348,6 +364,7 @@ fn constitution(constitution: Constitution) -> Content {
         policy: constitution.spec.approval,
         summary: format!("{version}{} principles", status.principles),
         source: Some(constitution.spec.source),
+        agents: Vec::new(),
         budgets: Vec::new(),
         estimate: None,
         accepted: status.findings.accepted,
@@ -359,6 +376,7 @@ fn specification(specification: Specification) -> Content {
     let author = author(&specification);
     let status = specification.status.unwrap_or_default();
     Content {
+        uid: specification.metadata.uid,
         digest: status.digest,
         approved: status.approved_digest,
         observed: status.observed_generation,
@@ -373,6 +391,7 @@ fn specification(specification: Specification) -> Content {
             status.open_questions
         ),
         source: specification.spec.source,
+        agents: Vec::new(),
         budgets: Vec::new(),
         estimate: None,
         accepted: status.findings.accepted,
@@ -391,6 +410,7 @@ fn plan(plan: Plan) -> Content {
         spec.specification_ref.as_ref().map_or_else(String::new, |s| format!(" for Specification {}", s.name));
     let summary = format!("{tasks} by {}{repository}{specification}", agents(&spec));
     Content {
+        uid: plan.metadata.uid,
         digest: status.digest,
         approved: status.approved_digest,
         observed: status.observed_generation,
@@ -399,6 +419,7 @@ fn plan(plan: Plan) -> Content {
         policy: spec.approval,
         summary,
         source: spec.source,
+        agents: status.agents,
         budgets: budgets(&spec.execution),
         estimate: status.estimate,
         accepted: status.accepted_findings,
@@ -446,6 +467,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn shows_the_content_of_agents() {
+        let mut agent =
+            PlanAgent { name: "coder".into(), digest: format!("sha256:{}", "0".repeat(64)), ..PlanAgent::default() };
+        assert_eq!(
+            agent_line(&agent, "demo"),
+            "  Agent coder 000000000000: kubectl get agent coder --namespace demo -o yaml"
+        );
+        (agent.author, agent.namespace) = (Some("bob".into()), Some("enact-system".into()));
+        assert_eq!(
+            agent_line(&agent, "demo"),
+            "  Agent coder 000000000000 by bob: kubectl get agent coder --namespace enact-system -o yaml"
+        );
+    }
 
     #[test]
     fn names_the_agents_of_contests() {

@@ -203,7 +203,7 @@ pub async fn recorded(record: &Record, subject: &Subject, revision: &str) -> Res
 /// # Errors
 /// When the tasks are in Git, or the content does not match `digest`, which comes from the status.
 pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<String> {
-    let Plan { spec, .. } = cluster.get(name).await?;
+    let Plan { spec, status, .. } = cluster.get(name).await?;
     let tasks = match &spec.source {
         Some(source) => {
             let text = document::read(cluster, source).await?.0;
@@ -213,7 +213,8 @@ pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<Stri
         }
         None => spec.tasks.clone(),
     };
-    let content = compile::canonical(&spec, &tasks)?;
+    let agents = status.unwrap_or_default().agent_digests();
+    let content = compile::canonical(&spec, &tasks, &agents)?;
     // A person must review exactly the content that the digest in the Approval names.
     if Digest::of_bytes(content.as_bytes()).as_str() != digest {
         bail!(

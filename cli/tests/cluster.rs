@@ -25,7 +25,7 @@ fn approvals(request: &Request) -> Answer {
                 "shop-1",
                 json!({ "spec": {
                     "subject": { "kind": "Specification", "name": "shop" }, "digest": DIGEST, "decision": "Approve",
-                    "by": { "user": "kim", "groups": ["leads"] },
+                    "subjectUid": "uid-of-shop", "by": { "user": "kim", "groups": ["leads"] },
                 }}),
             )],
         ),
@@ -66,6 +66,7 @@ fn approval_is_bound_to_the_shown_content() {
     assert_eq!(writes[0].body["metadata"]["generateName"], "shop-");
     let wanted = json!({
         "subject": { "kind": "Specification", "name": "shop" }, "digest": DIGEST, "decision": "Approve", "comment": "as discussed",
+        "subjectUid": "uid-of-shop",
     });
     assert_eq!(writes[0].body["spec"], wanted);
     let asked: Vec<String> = api

@@ -8,6 +8,7 @@ mod fake;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
+use enact_crds::agent_content::AgentDigests;
 use enact_crds::{PlanSpec, compile};
 use enact_domain::digest::Digest;
 use enact_domain::record::parse_reason;
@@ -169,7 +170,7 @@ fn world() -> (Arc<Mutex<World>>, Fake) {
 
 fn canonical(spec: &Value) -> String {
     let spec: PlanSpec = serde_json::from_value(spec.clone()).unwrap();
-    compile::canonical(&spec, &spec.tasks).unwrap()
+    compile::canonical(&spec, &spec.tasks, &AgentDigests::new()).unwrap()
 }
 
 /// Returns a Plan that waits for approval, with the status that the operator writes.

@@ -448,6 +448,20 @@ pub struct AgentStatus {
     /// The last probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeStatus>,
+    /// The ConfigMaps of its recorded work and skills, as the operator read them last. The approval of a Plan covers their content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub config_maps: Vec<ConfigMapContent>,
+}
+
+/// A ConfigMap as the operator read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapContent {
+    /// Name of the ConfigMap.
+    pub name: String,
+    /// Digest of its `data` and `binaryData`.
+    pub digest: String,
 }
 
 /// The end of a probe.

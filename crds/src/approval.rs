@@ -36,6 +36,11 @@ use crate::common::{Budget, Condition};
 pub struct ApprovalSpec {
     /// Object that the decision is about.
     pub subject: Subject,
+    /// UID of the subject, so that the decision does not count for a later object with the same name. Default: the webhook sets that of the
+    /// present object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub subject_uid: Option<String>,
     /// Digest of the content that was reviewed: `status.digest` of the subject.
     #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub digest: String,
@@ -51,6 +56,13 @@ pub struct ApprovalSpec {
     /// User who decided. The webhook sets it from the user of the request and replaces the value of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Person>,
+}
+
+impl ApprovalSpec {
+    /// Returns whether the decision is about this object, and not about an earlier one with its name.
+    pub fn is_about(&self, kind: SubjectKind, name: &str, uid: Option<&str>) -> bool {
+        self.subject.kind == kind && self.subject.name == name && self.subject_uid.as_deref() == uid
+    }
 }
 
 /// Object that a decision is about, in the same namespace.

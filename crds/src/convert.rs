@@ -140,6 +140,7 @@ impl From<&ApprovalPolicy> for approval::Policy {
             with_findings: with_findings.collect(),
             expires_after: policy.expires_after_seconds,
             machines: policy.machines.clone(),
+            minimum: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::agent_content::AgentDigests;
 use crate::common::{
     ApprovalPolicy, Budget, Condition, Gate, LocalRef, OnNoChange, Resources, RetryPolicy, Time, WaitingStatus,
     default_revision,
@@ -11,8 +12,10 @@ use crate::common::{
 use crate::document::{AcceptedFinding, Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
 
+mod agents;
 mod usage;
 
+pub use agents::PlanAgent;
 pub use usage::{Discarded, EstimateBasis, NumberRange, PlanEstimate, PlanUsage, UsdRange};
 
 /// A graph of tasks over a Git workspace, for one specification.
@@ -389,6 +392,11 @@ pub struct PlanStatus {
     /// Digest that was last approved, or that required no approval. The tasks were created from this content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_digest: Option<String>,
+    /// Agents that the plan names, as far as they exist. The digest of the plan covers their contents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 64))]
+    pub agents: Vec<PlanAgent>,
     /// Digest of the specification for which the plan was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specification_digest: Option<String>,
@@ -432,6 +440,13 @@ pub struct PlanStatus {
     /// Number of findings about coverage that are accepted with a reason. `topFindings` does not have them.
     #[serde(default)]
     pub accepted_findings: u32,
+}
+
+impl PlanStatus {
+    /// Returns the digests of the Agents that `digest` covers.
+    pub fn agent_digests(&self) -> AgentDigests {
+        self.agents.iter().map(|agent| (agent.name.clone(), agent.digest.clone().into())).collect()
+    }
 }
 
 /// The phase after which a plan pauses.

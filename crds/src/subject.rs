@@ -8,26 +8,37 @@ use kube::ResourceExt;
 
 use crate::approval::SubjectKind;
 use crate::common::ApprovalPolicy;
-use crate::{Constitution, Plan, Specification, convert};
+use crate::{Constitution, Plan, Specification, Tenant, convert};
 
 /// What an Approval is about, as far as the decision depends on it. The webhook and the operator both read it with [`ApprovalSubject::of`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApprovalSubject {
+    pub uid: Option<String>,
     /// The present content; none until the operator has written a digest into the status.
     pub content: Option<Content>,
     pub policy: Policy,
 }
 
 impl ApprovalSubject {
-    /// Reads the subject from an object.
-    pub fn of<K: Approvable>(object: &K) -> Self {
+    /// Reads the subject from an object; `tenant` owns its namespace.
+    pub fn of<K: Approvable>(object: &K, tenant: Option<&Tenant>) -> Self {
         let content = object.observed().map(|(digest, worst)| Content {
             digest: digest.into(),
             author: object.annotations().get(ANNOTATION_AUTHOR).cloned(),
             worst,
         });
-        Self { content, policy: object.policy().into() }
+        Self { uid: object.uid(), content, policy: effective_policy(K::SUBJECT, object.policy(), tenant) }
     }
+}
+
+/// Returns the policy that applies to an object: its own one, with the minimum of the tenant that owns its namespace.
+pub fn effective_policy(kind: SubjectKind, own: &ApprovalPolicy, tenant: Option<&Tenant>) -> Policy {
+    let minimum = tenant.and_then(|tenant| tenant.spec.minimum_approvals.as_ref()).and_then(|minimum| match kind {
+        SubjectKind::Constitution => minimum.constitutions.as_ref(),
+        SubjectKind::Specification => minimum.specifications.as_ref(),
+        SubjectKind::Plan => minimum.plans.as_ref(),
+    });
+    Policy::from(own).with_minimum(minimum.map(Policy::from))
 }
 
 impl From<SubjectKind> for Kind {
@@ -42,6 +53,9 @@ impl From<SubjectKind> for Kind {
 
 /// A kind whose objects people approve.
 pub trait Approvable: ResourceExt {
+    /// The kind, as Approvals name it.
+    const SUBJECT: SubjectKind;
+
     /// Returns what the object asks of approvals.
     fn policy(&self) -> &ApprovalPolicy;
 
@@ -50,6 +64,8 @@ pub trait Approvable: ResourceExt {
 }
 
 impl Approvable for Constitution {
+    const SUBJECT: SubjectKind = SubjectKind::Constitution;
+
     fn policy(&self) -> &ApprovalPolicy {
         &self.spec.approval
     }
@@ -61,6 +77,8 @@ impl Approvable for Constitution {
 }
 
 impl Approvable for Specification {
+    const SUBJECT: SubjectKind = SubjectKind::Specification;
+
     fn policy(&self) -> &ApprovalPolicy {
         &self.spec.approval
     }
@@ -72,6 +90,8 @@ impl Approvable for Specification {
 }
 
 impl Approvable for Plan {
+    const SUBJECT: SubjectKind = SubjectKind::Plan;
+
     fn policy(&self) -> &ApprovalPolicy {
         &self.spec.approval
     }

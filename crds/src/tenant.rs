@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Budget, Condition, NamespacedRef, bytes_schema, cpu_schema, quantity};
+use crate::common::{ApprovalPolicy, Budget, Condition, NamespacedRef, bytes_schema, cpu_schema, quantity};
 use crate::provider::RateLimits;
 
 /// A team or customer that owns namespaces of the cluster and is isolated from all other tenants.
@@ -63,6 +63,9 @@ pub struct TenantSpec {
     /// Isolation of its pods.
     #[serde(default)]
     pub isolation: Isolation,
+    /// Approvals that its objects require at least. The policy of an object can require more, but not less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_approvals: Option<MinimumApprovals>,
     /// A constitution in any namespace from which all constitutions of the tenant inherit. They can be stricter, but not looser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution_ref: Option<NamespacedRef>,
@@ -70,6 +73,21 @@ pub struct TenantSpec {
 
 fn default_parallelism() -> u32 {
     20
+}
+
+/// Approvals that the objects of a tenant require at least.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MinimumApprovals {
+    /// Of every Constitution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constitutions: Option<ApprovalPolicy>,
+    /// Of every Specification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specifications: Option<ApprovalPolicy>,
+    /// Of every Plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plans: Option<ApprovalPolicy>,
 }
 
 /// Users and groups that own a tenant.

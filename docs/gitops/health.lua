@@ -7,6 +7,7 @@ local people = {
   WaitingForApproval = true,
   WaitingForSpecification = true,
   SpecificationChanged = true,
+  AgentChanged = true,
   Suspended = true,
   Paused = true,
 }

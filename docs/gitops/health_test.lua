@@ -35,6 +35,7 @@ local cases = {
   { "a plan that has paused after a phase", "Suspended", stalled("Paused"), 2 },
   { "a plan that waits for a specification", "Suspended", stalled("WaitingForSpecification"), 2 },
   { "a plan with stale tasks", "Suspended", stalled("SpecificationChanged"), 2 },
+  { "a plan with a changed agent", "Suspended", stalled("AgentChanged"), 2 },
   { "a rejected plan", "Degraded", stalled("Rejected"), 2 },
   { "a failed plan", "Degraded", stalled("TaskFailed"), 2 },
   { "an object that is not ready", "Progressing", { condition("Ready", "False", "Something") }, 2 },

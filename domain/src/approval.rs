@@ -27,6 +27,8 @@ pub struct Policy {
     pub expires_after: Option<u32>,
     /// Machines that count as people, by the API server's names for them.
     pub machines: Vec<String>,
+    /// A policy that must be satisfied too.
+    pub minimum: Option<Box<Policy>>,
 }
 
 /// A further requirement while findings of a severity are open.
@@ -150,10 +152,63 @@ impl fmt::Display for Requirement {
 }
 
 impl Policy {
+    /// Returns whether it requires approvals, in any state of the content.
+    pub fn requires_people(&self) -> bool {
+        let minimum = self.minimum.as_ref().is_some_and(|minimum| minimum.requires_people());
+        minimum || self.required > 0 || !self.with_findings.is_empty()
+    }
+
+    /// Returns the number of people who must approve whatever is found.
+    pub fn least_approvals(&self) -> u32 {
+        self.minimum.as_ref().map_or(0, |minimum| minimum.least_approvals()).max(self.required)
+    }
+
+    /// Returns the policy of an object whose Tenant has a minimum: both must be satisfied, whatever the object says.
+    #[must_use]
+    pub fn with_minimum(self, minimum: Option<Self>) -> Self {
+        let Some(minimum) = minimum else { return self };
+        if !self.requires_people() {
+            return minimum;
+        }
+        let four_eyes = self.four_eyes || minimum.four_eyes;
+        // A minimum that requires nobody lets nobody decide either.
+        let minimum = Some(Box::new(minimum)).filter(|minimum| minimum.requires_people());
+        Self { four_eyes, minimum, ..self }
+    }
+
+    /// Returns whether this policy requires less than `before` in any respect. Other groups count as less, because people of the former
+    /// ones need not decide any more.
+    pub fn loosens(&self, before: &Self) -> bool {
+        if !before.requires_people() {
+            return false;
+        }
+        let is_kept = |rule: &WithFindings| {
+            self.with_findings.iter().any(|new| {
+                // Severities are ordered with the worst first.
+                new.at_least >= rule.at_least
+                    && new.required >= rule.required
+                    && new.groups.is_empty() == rule.groups.is_empty()
+                    && is_within(&new.groups, &rule.groups)
+            })
+        };
+        let expires = match (self.expires_after, before.expires_after) {
+            (_, None) => true,
+            (new, Some(before)) => new.is_some_and(|new| new <= before),
+        };
+        let is_as_strict = self.required >= before.required
+            && (self.four_eyes || !before.four_eyes)
+            && is_within(&self.groups, &before.groups)
+            && self.machines.iter().all(|machine| before.machines.contains(machine))
+            && before.with_findings.iter().all(is_kept)
+            && expires;
+        !is_as_strict
+    }
+
     /// Returns the names of the groups whose members may decide while `worst` is the worst open finding.
     pub fn groups_for(&self, worst: Option<Severity>) -> Vec<&str> {
         let further = self.active_rules(worst).flat_map(|rule| &rule.groups);
-        let groups: BTreeSet<&str> = self.groups.iter().chain(further).map(String::as_str).collect();
+        let mut groups: BTreeSet<&str> = self.groups.iter().chain(further).map(String::as_str).collect();
+        groups.extend(self.minimum.iter().flat_map(|minimum| minimum.groups_for(worst)));
         groups.into_iter().collect()
     }
 
@@ -174,11 +229,20 @@ impl Policy {
     }
 }
 
-/// Checks that one decision counts for `content` at the time `now`.
+/// Checks that one decision counts for `content` at the time `now`, for the policy itself or for its minimum.
 ///
 /// # Errors
 /// The reason why it does not count.
 pub fn check_decision(policy: &Policy, content: &Content, decision: &Decision, now: Millis) -> Result<(), Void> {
+    let own = check_own(policy, content, decision, now);
+    match &policy.minimum {
+        Some(minimum) if own.is_err() => check_own(minimum, content, decision, now).or(own),
+        _ => own,
+    }
+}
+
+/// Checks a decision without regard to the minimum of the policy.
+fn check_own(policy: &Policy, content: &Content, decision: &Decision, now: Millis) -> Result<(), Void> {
     // The digest comes first: for a decision on other content, the other reasons would mislead.
     if decision.digest != content.digest {
         return Err(Void::ContentChanged);
@@ -203,7 +267,22 @@ pub fn check_decision(policy: &Policy, content: &Content, decision: &Decision, n
 
 /// Evaluates all decisions. A person counts once; one rejection that counts outweighs every approval.
 pub fn evaluate(policy: &Policy, content: &Content, decisions: &[Decision], now: Millis) -> Verdict {
-    let valid: Vec<&Decision> = decisions.iter().filter(|d| check_decision(policy, content, d, now).is_ok()).collect();
+    let own = evaluate_own(policy, content, decisions, now);
+    let Some(minimum) = &policy.minimum else { return own };
+    match (own, evaluate_own(minimum, content, decisions, now)) {
+        (rejected @ Verdict::Rejected { .. }, _) | (_, rejected @ Verdict::Rejected { .. }) => rejected,
+        (waiting @ Verdict::Waiting(_), _) | (_, waiting @ Verdict::Waiting(_)) => waiting,
+        (Verdict::Approved { people, until }, Verdict::Approved { people: more, until: other }) => {
+            let people: BTreeSet<String> = people.into_iter().chain(more).collect();
+            let until = until.into_iter().chain(other).min();
+            Verdict::Approved { people: people.into_iter().collect(), until }
+        }
+    }
+}
+
+/// Evaluates all decisions without regard to the minimum of the policy.
+fn evaluate_own(policy: &Policy, content: &Content, decisions: &[Decision], now: Millis) -> Verdict {
+    let valid: Vec<&Decision> = decisions.iter().filter(|d| check_own(policy, content, d, now).is_ok()).collect();
     // Only valid rejections are considered, so a machine or a person outside of the groups cannot block the content.
     if let Some(no) = valid.iter().find(|d| d.choice == Choice::Reject) {
         return Verdict::Rejected { user: no.user.clone(), comment: no.comment.clone() };
@@ -229,124 +308,14 @@ pub fn evaluate(policy: &Policy, content: &Content, decisions: &[Decision], now:
     Verdict::Approved { people: people.into_iter().map(str::to_owned).collect(), until }
 }
 
+/// Returns whether `groups` admits nobody whom `outer` does not. An empty list admits everybody.
+fn is_within(groups: &[String], outer: &[String]) -> bool {
+    outer.is_empty() || (!groups.is_empty() && groups.iter().all(|group| outer.contains(group)))
+}
+
 fn is_in(decision: &Decision, groups: &[String]) -> bool {
     decision.groups.iter().any(|group| groups.contains(group))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Millis = Millis(1_000_000);
-
-    fn decision(user: &str, group: &str, content: &str, choice: Choice) -> Decision {
-        Decision {
-            name: format!("{user}-1"),
-            user: user.into(),
-            groups: vec![group.into()],
-            digest: Digest::of_bytes(content.as_bytes()),
-            choice,
-            comment: "because".into(),
-            at: Some(Millis(900_000)),
-        }
-    }
-
-    fn yes(user: &str, group: &str) -> Decision {
-        decision(user, group, "v2", Choice::Approve)
-    }
-
-    fn content(author: &str, worst: Option<Severity>) -> Content {
-        Content { digest: Digest::of_bytes(b"v2"), author: Some(author.into()), worst }
-    }
-
-    fn leads(required: u32) -> Policy {
-        Policy { required, groups: vec!["leads".into()], four_eyes: true, ..Policy::default() }
-    }
-
-    fn approved(people: &[&str]) -> Verdict {
-        Verdict::Approved { people: people.iter().map(ToString::to_string).collect(), until: None }
-    }
-
-    fn missing(verdict: &Verdict) -> (u32, u32, Option<Severity>) {
-        match verdict {
-            Verdict::Waiting(requirement) => (requirement.have, requirement.need, requirement.because),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn people_count_once_and_only_for_this_content() {
-        let policy = leads(2);
-        let mut all = vec![
-            yes("ann", "leads"),
-            yes("ann", "leads"),
-            decision("bob", "leads", "v1", Choice::Approve),
-            yes("cem", "guests"),
-            yes("dot", "leads"),
-        ];
-        assert_eq!(missing(&evaluate(&policy, &content("dot", None), &all, NOW)), (1, 2, None));
-        assert_eq!(check_decision(&policy, &content("dot", None), &all[4], NOW), Err(Void::SelfApproval));
-        assert_eq!(evaluate(&policy, &content("eve", None), &all, NOW), approved(&["ann", "dot"]));
-        all.push(decision("fay", "leads", "v2", Choice::Reject));
-        assert_eq!(
-            evaluate(&policy, &content("eve", None), &all, NOW),
-            Verdict::Rejected { user: "fay".into(), comment: "because".into() }
-        );
-    }
-
-    #[test]
-    fn no_policy_needs_nobody() {
-        assert_eq!(evaluate(&Policy::default(), &content("ann", Some(Severity::Critical)), &[], NOW), approved(&[]));
-    }
-
-    #[test]
-    fn a_machine_counts_only_where_it_is_named() {
-        let flux = "system:serviceaccount:flux-system:kustomize-controller";
-        let mut policy = Policy { required: 1, ..Policy::default() };
-        let all = [yes(flux, "system:serviceaccounts")];
-        assert_eq!(check_decision(&policy, &content("ann", None), &all[0], NOW), Err(Void::Machine));
-        assert_eq!(missing(&evaluate(&policy, &content("ann", None), &all, NOW)), (0, 1, None));
-        policy.machines = vec![flux.into()];
-        assert_eq!(evaluate(&policy, &content("ann", None), &all, NOW), approved(&[flux]));
-    }
-
-    #[test]
-    fn open_findings_ask_for_more_people_and_for_others() {
-        let security = WithFindings { at_least: Severity::High, required: 1, groups: vec!["security".into()] };
-        let more = WithFindings { at_least: Severity::Critical, required: 2, groups: vec![] };
-        let policy = Policy { with_findings: vec![security, more], ..leads(1) };
-        let mut all = vec![yes("ann", "leads")];
-        let verdict = |worst, all: &[Decision]| evaluate(&policy, &content("eve", worst), all, NOW);
-        assert_eq!(verdict(Some(Severity::Medium), &all), approved(&["ann"]));
-        assert_eq!(missing(&verdict(Some(Severity::High), &all)), (0, 1, Some(Severity::High)));
-        assert_eq!(check_decision(&policy, &content("eve", None), &yes("sue", "security"), NOW), Err(Void::NotInGroup));
-        all.push(yes("sue", "security"));
-        assert_eq!(verdict(Some(Severity::High), &all), approved(&["ann", "sue"]));
-        assert_eq!(missing(&verdict(Some(Severity::Critical), &all)), (1, 2, Some(Severity::Critical)));
-        all.push(yes("bob", "leads"));
-        assert_eq!(verdict(Some(Severity::Critical), &all), approved(&["ann", "bob", "sue"]));
-    }
-
-    #[test]
-    fn an_approval_expires() {
-        let policy = Policy { expires_after: Some(60), ..leads(1) };
-        let all = [yes("ann", "leads"), Decision { at: Some(Millis(950_000)), ..yes("bob", "leads") }];
-        let at = |now| evaluate(&policy, &content("eve", None), &all, Millis(now));
-        let until = |verdict| match verdict {
-            Verdict::Approved { people, until } => (people.len(), until),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(until(at(959_999)), (2, Some(Millis(960_000))));
-        assert_eq!(check_decision(&policy, &content("eve", None), &all[0], Millis(960_000)), Err(Void::Expired));
-        assert_eq!(until(at(960_000)), (1, Some(Millis(1_010_000))));
-        assert_eq!(missing(&at(1_010_000)), (0, 1, None));
-        let no = Decision { choice: Choice::Reject, ..yes("ann", "leads") };
-        assert_eq!(check_decision(&policy, &content("eve", None), &no, Millis(i64::MAX)), Ok(()), "a rejection stands");
-        let now = Decision { at: None, ..yes("ann", "leads") };
-        assert_eq!(
-            check_decision(&policy, &content("eve", None), &now, Millis(i64::MAX)),
-            Ok(()),
-            "while it is being made"
-        );
-    }
-}
+mod tests;

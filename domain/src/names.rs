@@ -21,8 +21,11 @@ pub const LABEL_ATTEMPT: &str = "enact.dev/attempt";
 pub const LABEL_ROLE: &str = "enact.dev/role";
 /// Label on Pods of probes: the beginning of the digest of what is probed, so that a pod for an earlier state of its Agent is known.
 pub const LABEL_PROBE: &str = "enact.dev/probe";
-/// Annotation on Specifications, Plans and Constitutions: the user who last changed the spec. The webhook sets it; clients cannot.
+/// Annotation on Specifications, Plans, Constitutions and Agents: the user who last changed the spec. The webhook sets it; clients cannot.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
+/// Annotation on Specifications, Plans and Constitutions: who changed the approval policy last, and when, in the form of
+/// [`crate::stamps::PolicyChange`]. The webhook sets it; clients cannot.
+pub const ANNOTATION_POLICY_CHANGE: &str = "enact.dev/policy-change";
 /// Annotation on a Specification: author and date of each answer, in the form of [`crate::stamps`]. The webhook sets it; clients cannot.
 pub const ANNOTATION_ANSWERS: &str = "enact.dev/answers";
 /// Annotation on Specifications and Constitutions: the reason for the change of the document, in the form of

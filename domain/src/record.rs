@@ -69,7 +69,7 @@ pub enum Event {
         digest: Digest,
         /// The version that the document states.
         version: Option<String>,
-        /// Reason of the change: `Source`, `Clarification`, `Rollback of 3`, or a person's words of at most 1 KiB.
+        /// Reason of the change: `Source`, `AgentChanged`, `Clarification`, `Rollback of 3`, or a person's words of at most 1 KiB.
         reason: String,
         /// The Git commit that the document was read from.
         commit: Option<String>,
@@ -136,6 +136,13 @@ pub enum Event {
         id: u64,
         /// At most [`MAX_MESSAGE_BYTES`](crate::agents::message::MAX_MESSAGE_BYTES).
         text: String,
+    },
+    /// A person changes the approval policy of the subject. Keyed by `key`.
+    PolicyChanged {
+        /// Time of the change, as the webhook wrote it.
+        key: String,
+        /// The policy after the change.
+        policy: serde_json::Value,
     },
     /// A person approves or rejects one content of an object. Keyed by the UID of the Approval, which is the record's subject.
     Approval {

@@ -1,4 +1,4 @@
-//! Who gave each answer of a Specification, and when: an annotation that the webhook writes.
+//! Who gave each answer of a Specification, and who changed an approval policy, and when: annotations that the webhook writes.
 //!
 //! They are not fields of the answers. A client that applies its answers again would send the list without them, so that its list would
 //! differ from the stored one each time.
@@ -75,6 +75,29 @@ impl Stamps {
                 .is_some_and(|own| own.by == stamp.by && (own.date == stamp.date || !known.0.contains_key(key)))
         };
         self.0.len() == due.0.len() && due.0.iter().all(|(key, stamp)| same(key, stamp))
+    }
+}
+
+/// The last change of an approval policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyChange {
+    /// The user who changed it.
+    pub by: String,
+    /// Time of the change, as RFC 3339.
+    pub at: String,
+}
+
+impl PolicyChange {
+    /// Reads the annotation; none if it cannot be read.
+    pub fn parse(annotation: &str) -> Option<Self> {
+        serde_json::from_str(annotation).ok()
+    }
+
+    /// Returns the annotation.
+    pub fn format(&self) -> String {
+        // Two texts can always be written as JSON.
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 

@@ -124,6 +124,7 @@ fn plan_tasks_and_constitution_have_their_fields() {
     let document = Document::plan(&plan()).with_constitution(&constitution);
     for expression in [
         "plan.name == 'doors-1' && plan.parallelism == 3 && !plan.approvalRequired",
+        "plan.requiredApprovals == 0 && !plan.fourEyes && plan.approverGroups.size() == 0",
         "plan.tasks.filter(t, 'T001' in t.dependsOn).map(t, t.id).join() == 'T002'",
         "plan.tasks.all(t, t.paths.join(',') == 'src/' + t.id + '.rs,README.md')",
         "plan.tasks.all(t, t.gates[0].name == 'lint' && t.retryLimit == 2 && t.timeoutSeconds == 60 && t.phase == 'Setup')",

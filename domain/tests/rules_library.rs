@@ -87,6 +87,7 @@ fn good_plan() -> PlanInput {
         }),
         parallelism: 10,
         approval_required: true,
+        ..PlanInput::default()
     }
 }
 

@@ -18,6 +18,7 @@ use kube::{Client, Resource, ResourceExt as _};
 use crate::agent_health::AgentHealth;
 use crate::agent_histories::AgentHistories;
 use crate::caches::{Caches, NamespaceEntry};
+use crate::change_detection::ChangeDetector;
 use crate::config::Config;
 use crate::error::Error;
 use crate::initial_sync::InitialSync;
@@ -57,6 +58,8 @@ pub struct Context {
     pub monthly_budgets: MonthlyBudgets,
     pub agent_histories: AgentHistories,
     pub agent_health: AgentHealth,
+    /// The changes of approval policies that are recorded.
+    pub policy_changes: ChangeDetector,
 }
 
 /// The tenant that owns a namespace, with the settings that a reconcile needs.

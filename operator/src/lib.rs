@@ -26,6 +26,7 @@ pub mod monthly_budgets;
 pub mod patch;
 pub mod plan;
 pub mod pods;
+pub mod policy_changes;
 pub mod provider;
 pub mod record_store;
 pub mod references;

@@ -65,6 +65,7 @@ pub(crate) async fn append<'r>(
     Ok(new.into_iter().filter_map(|ord| records.get(usize::try_from(ord - 1).ok()?).copied()).collect())
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each event")]
 fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
     let own_plan = || (record.subject.kind == Kind::Plan).then(|| record.subject.uid.clone());
     match &record.event {
@@ -130,6 +131,12 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
             key: id.to_string(),
             plan_uid: Some(plan_uid.clone()),
             details: json!({ "id": id, "text": text }),
+        },
+        Event::PolicyChanged { key, policy } => Entry {
+            event: "PolicyChanged",
+            key: key.clone(),
+            plan_uid: own_plan(),
+            details: json!({ "policy": policy }),
         },
         Event::Approval { kind, name, digest, approved, comment } => Entry {
             // The subject is the Approval itself, so its UID is enough.

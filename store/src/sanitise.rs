@@ -60,6 +60,10 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
             clean(plan_uid);
             truncate(text, MAX_TEXT_BYTES);
         }
+        Event::PolicyChanged { key, policy } => {
+            clean(key);
+            clean_value(policy);
+        }
         Event::Approval { name, comment, kind: _, digest: _, approved: _ } => {
             clean(name);
             truncate(comment, MAX_TEXT_BYTES);

@@ -1,10 +1,13 @@
-//! The fields that the webhook writes into objects: tenant, author, approver, and author and date of an answer, of an accepted finding and of
-//! a message. It writes no others.
+//! The fields that the webhook writes into objects: tenant, author, approver, the UID of what was decided on, who changed an approval policy,
+//! and author and date of an answer, of an accepted finding and of a message. It writes no others.
 
-use enact_crds::approval::Person;
+use enact_crds::approval::{Person, Subject};
 use enact_domain::agents::message;
-use enact_domain::names::{ANNOTATION_ANSWERS, ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, LABEL_TENANT};
+use enact_domain::names::{
+    ANNOTATION_ANSWERS, ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, ANNOTATION_POLICY_CHANGE, LABEL_TENANT,
+};
 use enact_domain::record::Kind;
+use enact_domain::stamps::PolicyChange;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
 use k8s_openapi::jiff::Timestamp;
@@ -14,7 +17,7 @@ use serde_json::{Value, json};
 use crate::answers;
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, annotation, has_author, part};
+use crate::request::{Request, annotation, has_author, has_policy, part};
 
 /// Returns the patch that stamps the object of `request`, received at the time `now`; empty when there is nothing to stamp. An object
 /// outside every tenant's namespaces is left as it is, because the validating webhook refuses it.
@@ -47,6 +50,9 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
         let stamp = ["metadata", "annotations", ANNOTATION_AUTHOR];
         annotations.push(request.due_author().map_or_else(|| remove(stamp), |author| add(stamp, json!(author))));
     }
+    if has_policy(kind) {
+        annotations.extend(policy_change(request, now));
+    }
     if kind == Kind::Specification {
         annotations.extend(answers(request, now));
     }
@@ -59,6 +65,7 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     }
     if kind == Kind::Approval && request.operation() == &Operation::Create {
         patch.extend(sign(request));
+        patch.extend(identify(request, lookup).await?);
     }
     if matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan) && request.changes_spec() {
         patch.extend(signatures(request, "accepted", &["code", "at", "reason"], now));
@@ -78,6 +85,17 @@ fn sign(request: &Request) -> Option<PatchOperation> {
     let spec = request.object()?.data.get("spec")?.as_object()?;
     let by = json!(Person { user: request.user().to_owned(), groups: request.groups().to_vec() });
     (spec.get("by") != Some(&by)).then(|| add(["spec", "by"], by))
+}
+
+/// Writes the UID of the subject into an Approval without one. The validating webhook refuses a wrong UID.
+async fn identify<L: Lookup>(request: &Request, lookup: &L) -> Result<Option<PatchOperation>, Denial> {
+    let spec = part(request.object(), "spec").and_then(Value::as_object);
+    let Some(spec) = spec.filter(|spec| spec.get("subjectUid").is_none_or(Value::is_null)) else { return Ok(None) };
+    // The schema refuses what is not a subject.
+    let subject = spec.get("subject").and_then(|subject| serde_json::from_value::<Subject>(subject.clone()).ok());
+    let Some(subject) = subject else { return Ok(None) };
+    let uid = lookup.uid(subject.kind.into(), request.namespace(), &subject.name).await?;
+    Ok(uid.map(|uid| add(["spec", "subjectUid"], json!(uid))))
 }
 
 /// Writes author and time into each new message of a Task, and the stored ones into any other. The validating webhook refuses what is not a
@@ -112,6 +130,18 @@ fn signatures(request: &Request, name: &str, content: &[&str], now: Timestamp) -
         }
     }
     patch
+}
+
+/// Writes who changes the approval policy, and when, into an annotation. Without a change, it writes what is stored.
+fn policy_change(request: &Request, now: Timestamp) -> Option<PatchOperation> {
+    let due = if request.changes_policy() {
+        Some(PolicyChange { by: request.user().to_owned(), at: now.to_string() }.format())
+    } else {
+        annotation(request.old(), ANNOTATION_POLICY_CHANGE).map(str::to_owned)
+    };
+    let stamp = ["metadata", "annotations", ANNOTATION_POLICY_CHANGE];
+    let has = annotation(request.object(), ANNOTATION_POLICY_CHANGE);
+    (has != due.as_deref()).then(|| due.map_or_else(|| remove(stamp), |due| add(stamp, json!(due))))
 }
 
 /// Writes author and date (UTC) of each answer into an annotation: the requesting user and today for a new answer, the stored values for any

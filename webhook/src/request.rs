@@ -1,5 +1,7 @@
 //! An admission request, and the parts of it that the rules read.
 
+use enact_crds::common::ApprovalPolicy;
+use enact_domain::approval::Policy;
 use enact_domain::names::{ANNOTATION_AUTHOR, GROUP, LABEL_TENANT};
 use enact_domain::record::Kind;
 use kube::ResourceExt as _;
@@ -10,13 +12,19 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error as Unknown, StrDeserializer};
 use serde_json::Value;
 
-/// Returns whether objects of this kind have content with an author, which another person may have to approve.
+/// Returns whether objects of this kind have content with an author, which another person may have to approve. The approval of a Plan covers
+/// its Agents.
 pub fn has_author(kind: Kind) -> bool {
+    matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan | Kind::Agent)
+}
+
+/// Returns whether objects of this kind have an approval policy.
+pub fn has_policy(kind: Kind) -> bool {
     matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan)
 }
 
 /// Returns the fields of `spec` that control the handling of the object and are not content. A user who changes them does not become the
-/// author, and they may change while a plan runs.
+/// author, except with a looser approval policy, and they may change while a plan runs.
 fn handling_fields(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Constitution | Kind::Specification => &["suspend", "approval"],
@@ -142,9 +150,41 @@ impl Request {
         content(self.object()) != content(self.old())
     }
 
-    /// Returns the author that the object must have: the requesting user for new content, otherwise the author that is stored.
+    /// Returns the approval policies of the object, after and before the request, if it changes them.
+    fn changed_policy(&self) -> Option<(Option<&Value>, Option<&Value>)> {
+        if !self.kind.is_some_and(has_policy) || self.operation() != &Operation::Update {
+            return None;
+        }
+        let approval = |object| part(object, "spec").and_then(|spec| spec.get("approval"));
+        let (new, old) = (approval(self.object()), approval(self.old()));
+        (new != old).then_some((new, old))
+    }
+
+    /// Returns whether the request changes the approval policy of an object.
+    pub fn changes_policy(&self) -> bool {
+        self.changed_policy().is_some()
+    }
+
+    /// Returns the stored approval policy if the request loosens it.
+    pub fn loosened_policy(&self) -> Option<Policy> {
+        let (new, old) = self.changed_policy()?;
+        // The schema refuses what is not a policy.
+        let policy = |value: Option<&Value>| {
+            let policy: ApprovalPolicy = value.and_then(|v| serde_json::from_value(v.clone()).ok()).unwrap_or_default();
+            Policy::from(&policy)
+        };
+        let old = policy(old);
+        policy(new).loosens(&old).then_some(old)
+    }
+
+    /// Returns the author that the object must have: the requesting user for new content, or for a looser approval policy, so that they cannot
+    /// approve it alone where four eyes are required. Otherwise the author that is stored.
     pub fn due_author(&self) -> Option<&str> {
-        if self.changes_content() { Some(self.user()) } else { annotation(self.old(), ANNOTATION_AUTHOR) }
+        if self.changes_content() || self.loosened_policy().is_some() {
+            Some(self.user())
+        } else {
+            annotation(self.old(), ANNOTATION_AUTHOR)
+        }
     }
 
     /// Returns the author that the object has.

@@ -14,6 +14,7 @@ use enact_domain::approval::{Content, Policy};
 use enact_domain::digest::Digest;
 use enact_domain::record::Kind;
 use enact_domain::rules::Rule;
+use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
 use serde_json::{Value, json};
@@ -33,6 +34,8 @@ pub struct FakeLookup {
     pub subjects: HashMap<String, ApprovalSubject>,
     pub unfinished: Vec<String>,
     pub existing: Vec<String>,
+    /// Users who may create Approvals.
+    pub approvers: Vec<String>,
     /// Constitutions in force, by `namespace/name`, with the names of their parents.
     pub constitutions: HashMap<String, (Vec<Rule>, Option<String>)>,
     /// The constitutions that Tenants name, by namespace.
@@ -54,7 +57,7 @@ impl FakeLookup {
     pub fn with_subject(mut self, path: &str, text: &str, policy: Policy) -> Self {
         let author = Some("bob@example.org".into());
         let content = Content { digest: Digest::of_bytes(text.as_bytes()), author, worst: None };
-        self.subjects.insert(path.into(), ApprovalSubject { content: Some(content), policy });
+        self.subjects.insert(path.into(), ApprovalSubject { uid: None, content: Some(content), policy });
         self
     }
 
@@ -110,6 +113,15 @@ impl Lookup for FakeLookup {
 
     async fn provider(&self, namespace: &str, name: &str) -> Result<Option<ModelProviderSpec>, LookupError> {
         self.up(self.providers.get(&format!("{namespace}/{name}")).cloned())
+    }
+
+    async fn may_approve(&self, user: &UserInfo, _: &str) -> Result<bool, LookupError> {
+        self.up(self.approvers.iter().any(|approver| Some(approver) == user.username.as_ref()))
+    }
+
+    async fn uid(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<String>, LookupError> {
+        let subject = self.subjects.get(&format!("{} {namespace}/{name}", kind.as_str()));
+        self.up(subject.and_then(|subject| subject.uid.clone()))
     }
 
     async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {

@@ -9,7 +9,7 @@ use enact_crds::common::{ApprovalPolicy, Condition, Time};
 use enact_crds::task::{ContestStatus, Phase, TaskTemplate};
 use enact_crds::{Approval, Plan, Specification, Task, convert, plan};
 use enact_domain::analysis::Severity;
-use enact_domain::approval::{Content, Decision, Verdict, evaluate};
+use enact_domain::approval::{Content, Decision, Policy, Verdict, evaluate};
 use enact_domain::condition::{READY, STALLED, waits_for_people};
 use enact_domain::digest::Digest;
 use enact_domain::names;
@@ -69,6 +69,8 @@ pub enum ApprovalState {
     NotRead,
     /// The object needs no approval.
     NotRequired,
+    /// The policy of the object is satisfied, and the operator waits for what the Tenant requires at least.
+    MinimumOfTenant(Digest),
     /// The verdict of all decisions on the content with this digest.
     Decided(Digest, Verdict),
     /// There are enough approvals of the content with this digest, and the operator has not counted them yet.
@@ -172,21 +174,23 @@ impl Snapshot {
         seen: Option<&Seen<'_>>,
         now: Timestamp,
     ) -> ApprovalState {
-        if policy.required == 0 && policy.with_findings.is_empty() {
-            return ApprovalState::NotRequired;
-        }
-        let Some(&Seen { digest: Some(digest), worst, ready, started }) = seen else { return ApprovalState::NotRead };
+        let policy = Policy::from(policy);
+        let Some(&Seen { digest: Some(digest), worst, ready, started }) = seen else {
+            return if policy.requires_people() { ApprovalState::NotRead } else { ApprovalState::NotRequired };
+        };
         let digest = Digest::from(digest.to_owned());
+        let waits = ready.is_some_and(|ready| ready.reason == "WaitingForApproval");
+        if !policy.requires_people() {
+            return if waits { ApprovalState::MinimumOfTenant(digest) } else { ApprovalState::NotRequired };
+        }
         let name = subject.name_any();
-        let on_subject =
-            |approval: &&Arc<Approval>| approval.spec.subject.kind == kind && approval.spec.subject.name == name;
+        let on_subject = |approval: &&Arc<Approval>| approval.spec.is_about(kind, &name, subject.meta().uid.as_deref());
         let decisions: Vec<Decision> =
             self.approvals.iter().filter(on_subject).filter_map(|a| convert::decision(a)).collect();
         let author = subject.annotations().get(names::ANNOTATION_AUTHOR).cloned();
         let content = Content { digest: digest.clone(), author, worst };
         // The operator decides. Its condition can be older than the Approvals that were just read, and must not contradict them.
-        let waits = ready.is_some_and(|ready| ready.reason == "WaitingForApproval");
-        match evaluate(&policy.into(), &content, &decisions, Millis(now.as_millisecond())) {
+        match evaluate(&policy, &content, &decisions, Millis(now.as_millisecond())) {
             Verdict::Approved { .. } if waits => ApprovalState::NotCounted(digest),
             Verdict::Waiting(_) | Verdict::Rejected { .. } if started => ApprovalState::Started(digest),
             verdict => ApprovalState::Decided(digest, verdict),

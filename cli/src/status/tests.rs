@@ -147,6 +147,7 @@ fn snapshot() -> Snapshot {
 fn approval(kind: SubjectKind, name: &str, digest: &str, user: &str) -> Arc<Approval> {
     let spec = ApprovalSpec {
         subject: Subject { kind, name: name.into() },
+        subject_uid: None,
         digest: digest.into(),
         decision: Choice::Approve,
         comment: String::new(),

@@ -230,6 +230,15 @@ fn subject(kind: &str, name: &str, approval: &ApprovalState, accepted: u32, disp
     let (style, state) = match approval {
         ApprovalState::NotRead => (FAINT, "not read by the operator yet".to_owned()),
         ApprovalState::NotRequired => (FAINT, "needs no approval".to_owned()),
+        ApprovalState::MinimumOfTenant(digest) => {
+            let digest = digest.short();
+            (
+                WARNING,
+                format!(
+                    "○ waits for the approvals that its Tenant requires  {digest}: kubectl enact approve {kind}/{name}"
+                ),
+            )
+        }
         ApprovalState::Decided(digest, Verdict::Approved { people, .. }) => {
             (GOOD, format!("✓ approved by {}  {}", people.join(", "), digest.short()))
         }

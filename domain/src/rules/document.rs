@@ -34,6 +34,12 @@ pub struct PlanInput {
     pub parallelism: u32,
     /// Whether people must approve it before its first task starts.
     pub approval_required: bool,
+    /// Number of people who must approve it.
+    pub required_approvals: u32,
+    /// Whether its author may not approve it.
+    pub four_eyes: bool,
+    /// Groups whose members may approve it; none if everybody may.
+    pub approver_groups: Vec<String>,
 }
 
 /// A task, reduced to the data that rules can read.
@@ -292,6 +298,9 @@ fn plan_value(plan: &PlanInput) -> Value {
             record(&WORKSPACE, [text(&workspace.url), text(&workspace.revision), text(&workspace.branch)]),
             number(plan.parallelism),
             flag(plan.approval_required),
+            number(plan.required_approvals),
+            flag(plan.four_eyes),
+            texts(plan.approver_groups.iter().map(String::as_str)),
         ],
     )
 }

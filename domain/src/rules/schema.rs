@@ -243,6 +243,9 @@ pub(super) static PLAN: Record = Record {
         },
         number("parallelism", "most attempts at once"),
         flag("approvalRequired", "whether people must approve it before its first task starts"),
+        number("requiredApprovals", "people who must approve it, by its policy and the minimum of its Tenant"),
+        flag("fourEyes", "whether its author may not approve it"),
+        texts("approverGroups", 2, "groups whose members may approve it; empty: everybody who may create Approvals"),
     ],
 };
 

@@ -128,6 +128,7 @@ fn one_lead_is_enough_without_major_findings() {
 fn a_machine_decides_only_if_the_policy_names_it() {
     on_stage("by-machine", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
+        let lee = Person::of(&stage, "lee", "leads").await?;
         let robot = Person::machine(&stage, "robot").await?;
         let asks = |more: &Value| inline("Specification", "keys", KEYS, &policy(more));
         dana.applies(&asks(&json!({"groups": []}))).await?;
@@ -143,7 +144,10 @@ fn a_machine_decides_only_if_the_policy_names_it() {
         holds(&robot.refusal(&approval).await?, &["spec.by.user", "is not a person", "spec.approval.machines"])?;
         stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
 
-        dana.applies(&asks(&json!({"groups": [], "machines": [robot.name]}))).await?;
+        // A machine that counts loosens the policy. Only somebody who could approve may do that, and not the author.
+        let named = asks(&json!({"groups": [], "machines": [robot.name]}));
+        holds(&dana.refusal(&named).await?, &["spec.approval", "four eyes"])?;
+        lee.applies(&named).await?;
         stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
         robot.applies(&approval).await?;
         let approved = stage.await_reason::<Specification>("keys", "Approved").await?;

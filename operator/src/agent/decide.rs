@@ -21,7 +21,7 @@ pub enum Recorded {
 
 impl Recorded {
     /// Checks the `keys` of the ConfigMap `name`; none if it does not exist.
-    pub fn new(name: &str, keys: Option<Vec<String>>) -> Self {
+    pub fn new(name: &str, keys: Option<&[String]>) -> Self {
         match keys {
             None => Self::Missing(name.to_owned()),
             Some(keys) if keys.iter().any(|k| k.strip_suffix(".patch").is_some_and(|task| !task.is_empty())) => {
@@ -139,11 +139,11 @@ mod tests {
         insta::assert_snapshot!(
             [
                 shown(None, true, &Recorded::None),
-                shown(Some("ghcr.io/a/b:1"), true, &Recorded::new("work", Some(vec!["T001.patch".into()]))),
+                shown(Some("ghcr.io/a/b:1"), true, &Recorded::new("work", Some(&["T001.patch".into()]))),
                 shown(None, false, &Recorded::None),
                 shown(Some("https://ghcr.io/a\nb"), true, &Recorded::None),
                 shown(None, true, &Recorded::new("work", None)),
-                shown(None, true, &Recorded::new("work", Some(vec!["README".into()]))),
+                shown(None, true, &Recorded::new("work", Some(&["README".into()]))),
                 readiness(decide(&serde_json::from_value(unable).unwrap(), place(true), &Recorded::None, None, None)),
                 skill(None),
                 skill(Some(&["README.md".into()])),

@@ -1,5 +1,6 @@
 //! The controller of Agents, which checks whether pods can run them, and reports what the record has about them.
 
+mod config_maps;
 pub mod context;
 pub mod decide;
 mod pool;
@@ -10,10 +11,9 @@ pub mod watches;
 
 use std::sync::Arc;
 
-use enact_crds::{Agent, AgentStatus, ModelProvider, convert};
+use enact_crds::{Agent, AgentStatus, ModelProvider, agent_content, convert};
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::usage::Scope;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
@@ -41,19 +41,19 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     // Plans and drafts read the spec of the Agent, so they are requeued whatever this reconcile finds.
     ctx.references.changed(&Target::of(&*object));
     let namespace = object.namespace().unwrap_or_default();
-    let recorded = object.spec.replay.as_ref().map(|r| r.config_map_ref.name.as_str());
-    let skills = object.spec.skills.iter().map(|skill| skill.config_map_ref.name.as_str());
-    let maps = recorded.into_iter().chain(skills).map(|name| Target::config_map(&namespace, name));
+    let maps = agent_content::config_maps(&object.spec).map(|name| Target::config_map(&namespace, name));
     let targets = maps.chain(providers(&ctx, &object, &namespace)).chain([Target::namespace(&namespace)]);
     ctx.references.agents.set(&object, targets);
     if ctx.is_being_set_up(&namespace) {
         return Ok(Action::requeue(RESYNC));
     }
-    let recorded = match recorded {
-        Some(name) => decide::Recorded::new(name, keys(&ctx, &namespace, name).await?),
+    // After the references are set: a change of a ConfigMap in between requeues the Agent.
+    let maps = config_maps::read(&ctx, &object.spec, &namespace).await?;
+    let recorded = match object.spec.replay.as_ref().map(|replay| &replay.config_map_ref.name) {
+        Some(name) => decide::Recorded::new(name, maps.keys(name)),
         None => decide::Recorded::None,
     };
-    let skill = skill_problem(&ctx, &object, &namespace).await?;
+    let skill = maps.skill_problem(&object.spec);
     let member = ctx.tenant_of(&namespace);
     let tenant = member.as_ref().map(|member| member.tenant.clone());
     let problem = ctx.model_problem(&object, tenant.as_deref().unwrap_or_default());
@@ -88,6 +88,7 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
         adapter: object.spec.adapter_status(),
         conditions: patch::conditions(&*object, old, readiness.conditions(), ctx.now()),
         probe: probed.status.clone(),
+        config_maps: maps.status(),
         ..AgentStatus::default()
     };
     statistics::add(&ctx, &object, tenant.as_deref(), &mut status).await;
@@ -116,25 +117,4 @@ fn providers(ctx: &Context, object: &Agent, namespace: &str) -> Vec<Target> {
     let namespaces = [namespace, &ctx.config.namespace];
     let names = object.spec.models.iter().map(|model| &model.provider);
     names.flat_map(|name| namespaces.map(|namespace| Target::new::<ModelProvider>(namespace, name))).collect()
-}
-
-/// Returns the first problem with the skills of an Agent.
-async fn skill_problem(ctx: &Context, object: &Agent, namespace: &str) -> Result<Option<String>, Error> {
-    for (index, skill) in object.spec.skills.iter().enumerate() {
-        let keys = keys(ctx, namespace, &skill.config_map_ref.name).await?;
-        if let Some(problem) = decide::skill_problem(index, skill, keys.as_deref()) {
-            return Ok(Some(problem));
-        }
-    }
-    Ok(None)
-}
-
-/// Returns the keys of a ConfigMap; none if it does not exist.
-async fn keys(ctx: &Context, namespace: &str, name: &str) -> Result<Option<Vec<String>>, Error> {
-    let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
-    let found = api.get_opt(name).await.map_err(Error::kube(format!("get ConfigMap {namespace}/{name}")))?;
-    Ok(found.map(|map| {
-        let text = map.data.into_iter().flatten().map(|(key, _)| key);
-        text.chain(map.binary_data.into_iter().flatten().map(|(key, _)| key)).collect()
-    }))
 }

@@ -24,10 +24,16 @@ pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> Readiness {
             let message = format!("there is no {subject} in this namespace; check spec.subject");
             return Readiness::stalled("SubjectNotFound", message);
         }
+        Some(ApprovalSubject { uid, .. }) if object.spec.subject_uid != *uid => {
+            let message = format!(
+                "spec.subjectUid is not the UID of {subject}, which was deleted and created again; review it and decide again"
+            );
+            return Readiness::stalled("SubjectReplaced", message);
+        }
         Some(ApprovalSubject { content: None, .. }) => {
             return Readiness::reconciling("WaitingForSubject", format!("{subject} was not reconciled yet"));
         }
-        Some(ApprovalSubject { policy, content: Some(content) }) => (policy, content),
+        Some(ApprovalSubject { policy, content: Some(content), .. }) => (policy, content),
     };
     match check_decision(policy, content, &decision, now) {
         Ok(()) => Readiness::ready("Accepted", format!("{subject} has the content that {} decided on", decision.user)),
@@ -58,7 +64,7 @@ mod tests {
         let groups = groups.iter().map(ToString::to_string).collect();
         let content = Content { digest: Digest::of_bytes(content.as_bytes()), author: Some("bob".into()), worst: None };
         let policy = Policy { required: 1, groups, four_eyes: true, ..Policy::default() };
-        ApprovalSubject { policy, content: Some(content) }
+        ApprovalSubject { uid: None, policy, content: Some(content) }
     }
 
     #[test]
@@ -82,5 +88,18 @@ mod tests {
             ]
             .concat()
         );
+    }
+
+    #[test]
+    fn a_decision_on_an_earlier_object_does_not_count() {
+        let mut approval = approval(Some("ann"));
+        let decided = |approval: &Approval, uid: &str| {
+            let subject = ApprovalSubject { uid: Some(uid.into()), ..known("now", &["leads"]) };
+            decide(approval, &Observed { tenant: Some("acme".into()), subject: Some(subject) }, Millis(0)).reason
+        };
+        assert_eq!(decided(&approval, "first"), "SubjectReplaced", "it names no object");
+        approval.spec.subject_uid = Some("first".into());
+        assert_eq!(decided(&approval, "first"), "Accepted");
+        assert_eq!(decided(&approval, "second"), "SubjectReplaced");
     }
 }

@@ -48,5 +48,6 @@ where
     ctx.references.approvals.set(object, [Target::new::<K>(namespace, name), Target::namespace(namespace)]);
     let api = Api::<K>::namespaced(ctx.client.clone(), namespace);
     let found = api.get_opt(name).await.map_err(Error::kube(format!("get {} {namespace}/{name}", K::kind(&()))))?;
-    Ok(found.as_ref().map(ApprovalSubject::of))
+    let tenant = ctx.tenant_of(namespace).and_then(|member| ctx.tenant(&member.tenant));
+    Ok(found.map(|found| ApprovalSubject::of(&found, tenant.as_deref())))
 }

@@ -35,6 +35,7 @@ pub use context::Context;
 
 use crate::context::RESYNC;
 use crate::error::Error;
+use crate::policy_changes;
 use crate::references::Target;
 use common_status::{CommonStatus, HasCommonStatus as _};
 use document::Document;
@@ -76,6 +77,9 @@ pub async fn reconcile<D: Document>(object: Arc<D>, ctx: Arc<Context>) -> Result
 /// Runs the steps of a reconcile.
 async fn run<D: Document>(object: &D, ctx: &Context, before: &CommonStatus) -> Result<Action, Error> {
     let observed = observe::observe(object, ctx, before).await?;
+    if let Some(tenant) = &observed.location.tenant {
+        policy_changes::record(ctx, tenant, record::subject(object), object, object.policy()).await?;
+    }
     let validated = validate::validate(object, ctx, observed).await?;
     let now = ctx.now();
     let decision = decide::decide(&handle(object), &validated, before, now);

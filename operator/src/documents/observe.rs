@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
+use enact_crds::subject::effective_policy;
 use enact_crds::{Approval, convert};
 use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
 use enact_domain::names;
-use kube::ResourceExt as _;
+use kube::{Resource, ResourceExt as _};
 
 use super::common_status::CommonStatus;
 use super::content::{Location, Origin, SourceState, SourceText};
@@ -43,6 +44,7 @@ pub async fn observe<D: Document>(
 ) -> Result<Observed<SourceText>, Error> {
     let namespace = object.namespace().unwrap_or_default();
     let tenant = ctx.tenant_of(&namespace).map(|m| m.tenant);
+    let owner = tenant.as_ref().and_then(|tenant| ctx.tenant(tenant));
     let location = Location { namespace, tenant };
     let mut targets = object.targets(ctx, &location);
     targets.push(Target::namespace(&location.namespace));
@@ -62,29 +64,24 @@ pub async fn observe<D: Document>(
     Ok(Observed {
         content: sourced.bytes.map(|bytes| SourceText { bytes, origin }),
         source: SourceState { source: sourced.status, draft: sourced.draft, requeue_at: sourced.requeue_at },
-        policy: object.policy().into(),
+        policy: effective_policy(D::SUBJECT, object.policy(), owner.as_deref()),
         author: object.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
-        decisions: decisions(ctx, &location.namespace, D::SUBJECT, &object.name_any()),
+        decisions: decisions(ctx, D::SUBJECT, object),
         location,
     })
 }
 
 /// Returns people's decisions on a document or plan. An Approval requeues its subject only after the cache shows it.
-pub fn decisions(ctx: &crate::context::Context, namespace: &str, kind: SubjectKind, name: &str) -> Vec<Decision> {
-    approvals_of(ctx, namespace, kind, name).iter().filter_map(|a| convert::decision(a)).collect()
+pub fn decisions<K: Resource>(ctx: &crate::context::Context, kind: SubjectKind, object: &K) -> Vec<Decision> {
+    approvals_of(ctx, kind, object).iter().filter_map(|a| convert::decision(a)).collect()
 }
 
-/// Returns the Approvals of a document or plan.
-pub fn approvals_of(
-    ctx: &crate::context::Context,
-    namespace: &str,
-    kind: SubjectKind,
-    name: &str,
-) -> Vec<Arc<Approval>> {
+/// Returns the Approvals of a document or plan. Those of an earlier object with its name are not among them.
+pub fn approvals_of<K: Resource>(ctx: &crate::context::Context, kind: SubjectKind, object: &K) -> Vec<Arc<Approval>> {
+    let (meta, name) = (object.meta(), object.name_any());
     let about = |a: &Approval| {
-        a.spec.subject.kind == kind
-            && a.spec.subject.name == name
-            && a.metadata.namespace.as_deref() == Some(namespace)
+        a.spec.is_about(kind, &name, meta.uid.as_deref())
+            && a.metadata.namespace == meta.namespace
             && a.metadata.deletion_timestamp.is_none()
     };
     ctx.caches.approvals.state_filter(about)

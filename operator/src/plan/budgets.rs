@@ -110,11 +110,10 @@ fn limit_of_plan(observed: &Observed, valid: &Valid) -> PlanLimit {
         // Who may decide can depend on the findings. A started plan keeps those of its start.
         worst: convert::worst_of(findings),
     };
-    let policy: approval::Policy = (&observed.plan.spec.approval).into();
     let accepted = observed.caps.iter().filter(|(decision, _)| {
         // An Approval expires before the start only: its budget stays.
         let at = decision.at.unwrap_or(observed.now);
-        decision.choice == Choice::Approve && check_decision(&policy, &content, decision, at).is_ok()
+        decision.choice == Choice::Approve && check_decision(&observed.policy, &content, decision, at).is_ok()
     });
     let named =
         |(decision, budget): &(Decision, Limit)| (format!("Approval {} by {}", decision.name, decision.user), *budget);

@@ -6,6 +6,7 @@ use enact_crds::document::Finding;
 use enact_crds::plan::Coverage;
 use enact_crds::task::TaskTemplate;
 use enact_crds::{PlanSpec, compile, convert};
+use enact_domain::approval::Policy;
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
@@ -46,9 +47,10 @@ pub fn evaluate(
     let text = documents.specification.as_deref();
     let key = Digest::of_bytes(
         format!(
-            "{} {:?} {:?} {:?} {:?}",
+            "{} {:?} {:?} {:?} {:?} {:?}",
             content.digest,
             observed.plan.metadata.generation,
+            observed.policy,
             text.map(|t| &t.digest),
             constitution.map(|c| &c.key),
             observed.plan.metadata.name
@@ -120,7 +122,7 @@ fn apply_rules(
     constitution: &EffectiveConstitution,
     text: Option<&SpecificationText>,
 ) -> evaluation::Evaluation {
-    let plan = rule_input(&observed.name(), &observed.plan.spec, &content.compiled.tasks);
+    let plan = rule_input(&observed.name(), &observed.plan.spec, &observed.policy, &content.compiled.tasks);
     let mut document = Document::plan(&plan);
     document = match (text, &observed.plan.spec.specification_ref) {
         (Some(text), Some(named)) => {
@@ -145,7 +147,7 @@ fn apply_rules(
 }
 
 /// Returns a plan as rules see it.
-fn rule_input(name: &str, spec: &PlanSpec, tasks: &[TaskTemplate]) -> PlanInput {
+fn rule_input(name: &str, spec: &PlanSpec, policy: &Policy, tasks: &[TaskTemplate]) -> PlanInput {
     let gates = |gates: &[enact_crds::common::Gate]| {
         gates.iter().map(|g| Gate { name: g.name.clone(), script: g.script.clone() }).collect::<Vec<_>>()
     };
@@ -162,6 +164,7 @@ fn rule_input(name: &str, spec: &PlanSpec, tasks: &[TaskTemplate]) -> PlanInput 
         retry_limit: convert::retry(t.retry.as_ref(), &execution.retry).limit,
         timeout_seconds: t.timeout_seconds.unwrap_or(execution.timeout_seconds),
     };
+    let required_approvals = policy.least_approvals();
     PlanInput {
         name: name.to_owned(),
         tasks: tasks.iter().map(task).collect(),
@@ -182,7 +185,10 @@ fn rule_input(name: &str, spec: &PlanSpec, tasks: &[TaskTemplate]) -> PlanInput 
             branch: w.integration.branch.clone().unwrap_or_else(|| names::integration_branch(name)),
         }),
         parallelism: execution.parallelism,
-        approval_required: spec.approval.required > 0,
+        approval_required: required_approvals > 0,
+        required_approvals,
+        four_eyes: policy.four_eyes,
+        approver_groups: policy.groups_for(None).into_iter().map(str::to_owned).collect(),
     }
 }
 

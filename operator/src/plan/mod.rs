@@ -3,6 +3,7 @@
 //! A reconcile is a sequence of steps, each with typed inputs and outputs: [`observe`] → [`validate`] → [`agents`] → [`budgets`] →
 //! [`decide`] → [`record`] → [`apply`] → [`status`]. Steps return values; only [`reconcile`] writes the plan's [`runtime`].
 
+mod agent_changes;
 mod agents;
 mod apply;
 mod assign;
@@ -50,6 +51,7 @@ use runtime::Runtime;
 
 use crate::context::RESYNC;
 use crate::error::Error;
+use crate::policy_changes;
 
 /// Reconciles a Plan.
 ///
@@ -95,6 +97,10 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
 async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) -> Result<Action, Error> {
     let now = observed.now;
     let resync = now.plus_seconds(u32::try_from(RESYNC.as_secs()).unwrap_or(u32::MAX));
+    if let Some(member) = &observed.member {
+        let (plan, subject) = (observed.plan.as_ref(), observed.subject());
+        policy_changes::record(ctx, &member.tenant, subject, plan, &plan.spec.approval).await?;
+    }
     let loaded = observe::load(ctx, observed, runtime.cache.pinned(&observed.plan)).await?;
 
     let validated = validate::validate(observed, &loaded, &runtime.cache);

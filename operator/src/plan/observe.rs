@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::approval::SubjectKind;
-use enact_crds::models::ModelProblem;
+use enact_crds::models::{ModelProblem, Resolved};
+use enact_crds::subject::effective_policy;
 use enact_crds::{Agent, Approval, Plan, Specification, convert};
 use enact_domain::approval::Decision;
 use enact_domain::digest::Digest;
@@ -33,15 +35,18 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
     let member = ctx.tenant_of(&namespace);
     let tenant = member.as_ref().map_or("", |member| member.tenant.as_str());
     let agents = agents(ctx, &plan, &namespace, tenant);
+    let policy = effective_policy(SubjectKind::Plan, &plan.spec.approval, ctx.tenant(tenant).as_deref());
     Observed {
         now: ctx.now(),
         children: ctx.index.children(&uid),
         specification: specification(ctx, &plan, &namespace),
         model_problems: model_problems(ctx, tenant, &agents),
-        caps: caps(ctx, &plan, &namespace, &agents),
+        agent_digests: agent_digests(ctx, tenant, &agents),
+        caps: caps(ctx, &plan, &agents),
         member,
         agents,
-        decisions: decisions(ctx, &plan, &namespace),
+        decisions: decisions(ctx, &plan),
+        policy,
         author: plan.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
         namespace,
         uid,
@@ -93,6 +98,18 @@ fn agents(ctx: &Context, plan: &Plan, namespace: &str, tenant: &str) -> HashMap<
     agents
 }
 
+/// Returns the digests of the contents of agents.
+fn agent_digests(ctx: &Context, tenant: &str, agents: &HashMap<String, Arc<Agent>>) -> AgentDigests {
+    let digest = |agent: &Agent| {
+        let namespace = agent.namespace().unwrap_or_default();
+        agent_content::digest(agent, |provider| match ctx.provider(&namespace, tenant, provider) {
+            Resolved::Found(provider) => Some((provider.api, provider.base_url)),
+            Resolved::NotShared | Resolved::NotFound => None,
+        })
+    };
+    agents.iter().map(|(name, agent)| (name.clone(), digest(agent))).collect()
+}
+
 /// Returns the first problem with the models of each agent. A change of a ModelProvider reconciles the Agent, which requeues the plan.
 fn model_problems(
     ctx: &Context,
@@ -103,12 +120,12 @@ fn model_problems(
 }
 
 /// Returns the Approvals with a budget. They are looked up only for a plan that uses models, because that visits all Approvals.
-fn caps(ctx: &Context, plan: &Plan, namespace: &str, agents: &HashMap<String, Arc<Agent>>) -> Vec<(Decision, Limit)> {
+fn caps(ctx: &Context, plan: &Plan, agents: &HashMap<String, Arc<Agent>>) -> Vec<(Decision, Limit)> {
     let finished = plan.status.as_ref().is_some_and(|s| s.phase.is_finished());
     if finished || !agents.values().any(|agent| agent.spec.uses_models()) {
         return Vec::new();
     }
-    let approvals = approvals_of(ctx, namespace, SubjectKind::Plan, &plan.name_any());
+    let approvals = approvals_of(ctx, SubjectKind::Plan, plan);
     let cap = |approval: &Arc<Approval>| {
         let budget = convert::limit(approval.spec.budget.as_ref()?);
         Some((convert::decision(approval)?, budget))
@@ -119,12 +136,10 @@ fn caps(ctx: &Context, plan: &Plan, namespace: &str, agents: &HashMap<String, Ar
     caps
 }
 
-/// Returns people's decisions on a plan that needs them. A started plan is pinned to what was approved.
-fn decisions(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Decision> {
-    if plan.spec.approval.required == 0 || is_started(plan) {
-        return Vec::new();
-    }
-    decisions_on(ctx, namespace, SubjectKind::Plan, &plan.name_any())
+/// Returns people's decisions on a plan that has not started. One that requires no approval can be rejected. A started plan is pinned to what
+/// was approved.
+fn decisions(ctx: &Context, plan: &Plan) -> Vec<Decision> {
+    if is_started(plan) { Vec::new() } else { decisions_on(ctx, SubjectKind::Plan, plan) }
 }
 
 /// Requeues the constitutions that govern an unfinished plan when they do not count it and its tasks yet, or no longer do. `cached` is the
@@ -164,6 +179,16 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
         let loaded = Loaded { history: history(ctx, observed).await, ..loaded };
         return document(ctx, observed, loaded).await;
     }
+    let loaded = recorded(ctx, observed, loaded).await?;
+    let decisions = match &loaded.content {
+        Some(content) => decisions_on_agents(ctx, observed, content),
+        None => Vec::new(),
+    };
+    Ok(Loaded { decisions, ..loaded })
+}
+
+/// Loads the content of a started plan from the record, unless it is known.
+async fn recorded(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<Loaded, Error> {
     let approved = observed.status().approved_digest.map(Digest::from);
     if let (None, Some(member), Some(approved)) = (&loaded.content, &observed.member, approved) {
         // Not from the spec: it may have been edited since, and the plan must run what people approved.
@@ -183,6 +208,14 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
     }
     sourcing::delete_jobs(&ctx.sourcing, &observed.plan).await?;
     Ok(loaded)
+}
+
+/// Returns people's decisions on a started plan if its agents have changed. Most reconciles look up none, because that visits all Approvals.
+fn decisions_on_agents(ctx: &Context, observed: &Observed, content: &Content) -> Vec<Decision> {
+    if !observed.policy.requires_people() || content.agents_now(&observed.agent_digests) == content.agents {
+        return Vec::new();
+    }
+    decisions_on(ctx, SubjectKind::Plan, observed.plan.as_ref())
 }
 
 /// Reads a tasks.md outside the spec.
@@ -270,3 +303,6 @@ async fn prompt_documents(ctx: &Context, observed: &Observed, tenant: &str) -> R
     let constitution = effective_constitution::load(ctx, &ctx.document_cache, &chain).await?.unwrap_or_default();
     Ok(PromptDocuments { specification, constitution })
 }
+
+#[cfg(test)]
+mod tests;

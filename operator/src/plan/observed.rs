@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::compile::{self, Compiled};
 use enact_crds::document::SourceStatus;
 use enact_crds::models::ModelProblem;
 use enact_crds::plan::{Cleanup, Phase, PlanStatus, Workspace};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Agent, Plan, PlanSpec, Specification, convert};
-use enact_domain::approval::Decision;
+use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
@@ -33,6 +34,8 @@ const CLEANUP_RESYNC_SECONDS: u32 = 30;
 pub struct Content {
     /// The tasks and their graph.
     pub compiled: Compiled,
+    /// Digests of its Agents.
+    pub agents: AgentDigests,
     /// Canonical JSON.
     pub canonical: String,
     /// Digest of `canonical`.
@@ -45,14 +48,35 @@ impl Content {
     /// Reads content from the record; none if the bytes have another digest, or are not a plan's content.
     pub fn recorded(plan: &str, digest: &Digest, canonical: Vec<u8>) -> Option<Self> {
         #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
         struct Recorded {
             tasks: Vec<TaskTemplate>,
+            #[serde(default)]
+            agent_digests: AgentDigests,
         }
         let canonical =
             String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
         let compiled = compile::compile(plan, recorded.tasks).ok()?;
-        Some(Self { compiled, canonical, digest: digest.clone(), done: Vec::new() })
+        Some(Self { compiled, agents: recorded.agent_digests, canonical, digest: digest.clone(), done: Vec::new() })
+    }
+
+    /// Returns the digests of its Agents as they are now. One that does not exist now cannot be used, so its digest stays.
+    pub fn agents_now(&self, present: &AgentDigests) -> AgentDigests {
+        self.agents.clone().into_iter().chain(present.clone()).collect()
+    }
+
+    /// Returns the same content with other digests of its Agents.
+    ///
+    /// # Errors
+    /// When the canonical JSON cannot be read.
+    pub fn with_agents(&self, agents: AgentDigests) -> serde_json::Result<Self> {
+        // Not from the spec: a started plan keeps what was approved.
+        let mut json: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&self.canonical)?;
+        json.insert(compile::AGENT_DIGESTS.to_owned(), serde_json::to_value(&agents)?);
+        let canonical = serde_json::Value::Object(json).to_string();
+        let digest = Digest::of_bytes(canonical.as_bytes());
+        Ok(Self { compiled: self.compiled.clone(), agents, canonical, digest, done: self.done.clone() })
     }
 
     /// Returns whether a spec still has this content. A tasks.md outside the spec does not count: it was read at the start.
@@ -64,7 +88,7 @@ impl Content {
             Some(Some(tasks)) => tasks,
             Some(None) => &self.compiled.tasks,
         };
-        compile::canonical(spec, tasks).is_ok_and(|canonical| canonical == self.canonical)
+        compile::canonical(spec, tasks, &self.agents).is_ok_and(|canonical| canonical == self.canonical)
     }
 }
 
@@ -82,7 +106,11 @@ pub struct Observed {
     pub specification: Option<Arc<Specification>>,
     /// The agents that the plan names, as far as they exist, by name.
     pub agents: HashMap<String, Arc<Agent>>,
-    /// People's decisions on the plan; empty when the plan needs none.
+    /// Digests of the contents of these agents.
+    pub agent_digests: AgentDigests,
+    /// The approvals that the plan needs.
+    pub policy: Policy,
+    /// People's decisions on the plan; empty once it has started.
     pub decisions: Vec<Decision>,
     pub author: Option<String>,
     /// Approvals of the plan that limit its budget.
@@ -98,6 +126,8 @@ pub struct Loaded {
     pub content: Option<Arc<Content>>,
     /// Whether the spec differs from that content.
     pub changed: bool,
+    /// People's decisions on a started plan whose agents have changed.
+    pub decisions: Vec<Decision>,
     /// The tasks.md outside the spec of a plan that has not started, or the reason why there is none.
     pub document: Option<Result<Vec<u8>, Readiness>>,
     /// The new `status.source`.
@@ -186,6 +216,15 @@ impl Observed {
     /// Returns the value of an annotation of the plan.
     pub fn annotation(&self, key: &str) -> Option<&String> {
         self.plan.annotations().get(key)
+    }
+
+    /// Returns the first agent whose ConfigMaps the operator has not read since its spec was written: the digest of its content will change.
+    pub fn unread_agent(&self) -> Option<&str> {
+        let is_unread = |agent: &Agent| {
+            let read = agent.status.as_ref().and_then(|status| status.observed_generation);
+            agent_content::config_maps(&agent.spec).next().is_some() && read != agent.metadata.generation
+        };
+        self.agents.iter().filter(|(_, agent)| is_unread(agent)).map(|(name, _)| name.as_str()).min()
     }
 
     /// Returns whether an agent of the plan uses models.

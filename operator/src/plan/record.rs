@@ -46,16 +46,23 @@ pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Er
 fn records(decided: &Decided) -> Vec<Record> {
     let mut out = Vec::new();
     let content = &decided.valid.content;
-    // Recorded with the decision that starts the plan, because the content of a started plan is later read from the record.
-    if decided.observed.started().is_none() {
+    let status = decided.observed.plan.status.as_ref();
+    let is_pinned = status.and_then(|status| status.approved_digest.as_deref()) == Some(content.digest.as_str());
+    // Recorded with the decision that starts the plan, or that adopts changed Agents: the content of a started plan is later read from the
+    // record.
+    let is_new = decided.observed.started().is_none();
+    if is_new || !is_pinned {
         let revision = Event::Revision {
             digest: content.digest.clone(),
             version: None,
-            reason: "Source".to_owned(),
+            reason: if is_new { "Source" } else { "AgentChanged" }.to_owned(),
             commit: None,
             content: content.canonical.clone(),
         };
-        out.push(new_record(decided, decided.observed.subject(), revision));
+        let record = new_record(decided, decided.observed.subject(), revision);
+        // Changed Agents have authors of their own.
+        let author = decided.observed.author.clone().filter(|_| is_new);
+        out.push(Record { actor: author.unwrap_or_else(|| ACTOR.into()), ..record });
     }
     for action in &decided.decision.actions {
         // The Task of an action can be deleted meanwhile: its attempts then belong to no object.

@@ -1,14 +1,16 @@
 //! Status: builds the status of a plan from what was applied, and writes it when it has changed.
 
-use enact_crds::plan::{Discarded, Phase, PlanStatus, PlanUsage, TaskCounts};
+use enact_crds::plan::{Discarded, Phase, PlanAgent, PlanStatus, PlanUsage, TaskCounts};
 use enact_crds::{Plan, convert};
 use enact_domain::analysis::Category;
 use enact_domain::condition::{Progress, Readiness, waits_for_people};
+use enact_domain::digest::Digest;
+use enact_domain::names;
 use enact_domain::time::Millis;
 use enact_domain::waiting::last_activity;
 use enact_store::{ErrorClass, StoreError};
-use kube::Api;
 use kube::runtime::events::EventType;
+use kube::{Api, ResourceExt as _};
 
 use super::apply::Applied;
 use super::context::Context;
@@ -64,6 +66,7 @@ pub async fn write(
         || applied.integration.is_some()
         || old.observed_generation != new.observed_generation
         || old.specification_digest != new.specification_digest
+        || (&old.digest, &old.approved_digest) != (&new.digest, &new.approved_digest)
         || old.stale.is_some() != new.stale.is_some()
         || old.usage != new.usage
         || old.conditions.iter().map(|c| &c.reason).ne(new.conditions.iter().map(|c| &c.reason));
@@ -105,7 +108,7 @@ pub async fn write_blocked(
     new.observed_generation = observed.plan.metadata.generation;
     new.source.clone_from(&loaded.source);
     if let Some(content) = &blocked.content {
-        new.digest = Some(content.digest.to_string());
+        set_content(&mut new, observed, content);
     }
     if observed.started().is_none() {
         set_evaluation(&mut new, blocked.evaluation.as_deref());
@@ -167,7 +170,7 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     // Part of the key of the recorded transition: it changes with the phase, in the same write.
     new.turns = old.turns + u32::from(old.phase != new.phase);
     let digest = Some(valid.content.digest.to_string());
-    new.digest.clone_from(&digest);
+    set_content(&mut new, observed, valid.unapproved.as_ref().unwrap_or(&valid.content));
     // A plan that is cancelled before its start is neither approved nor started.
     if observed.started().is_some() || !observed.plan.spec.cancel {
         new.approved_digest = digest;
@@ -195,6 +198,19 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     new.waiting = waits::of_plan(observed, &outcome.readiness, wait.as_ref()).filter(|_| !new.phase.is_finished());
     new.conditions = patch::conditions(observed.plan.as_ref(), &old.conditions, outcome.readiness.conditions(), now);
     new
+}
+
+/// Sets the digest of the content that people decide on, and its Agents.
+fn set_content(new: &mut PlanStatus, observed: &Observed, content: &Content) {
+    new.digest = Some(content.digest.to_string());
+    let agent = |(name, digest): (&String, &Digest)| {
+        // Only of an Agent that still has this content.
+        let present = observed.agents.get(name).filter(|_| observed.agent_digests.get(name) == Some(digest));
+        let namespace = present.and_then(|agent| agent.namespace()).filter(|other| *other != observed.namespace);
+        let author = present.and_then(|agent| agent.annotations().get(names::ANNOTATION_AUTHOR).cloned());
+        PlanAgent { name: name.clone(), digest: digest.to_string(), namespace, author }
+    };
+    new.agents = content.agents.iter().map(agent).collect();
 }
 
 /// Sets the usage of the plan. It changes with each request to a model, so it is written from time to time, when an attempt has failed, and

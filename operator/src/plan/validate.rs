@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use enact_crds::agent::Adapter;
+use enact_crds::agent_content::MAX_AGENTS;
 use enact_crds::compile::Compiled;
 use enact_crds::document::Finding;
 use enact_crds::plan::{PauseAfter, Workspace};
@@ -12,11 +13,12 @@ use enact_domain::agents::needs::Needs;
 use enact_domain::approval::{self, Verdict, evaluate as evaluate_approvals};
 use enact_domain::condition::{Progress, READY, Readiness, STALLED};
 use enact_domain::digest::Digest;
-use enact_domain::graph::{Graph, NodeId};
+use enact_domain::graph::{Graph, NodeId, PerNode};
 use enact_domain::names;
-use enact_domain::plan::{Phases, Policy};
+use enact_domain::plan::{Action, Decision, Node, Phases, Policy, TaskPhase};
 use enact_domain::speckit::{Diagnostic, Severity};
 
+use super::agent_changes::{self, AgentChange, ChangedContent};
 use super::evaluate::{Evaluation, evaluate};
 use super::observed::{Choice, Content, Loaded, Observed, StartedFor};
 use super::staleness::Staleness;
@@ -36,6 +38,8 @@ pub struct Cache {
     staleness: Option<([String; 3], Arc<Staleness>)>,
     /// The revision that the plan was started for, and a newer one that makes nothing of the plan stale.
     harmless: Option<(String, String)>,
+    /// The content with changed Agents that is not approved.
+    changed_agents: Option<ChangedContent>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +73,8 @@ pub struct Validated {
 pub struct Valid {
     pub member: Membership,
     pub content: Arc<Content>,
+    /// The content with changed Agents that people must approve before new attempts start.
+    pub unapproved: Option<Arc<Content>>,
     /// The graph of the tasks and, if the plan has a workspace, of the integration.
     pub graph: Graph,
     pub policy: Policy,
@@ -84,6 +90,24 @@ pub struct Valid {
     pub pauses: Option<Pauses>,
     /// The reason why a started plan starts no new attempt. Running attempts continue.
     pub hold: Option<Readiness>,
+}
+
+impl Valid {
+    /// Removes the starts from the decision about a plan whose changed Agents are not approved. The scheduler starts no new attempt, but one
+    /// that was recorded earlier and has no pod yet: its pod would run the changed Agent.
+    pub fn drop_unapproved_starts(&self, decision: &mut Decision, nodes: &PerNode<Node>) {
+        if self.unapproved.is_none() {
+            return;
+        }
+        let Decision { actions, phases, .. } = decision;
+        actions.retain(|action| {
+            let Action::Start { node, .. } = action else { return true };
+            if nodes[*node].contest.is_none() {
+                phases[*node] = TaskPhase::Pending;
+            }
+            false
+        });
+    }
 }
 
 /// The pauses of a plan after its phases.
@@ -162,6 +186,11 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
             checks => checks?,
         }
     }
+    let changed = if observed.started().is_some() && !plan.spec.cancel && !loaded.changed {
+        compare_agents(observed, loaded, content, cache)?
+    } else {
+        AgentChange::None
+    };
     let staleness = compare_revisions(observed, loaded, content, cache);
     let choice = if loaded.documents.specification.is_some() { observed.choice() } else { Choice::None };
     let specification_digest = if observed.started().is_some() {
@@ -178,6 +207,14 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
     } else {
         check_start(observed, loaded, content, cache)?
     };
+    let (content, unapproved) = match changed {
+        AgentChange::None => (content.clone(), None),
+        AgentChange::Approved(approved) => (approved, None),
+        AgentChange::Held(changed, readiness) => {
+            hold = hold.or(Some(readiness));
+            (content.clone(), Some(changed))
+        }
+    };
     let execution = &plan.spec.execution;
     // A redo restarts a finished plan: the status step then sets a new start time, from which the deadline counts.
     let restarts = choice == Choice::Redo && observed.phase().is_finished();
@@ -193,7 +230,7 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
     let graph = content.compiled.graph.clone();
     Ok(Valid {
         member,
-        content: content.clone(),
+        unapproved,
         graph: if plan.spec.workspace.is_some() { graph.with_integration() } else { graph },
         policy,
         evaluation: cache.evaluation.clone(),
@@ -201,8 +238,29 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
         staleness,
         choice,
         pauses: Pauses::of(observed, &content.compiled),
+        content,
         hold,
     })
+}
+
+/// Compares the Agents of a started plan with its content, and caches the result.
+fn compare_agents(
+    observed: &Observed,
+    loaded: &Loaded,
+    content: &Arc<Content>,
+    cache: &mut Cache,
+) -> Result<AgentChange, Readiness> {
+    let changed = agent_changes::compare(observed, loaded, content, cache.changed_agents.as_ref())?;
+    cache.changed_agents = match &changed {
+        AgentChange::Held(changed, _) => Some((content.digest.clone(), changed.clone())),
+        AgentChange::None | AgentChange::Approved(_) => None,
+    };
+    if let AgentChange::Approved(approved) = &changed {
+        // When the status shows its digest, the plan is pinned to it as to the content of its start.
+        let generation = observed.plan.metadata.generation;
+        cache.content = Some(CachedContent { generation, document: None, content: approved.clone() });
+    }
+    Ok(changed)
 }
 
 /// Checks what a plan needs to start, and returns the digest of its specification.
@@ -219,6 +277,11 @@ fn check_start(
     cache.evaluation = Some(evaluation.clone());
     if let Some(violation) = &evaluation.violation {
         return Err(violation.clone());
+    }
+    if let Some(agent) = observed.unread_agent().filter(|_| observed.policy.requires_people()) {
+        // Otherwise people would approve a digest that changes at once.
+        let message = format!("the ConfigMaps of Agent {agent} have not been read yet; wait");
+        return Err(Readiness::reconciling("AgentNotReady", message));
     }
     // After the rules: people are asked to approve only a plan that violates no MUST rule.
     check_approval(observed, &content.digest, &evaluation)?;
@@ -301,7 +364,9 @@ fn compile_content(
         (None, _) => None,
     };
     let digest = document.filter(|_| loaded.document.is_some()).map(Digest::of_bytes);
-    if let Some(cached) = cached.filter(|c| c.generation == generation && c.document == digest) {
+    if let Some(cached) = cached
+        .filter(|c| c.generation == generation && c.document == digest && c.content.agents == observed.agent_digests)
+    {
         return Ok(cached.clone());
     }
     let (tasks, diagnostics) = document.map_or_else(
@@ -309,8 +374,16 @@ fn compile_content(
         |document| compile::from_markdown(document, spec.unread_tasks),
     );
     let compiled = compile::compile(&observed.name(), tasks).map_err(|errors| invalid_plan(&errors, &diagnostics))?;
-    let canonical =
-        compile::canonical(spec, &compiled.tasks).map_err(|e| Readiness::stalled("InvalidPlan", e.to_string()))?;
+    let agents = observed.agent_digests.clone();
+    if agents.len() > MAX_AGENTS {
+        let message = format!(
+            "the plan names {} Agents, and at most {MAX_AGENTS} are allowed; name fewer, or split the plan",
+            agents.len()
+        );
+        return Err(Readiness::stalled("InvalidPlan", message).into());
+    }
+    let canonical = compile::canonical(spec, &compiled.tasks, &agents)
+        .map_err(|e| Readiness::stalled("InvalidPlan", e.to_string()))?;
     if canonical.len() > MAX_CONTENT {
         let message = format!(
             "the tasks, prompts and dependencies have {} bytes, and the record stores at most {MAX_CONTENT}; split the plan",
@@ -319,7 +392,8 @@ fn compile_content(
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
     let done = document.map(compile::done_tasks).unwrap_or_default();
-    let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled, done });
+    let digest_of_content = Digest::of_bytes(canonical.as_bytes());
+    let content = Arc::new(Content { digest: digest_of_content, canonical, compiled, agents, done });
     Ok(CachedContent { generation, document: digest, content })
 }
 
@@ -440,8 +514,7 @@ fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation)
         author: observed.author.clone(),
         worst: convert::worst_of(&evaluation.findings),
     };
-    let policy = (&observed.plan.spec.approval).into();
-    match evaluate_approvals(&policy, &content, &observed.decisions, observed.now) {
+    match evaluate_approvals(&observed.policy, &content, &observed.decisions, observed.now) {
         Verdict::Approved { .. } => Ok(()),
         Verdict::Rejected { user, comment } => {
             let message = format!("{user} rejected this content: {comment}; change the plan, or delete the Approval");

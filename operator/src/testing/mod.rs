@@ -138,6 +138,7 @@ impl InMemoryRecordStore {
             }
             Happened::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
             Happened::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
+            Happened::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),
             Happened::Approval { approved, .. } => format!("{}: approved {approved}", record.subject.name),
         };
         self.records.lock().unwrap().iter().map(word).collect()
@@ -377,6 +378,12 @@ impl Bench {
         crate::agent::reconcile(Arc::new(agent), self.contexts.agents.clone()).await
     }
 
+    /// Adds an Agent to the cache, as the API server has it now.
+    pub fn agent_is(&mut self, name: &str) {
+        let agent: Agent = serde_json::from_value(self.api.get(&format!("agents/{name}"))).unwrap();
+        self.agents.apply_watcher_event(&Event::Apply(agent));
+    }
+
     /// Adds a Constitution to the cache.
     pub fn constitution_is(&mut self, constitution: &Value) {
         let constitution: Constitution = serde_json::from_value(constitution.clone()).unwrap();
@@ -489,9 +496,16 @@ impl Bench {
         panic!("it never ends");
     }
 
-    /// Adds an Approval to the cache.
+    /// Adds an Approval to the cache. Without a `subjectUid`, it is about the present object, as the webhook stamps it.
     pub fn approval(&mut self, object: &Value) {
-        self.approvals.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
+        let mut object = object.clone();
+        let subject = &object["spec"]["subject"];
+        let word = |field: &str| subject[field].as_str().unwrap_or_default();
+        let key = format!("{}s/{}", word("kind").to_ascii_lowercase(), word("name"));
+        if object["spec"]["subjectUid"].is_null() {
+            object["spec"]["subjectUid"] = self.api.get(&key)["metadata"]["uid"].clone();
+        }
+        self.approvals.apply_watcher_event(&Event::Apply(serde_json::from_value(object).unwrap()));
     }
 
     /// Deletes a Specification.

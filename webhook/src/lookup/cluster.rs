@@ -1,6 +1,7 @@
 //! Lookups in the cluster: Tenants from a cache, everything else from the API server.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
@@ -11,9 +12,11 @@ use enact_crds::{Constitution, ModelProvider, ModelProviderSpec, Plan, Specifica
 use enact_domain::names::{DEFAULT_TENANT, GROUP};
 use enact_domain::record::Kind;
 use futures::future::try_join_all;
+use k8s_openapi::api::authentication::v1::UserInfo;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DynamicObject, ListParams};
-use kube::core::GroupVersionKind;
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
+use kube::core::{GroupVersionKind, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -41,6 +44,27 @@ impl ClusterLookup {
         owner(self.tenants.state_filter(names).iter().map(|t| claim(t)), namespace)
     }
 
+    /// Returns the Tenant that owns a namespace. The cache may lack one that `tenant_of` found at the API server. Then its rules do not apply
+    /// here, and the operator applies them later.
+    async fn tenant(&self, namespace: &str) -> Result<Option<Arc<Tenant>>, LookupError> {
+        let tenant = self.tenant_of(namespace).await?;
+        let owns = |t: &Tenant| tenant.as_ref().is_some_and(|tenant| *tenant == t.name_any());
+        Ok(self.tenants.find(owns))
+    }
+
+    /// Returns the metadata of an object.
+    async fn metadata(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<PartialObjectMeta<DynamicObject>>, LookupError> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind.as_str()));
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
+        let found = api.get_metadata_opt(name).await;
+        found.map_err(|e| failed(format!("{} {namespace}/{name}", kind.as_str()), e))
+    }
+
     fn namespaced<K>(&self, namespace: &str) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
@@ -64,7 +88,9 @@ impl ClusterLookup {
             + Debug
             + DeserializeOwned,
     {
-        Ok(self.get::<K>(namespace, name).await?.as_ref().map(ApprovalSubject::of))
+        let found = self.get::<K>(namespace, name).await?;
+        let tenant = self.tenant(namespace).await?;
+        Ok(found.map(|found| ApprovalSubject::of(&found, tenant.as_deref())))
     }
 }
 
@@ -122,22 +148,44 @@ impl Lookup for ClusterLookup {
     }
 
     async fn tenant_constitution(&self, namespace: &str) -> Result<Option<NamespacedRef>, LookupError> {
-        let tenant = self.tenant_of(namespace).await?;
-        // The cache may lack a Tenant that `tenant_of` found at the API server. Then no rules apply here, and the operator evaluates them
-        // later.
-        let owns = |t: &Tenant| tenant.as_ref().is_some_and(|tenant| *tenant == t.name_any());
-        Ok(self.tenants.find(owns).and_then(|tenant| tenant.spec.constitution_ref.clone()))
+        Ok(self.tenant(namespace).await?.and_then(|tenant| tenant.spec.constitution_ref.clone()))
     }
 
     async fn provider(&self, namespace: &str, name: &str) -> Result<Option<ModelProviderSpec>, LookupError> {
         Ok(self.get::<ModelProvider>(namespace, name).await?.map(|provider| provider.spec))
     }
 
+    async fn may_approve(&self, user: &UserInfo, namespace: &str) -> Result<bool, LookupError> {
+        let right = ResourceAttributes {
+            group: Some(GROUP.to_owned()),
+            resource: Some("approvals".to_owned()),
+            verb: Some("create".to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                extra: user.extra.clone(),
+                groups: user.groups.clone(),
+                uid: user.uid.clone(),
+                user: user.username.clone(),
+                resource_attributes: Some(right),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let answer = api.create(&PostParams::default(), &review).await;
+        let status = answer.map_err(|e| failed("the right to create Approvals", e))?.status.unwrap_or_default();
+        Ok(status.allowed && status.denied != Some(true))
+    }
+
+    async fn uid(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<String>, LookupError> {
+        Ok(self.metadata(kind, namespace, name).await?.and_then(|found| found.metadata.uid))
+    }
+
     async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind.as_str()));
-        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
-        let found = api.get_metadata_opt(name).await;
-        Ok(found.map_err(|e| failed(format!("{} {namespace}/{name}", kind.as_str()), e))?.is_some())
+        Ok(self.metadata(kind, namespace, name).await?.is_some())
     }
 }
 

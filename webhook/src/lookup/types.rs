@@ -9,6 +9,7 @@ use enact_crds::ownership::Consent;
 use enact_crds::subject::ApprovalSubject;
 use enact_domain::record::Kind;
 use enact_service::api_server;
+use k8s_openapi::api::authentication::v1::UserInfo;
 
 /// The reason why a lookup has no result.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,15 @@ pub trait Lookup: Send + Sync {
         namespace: &str,
         name: &str,
     ) -> impl Future<Output = Result<Option<ModelProviderSpec>, LookupError>> + Send;
+    /// Returns whether a user may create Approvals in a namespace.
+    fn may_approve(&self, user: &UserInfo, namespace: &str) -> impl Future<Output = Result<bool, LookupError>> + Send;
+    /// Returns the UID of an object of a namespaced kind; none when it does not exist.
+    fn uid(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<String>, LookupError>> + Send;
     /// Returns whether an object of a namespaced kind exists.
     fn exists(&self, kind: Kind, namespace: &str, name: &str)
     -> impl Future<Output = Result<bool, LookupError>> + Send;

@@ -1,3 +1,4 @@
+use enact_domain::approval::Policy;
 use enact_domain::stamps::Stamps;
 use serde_json::{Value, json};
 
@@ -9,6 +10,7 @@ use crate::testing::{
 const DAY: &str = "2026-11-25T23:59:59Z";
 const ANSWERS: &str = "/metadata/annotations/enact.dev~1answers";
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
+const CHANGE: &str = "/metadata/annotations/enact.dev~1policy-change";
 const TENANT: &str = "/metadata/labels/enact.dev~1tenant";
 
 /// Returns the object after the API server has applied the patch.
@@ -40,6 +42,24 @@ async fn an_approval_is_signed_by_who_asks() {
 }
 
 #[tokio::test]
+async fn an_approval_names_the_present_object() {
+    let mut lookup = FakeLookup::two_tenants().with_subject("Plan team-a/shop", "v1", Policy::default());
+    lookup.subjects.get_mut("Plan team-a/shop").unwrap().uid = Some("second".into());
+    let spec = json!({ "subject": { "kind": "Plan", "name": "shop" }, "digest": "sha256:0", "decision": "Approve" });
+    let uid = async |spec: &Value| {
+        let patch = stamp(&request(&create(&bare("Approval", spec))), &lookup, DAY.parse().unwrap()).await.unwrap();
+        let patch = serde_json::to_value(&patch).unwrap();
+        let added = patch.as_array().unwrap().iter().find(|operation| operation["path"] == "/spec/subjectUid");
+        added.map(|operation| operation["value"].clone())
+    };
+    assert_eq!(uid(&spec).await, Some(json!("second")));
+    let of_first = with(spec.clone(), "/subjectUid", json!("first"));
+    assert_eq!(uid(&of_first).await, None, "the validating webhook refuses it");
+    let of_another = with(spec, "/subject/name", json!("gone"));
+    assert_eq!(uid(&of_another).await, None);
+}
+
+#[tokio::test]
 async fn a_stored_approval_is_never_signed_again() {
     let spec = json!({ "decision": "Approve", "by": { "user": "boss" } });
     let old = object("Approval", "a", &spec);
@@ -66,6 +86,19 @@ async fn the_author_is_who_wrote_the_content() {
         let handled = with(old.clone(), field, value);
         assert_eq!(stamped(&update(&old, &handled)).await.pointer(AUTHOR), Some(&json!("bob")), "{field}");
     }
+    // Who loosens the approval policy becomes the author.
+    let strict = with(old.clone(), "/spec/approval", json!({ "required": 1, "fourEyes": true }));
+    let loosened = with(strict.clone(), "/spec/approval/required", json!(0));
+    let after = stamped(&update(&strict, &loosened)).await;
+    assert_eq!(after.pointer(AUTHOR), Some(&json!(ANN)));
+    // Each change of the policy names who made it, and clients cannot write that.
+    let change = |object: &Value| object.pointer(CHANGE).and_then(Value::as_str).map(str::to_owned);
+    let by_ann = format!(r#"{{"by":"{ANN}","at":"{DAY}"}}"#);
+    assert_eq!(change(&after), Some(by_ann.clone()));
+    assert_eq!(change(&stamped(&update(&loosened, &strict)).await), Some(by_ann));
+    let blamed = with(after.clone(), CHANGE, json!("eve"));
+    assert_eq!(stamped(&update(&after, &blamed)).await, after);
+    assert_eq!(change(&stamped(&create(&blamed)).await), None);
     // A client that replaces the whole object, or names another user as the author, does not change the author.
     let dropped = with(old.clone(), "/metadata/annotations", Value::Null);
     assert_eq!(stamped(&update(&old, &dropped)).await.pointer(AUTHOR), Some(&json!("bob")));

@@ -26,6 +26,7 @@ impl<L: Lookup> Validate<ApprovalSpec> for Validator<L> {
             let message = format!("there is no {kind} {name} in namespace {}; correct the name", request.namespace());
             return Err(Denial::invalid("spec.subject.name", message));
         };
+        check_subject(&spec, &subject)?;
         let Some(content) = &subject.content else {
             let message = format!(
                 "{kind} {name} has no status.digest yet; wait until the operator has read it, then review it again"
@@ -40,6 +41,20 @@ impl<L: Lookup> Validate<ApprovalSpec> for Validator<L> {
             Err(void) => Err(explain(void, request, &spec, &subject, content)),
         }
     }
+}
+
+/// Refuses a decision on an earlier object with the name of the subject.
+fn check_subject(spec: &ApprovalSpec, subject: &ApprovalSubject) -> Result<(), Denial> {
+    if spec.subject_uid == subject.uid {
+        return Ok(());
+    }
+    let (kind, name) = (Kind::from(spec.subject.kind).as_str(), &spec.subject.name);
+    let message = format!(
+        "is {}, but the UID of {kind} {name} is {}: it was deleted and created again; look at the present object and decide again",
+        spec.subject_uid.as_deref().unwrap_or("missing"),
+        subject.uid.as_deref().unwrap_or("unknown")
+    );
+    Err(Denial::invalid("spec.subjectUid", message))
 }
 
 /// Refuses a decision in somebody else's name.

@@ -7,6 +7,7 @@ mod constitution_chain;
 mod document;
 mod namespace;
 mod plan;
+mod policy;
 mod provider;
 mod reference;
 mod specification;
@@ -77,6 +78,8 @@ impl<L: Lookup> Validator<L> {
         // Before the rules of the kind: they look up objects in this namespace and the rules of its Tenant.
         self.tenancy(request).await?;
         tenancy::author(request)?;
+        tenancy::policy_change(request)?;
+        self.policy(request).await?;
         match kind {
             Kind::Task => self.spec::<TaskSpec>(request).await,
             // People can always suspend or cancel, also where a later release is stricter about the content.

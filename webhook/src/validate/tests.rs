@@ -339,6 +339,15 @@ async fn approvals_that_do_not_count_are_refused() {
     let changed = with(admitted.clone(), "/spec/comment", json!("on second thought"));
     assert_refused(admit(&lookup, &update(&admitted, &changed)).await, "invalid", &["is immutable"]);
 
+    // The plan was deleted and created again.
+    let mut recreated = lookup.clone();
+    recreated.subjects.get_mut("Plan team-a/shop").unwrap().uid = Some("second".into());
+    let of_first = with(admitted.clone(), "/spec/subjectUid", json!("first"));
+    assert_refused(admit(&recreated, &create(&of_first)).await, "invalid", &["spec.subjectUid", "first", "second"]);
+    assert_refused(admit(&recreated, &create(&admitted)).await, "invalid", &["spec.subjectUid", "missing"]);
+    let of_second = with(admitted.clone(), "/spec/subjectUid", json!("second"));
+    assert_admitted(admit(&recreated, &create(&of_second)).await);
+
     let mut unread = lookup;
     unread.subjects.get_mut("Plan team-a/shop").unwrap().content = None;
     assert_refused(admit(&unread, &create(&admitted)).await, "invalid", &["no status.digest yet", "wait"]);

@@ -1,0 +1,186 @@
+//! Decisions, policies and their minimum.
+
+use super::*;
+
+const NOW: Millis = Millis(1_000_000);
+
+fn decision(user: &str, group: &str, content: &str, choice: Choice) -> Decision {
+    Decision {
+        name: format!("{user}-1"),
+        user: user.into(),
+        groups: vec![group.into()],
+        digest: Digest::of_bytes(content.as_bytes()),
+        choice,
+        comment: "because".into(),
+        at: Some(Millis(900_000)),
+    }
+}
+
+fn yes(user: &str, group: &str) -> Decision {
+    decision(user, group, "v2", Choice::Approve)
+}
+
+fn content(author: &str, worst: Option<Severity>) -> Content {
+    Content { digest: Digest::of_bytes(b"v2"), author: Some(author.into()), worst }
+}
+
+fn leads(required: u32) -> Policy {
+    Policy { required, groups: vec!["leads".into()], four_eyes: true, ..Policy::default() }
+}
+
+fn approved(people: &[&str]) -> Verdict {
+    Verdict::Approved { people: people.iter().map(ToString::to_string).collect(), until: None }
+}
+
+fn missing(verdict: &Verdict) -> (u32, u32, Option<Severity>) {
+    match verdict {
+        Verdict::Waiting(requirement) => (requirement.have, requirement.need, requirement.because),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn people_count_once_and_only_for_this_content() {
+    let policy = leads(2);
+    let mut all = vec![
+        yes("ann", "leads"),
+        yes("ann", "leads"),
+        decision("bob", "leads", "v1", Choice::Approve),
+        yes("cem", "guests"),
+        yes("dot", "leads"),
+    ];
+    assert_eq!(missing(&evaluate(&policy, &content("dot", None), &all, NOW)), (1, 2, None));
+    assert_eq!(check_decision(&policy, &content("dot", None), &all[4], NOW), Err(Void::SelfApproval));
+    assert_eq!(evaluate(&policy, &content("eve", None), &all, NOW), approved(&["ann", "dot"]));
+    all.push(decision("fay", "leads", "v2", Choice::Reject));
+    assert_eq!(
+        evaluate(&policy, &content("eve", None), &all, NOW),
+        Verdict::Rejected { user: "fay".into(), comment: "because".into() }
+    );
+}
+
+#[test]
+fn no_policy_needs_nobody() {
+    assert_eq!(evaluate(&Policy::default(), &content("ann", Some(Severity::Critical)), &[], NOW), approved(&[]));
+}
+
+#[test]
+fn a_machine_counts_only_where_it_is_named() {
+    let flux = "system:serviceaccount:flux-system:kustomize-controller";
+    let mut policy = Policy { required: 1, ..Policy::default() };
+    let all = [yes(flux, "system:serviceaccounts")];
+    assert_eq!(check_decision(&policy, &content("ann", None), &all[0], NOW), Err(Void::Machine));
+    assert_eq!(missing(&evaluate(&policy, &content("ann", None), &all, NOW)), (0, 1, None));
+    policy.machines = vec![flux.into()];
+    assert_eq!(evaluate(&policy, &content("ann", None), &all, NOW), approved(&[flux]));
+}
+
+#[test]
+fn open_findings_ask_for_more_people_and_for_others() {
+    let security = WithFindings { at_least: Severity::High, required: 1, groups: vec!["security".into()] };
+    let more = WithFindings { at_least: Severity::Critical, required: 2, groups: vec![] };
+    let policy = Policy { with_findings: vec![security, more], ..leads(1) };
+    let mut all = vec![yes("ann", "leads")];
+    let verdict = |worst, all: &[Decision]| evaluate(&policy, &content("eve", worst), all, NOW);
+    assert_eq!(verdict(Some(Severity::Medium), &all), approved(&["ann"]));
+    assert_eq!(missing(&verdict(Some(Severity::High), &all)), (0, 1, Some(Severity::High)));
+    assert_eq!(check_decision(&policy, &content("eve", None), &yes("sue", "security"), NOW), Err(Void::NotInGroup));
+    all.push(yes("sue", "security"));
+    assert_eq!(verdict(Some(Severity::High), &all), approved(&["ann", "sue"]));
+    assert_eq!(missing(&verdict(Some(Severity::Critical), &all)), (1, 2, Some(Severity::Critical)));
+    all.push(yes("bob", "leads"));
+    assert_eq!(verdict(Some(Severity::Critical), &all), approved(&["ann", "bob", "sue"]));
+}
+
+#[test]
+fn an_approval_expires() {
+    let policy = Policy { expires_after: Some(60), ..leads(1) };
+    let all = [yes("ann", "leads"), Decision { at: Some(Millis(950_000)), ..yes("bob", "leads") }];
+    let at = |now| evaluate(&policy, &content("eve", None), &all, Millis(now));
+    let until = |verdict| match verdict {
+        Verdict::Approved { people, until } => (people.len(), until),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(until(at(959_999)), (2, Some(Millis(960_000))));
+    assert_eq!(check_decision(&policy, &content("eve", None), &all[0], Millis(960_000)), Err(Void::Expired));
+    assert_eq!(until(at(960_000)), (1, Some(Millis(1_010_000))));
+    assert_eq!(missing(&at(1_010_000)), (0, 1, None));
+    let no = Decision { choice: Choice::Reject, ..yes("ann", "leads") };
+    assert_eq!(check_decision(&policy, &content("eve", None), &no, Millis(i64::MAX)), Ok(()), "a rejection stands");
+    let now = Decision { at: None, ..yes("ann", "leads") };
+    assert_eq!(
+        check_decision(&policy, &content("eve", None), &now, Millis(i64::MAX)),
+        Ok(()),
+        "while it is being made"
+    );
+}
+
+#[test]
+fn a_minimum_cannot_be_loosened() {
+    let minimum = || Some(leads(1));
+    let verdict = |policy: Policy, all: &[Decision]| evaluate(&policy, &content("eve", None), all, NOW);
+    let none = Policy::default();
+    assert_eq!(missing(&verdict(none.clone().with_minimum(minimum()), &[yes("cem", "guests")])), (0, 1, None));
+    assert_eq!(
+        missing(&verdict(none.clone().with_minimum(minimum()), &[yes("eve", "leads")])),
+        (0, 1, None),
+        "four eyes"
+    );
+    assert_eq!(verdict(none.with_minimum(minimum()), &[yes("ann", "leads")]), approved(&["ann"]));
+    // Both policies must be satisfied, each by people who count for it.
+    let own = Policy { required: 1, groups: vec!["guests".into()], ..Policy::default() }.with_minimum(minimum());
+    let both = [yes("ann", "leads"), yes("cem", "guests")];
+    assert_eq!(missing(&verdict(own.clone(), &both[..1])), (0, 1, None));
+    assert_eq!(missing(&verdict(own.clone(), &both[1..])), (0, 1, None));
+    assert_eq!(verdict(own.clone(), &both), approved(&["ann", "cem"]));
+    assert_eq!(own.groups_for(None), ["guests", "leads"]);
+    let no = decision("ann", "leads", "v2", Choice::Reject);
+    assert!(matches!(verdict(own.clone(), &[both[1].clone(), no]), Verdict::Rejected { .. }));
+    // The four eyes of a minimum apply to the approvals of the policy too.
+    let by_author = [yes("ann", "leads"), yes("eve", "guests")];
+    assert_eq!(missing(&verdict(own.clone(), &by_author)), (0, 1, None));
+    let only_four_eyes = Policy { four_eyes: true, ..Policy::default() };
+    let policy = leads(1).with_minimum(Some(only_four_eyes));
+    let outsiders = [yes("ann", "leads"), decision("cem", "guests", "v2", Choice::Reject)];
+    assert_eq!(verdict(policy, &outsiders), approved(&["ann"]), "a minimum without approvals lets nobody reject");
+    let strict = Policy { required: 2, ..own };
+    assert_eq!(missing(&verdict(strict, &both)), (1, 2, None), "an object can require more");
+}
+
+#[test]
+fn a_policy_is_loosened_in_any_respect() {
+    let rule = |at_least, required| WithFindings { at_least, required, groups: vec![] };
+    let before = Policy {
+        with_findings: vec![rule(Severity::High, 2)],
+        expires_after: Some(60),
+        machines: vec!["flux".into()],
+        ..leads(2)
+    };
+    let groups = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for looser in [
+        Policy { required: 1, ..before.clone() },
+        Policy { groups: vec![], ..before.clone() },
+        Policy { groups: groups(&["leads", "guests"]), ..before.clone() },
+        Policy { groups: groups(&["guests"]), ..before.clone() },
+        Policy { four_eyes: false, ..before.clone() },
+        Policy { with_findings: vec![], ..before.clone() },
+        Policy { with_findings: vec![rule(Severity::Critical, 2)], ..before.clone() },
+        Policy { with_findings: vec![rule(Severity::High, 1)], ..before.clone() },
+        Policy { expires_after: None, ..before.clone() },
+        Policy { expires_after: Some(61), ..before.clone() },
+        Policy { machines: groups(&["flux", "argo"]), ..before.clone() },
+        Policy::default(),
+    ] {
+        assert!(looser.loosens(&before), "{looser:?}");
+    }
+    for strict in [
+        before.clone(),
+        Policy { required: 3, ..before.clone() },
+        Policy { with_findings: vec![rule(Severity::Low, 2), rule(Severity::Critical, 9)], ..before.clone() },
+        Policy { expires_after: Some(59), machines: vec![], ..before.clone() },
+    ] {
+        assert!(!strict.loosens(&before), "{strict:?}");
+    }
+    assert!(before.loosens(&Policy { required: 2, groups: groups(&["owners"]), ..Policy::default() }));
+    assert!(!Policy::default().loosens(&Policy { groups: groups(&["leads"]), four_eyes: true, ..Policy::default() }));
+}

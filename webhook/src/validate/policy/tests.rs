@@ -1,0 +1,73 @@
+use serde_json::{Value, json};
+
+use crate::testing::{ANN, FakeLookup, admit, assert_admitted, assert_refused, by, object, update, with};
+
+const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
+const CHANGE: &str = "/metadata/annotations/enact.dev~1policy-change";
+
+/// Returns a Plan by `bob` with this policy.
+fn plan(approval: &Value) -> Value {
+    let spec = json!({
+        "agentRef": { "name": "coder" }, "tasks": [{ "id": "T001", "title": "a" }], "approval": approval,
+    });
+    with(object("Plan", "shop", &spec), AUTHOR, json!("bob@example.org"))
+}
+
+fn strict() -> Value {
+    json!({ "required": 2, "groups": ["leads"], "fourEyes": true })
+}
+
+/// Returns the same Plan without a policy, as the mutating webhook stamps it for `user`.
+fn loosened(user: &str) -> Value {
+    changed(with(plan(&json!({ "required": 0 })), AUTHOR, json!(user)), user)
+}
+
+/// Returns the Plan with the stamp of a change of its policy.
+fn changed(plan: Value, user: &str) -> Value {
+    with(plan, CHANGE, json!(json!({ "by": user, "at": "2026-01-01T00:00:00Z" }).to_string()))
+}
+
+/// Returns lookups in which `ann`, a lead, and the author `bob` may create Approvals.
+fn lookup() -> FakeLookup {
+    FakeLookup { approvers: vec![ANN.into(), "bob@example.org".into()], ..FakeLookup::two_tenants() }
+}
+
+#[tokio::test]
+async fn an_editor_cannot_loosen_a_policy() {
+    let editor = FakeLookup { approvers: vec![], ..lookup() };
+    let review = update(&plan(&strict()), &loosened(ANN));
+    assert_refused(admit(&editor, &review).await, "forbidden", &["spec.approval", "may not create Approvals"]);
+    assert_admitted(admit(&lookup(), &review).await);
+}
+
+#[tokio::test]
+async fn the_author_and_outsiders_cannot_loosen_a_policy() {
+    let outsider = by(update(&plan(&strict()), &loosened("eve")), "eve");
+    let all = FakeLookup { approvers: vec!["eve".into()], ..lookup() };
+    assert_refused(admit(&all, &outsider).await, "forbidden", &["spec.approval", "in none of the groups"]);
+    let mut author = by(update(&plan(&strict()), &loosened("bob@example.org")), "bob@example.org");
+    author["request"]["userInfo"]["groups"] = json!(["leads"]);
+    assert_refused(admit(&all, &author).await, "forbidden", &["spec.approval", "four eyes"]);
+}
+
+#[tokio::test]
+async fn everybody_can_tighten_a_policy() {
+    let editor = FakeLookup { approvers: vec![], ..lookup() };
+    let tighter = plan(&json!({ "required": 3, "groups": ["leads"], "fourEyes": true }));
+    assert_admitted(admit(&editor, &update(&plan(&strict()), &changed(tighter, ANN))).await);
+    assert_admitted(admit(&editor, &update(&plan(&json!({})), &changed(plan(&strict()), ANN))).await);
+}
+
+#[tokio::test]
+async fn nobody_can_write_who_changed_a_policy() {
+    let before = changed(plan(&strict()), "lee");
+    let refused = ["metadata.annotations[enact.dev/policy-change]"];
+    for (old, new) in [
+        (plan(&strict()), changed(plan(&strict()), "boss")),
+        (before.clone(), changed(plan(&strict()), "boss")),
+        (before.clone(), plan(&strict())),
+        (before.clone(), changed(plan(&json!({ "required": 5, "groups": ["leads"], "fourEyes": true })), "lee")),
+    ] {
+        assert_refused(admit(&lookup(), &update(&old, &new)).await, "forbidden", &refused);
+    }
+}
