@@ -24,6 +24,7 @@ use crate::certs::{CERTIFICATE, ClusterVault, files};
 use crate::config::Config;
 use crate::lookup::ClusterLookup;
 use crate::metrics::Metrics;
+use crate::parsing::Parsing;
 use crate::validate::Validator;
 
 /// The readiness check for caches that were filled once.
@@ -93,7 +94,7 @@ pub async fn run_on(
     let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
     let lookup = lookup(&config, client.clone(), &health, &tasks, &end);
     certificates(config.clone(), &client, serving, &health, &metrics, &tasks, &end);
-    let validator = Validator { lookup, settings: config.settings() };
+    let validator = Validator { lookup, settings: config.settings(), parsing: Parsing::default() };
     let routes = warp::service(admission::routes(validator, metrics.clone()));
     tasks.spawn(serve(https, Some(tls), routes, LIMITS, metrics.connections, end.clone()));
     tasks.spawn(health::serve(http, health.clone(), metrics.registry, metrics.health_connections, end.clone()));

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use crate::denial::Outcome;
+use crate::parsing::Parsing;
 use crate::request::Request;
 
 /// Settings of the installation, from the flags.
@@ -20,6 +21,7 @@ pub struct Settings {
 pub struct Validator<L> {
     pub lookup: L,
     pub settings: Settings,
+    pub parsing: Parsing,
 }
 
 /// The rules for a spec of type `T`, beyond what its schema says. Called for new objects and for changed specs only.
