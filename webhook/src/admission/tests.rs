@@ -1,9 +1,11 @@
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use enact_service::client::ClientAddress;
 use enact_service::metrics::encode;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use hyper::{Method, StatusCode};
@@ -132,6 +134,33 @@ async fn who_sends_slowly_gives_up_its_turn() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let text = encode(&metrics.registry).unwrap();
     assert!(text.contains(r#"outcome="error",webhook="validate"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn slow_bodies_of_one_client_do_not_stop_another() {
+    let client = |address: &str| ClientAddress::from(address.parse::<SocketAddr>().unwrap());
+    let service = warp::service(routes(validator(FakeLookup::two_tenants()), Metrics::new().unwrap()));
+    // Each of these bodies has begun, and takes half of the share of its client.
+    let flood: Vec<_> = (0..4)
+        .map(|_| {
+            let first = stream::once(async { Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{"))) });
+            let request = hyper::Request::post("/validate").header("content-length", MAX_REVIEW_BYTES);
+            let request = request.extension(client("10.0.0.1:1")).body(StreamBody::new(first.chain(stream::pending())));
+            let mut service = service.clone();
+            tokio::spawn(async move { service.call(request.unwrap()).await.unwrap().status() })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let review = create(&object("Agent", "a", &json!({ "adapter": "Command" }))).to_string();
+    let padding = usize::try_from(MAX_REVIEW_BYTES).unwrap() - review.len();
+    let body = Full::new(Bytes::from(review + &" ".repeat(padding)));
+    let request = hyper::Request::post("/validate").header("content-length", MAX_REVIEW_BYTES);
+    let request = request.extension(client("10.0.0.2:1")).body(body).unwrap();
+    assert_eq!(service.clone().call(request).await.unwrap().status(), StatusCode::OK);
+    // The slow ones are refused.
+    for slow in flood {
+        assert_eq!(slow.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+    }
 }
 
 #[test]
