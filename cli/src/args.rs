@@ -163,6 +163,9 @@ pub struct Import {
     /// Include ticked tasks: clear their boxes in the Plan's copy of tasks.md
     #[arg(long)]
     pub include_done: bool,
+    /// Accept a tasks.md with lines that look like tasks and cannot be read: the Plan leaves them out (unreadTasks: Warn)
+    #[arg(long)]
+    pub allow_unread: bool,
     /// Constitution [default: .specify/memory/constitution.md or memory/constitution.md in a directory above]
     #[arg(long, value_name = "FILE")]
     pub constitution: Option<PathBuf>,

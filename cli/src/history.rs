@@ -209,7 +209,7 @@ pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<Stri
             let text = document::read(cluster, source).await?.0;
             let text = text
                 .with_context(|| format!("the tasks.md of Plan {name} is stored in Git; read it in its repository"))?;
-            compile::from_markdown(text.as_bytes()).0
+            compile::from_markdown(text.as_bytes(), spec.unread_tasks).0
         }
         None => spec.tasks.clone(),
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{Subject, SubjectKind};
-use enact_crds::plan::PlanSpec;
+use enact_crds::plan::{PlanSpec, UnreadTasks};
 use enact_crds::prompt::{self, Sources};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Constitution, Plan, Specification, Task, chain, compile, convert};
@@ -50,7 +50,7 @@ impl Documents {
 
 /// Prints the prompt of a task from documents alone.
 pub fn offline(options: &Prompt, tasks: &Path) -> Result<()> {
-    let (templates, diagnostics) = compile::from_markdown(&read(tasks)?);
+    let (templates, diagnostics) = compile::from_markdown(&read(tasks)?, UnreadTasks::Warn);
     for error in diagnostics.iter().filter(|found| found.severity == speckit::Severity::Error) {
         terminal::note(&format!("{}: {error}", tasks.display()));
     }
@@ -124,7 +124,7 @@ async fn given(cluster: &Cluster, task: &Task, attempt: u32) -> Result<String> {
 async fn tasks(cluster: &Cluster, plan: &PlanSpec) -> Result<Vec<TaskTemplate>> {
     let Some(source) = &plan.source else { return Ok(plan.tasks.clone()) };
     let (text, _) = document::read(cluster, source).await?;
-    Ok(text.map(|text| compile::from_markdown(text.as_bytes()).0).unwrap_or_default())
+    Ok(text.map(|text| compile::from_markdown(text.as_bytes(), plan.unread_tasks).0).unwrap_or_default())
 }
 
 /// Reads the specification of a plan and the constitutions that it names.

@@ -138,7 +138,7 @@ fn runs(plan: &Plan) {
     let tasks = document.map_or_else(
         || plan.spec.tasks.clone(),
         |text| {
-            let (tasks, diagnostics) = compile::from_markdown(text.as_bytes());
+            let (tasks, diagnostics) = compile::from_markdown(text.as_bytes(), plan.spec.unread_tasks);
             assert_eq!(diagnostics, [], "of plan {name}");
             tasks
         },

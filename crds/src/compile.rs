@@ -9,15 +9,15 @@ use enact_domain::contest::{CONTESTANTS, MAX_MEASUREMENTS, MAX_NAME_BYTES};
 use enact_domain::graph::{Graph, GraphError};
 use enact_domain::names;
 use enact_domain::speckit::spec::Spec;
-use enact_domain::speckit::tasks::{self, TaskState, TasksFile};
-use enact_domain::speckit::{Diagnostic, Severity, TaskId};
+use enact_domain::speckit::tasks::{self, TaskState, TasksFile, UNREAD_TASK};
+use enact_domain::speckit::{Diagnostic, Parsed, Severity, TaskId};
 use enact_domain::text::truncated;
 use serde::Serialize;
 
 use crate::PlanSpec;
 use crate::common::{Gate, LocalRef};
 use crate::document::AcceptedFinding;
-use crate::plan::{PlanDecision, PoolMember, Workspace};
+use crate::plan::{PlanDecision, PoolMember, UnreadTasks, Workspace};
 use crate::task::{Measurement, TaskTemplate};
 
 /// Most tasks of one plan.
@@ -114,7 +114,9 @@ pub fn needs(task: &TaskTemplate) -> Needs {
 
 /// Finds the items of a specification that tasks cover.
 pub fn coverage<'t>(specification: &Spec, tasks: impl IntoIterator<Item = &'t TaskTemplate>) -> Coverage {
-    let tasks: Vec<(&TaskTemplate, String)> = tasks.into_iter().map(|task| (task, task_text(task))).collect();
+    // The title of a phase can name the requirements that all its tasks serve.
+    let text = |task: &TaskTemplate| format!("{}\n{}", task_text(task), task.phase.as_deref().unwrap_or_default());
+    let tasks: Vec<(&TaskTemplate, String)> = tasks.into_iter().map(|task| (task, text(task))).collect();
     let tasks: Vec<TaskText> = tasks
         .iter()
         .map(|(task, text)| TaskText { id: &task.id, title: &task.title, text, story: task.story.as_deref() })
@@ -256,10 +258,23 @@ fn attempts(task: &TaskTemplate) -> Option<CompileError> {
     None
 }
 
-/// Parses a tasks.md; returns its open tasks as [`from_file`] does, and what is wrong with the document. A document with an error has no
-/// tasks.
-pub fn from_markdown(document: &[u8]) -> (Vec<TaskTemplate>, Vec<Diagnostic>) {
-    let parsed = tasks::parse(document);
+/// Parses a tasks.md. Lines that look like tasks and could not be read are errors, unless the plan accepts a document without them:
+/// import, webhook and operator all use this rule.
+pub fn parse(document: &[u8], unread: UnreadTasks) -> Parsed<TasksFile> {
+    let mut parsed = tasks::parse(document);
+    if unread == UnreadTasks::Refuse {
+        for diagnostic in parsed.diagnostics.iter_mut().filter(|d| d.code == UNREAD_TASK) {
+            diagnostic.severity = Severity::Error;
+            diagnostic.remedy.push_str("; or set unreadTasks: Warn, which leaves it out");
+        }
+    }
+    parsed
+}
+
+/// Parses a tasks.md as [`parse`] does; returns its open tasks as [`from_file`] does, and what is wrong with the document. A document with
+/// an error has no tasks.
+pub fn from_markdown(document: &[u8], unread: UnreadTasks) -> (Vec<TaskTemplate>, Vec<Diagnostic>) {
+    let parsed = parse(document, unread);
     let usable = parsed.diagnostics.iter().all(|d| d.severity != Severity::Error);
     let templates = if usable { from_file(&parsed.model) } else { Vec::new() };
     (templates, parsed.diagnostics)
@@ -267,25 +282,43 @@ pub fn from_markdown(document: &[u8]) -> (Vec<TaskTemplate>, Vec<Diagnostic>) {
 
 /// Returns the open tasks of a tasks.md, in Spec Kit's order of phases, `[P]` and stated dependencies.
 ///
-/// Tasks that are ticked or struck out are completed: no task waits for them. The prompt of a task is its text as it was written, with
-/// everything below it.
+/// Tasks that are ticked, struck out or deferred are left out: no task waits for them. The prompt of a task is its text as it was written,
+/// with everything below it, and the section that describes it elsewhere.
 pub fn from_file(file: &TasksFile) -> Vec<TaskTemplate> {
     let edges = file.dependencies();
-    let is_open = |task: &&tasks::Task| task.state == TaskState::Open;
+    let is_open = |task: &&tasks::Task| task.state.is_open();
     let open: HashSet<&TaskId> = file.tasks.iter().filter(is_open).map(|t| &t.id).collect();
     file.tasks
         .iter()
         .filter(is_open)
-        .map(|t| TaskTemplate {
-            id: t.id.as_str().to_owned(),
-            title: shortened(&t.title, &t.id),
-            prompt: file.source.get(t.span.start..t.span.end).map(|text| text.trim_end().to_owned()),
-            phase: file.phases.get(t.phase).map(|p| cut(&p.title, 256)),
-            story: t.stories.first().map(|s| s.as_str().to_owned()),
-            depends_on: open_dependencies(&t.id, &edges, &open),
-            ..TaskTemplate::default()
-        })
+        .map(|t| TaskTemplate { depends_on: open_dependencies(&t.id, &edges, &open), ..template(file, t) })
         .collect()
+}
+
+/// Returns the ticked tasks of a tasks.md. They are not run, and the requirements that they serve are covered.
+pub fn done_tasks(document: &[u8]) -> Vec<TaskTemplate> {
+    let file = tasks::parse(document).model;
+    file.tasks.iter().filter(|t| t.state == TaskState::Done).map(|t| template(&file, t)).collect()
+}
+
+/// Returns a task of a tasks.md without its dependencies.
+fn template(file: &TasksFile, task: &tasks::Task) -> TaskTemplate {
+    TaskTemplate {
+        id: task.id.as_str().to_owned(),
+        title: shortened(&task.title, &task.id),
+        prompt: Some(prompt(file, task)),
+        phase: file.phases.get(task.phase).map(|p| cut(&p.title, 256)),
+        story: task.stories.first().map(|s| s.as_str().to_owned()),
+        ..TaskTemplate::default()
+    }
+}
+
+fn prompt(file: &TasksFile, task: &tasks::Task) -> String {
+    let own = task.span.text(&file.source).trim_end();
+    match task.section {
+        Some(section) => format!("{own}\n\n{}", section.text(&file.source).trim_end()),
+        None => own.to_owned(),
+    }
 }
 
 /// Returns the open tasks that a task waits for. It follows the edges through completed tasks, because a completed task may depend on an
@@ -323,13 +356,18 @@ mod tests {
     fn a_tasks_file_becomes_a_graph() {
         let text = "# Tasks: x\n\n## Phase 1: Setup\n\n- [x] T001 Create folders\n- [ ] T002 Add a linter\n\n\
                     ## Phase 2: Foundational\n\n- [ ] T003 [P] Model in `a.py`\n- [ ] T004 [P] Store in `b.py`\n";
-        let (tasks, diagnostics) = from_markdown(text.as_bytes());
+        let (tasks, diagnostics) = from_markdown(text.as_bytes(), UnreadTasks::Refuse);
         assert!(diagnostics.iter().all(|d| d.severity != Severity::Error), "{diagnostics:?}");
         let ids: Vec<_> = tasks.iter().map(|t| (t.id.as_str(), t.depends_on.join(","))).collect();
         assert_eq!(ids, [("T002", String::new()), ("T003", "T002".into()), ("T004", "T002".into())]);
         assert_eq!(tasks[1].prompt.as_deref(), Some("- [ ] T003 [P] Model in `a.py`"));
+        let done = done_tasks(text.as_bytes());
+        assert_eq!(
+            done.iter().map(|t| (t.id.as_str(), t.title.as_str())).collect::<Vec<_>>(),
+            [("T001", "Create folders")]
+        );
         let behind = text.replace("- [x] T001", "- [ ] T001").replace("- [ ] T002", "- [x] T002");
-        let (through, _) = from_markdown(behind.as_bytes());
+        let (through, _) = from_markdown(behind.as_bytes(), UnreadTasks::Refuse);
         assert_eq!(through[1].depends_on, ["T001"], "a ticked task still stands behind an open one");
         let compiled = compile("p", tasks).unwrap();
         assert_eq!(compiled.names, ["p-t002", "p-t003", "p-t004"]);
@@ -388,6 +426,27 @@ mod tests {
     }
 
     #[test]
+    fn unread_work_is_refused_or_left_out_with_a_warning() {
+        let text = "# Tasks: x\n\n## Phase 1: Setup\n\n- [x] T001 Create folders\n\n> - [ ] T002 Add a linter\n";
+        let (tasks, diagnostics) = from_markdown(text.as_bytes(), UnreadTasks::Refuse);
+        let found: Vec<_> = diagnostics.iter().map(|d| (d.code, d.line, d.severity)).collect();
+        assert_eq!((tasks.len(), found), (0, vec![(UNREAD_TASK, 7, Severity::Error)]));
+        assert!(diagnostics[0].remedy.contains("unreadTasks: Warn"), "{}", diagnostics[0]);
+        let (_, diagnostics) = from_markdown(text.as_bytes(), UnreadTasks::Warn);
+        let found: Vec<_> = diagnostics.iter().map(|d| (d.code, d.line, d.severity)).collect();
+        assert_eq!(found, [(UNREAD_TASK, 7, Severity::Warning)]);
+    }
+
+    #[test]
+    fn a_row_of_a_table_brings_the_section_about_it() {
+        let text = "# Tasks: x\n\n## Phase 1: Setup\n\n| ID | Status | Task |\n|-|-|-|\n| T001 | [ ] | Loader |\n\n\
+                    ### T001 details\n\nReads a file.\n";
+        let (tasks, _) = from_markdown(text.as_bytes(), UnreadTasks::Refuse);
+        assert_eq!(tasks.len(), 1);
+        assert_eq!(tasks[0].prompt.as_deref(), Some("| T001 | [ ] | Loader |\n\n### T001 details\n\nReads a file."));
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         assert_eq!(compile("p", vec![]).unwrap_err(), [CompileError::Empty]);
         let task = |id: &str| TaskTemplate { id: id.into(), ..TaskTemplate::default() };
@@ -399,7 +458,7 @@ mod tests {
             messages[0].contains("an id of 64 bytes") && messages[1].contains("a text of 65537 bytes"),
             "{messages:?}"
         );
-        let (tasks, diagnostics) = from_markdown(b"\0\0");
+        let (tasks, diagnostics) = from_markdown(b"\0\0", UnreadTasks::Warn);
         assert!(tasks.is_empty() && diagnostics.iter().any(|d| d.severity == Severity::Error));
     }
 }

@@ -144,7 +144,7 @@ pub const MAX_FINDINGS: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quality {
-    /// Weighted mean of the parts, from 0 to 100.
+    /// Weighted mean of the evaluated parts, from 0 to 100.
     pub score: u8,
     /// Parts of the score.
     #[serde(default)]
@@ -157,11 +157,12 @@ pub struct Quality {
 pub struct QualityPart {
     /// Name of the part: `clarity`.
     pub name: String,
-    /// Score of the part, from 0 to 100.
-    pub score: u8,
+    /// Score of the part, from 0 to 100; absent if the document has nothing to evaluate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<u8>,
     /// Weight of the part in the score, in percent.
     pub weight: u8,
-    /// Explanation of the score.
+    /// Explanation of the score, or the reason why there is none.
     pub explanation: String,
 }
 

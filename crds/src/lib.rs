@@ -50,7 +50,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Constitution::crd(),
         Specification::crd(),
         Plan::crd(),
-        with_initial_status(Task::crd()),
+        Task::crd(),
         ModelProvider::crd(),
         Agent::crd(),
         Approval::crd(),
@@ -59,7 +59,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
 }
 
 /// Adds the status of an object that the operator has not seen yet. Without it, kstatus calls such an object current, and a field selector
-/// for the phase does not find it.
+/// for the phase does not find it. The API server adds this status whenever it reads an object without one, so it costs no write.
 fn with_default_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
@@ -67,21 +67,6 @@ fn with_default_status(mut crd: CustomResourceDefinition) -> CustomResourceDefin
         if let Some(status) = fields.and_then(|fields| fields.get_mut("status")) {
             // The API server adds the defaults of the fields of the status, such as the phase.
             status.default = Some(JSON(json!({ "observedGeneration": -1 })));
-        }
-    }
-    crd
-}
-
-/// Gives the objects of a kind a status before a controller writes one: phase `Pending`, of no observed generation.
-///
-/// The API server drops the status of a created object and adds this one whenever it reads an object without a status. So it costs no write,
-/// field selectors find the phase, and tools that know kstatus wait for the controller.
-fn with_initial_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    let schemas =
-        crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
-    for schema in schemas {
-        if let Some(status) = schema.properties.as_mut().and_then(|properties| properties.get_mut("status")) {
-            status.default = Some(JSON(json!({ "observedGeneration": -1, "phase": "Pending" })));
         }
     }
     crd
@@ -96,6 +81,7 @@ mod tests {
         let crds: Vec<_> = all().into_iter().map(|crd| serde_json::to_value(crd).unwrap()).collect();
         let tasks = crds.iter().find(|crd| crd["spec"]["names"]["kind"] == "Task").unwrap();
         let status = &tasks["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
-        assert_eq!(status["default"], json!({ "observedGeneration": -1, "phase": "Pending" }));
+        assert_eq!(status["default"], json!({ "observedGeneration": -1 }));
+        assert_eq!(status["properties"]["phase"]["default"], "Pending", "the API server adds it to that status");
     }
 }

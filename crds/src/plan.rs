@@ -67,6 +67,9 @@ pub struct PlanSpec {
     /// A Spec Kit tasks.md, instead of `tasks`: phases, `[P]` markers and stories become dependencies; ticked tasks are skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// What happens if the tasks.md has lines that look like tasks and could not be read. Default: `Refuse`.
+    #[serde(default)]
+    pub unread_tasks: UnreadTasks,
     /// Decisions behind the tasks, with the alternatives, as in Spec Kit's research.md.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
@@ -109,6 +112,16 @@ impl PlanSpec {
             .chain(self.agents.iter().map(|member| member.name.as_str()))
             .chain(contestants.map(String::as_str))
     }
+}
+
+/// What happens if a tasks.md has lines that look like tasks and could not be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum UnreadTasks {
+    /// The document is not accepted.
+    #[default]
+    Refuse,
+    /// The document is accepted without these lines, with a warning for each.
+    Warn,
 }
 
 /// An agent of a plan's pool.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use enact_crds::common::{Condition, LocalRef, Time};
+use enact_crds::plan::UnreadTasks;
 use enact_crds::task::{Phase, TaskSpec, TaskStatus, TaskTemplate};
 use enact_crds::{Task, compile};
 use enact_domain::names;
@@ -109,7 +110,7 @@ fn size(task: &Task) -> usize {
 
 #[test]
 fn a_typical_task_is_small() {
-    let (templates, findings) = compile::from_markdown(DOCUMENT.as_bytes());
+    let (templates, findings) = compile::from_markdown(DOCUMENT.as_bytes(), UnreadTasks::Refuse);
     assert_eq!((templates.len(), findings.len()), (10, 0), "{findings:?}");
     let compiled = compile::compile("photo-albums", templates).unwrap();
     let (mut created, mut finished) = (Vec::new(), Vec::new());

@@ -98,6 +98,7 @@ pub struct Assignment {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::large_enum_variant, reason = "an attempt has one, which is read and written once")]
 pub enum Work {
     Task(TaskWork),
     /// Merge, check and publish the finished tasks' branches.

@@ -53,7 +53,10 @@ fn rendered(report: &Report) -> String {
         .quality
         .parts
         .iter()
-        .map(|p| format!("{} {} × {} %: {}\n", p.name, p.score, p.weight, p.explanation))
+        .map(|p| {
+            let score = p.score.map_or("-".to_owned(), |score| score.to_string());
+            format!("{} {score} × {} %: {}\n", p.name, p.weight, p.explanation)
+        })
         .collect();
     format!("{:?}\nscore {}\n{parts}\n{}", report.counts, report.quality.score, lines(&report.findings))
 }
@@ -135,7 +138,9 @@ fn an_incomplete_scenario_is_reported() {
     };
     assert_eq!(with("**Given** a guest key, **When** the host revokes it, **Then** the door refuses it."), "");
     assert_eq!(with("Given a guest key, when the host revokes it, the door refuses it."), "");
-    assert_eq!(with("**Given** a guest key, **Then** the door knows it."), "IncompleteScenario");
+    // Without Given or When, a scenario still states what must be seen.
+    assert_eq!(with("**Given** a guest key, **Then** the door knows it."), "");
+    assert_eq!(with("**When** the host revokes a guest key, **Then** the door refuses it."), "");
     assert_eq!(with("**Given** a guest key **When** the host revokes it."), "IncompleteScenario");
 }
 
@@ -269,17 +274,14 @@ fn coverage_names_tasks_and_evidence() {
     let unknown: Vec<&str> =
         coverage.findings.iter().filter(|f| f.code == "UnknownIdInTask").map(|f| f.excerpt.as_str()).collect();
     assert_eq!(unknown, ["FR-077", "US9"]);
-    assert!(coverage.findings.iter().any(|f| f.code == "TaskWithoutOrigin" && f.excerpt == "T001"));
+    // A task without a requirement is listed and not a finding: setup and polish need none.
+    assert_eq!(codes(&coverage.findings), ["UnknownIdInTask"; 2]);
 }
 
 #[test]
 fn a_requirement_without_task_is_reported() {
-    let spec = parsed(
-        &GOOD
-            .replace("## Success", "- **FR-020**: An exporter MUST print quarterly turnover statements.\n\n## Success"),
-    );
     let spec =
-        parsed(&spec.model.source.replace(
+        parsed(&GOOD.replace(
             "- **FR-004**",
             "- **FR-021**: An exporter MUST print quarterly turnover statements.\n- **FR-004**",
         ));
@@ -287,11 +289,13 @@ fn a_requirement_without_task_is_reported() {
         let found = analysis::coverage(&spec.model, tasks).findings;
         found.into_iter().filter(|f| f.location == "FR-021").map(|f| f.code).collect::<Vec<_>>()
     };
-    assert_eq!(uncovered(&TASKS), ["RequirementWithoutTask"]);
-    // Without tasks that mention identifiers, the finding is weaker.
-    assert_eq!(uncovered(&TASKS[2..3]), ["RequirementNotTraced"]);
+    let named = TaskText { id: "T001", title: "Keys", text: "FR-001–FR-004", story: None };
+    assert_eq!(uncovered(&[named]), ["RequirementWithoutTask"]);
+    // If the tasks name few requirements, a missing identifier has no meaning.
+    assert_eq!(uncovered(&TASKS), [""; 0]);
+    assert_eq!(uncovered(&TASKS[2..3]), [""; 0]);
     let done = TaskText { id: "T006", title: "Print turnover statements of a quarter", text: "", story: None };
-    assert_eq!(uncovered(&[done]), [""; 0]);
+    assert_eq!(uncovered(&[named, done]), [""; 0]);
     let link = analysis::coverage(&spec.model, &[done]).requirements.into_iter().find(|c| c.id == "FR-021");
     assert_eq!(link.expect("the requirement is there").tasks[0].by, Evidence::Terms);
 }

@@ -76,6 +76,7 @@ impl Plan {
                 (node.phase, node.retry_at) = match next {
                     NextStep::Finish(phase) => (*phase, None),
                     NextStep::Retry(at) | NextStep::Park { until: at, .. } => (TaskPhase::Pending, Some(*at)),
+                    NextStep::Failover => (TaskPhase::Pending, None),
                 };
                 let measurements = report.measurements.clone();
                 contestant.achievement =

@@ -103,8 +103,8 @@ fn a_line_in_a_fence_or_comment_is_no_task() {
 fn a_box_may_be_missing_struck_or_odd() {
     assert_eq!(one("- [X] T001 Hang it").state, TaskState::Done);
     assert_eq!(one("- [-] T001 Hang it").state, TaskState::Cancelled);
-    assert_eq!(one("- [~] T001 Hang it").state, TaskState::Cancelled);
-    assert_eq!(one("- [⚠] T001 Hang it").state, TaskState::Open);
+    assert_eq!(one("- [~] T001 Hang it").state, TaskState::InProgress);
+    assert_eq!(one("- [⚠] T001 Hang it").state, TaskState::Blocked);
     let struck = one("- [x] ~~T001 [US1] Hang it~~ — given up");
     assert_eq!((struck.state, struck.title.as_str()), (TaskState::Cancelled, "Hang it — given up"));
     let bare = one("- T001 [CORE][P] Hang it");
@@ -200,7 +200,8 @@ fn mentions_tables_and_legends_are_no_tasks() {
 
 | Task | What |
 |------|------|
-| T003 | nothing |
+| T001 | the first one |
+| T001-T003 | a range |
 
 ## Notes
 
@@ -305,7 +306,8 @@ fn a_section_says_who_waits_for_whom() {
     assert_eq!(section("- Doors (T001-T002) must be hung before paint (T003)"), "T003: T001 T002");
     assert_eq!(section("- T001 blocks T003, T004"), "T003: T001; T004: T001");
     assert_eq!(section("- For one developer: T001 → T002"), "");
-    assert_eq!(section("```text\nT001 → T002\n```"), "");
+    assert_eq!(section("```text\nT001 → T002\n```"), "T002: T001");
+    assert_eq!(section("```mermaid\ngraph TD\n  T001[Door] --> T003\n  T002 --> T003[Paint]\n```"), "T003: T001 T002");
 }
 
 /// Returns the edges between two phases and the two stories after them. `tail` contains more about their order.
@@ -374,8 +376,12 @@ fn a_phase_without_tasks_blocks_nothing() {
 
 #[test]
 fn a_file_without_tasks_says_so() {
-    let found = diagnostics("# Tasks: Door\n\n- [ ] hang it\n");
-    assert_eq!(found.iter().map(|d| d.code).collect::<Vec<_>>(), ["NoTasks"]);
+    let found = diagnostics("# Tasks: Door\n\nHang it.\n");
+    assert_eq!(found.iter().map(|d| (d.line, d.code)).collect::<Vec<_>>(), [(1, "NoTasks")]);
+    let found =
+        diagnostics("# Tasks: Door\n\n```text\n- [ ] T001 Hang it\n```\n\n### Task one: paint\n\n> - [ ] oil it\n");
+    assert_eq!(found.iter().map(|d| (d.line, d.code)).collect::<Vec<_>>(), [(7, "NoTasks")]);
+    assert!(found[0].message.contains("lines 7, 9"), "{}", found[0]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Measures the time that the gateway adds to the first byte of an answer, at many concurrent streams: the same requests go to a scripted
-//! model server directly, through a gateway with metering and budgets, and through other proxies, one after the other.
+//! model server directly, through a proxy that only forwards, through a gateway with metering and budgets, and through other proxies, one after the other.
 //!
 //! ```sh
 //! export ENACT_TEST_DATABASE_URL=$(cargo xtask postgres up)
@@ -75,10 +75,14 @@ use enact_modelsim::{Config, Scenario, Server};
 use enact_store::{AppLogin, Store, migrate};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// The key of the provider, which the fake cluster's Secret contains.
@@ -161,6 +165,8 @@ impl FromStr for Target {
 enum Role {
     /// The model server, as a child of the measurement.
     Model { listen: SocketAddr, first_byte_ms: u64, event_ms: u64 },
+    /// A proxy that only forwards, as a child of the measurement.
+    Forward { model: String },
     /// The gateway, as a child of the measurement.
     Gateway { model: String, database_url: String, attempts: usize },
 }
@@ -171,6 +177,7 @@ async fn main() {
     let args = Args::parse();
     match &args.role {
         Some(Role::Model { listen, first_byte_ms, event_ms }) => model(*listen, *first_byte_ms, *event_ms).await,
+        Some(Role::Forward { model }) => forward(model).await,
         Some(Role::Gateway { model, database_url, attempts }) => gateway(model, database_url, *attempts).await,
         None => measure(&args).await,
     }
@@ -186,6 +193,26 @@ async fn model(listen: SocketAddr, first_byte_ms: u64, event_ms: u64) {
     let server = Server::start(listen, config).await.unwrap();
     println!("{}", server.address());
     std::future::pending::<()>().await;
+}
+
+/// A proxy with the gateway's HTTP libraries that reads and records nothing: what it adds, any such proxy adds on this machine.
+async fn forward(model: &str) {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client: Client<_, Incoming> = Client::builder(TokioExecutor::new()).build(connector);
+    let base = format!("http://{model}/bench/run");
+    let answer = move |mut request: Request<Incoming>| {
+        *request.uri_mut() = format!("{base}{}", request.uri().path()).parse().unwrap();
+        client.request(request)
+    };
+    let listener = TcpListener::bind(LOCAL).await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let service = service_fn(answer.clone());
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
 }
 
 async fn gateway(model: &str, database_url: &str, attempts: usize) {
@@ -258,13 +285,16 @@ async fn measure(args: &Args) {
     let [listen, first_byte, event] =
         [args.model_listen.to_string(), args.first_byte_ms.to_string(), args.event_ms.to_string()];
     let model = Process::start(&["model", &listen, &first_byte, &event]);
+    let forward = Process::start(&["forward", &model.address]);
     let gateway = Process::start(&["gateway", &model.address, &database_url, &args.attempts.to_string()]);
     let direct = Target::new("direct", &format!("http://{}/bench/run/v1", model.address));
+    let forwarding = Target::new("forward", &format!("http://{}/v1", forward.address));
+    let forwarding = Target { pid: Some(forward.child.id()), ..forwarding };
     let own = Target::new("gateway", &format!("http://{}/v1", gateway.address));
     let own = Target { pid: Some(gateway.child.id()), ..own };
     println!("{} streams, first byte after {first_byte} ms, {} s each", args.streams, args.seconds);
     let mut direct_times = None;
-    for target in [direct, own].iter().chain(&args.target) {
+    for target in [direct, forwarding, own].iter().chain(&args.target) {
         let client = client(args);
         // The first requests open connections, and look up identities and balances.
         run(args, &client, target, Duration::from_secs(3)).await;

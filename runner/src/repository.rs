@@ -104,7 +104,9 @@ fn init(git: &mut Git) -> Result<(), Failure> {
 /// Fetches the revision of `work` into a new clone. A later [`prepare`] in it fetches only what is newer.
 pub(crate) fn prefetch(git: &mut Git, work: &GitWork) -> Result<(), Failure> {
     init(git)?;
-    let start = start(&remote_refs(git, work, None)?, work)?;
+    let refs = remote_refs(git, work, None)?;
+    // An empty repository has nothing to fetch.
+    let Some(start) = start(git, &refs, work)? else { return Ok(()) };
     fetch(git, &work.url, &[format!("+{start}:{BASE}")])
 }
 

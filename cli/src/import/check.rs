@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use anstyle::Style;
 use enact_crds::compile::{self, CompileError};
+use enact_crds::plan::UnreadTasks;
 use enact_domain::graph::GraphError;
-use enact_domain::speckit::tasks::{TaskState, TasksFile};
-use enact_domain::speckit::{Diagnostic, Severity, TaskId, constitution, plan, spec, tasks};
+use enact_domain::speckit::tasks::{Task, TaskState, TasksFile};
+use enact_domain::speckit::{Diagnostic, Severity, TaskId, constitution, plan, spec};
 
 use super::project::{Document, Project};
 use crate::terminal::{BAD, WARNING, note, note_styled};
@@ -22,7 +23,7 @@ pub struct Verdict {
 }
 
 /// Prints each finding with file and line, and a summary of each document.
-pub fn report(project: &Project) -> Verdict {
+pub fn report(project: &Project, unread: UnreadTasks) -> Verdict {
     let mut report = Report { verdict: Verdict::default() };
     if let Some(document) = &project.constitution {
         let parsed = constitution::parse(&document.bytes);
@@ -39,7 +40,7 @@ pub fn report(project: &Project) -> Verdict {
         });
     }
     if let Some(document) = &project.tasks {
-        let parsed = tasks::parse(&document.bytes);
+        let parsed = compile::parse(&document.bytes, unread);
         let usable = report.document(document, &parsed.diagnostics, || summary_of_tasks(&parsed.model));
         // The graph of a document with errors would only report consequences of these errors.
         if usable {
@@ -78,15 +79,14 @@ impl Report {
     /// Reports whether the tasks are valid for a Plan. The operator compiles a Plan by the same function.
     fn graph(&mut self, plan: &str, document: &Document, file: &TasksFile) {
         let path = document.path.display();
-        let (templates, _) = compile::from_markdown(&document.bytes);
-        match compile::compile(plan, templates) {
+        match compile::compile(plan, compile::from_file(file)) {
             Ok(compiled) => {
                 note(&format!("{path}: longest chain of open tasks: {}", compiled.graph.critical_path().len()));
             }
             Err(errors) if errors.contains(&CompileError::Empty) => {
                 self.verdict.all_done = true;
                 note(&format!(
-                    "note: {path}: all tasks are ticked or struck out, so no Plan is printed; use --include-done to include ticked tasks"
+                    "note: {path}: all tasks are ticked, struck out or deferred, so no Plan is printed; use --include-done to include ticked tasks"
                 ));
             }
             Err(errors) => {
@@ -130,11 +130,30 @@ fn summary_of_spec(spec: &spec::Spec) -> String {
 
 fn summary_of_tasks(file: &TasksFile) -> String {
     let count = |state| file.tasks.iter().filter(|task| task.state == state).count();
-    let (all, open, done) = (file.tasks.len(), count(TaskState::Open), count(TaskState::Done));
+    let open = file.tasks.iter().filter(|task| task.state.is_open()).count();
+    let (all, done) = (file.tasks.len(), count(TaskState::Done));
     let edges: usize = file.dependencies().values().map(BTreeSet::len).sum();
     let left = match done {
         0 => String::new(),
         _ => format!("; left out because ticked: {done} (use --include-done to include them)"),
     };
-    format!("{all} tasks ({open} open) in {} phases, {edges} dependencies{left}", file.phases.len())
+    let marks = [TaskState::InProgress, TaskState::Blocked, TaskState::Deferred, TaskState::Cancelled]
+        .map(|state| marked(file, state.as_str(), |task| task.state == state));
+    let unknown = marked(file, "with an unknown mark", |task| task.unknown_mark.is_some());
+    format!(
+        "{all} tasks ({open} open) in {} phases, {edges} dependencies{left}{}{unknown}",
+        file.phases.len(),
+        marks.concat()
+    )
+}
+
+/// Returns the tasks with a mark that is neither open nor done.
+fn marked(file: &TasksFile, what: &str, wanted: impl Fn(&Task) -> bool) -> String {
+    const SHOWN: usize = 10;
+    let ids: Vec<&str> = file.tasks.iter().filter(|task| wanted(task)).map(|task| task.id.as_str()).collect();
+    let more = if ids.len() > SHOWN { ", …" } else { "" };
+    match ids.len() {
+        0 => String::new(),
+        count => format!("; {what}: {count} ({}{more})", ids[..count.min(SHOWN)].join(", ")),
+    }
 }

@@ -81,6 +81,8 @@ struct Plan<'a> {
     approval: Option<Approval<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     workspace: Option<Workspace<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread_tasks: Option<&'static str>,
     source: Source<'a>,
 }
 
@@ -142,6 +144,7 @@ pub fn render(
             agent_ref: Ref::new(&options.agent),
             approval: approval(),
             workspace: workspace(&options.git),
+            unread_tasks: options.allow_unread.then_some("Warn"),
             source: source(document)?,
         };
         manifests.push(object("Plan", metadata(name), spec)?);

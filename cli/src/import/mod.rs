@@ -8,6 +8,7 @@ pub mod reopen;
 mod yaml;
 
 use anyhow::{Context as _, Result, bail};
+use enact_crds::plan::UnreadTasks;
 
 use self::project::Wanted;
 use crate::args::Import;
@@ -15,6 +16,11 @@ use crate::terminal;
 
 /// Client-side apply copies the object into an annotation, which is limited to this many bytes.
 const CLIENT_SIDE_LIMIT: usize = 262_144;
+
+/// Returns what the Plan does with lines of its tasks.md that look like tasks and cannot be read.
+fn unread_tasks(options: &Import) -> UnreadTasks {
+    if options.allow_unread { UnreadTasks::Warn } else { UnreadTasks::Refuse }
+}
 
 /// Reads and checks the project and prints its manifests.
 pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
@@ -42,7 +48,7 @@ pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
         project.reopen();
     }
     let script = options.script.as_deref().map(project::script).transpose()?;
-    let check::Verdict { unusable, all_done } = check::report(&project);
+    let check::Verdict { unusable, all_done } = check::report(&project, unread_tasks(options));
     if unusable > 0 {
         bail!(
             "{unusable} document(s) have errors, so no manifest was printed; correct them (or omit a constitution with --no-constitution)"

@@ -8,12 +8,12 @@ use super::acceptance::{Acceptance, AcceptedFinding, separate};
 use super::directives;
 use super::finding::{Finding, Position};
 use super::findings::Findings;
-use super::kinds::{
-    REQUIREMENT_NOT_TRACED, REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, TASK_WITHOUT_ORIGIN, UNKNOWN_ID_IN_TASK,
-};
-use super::references::{Defined, family, ids};
-use super::text::{Language, Word, is_struck, terms, words};
-use crate::speckit::spec::Spec;
+use super::identifiers::{family, identifiers};
+use super::kinds::{REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, UNKNOWN_ID_IN_TASK};
+use super::references::{Defined, own_number, unknown};
+use super::text::{Word, is_struck, terms, words};
+use crate::speckit::StoryKey;
+use crate::speckit::spec::{Spec, UserStory};
 
 /// Maximum number of tasks that are named for one requirement, story or criterion.
 const MAX_LINKS: usize = 64;
@@ -81,7 +81,7 @@ pub struct Coverage {
     pub criteria: Vec<CoveredItem>,
     /// Tasks that cover none of these items, such as tasks for setup and polish.
     pub unassigned: Vec<String>,
-    /// Findings: uncovered items, tasks that cover nothing, and unknown identifiers.
+    /// Findings: uncovered items and unknown identifiers.
     pub findings: Vec<Finding>,
     /// Findings that a comment of the specification or of a task accepts.
     pub accepted: Vec<AcceptedFinding>,
@@ -89,7 +89,8 @@ pub struct Coverage {
 
 /// Finds the tasks that cover each requirement, story and criterion: by identifier, by story, and otherwise by shared terms.
 pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
-    let index = Index::new(tasks);
+    let own = own_number(spec);
+    let index = Index::new(tasks, own);
     let stories = Terms::new(spec.stories.iter().map(|s| s.span.text(&spec.source)));
     let mut coverage = Coverage::default();
     let mut serving: HashSet<usize> = HashSet::new();
@@ -105,7 +106,7 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
     {
         for item in items {
             let words = words(&item.text);
-            let mut keys: Vec<String> = ids(&words).map(|(id, _)| id).filter(|id| id.starts_with("US")).collect();
+            let mut keys = stories_in(&item.text);
             // A requirement that names no story is related to the stories that share its terms.
             if keys.is_empty() {
                 keys = stories
@@ -125,7 +126,7 @@ pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
     let unassigned = tasks
         .iter()
         .enumerate()
-        .filter(|(at, task)| !serving.contains(at) && named(task).is_empty() && tagged(task).is_empty());
+        .filter(|(at, task)| !serving.contains(at) && named(task, own).is_empty() && tagged(task).is_empty());
     coverage.unassigned = unassigned.map(|(_, task)| task.id.to_owned()).collect();
     let separated = separate(findings(spec, tasks, &coverage), &accepted_by_comments(spec, tasks));
     (coverage.findings, coverage.accepted) = (separated.open, separated.accepted);
@@ -142,62 +143,99 @@ fn accepted_by_comments(spec: &Spec, tasks: &[TaskText<'_>]) -> Vec<Acceptance> 
     found
 }
 
+/// Returns the stories that a text names.
+fn stories_in(text: &str) -> Vec<String> {
+    identifiers(text, None).into_iter().map(|i| i.id).filter(|id| id.starts_with("US")).collect()
+}
+
 fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Finding> {
     let mut findings = Findings::default();
-    let links = |covered: &[CoveredItem], by| covered.iter().flat_map(|c| &c.tasks).any(|link| link.by == by);
-    // If tasks name identifiers, an identifier that no task names is not covered. Otherwise only the terms decide, which requires
-    // English.
-    let traced = links(&coverage.requirements, Evidence::Id);
-    let rule = if traced { &REQUIREMENT_WITHOUT_TASK } else { &REQUIREMENT_NOT_TRACED };
-    for (item, covered) in spec.requirements.iter().zip(&coverage.requirements) {
-        let known = traced || Language::new(&words(&item.text)).is_english();
-        if covered.tasks.is_empty() && known && !is_struck(&item.text) {
-            let place = Position { line: item.line, location: &item.id, excerpt: &item.text };
-            let remedy = format!("add a task, or name {} in the task that implements it", item.id);
-            findings.push(rule, place, format!("no task covers {}", item.id), remedy);
-        }
-    }
-    let tagged_at_all = links(&coverage.stories, Evidence::Story);
-    for (story, covered) in spec.stories.iter().zip(&coverage.stories) {
-        // If no task is tagged with a story, the tasks do not use tags, and their absence has no meaning.
-        if covered.tasks.is_empty() && tagged_at_all {
-            let key = story.key.as_str();
-            let place = Position { line: story.line, location: key, excerpt: &story.title };
-            findings.push(
-                &STORY_WITHOUT_TASK,
-                place,
-                format!("no task covers {key}"),
-                format!("add tasks tagged with [{key}]"),
-            );
-        }
-    }
-    let defined = Defined::new(spec);
-    let mut unknown: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    requirements_without_task(spec, coverage, &mut findings);
+    stories_without_task(spec, tasks, coverage, &mut findings);
+    let (defined, own) = (Defined::new(spec), own_number(spec));
+    let mut missing: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for task in tasks {
-        for id in named(task).into_iter().chain(tagged(task)).filter(|id| defined.lacks(id)) {
-            let tasks = unknown.entry(id).or_default();
+        let text = format!("{}\n{}", task.title, task.text);
+        let tags = tagged(task).into_iter().filter(|id| defined.lacks(id));
+        for id in unknown(&text, &words(&text), &defined, own).into_iter().chain(tags) {
+            let tasks = missing.entry(id).or_default();
             if tasks.last() != Some(&task.id) {
                 tasks.push(task.id);
             }
         }
     }
-    for (id, tasks) in &unknown {
+    for (id, tasks) in &missing {
         let place = Position { line: 0, location: tasks[0], excerpt: id };
         let summary = format!("{} is named by {} and not defined in the specification", id, some_of(tasks));
         findings.push(&UNKNOWN_ID_IN_TASK, place, summary, format!("define {id}, or correct the identifier"));
     }
-    if !coverage.unassigned.is_empty() {
-        let ids: Vec<&str> = coverage.unassigned.iter().map(String::as_str).collect();
-        let place = Position { line: 0, location: "Tasks", excerpt: &ids.join(" ") };
-        let summary = format!("no requirement, story or criterion is found for {}", some_of(&ids));
-        findings.push(
-            &TASK_WITHOUT_ORIGIN,
-            place,
-            summary,
-            "name the requirement in each task, or tag the task with its story",
-        );
-    }
     findings.finish()
+}
+
+/// Adds findings for requirements without a task. Only if the tasks name nearly all requirements, a missing identifier has a meaning.
+fn requirements_without_task(spec: &Spec, coverage: &Coverage, findings: &mut Findings) {
+    /// Minimum share of requirements that the tasks name, in percent.
+    const TRACED_PERCENT: usize = 75;
+    let by = |covered: &CoveredItem, evidence| covered.tasks.iter().any(|link| link.by == evidence);
+    let items = || {
+        let all = spec.requirements.iter().zip(&coverage.requirements);
+        all.filter(|(item, _)| !is_struck(&item.text))
+    };
+    let (all, traced) = (items().count(), items().filter(|(_, covered)| by(covered, Evidence::Id)).count());
+    if traced == 0 || traced * 100 < all * TRACED_PERCENT {
+        return;
+    }
+    for (item, covered) in items() {
+        let words = words(&item.text);
+        let served = by(covered, Evidence::Id)
+            || by(covered, Evidence::Terms)
+            || (!covered.tasks.is_empty() && !stories_in(&item.text).is_empty());
+        // What must not happen needs no work of its own.
+        if served || !demands(&words) {
+            continue;
+        }
+        let place = Position { line: item.line, location: &item.id, excerpt: &item.text };
+        let summary =
+            format!("the tasks name {traced} of {all} requirements, and no task names or describes {}", item.id);
+        let remedy = format!("add a task, or name {} in the task that implements it", item.id);
+        findings.push(&REQUIREMENT_WITHOUT_TASK, place, summary, remedy);
+    }
+}
+
+/// Returns whether a requirement demands something, and does not only forbid.
+fn demands(words: &[Word<'_>]) -> bool {
+    let modal = |w: &Word<'_>| matches!(w.lower.as_str(), "must" | "shall" | "should");
+    let forbids = |at: usize| words.get(at + 1).is_some_and(|w| matches!(w.lower.as_str(), "not" | "never"));
+    let mut modals = words.iter().enumerate().filter(|(_, w)| modal(w)).map(|(at, _)| forbids(at)).peekable();
+    modals.peek().is_none() || modals.any(|forbids| !forbids)
+}
+
+/// Adds findings for stories without a task. If few stories have tagged tasks, a missing tag has no meaning.
+fn stories_without_task(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage, findings: &mut Findings) {
+    let tagged = |covered: &&CoveredItem| covered.tasks.iter().any(|link| link.by != Evidence::Terms);
+    if coverage.stories.iter().filter(tagged).count() * 2 < spec.stories.len() {
+        return;
+    }
+    let mut everything: Option<HashSet<String>> = None;
+    for (story, _) in spec.stories.iter().zip(&coverage.stories).filter(|(_, covered)| covered.tasks.is_empty()) {
+        let known = everything.get_or_insert_with(|| {
+            tasks.iter().flat_map(|t| [t.title, t.text]).flat_map(|text| terms(&words(text))).collect()
+        });
+        // The work may be in a phase without tags.
+        if is_described(story, known) {
+            continue;
+        }
+        let key = story.key.as_str();
+        let place = Position { line: story.line, location: key, excerpt: &story.title };
+        let remedy = format!("add tasks tagged with [{key}]");
+        findings.push(&STORY_WITHOUT_TASK, place, format!("no task covers {key}"), remedy);
+    }
+}
+
+/// Returns whether at least half of the terms of a story's title are among these.
+fn is_described(story: &UserStory, known: &HashSet<String>) -> bool {
+    let own: HashSet<String> = terms(&words(&story.title)).into_iter().collect();
+    own.iter().filter(|term| known.contains(*term)).count() * 2 >= own.len()
 }
 
 /// Returns a list for a message: `T001, T002, T003 and 9 more`.
@@ -207,16 +245,16 @@ fn some_of(ids: &[&str]) -> String {
     if ids.len() > SHOWN { format!("{shown} and {} more", ids.len() - SHOWN) } else { shown }
 }
 
-/// Returns the identifiers that a task names.
-fn named(task: &TaskText<'_>) -> Vec<String> {
-    let mut found: Vec<String> = ids(&words(task.title)).map(|(id, _)| id).collect();
-    found.extend(ids(&words(task.text)).map(|(id, _)| id));
-    found
+/// Returns the identifiers of this feature that a task names.
+fn named(task: &TaskText<'_>, own: Option<&str>) -> Vec<String> {
+    let all = [task.title, task.text].into_iter().flat_map(|text| identifiers(text, own));
+    all.filter(|i| !i.foreign).map(|i| i.id).collect()
 }
 
 /// Returns the stories that a task is tagged with.
 fn tagged(task: &TaskText<'_>) -> Vec<String> {
-    ids(&words(task.story.unwrap_or_default())).map(|(id, _)| id).filter(|id| id.starts_with("US")).collect()
+    let keys = task.story.unwrap_or_default().split([' ', ',', '+', '/']).filter_map(StoryKey::parse);
+    keys.map(|key| key.as_str().to_owned()).collect()
 }
 
 /// Returns the identifiers of code among words, in lower case.
@@ -268,7 +306,7 @@ impl Terms {
 
 /// Index of tasks by their text.
 struct Index {
-    /// Tasks by the identifiers that they name, without leading zeros.
+    /// Tasks by the families of the identifiers that they name: a task that names FR-001 also serves FR-001a.
     ids: HashMap<String, Vec<usize>>,
     stories: HashMap<String, Vec<usize>>,
     /// Tasks by identifiers of code: `GITHUB_TOKEN`, `ItemDate`.
@@ -277,19 +315,19 @@ struct Index {
 }
 
 impl Index {
-    fn new(tasks: &[TaskText<'_>]) -> Self {
+    fn new(tasks: &[TaskText<'_>], own: Option<&str>) -> Self {
         let texts: Vec<String> = tasks.iter().map(|t| format!("{} {}", t.title, t.text)).collect();
         let terms = Terms::new(texts.iter().map(String::as_str));
         let mut index = Self { ids: HashMap::new(), stories: HashMap::new(), names: HashMap::new(), terms };
         for (at, task) in tasks.iter().enumerate() {
-            let distinct = |ids: Vec<String>| ids.iter().map(|id| exact(id)).collect::<BTreeSet<_>>();
-            for id in distinct(named(task)) {
+            let distinct = |ids: Vec<String>| ids.iter().map(|id| family(id)).collect::<BTreeSet<_>>();
+            for id in distinct(named(task, own)) {
                 index.ids.entry(id).or_default().push(at);
             }
             for name in names(&words(&texts[at])) {
                 index.names.entry(name).or_default().push(at);
             }
-            for key in distinct(tagged(task)) {
+            for key in tagged(task).into_iter().collect::<BTreeSet<_>>() {
                 index.stories.entry(key).or_default().push(at);
             }
         }
@@ -298,9 +336,8 @@ impl Index {
 
     /// Returns the tasks that cover an item, sorted by evidence. Terms are compared only when no task names the item.
     fn links(&self, id: &str, text: &str, stories: &[String]) -> Vec<(usize, Evidence)> {
-        let named = self.ids.get(&exact(id)).into_iter().flatten().take(MAX_LINKS).map(|task| (*task, Evidence::Id));
-        let tagged =
-            stories.iter().filter_map(|key| self.stories.get(&exact(key))).flat_map(|t| t.iter().take(MAX_LINKS));
+        let named = self.ids.get(&family(id)).into_iter().flatten().take(MAX_LINKS).map(|task| (*task, Evidence::Id));
+        let tagged = stories.iter().filter_map(|key| self.stories.get(key)).flat_map(|t| t.iter().take(MAX_LINKS));
         let mut seen = HashSet::new();
         let sure = named.chain(tagged.map(|task| (*task, Evidence::Story)));
         let mut found: Vec<(usize, Evidence)> = sure.filter(|(task, _)| seen.insert(*task)).collect();
@@ -315,10 +352,4 @@ impl Index {
         }
         found
     }
-}
-
-/// Returns an identifier for comparison: without leading zeros, with its letter.
-fn exact(id: &str) -> String {
-    let letter = id.chars().next_back().filter(char::is_ascii_lowercase).map(String::from).unwrap_or_default();
-    format!("{}{letter}", family(id))
 }

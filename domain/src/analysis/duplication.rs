@@ -2,27 +2,28 @@
 
 use std::collections::HashMap;
 
-use super::finding::Position;
+use super::finding::{Position, shortened};
 use super::findings::Findings;
 use super::kinds::{
     CONFLICTING_NUMBERS, CONTRADICTION, DUPLICATE_ENTITY, DUPLICATE_STATEMENT, FindingKind, SIMILAR_STATEMENT,
 };
 use super::similar::{Pair, pairs};
-use super::statements::{Statement, StatementKind, Statements, entity_name};
+use super::statements::{Statement, StatementKind, Statements, entity_name, is_entity};
 use super::text::{Vocabulary, Word, terms, words};
 use super::vague::is_unit;
+use crate::speckit::spec::{Entity, Spec};
 
 /// Minimum share of common terms of two statements that are compared, in percent.
-const SIMILAR_PERCENT: usize = 70;
+const SIMILAR_PERCENT: usize = 100;
 
 /// Minimum number of terms of a statement that is compared; fewer terms are not significant.
 const LEAST_TERMS: usize = 4;
 
-pub(super) fn find(statements: &Statements<'_>, findings: &mut Findings) {
+pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     for kind in [StatementKind::Requirement, StatementKind::Criterion] {
         among(&statements.of_kind(kind).collect::<Vec<_>>(), findings);
     }
-    entities(statements, findings);
+    entities(spec, findings);
 }
 
 fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
@@ -54,8 +55,8 @@ fn among(statements: &[&Statement<'_>], findings: &mut Findings) {
     }
 }
 
-/// Returns the relation of two similar statements: a repetition, a contradiction or conflicting numbers. Statements that each have words
-/// of their own are parallel, such as `export to CSV` and `export to PDF`.
+/// Returns the relation of two statements with the same terms: a repetition, a contradiction or conflicting numbers. A statement with a
+/// further term is about another case, such as `export to PDF` beside `export`.
 fn relation(
     a: &Statement<'_>,
     b: &Statement<'_>,
@@ -63,27 +64,21 @@ fn relation(
     sets: &[Vec<u32>],
 ) -> Option<(&'static FindingKind, String)> {
     let own = (sets[pair.first].len() - pair.shared, sets[pair.second].len() - pair.shared);
-    let equal = own == (0, 0);
-    // If both have terms of their own, or their conditions differ, they are about different cases.
-    if own.0.min(own.1) > 0 || conditions(a) != conditions(b) {
+    // If one has terms of its own, or their conditions differ, they are about different cases.
+    if own != (0, 0) || conditions(a) != conditions(b) {
         return None;
     }
     let (numbers, there) = (quantities(&b.words), quantities(&a.words));
     if negations(&a.words) != negations(&b.words) {
-        let opposite = equal && numbers == there && obliges(a) && obliges(b);
+        let opposite = numbers == there && obliges(a) && obliges(b);
         return opposite.then(|| (&CONTRADICTION, format!("contradicts {}", name(a))));
     }
     if numbers == there {
-        let summary = if equal {
-            format!("repeats {} in other words", name(a))
-        } else {
-            format!("is nearly the same as {}", name(a))
-        };
-        return Some((&SIMILAR_STATEMENT, summary));
+        return Some((&SIMILAR_STATEMENT, format!("repeats {} in other words", name(a))));
     }
     let units = |q: &[(String, String)]| q.iter().map(|(_, unit)| unit.clone()).collect::<Vec<_>>();
     // Numbers without a unit are names, as in `level 1` and `level 2`.
-    let comparable = equal && units(&numbers) == units(&there) && units(&numbers).iter().all(|u| is_unit(u));
+    let comparable = units(&numbers) == units(&there) && units(&numbers).iter().all(|u| is_unit(u));
     comparable.then(|| {
         let show =
             |q: &[(String, String)]| q.iter().map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(", ");
@@ -99,7 +94,7 @@ fn report(rule: &FindingKind, a: &Statement<'_>, b: &Statement<'_>, summary: &st
         _ => format!("merge {} and {} into one", a.location, b.location),
     };
     // The finding includes both texts: when either changes, it is another finding.
-    let excerpt = format!("{} | {}", super::finding::shortened(b.text), super::finding::shortened(a.text));
+    let excerpt = format!("{} | {}", shortened(b.text), shortened(a.text));
     findings.push(rule, b.place(&excerpt), format!("{} {summary}", b.location), remedy);
 }
 
@@ -150,12 +145,11 @@ pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Adds a finding for each entity whose name differs from another only in spelling.
-fn entities(statements: &Statements<'_>, findings: &mut Findings) {
-    let mut first: HashMap<String, &Statement<'_>> = HashMap::new();
-    for entity in statements.of_kind(StatementKind::Entity) {
-        let own = entity.location.strip_prefix("Key Entities: ").unwrap_or_default();
-        let key = spelling(own);
+/// Adds a finding for each entity whose name differs from another only in spelling. A remark in brackets is part of the name.
+fn entities(spec: &Spec, findings: &mut Findings) {
+    let mut first: HashMap<String, &Entity> = HashMap::new();
+    for entity in spec.entities.iter().filter(|e| is_entity(&e.name)) {
+        let key = terms(&words(&entity.name)).concat();
         if key.is_empty() {
             continue;
         }
@@ -163,7 +157,9 @@ fn entities(statements: &Statements<'_>, findings: &mut Findings) {
         if std::ptr::eq(there, entity) {
             continue;
         }
-        let place = Position { line: entity.line, location: &entity.location, excerpt: own };
+        let own = entity_name(&entity.name);
+        let location = format!("Key Entities: {}", shortened(own));
+        let place = Position { line: entity.line, location: &location, excerpt: own };
         let summary = format!("the entity \"{own}\" is already described on line {}", there.line);
         findings.push(&DUPLICATE_ENTITY, place, summary, "describe it once, under one name");
     }

@@ -34,13 +34,10 @@ kinds! {
     VAGUE_TIME = "VagueTime", Ambiguity, Medium;
     ESCAPE_CLAUSE = "EscapeClause", Ambiguity, Medium;
     OPEN_LIST = "OpenList", Ambiguity, Medium;
-    EXAMPLE_LIST = "ExampleList", Ambiguity, Low;
-    VAGUE_PRINCIPLE = "VaguePrinciple", Ambiguity, Medium;
 
     EMPTY_STATEMENT = "EmptyStatement", Underspecification, High;
     NO_OBLIGATION = "NoObligation", Underspecification, Medium;
     UNTESTABLE_CRITERION = "UntestableCriterion", Underspecification, High;
-    UNMEASURABLE_CRITERION = "UnmeasurableCriterion", Underspecification, Medium;
     NO_SCENARIO = "NoScenario", Underspecification, High;
     NO_INDEPENDENT_TEST = "NoIndependentTest", Underspecification, Medium;
     INCOMPLETE_SCENARIO = "IncompleteScenario", Underspecification, Low;
@@ -48,21 +45,16 @@ kinds! {
     UNCOVERED_REQUIREMENT = "UncoveredRequirement", Underspecification, Medium;
     UNUSED_ENTITY = "UnusedEntity", Underspecification, Low;
     EMPTY_PRINCIPLE = "EmptyPrinciple", Underspecification, High;
-    MUST_WITHOUT_SUBJECT = "MustWithoutSubject", Underspecification, Low;
 
-    TERM_DRIFT = "TermDrift", Inconsistency, Medium;
     UNKNOWN_REFERENCE = "UnknownReference", Inconsistency, Medium;
     CONFLICTING_NUMBERS = "ConflictingNumbers", Inconsistency, High;
     CONTRADICTION = "Contradiction", Inconsistency, High;
-    PRIORITY_ORDER = "PriorityOrder", Inconsistency, Low;
 
     FORBIDDEN_BY_CONSTITUTION = "ForbiddenByConstitution", Constitution, Critical;
     REFUSES_CONSTITUTION = "RefusesConstitution", Constitution, Critical;
 
     REQUIREMENT_WITHOUT_TASK = "RequirementWithoutTask", Coverage, High;
-    REQUIREMENT_NOT_TRACED = "RequirementNotTraced", Coverage, Medium;
     STORY_WITHOUT_TASK = "StoryWithoutTask", Coverage, High;
-    TASK_WITHOUT_ORIGIN = "TaskWithoutOrigin", Coverage, Low;
     UNKNOWN_ID_IN_TASK = "UnknownIdInTask", Coverage, Medium;
 
     SHARED_ENTITY = "SharedEntity", Overlap, Medium;

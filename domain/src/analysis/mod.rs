@@ -10,10 +10,10 @@ mod ambiguity;
 mod conflict;
 mod coverage;
 mod directives;
-mod drift;
 mod duplication;
 mod finding;
 mod findings;
+mod identifiers;
 mod kinds;
 mod overlap;
 mod principles;
@@ -53,10 +53,9 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
     let statements = Statements::new(spec);
     findings.format(&parsed.diagnostics, &spec.source, |offset| statements.location(offset));
     ambiguity::find(spec, &statements, &mut findings);
-    duplication::find(&statements, &mut findings);
+    duplication::find(spec, &statements, &mut findings);
     structure::find(spec, &statements, &mut findings);
     references::find(spec, &statements, &mut findings);
-    drift::find(&statements, &mut findings);
     let findings = findings.finish();
     let quality = quality::specification(spec, &statements, &findings);
     Report::new(findings, quality).with_comments(&spec.source)

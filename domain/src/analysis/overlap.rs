@@ -12,7 +12,7 @@ use super::duplication::spelling;
 use super::finding::{Finding, Position, shortened};
 use super::findings::Findings;
 use super::kinds::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
-use super::statements::entity_name;
+use super::statements::{entity_name, is_entity};
 use super::text::{is_one_of, shared, terms, words};
 use crate::speckit::spec::Spec;
 
@@ -23,7 +23,7 @@ const MAX_ITEMS: usize = 1_000;
 const MAX_HASHES: usize = 32;
 
 /// Minimum similarity of two requirements that are shared, in percent.
-const SIMILAR_PERCENT: usize = 70;
+const SIMILAR_PERCENT: usize = 80;
 
 /// Minimum number of terms of a requirement that is compared; fewer terms are not significant.
 const LEAST_TERMS: usize = 4;
@@ -89,7 +89,7 @@ pub struct SharedItem {
 impl Sketch {
     /// Returns the sketch of a specification: usually a few KB, at most about 200 KB.
     pub fn new(spec: &Spec) -> Self {
-        let entities = spec.entities.iter().map(|e| {
+        let entities = spec.entities.iter().filter(|e| is_entity(&e.name)).map(|e| {
             let text = shortened(entity_name(&e.name));
             Name { text, key: spelling(&e.name), line: e.line }
         });

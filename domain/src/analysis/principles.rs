@@ -1,16 +1,14 @@
-//! Analysis of a constitution: principles without obligations, and repetitions.
+//! Analysis of a constitution: empty principles, vague words and repetitions.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use super::duplication::spelling;
 use super::finding::Position;
 use super::findings::Findings;
-use super::kinds::{
-    DUPLICATE_PRINCIPLE, EMPTY_PRINCIPLE, MUST_WITHOUT_SUBJECT, PLACEHOLDER, SIMILAR_STATEMENT, VAGUE_PRINCIPLE,
-};
+use super::kinds::{DUPLICATE_PRINCIPLE, EMPTY_PRINCIPLE, PLACEHOLDER, SIMILAR_STATEMENT};
 use super::similar::pairs;
-use super::text::{Language, Vocabulary, Word, is_one_of, words};
-use super::vague;
+use super::text::{Language, Vocabulary, terms, words};
+use super::vague::{self, Around};
 use crate::speckit::constitution::{Constitution, Principle};
 
 /// Minimum share of common terms of two demands that are repetitions, in percent.
@@ -18,21 +16,23 @@ const SIMILAR_PERCENT: usize = 80;
 
 pub(super) fn find(constitution: &Constitution, findings: &mut Findings) {
     let mut names: HashMap<String, &Principle> = HashMap::new();
+    let abbreviated = super::ambiguity::abbreviates(&constitution.source);
     for principle in &constitution.principles {
         let place = Position { line: principle.line, location: &principle.name, excerpt: &principle.name };
-        let there = *names.entry(spelling(&principle.name)).or_insert(principle);
+        let there = *names.entry(terms(&words(&principle.name)).concat()).or_insert(principle);
         // The parser reports placeholders of the template.
         if !std::ptr::eq(there, principle) && !principle.name.is_empty() && !principle.name.starts_with('[') {
             let summary = format!("a principle on line {} has the same name", there.line);
             findings.push(&DUPLICATE_PRINCIPLE, place, summary, "merge the two, or rename one");
         }
-        demands(constitution, principle, place, findings);
+        demands(constitution, principle, abbreviated, findings);
     }
     repetitions(constitution, findings);
 }
 
-/// Adds findings for a principle without text, without an obligation or with a placeholder.
-fn demands(constitution: &Constitution, principle: &Principle, place: Position<'_>, findings: &mut Findings) {
+/// Adds findings for a principle without text, with a placeholder or with vague demands.
+fn demands(constitution: &Constitution, principle: &Principle, abbreviated: bool, findings: &mut Findings) {
+    let place = Position { line: principle.line, location: &principle.name, excerpt: &principle.name };
     let body = principle.body.text(&constitution.source);
     let words = words(body);
     if words.is_empty() {
@@ -43,41 +43,25 @@ fn demands(constitution: &Constitution, principle: &Principle, place: Position<'
     if !Language::new(&words).is_english() {
         return;
     }
-    if principle.musts.is_empty() && !words.iter().any(|w| obliges(w)) {
-        let remedy = "write at least one sentence with MUST or SHOULD that a reviewer can check";
-        findings.push(&VAGUE_PRINCIPLE, place, "the principle has neither MUST nor SHOULD", remedy);
-    }
-    if let Some(word) = words.iter().find(|w| !w.quoted && matches!(w.raw, "TBD" | "TBC" | "FIXME")) {
+    let decides = |raw: &str| matches!(raw, "TBC" | "FIXME") || (raw == "TBD" && !abbreviated);
+    if let Some(word) = words.iter().find(|w| !w.quoted && decides(w.raw)) {
         let place = Position { excerpt: word.raw, ..place };
         let summary = format!("{} is used in place of a decision", word.raw);
         findings.push(&PLACEHOLDER, place, summary, "write the decision, or remove the sentence");
     }
+    let around = OnceCell::new();
     for must in &principle.musts {
-        sentence(principle, &must.text, must.line, findings);
+        let section = || *around.get_or_init(|| Around::section(body));
+        sentence(principle, (&must.text, must.line), section, findings);
     }
 }
 
-fn obliges(word: &Word<'_>) -> bool {
-    is_one_of(
-        "must shall should required never always forbidden prohibited mandatory cannot may only non-negotiable",
-        &word.lower,
-    )
-}
-
-/// Adds findings for a MUST sentence without a subject or with vague words.
-fn sentence(principle: &Principle, text: &str, line: u32, findings: &mut Findings) {
+/// Adds findings for vague words in a MUST sentence.
+fn sentence(principle: &Principle, (text, line): (&str, u32), section: impl Fn() -> Around, findings: &mut Findings) {
     let words = words(text);
     let place = Position { line, location: &principle.name, excerpt: text };
-    if words.first().is_some_and(|w| matches!(w.raw, "MUST" | "SHALL")) {
-        findings.push(
-            &MUST_WITHOUT_SUBJECT,
-            place,
-            "the sentence does not say who or what must",
-            "start the sentence with who or what must",
-        );
-    }
-    let hits = vague::find(text, &words);
-    for (index, family) in vague::FAMILIES.iter().enumerate().filter(|(_, f)| f.rule != super::kinds::EXAMPLE_LIST) {
+    let hits = vague::find(text, &words, section);
+    for (index, family) in vague::FAMILIES.iter().enumerate() {
         if let Some(hit) = hits.iter().find(|h| h.family == index) {
             let phrase = &text[words[hit.first].start..words[hit.end - 1].end];
             let place = Position { excerpt: phrase, ..place };
@@ -95,11 +79,11 @@ fn repetitions(constitution: &Constitution, findings: &mut Findings) {
         let own = (sets[pair.first].len() - pair.shared, sets[pair.second].len() - pair.shared);
         let ((there, earlier), (principle, must)) = (musts[pair.first], musts[pair.second]);
         // A sentence below nested headings belongs to each of them.
-        if own.0.min(own.1) > 0 || earlier.line == must.line {
+        if own != (0, 0) || earlier.line == must.line {
             continue;
         }
         let place = Position { line: must.line, location: &principle.name, excerpt: &must.text };
-        let summary = format!("\"{}\" has nearly the same sentence on line {}", there.name, earlier.line);
+        let summary = format!("\"{}\" has the same sentence in other words on line {}", there.name, earlier.line);
         findings.push(&SIMILAR_STATEMENT, place, summary, "keep one of them");
     }
 }

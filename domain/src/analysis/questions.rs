@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::ambiguity::BARE_MARKER;
 use super::finding::{Category, Finding, Severity, hash};
-use super::kinds::{PLACEHOLDER, VAGUE_QUALITY, VAGUE_SECURITY};
+use super::kinds::{OPEN_MARKER, PLACEHOLDER, VAGUE_QUALITY, VAGUE_SECURITY};
 use super::report::Report;
 use super::statements::Statements;
 use super::text::{is_one_of, words};
@@ -101,7 +102,7 @@ fn from_finding(finding: &Finding) -> Option<(Topic, Question)> {
     let family = FAMILIES.iter().find(|f| f.rule.code == finding.code);
     let (asked, options) = match family {
         Some(family) => (family.question, family.options),
-        None if finding.code == PLACEHOLDER.code => ("what is the decision?", &[][..]),
+        None if finding.code == PLACEHOLDER.code || is_bare(finding) => ("what is the decision?", &[][..]),
         None => return None,
     };
     let topic = match finding.code {
@@ -120,6 +121,11 @@ fn from_finding(finding: &Finding) -> Option<(Topic, Question)> {
         origin: QuestionOrigin::Finding(finding.id.clone()),
     };
     Some((topic, question))
+}
+
+/// Returns whether a finding is about a marker without a question; the others are asked with their own words.
+fn is_bare(finding: &Finding) -> bool {
+    finding.code == OPEN_MARKER.code && finding.excerpt == BARE_MARKER
 }
 
 fn topic(text: &str) -> Topic {

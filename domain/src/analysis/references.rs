@@ -1,52 +1,15 @@
-//! References to identifiers, and the order of priorities.
+//! References to identifiers that the document does not define.
 
 use std::collections::HashSet;
 
 use super::finding::Position;
 use super::findings::Findings;
-use super::kinds::{PRIORITY_ORDER, UNKNOWN_REFERENCE};
-use super::statements::{Statement, Statements};
+use super::identifiers::{Identifier, family, identifiers, leading, prefix};
+use super::kinds::UNKNOWN_REFERENCE;
+use super::statements::{Statement, StatementKind, Statements};
 use super::text::{Word, is_one_of, words};
+use crate::speckit::Span;
 use crate::speckit::spec::{Spec, UserStory};
-use crate::speckit::{Span, StoryKey};
-
-/// Returns the identifiers among words: `FR-001`, `NFR-2a`, `SC-003`, `US1`, and `User Story 1` as `US1`, each with the index of its word.
-pub(super) fn ids<'w>(words: &'w [Word<'_>]) -> impl Iterator<Item = (String, usize)> + 'w {
-    words.iter().enumerate().filter_map(move |(at, word)| {
-        if is_id(word.raw) {
-            return Some((word.raw.to_owned(), at));
-        }
-        let story = at >= 2 && word.is_number() && words[at - 1].lower == "story" && words[at - 2].lower == "user";
-        let spelled = if story { format!("US{}", word.raw) } else { word.raw.to_owned() };
-        // Issue trackers number stories like `US015`, specifications do not.
-        let key = StoryKey::parse(&spelled).filter(|key| !key.as_str().starts_with("US0"));
-        key.map(|key| (key.as_str().to_owned(), at))
-    })
-}
-
-/// Returns whether a word is an identifier such as `FR-001`, `SC-3` or `FR-DIAG-001`: at least two capitals, then a number after the last
-/// hyphen.
-fn is_id(raw: &str) -> bool {
-    let Some((prefix, number)) = raw.rsplit_once('-') else { return false };
-    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
-    let first = prefix.split('-').next().unwrap_or_default();
-    matches!(first, "FR" | "NFR" | "SC" | "SR" | "UX" | "PR" | "REQ")
-        && prefix.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')
-        && (1..=6).contains(&digits)
-        && number[digits..].len() <= 1
-        && number[digits..].bytes().all(|b| b.is_ascii_lowercase())
-}
-
-/// Returns the normalised family of an identifier: `FR-7` for `FR-007b`.
-pub(super) fn family(id: &str) -> String {
-    let start = id
-        .rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
-        .map_or_else(|| id.find(|c: char| c.is_ascii_digit()).unwrap_or(id.len()), |at| at + 1);
-    let (prefix, number) = id.split_at(start);
-    let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
-    let plain = digits.trim_start_matches('0');
-    format!("{prefix}{}", if plain.is_empty() { "0" } else { plain })
-}
 
 /// Identifiers that a specification defines.
 pub(super) struct Defined {
@@ -60,7 +23,9 @@ impl Defined {
         // A single story needs no number, so numbers of stories may belong to another document.
         let stories = spec.stories.iter().map(|s| s.key.as_str()).filter(|_| spec.stories.len() > 1);
         let all: Vec<&str> = requirements.chain(stories).collect();
-        let families = all.iter().map(|id| family(id)).collect();
+        // An identifier at the beginning of a line, cell or heading may be a definition in a form that the parser does not read.
+        let begins = spec.source.lines().filter_map(leading).map(family);
+        let families = all.iter().map(|id| family(id)).chain(begins).collect();
         let prefixes = all.iter().map(|id| prefix(id)).collect();
         Self { families, prefixes }
     }
@@ -73,17 +38,21 @@ impl Defined {
     }
 }
 
-fn prefix(id: &str) -> String {
-    id.chars().take_while(|c| !c.is_ascii_digit()).collect()
+/// Returns the number of this feature, with which its branch begins.
+pub(super) fn own_number(spec: &Spec) -> Option<&str> {
+    let branch = spec.branch.as_ref()?.text.rsplit('/').next()?;
+    let digits = branch.bytes().take_while(u8::is_ascii_digit).count();
+    (digits >= 3).then(|| &branch[..digits])
 }
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
-    let defined = Defined::new(spec);
+    let (defined, own) = (Defined::new(spec), own_number(spec));
     let mut reported: HashSet<(&str, String)> = HashSet::new();
-    for statement in statements.all.iter().filter(|s| !is_withdrawn(s)) {
-        for (id, at) in ids(&statement.words) {
-            let unknown = !elsewhere(&statement.words, at) && defined.lacks(&id);
-            if unknown && reported.insert((statement.location.as_str(), id.clone())) {
+    // An answer may name what it has removed.
+    let written = |s: &&Statement<'_>| !s.is(StatementKind::Clarification) && !is_withdrawn(s);
+    for statement in statements.all.iter().filter(written) {
+        for id in unknown(statement.text, &statement.words, &defined, own) {
+            if reported.insert((statement.location.as_str(), id.clone())) {
                 report(&id, statement.place(&id), findings);
             }
         }
@@ -91,17 +60,21 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     for story in &spec.stories {
         in_prose(story, spec, &defined, findings);
     }
-    priorities(spec, findings);
+}
+
+/// Returns the identifiers of a text that this document should define, and does not.
+pub(super) fn unknown(text: &str, words: &[Word<'_>], defined: &Defined, own: Option<&str>) -> Vec<String> {
+    let lacking = |i: &Identifier| !i.foreign && defined.lacks(&i.id) && !elsewhere(words, i.at);
+    identifiers(text, own).into_iter().filter(lacking).map(|i| i.id).collect()
 }
 
 /// Adds findings for unknown identifiers in the prose of a story. Its scenarios are separate statements.
 fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Findings) {
     let end = story.scenarios.first().map_or(story.span.end, |s| s.span.start.min(story.span.end));
     let prose = Span { start: story.span.start, end }.text(&spec.source);
-    let words = words(prose);
     let mut reported: HashSet<String> = HashSet::new();
-    for (id, at) in ids(&words).filter(|(id, _)| defined.lacks(id)) {
-        if !elsewhere(&words, at) && reported.insert(id.clone()) {
+    for id in unknown(prose, &words(prose), defined, own_number(spec)) {
+        if reported.insert(id.clone()) {
             let place = Position { line: story.line, location: story.key.as_str(), excerpt: &id };
             report(&id, place, findings);
         }
@@ -115,26 +88,18 @@ fn report(id: &str, place: Position<'_>, findings: &mut Findings) {
 
 /// Returns whether a statement is about something that was removed.
 fn is_withdrawn(statement: &Statement<'_>) -> bool {
-    let gone = |w: &Word<'_>| is_one_of("removed withdrawn deprecated superseded deleted merged formerly", &w.lower);
+    const GONE: &str =
+        "removed withdrawn deprecated superseded deleted dropped retired replaced renumbered merged folded formerly";
+    let gone = |w: &Word<'_>| is_one_of(GONE, &w.lower);
     super::text::is_struck(statement.text) || statement.words.iter().any(gone)
 }
 
-/// Returns whether the words around an identifier refer to another document.
-fn elsewhere(words: &[Word<'_>], at: usize) -> bool {
+/// Returns whether the words around the identifier at this byte refer to another document.
+fn elsewhere(words: &[Word<'_>], offset: usize) -> bool {
     const NEAR: usize = 8;
+    let at = words.partition_point(|w| w.end <= offset);
     let numbered =
         |w: &Word<'_>| w.raw.len() >= 3 && w.raw.bytes().take(3).all(|b| b.is_ascii_digit()) && !w.raw.contains('.');
     let other = |w: &Word<'_>| numbered(w) || is_one_of("spec specs specification constitution prd upstream", &w.lower);
     words[at.saturating_sub(NEAR)..(at + NEAR).min(words.len())].iter().any(other)
-}
-
-fn priorities(spec: &Spec, findings: &mut Findings) {
-    let level =
-        |text: &Option<String>| text.as_ref().and_then(|p| p.strip_prefix('P')).and_then(|n| n.parse::<u32>().ok());
-    let levels: Vec<_> = spec.stories.iter().filter_map(|s| Some((s, level(&s.priority)?))).collect();
-    let Some(pair) = levels.windows(2).find(|pair| pair[1].1 < pair[0].1) else { return };
-    let ((before, high), (story, low)) = (pair[0], pair[1]);
-    let place = Position { line: story.line, location: story.key.as_str(), excerpt: &story.title };
-    let summary = format!("{} (P{low}) comes after {} (P{high})", story.key, before.key);
-    findings.push(&PRIORITY_ORDER, place, summary, "order the stories by priority, or change a priority");
 }

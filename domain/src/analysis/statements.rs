@@ -1,9 +1,12 @@
 //! A specification as a list of statements, each with the name by which people find it.
 
 use super::finding::Position;
-use super::text::{Language, Word, words};
+use super::text::{Language, Word, is_one_of, words};
+use crate::speckit::Span;
 use crate::speckit::spec::Spec;
-use crate::speckit::{Item, Span};
+
+/// Maximum length of a statement with its details, in bytes; the rest of longer ones is not read.
+const MAX_DETAILS_BYTES: usize = 16 << 10;
 
 /// Kind of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,24 @@ impl Statement<'_> {
     /// Returns the position of a finding about an excerpt of the statement.
     pub(super) fn place<'b>(&'b self, excerpt: &'b str) -> Position<'b> {
         Position { line: self.line, location: &self.location, excerpt }
+    }
+
+    /// Returns the statement with everything below it in its list, as the document writes it.
+    pub(super) fn with_details<'s>(&self, source: &'s str) -> &'s str {
+        let text = source.get(self.span.start..).unwrap_or_default();
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let line_start = source[..self.span.start.min(source.len())].rfind('\n').map_or(0, |at| at + 1);
+        let own = indent(source.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default());
+        let mut len = 0;
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            let ends =
+                number > 0 && len >= self.span.end - self.span.start && !line.trim().is_empty() && indent(line) <= own;
+            if ends || len > MAX_DETAILS_BYTES {
+                break;
+            }
+            len += line.len();
+        }
+        &text[..len]
     }
 
     /// Returns whether the statement is a requirement or criterion.
@@ -73,7 +94,7 @@ impl<'a> Statements<'a> {
         ] {
             all.extend(items.iter().map(|i| statement(kind, name.to_owned(), &i.text, i.line, i.span)));
         }
-        for e in spec.entities.iter().filter(|e| !entity_name(&e.name).is_empty()) {
+        for e in spec.entities.iter().filter(|e| is_entity(&e.name)) {
             all.push(statement(
                 StatementKind::Entity,
                 format!("Key Entities: {}", super::finding::shortened(entity_name(&e.name))),
@@ -91,7 +112,7 @@ impl<'a> Statements<'a> {
         }
         for statement in &mut all {
             let own = Language::new(&statement.words);
-            statement.english = if own.is_short() { document.is_english() } else { own.is_english() };
+            statement.english = own.is_english() || (own.is_open() && document.is_english());
         }
         let mut starts: Vec<(usize, usize)> = all.iter().enumerate().map(|(index, s)| (s.span.start, index)).collect();
         starts.sort_unstable();
@@ -100,15 +121,6 @@ impl<'a> Statements<'a> {
 
     pub(super) fn of_kind(&self, kind: StatementKind) -> impl Iterator<Item = &Statement<'a>> {
         self.all.iter().filter(move |s| s.is(kind))
-    }
-
-    /// Returns the text of an item with everything below it: up to the next item of its list, or the next heading.
-    pub(super) fn whole<'t>(&self, source: &'t str, items: &[Item], at: usize) -> &'t str {
-        let start = items[at].span.start;
-        let after = self.headings.partition_point(|(heading, _)| *heading <= start);
-        let heading = self.headings.get(after).map_or(source.len(), |(heading, _)| *heading);
-        let end = items.get(at + 1).map_or(heading, |next| next.span.start.min(heading));
-        source.get(start..end).unwrap_or_default()
     }
 
     /// Returns the location of the statement that contains this byte, or else of the heading above it.
@@ -127,6 +139,16 @@ impl<'a> Statements<'a> {
 
 fn statement(kind: StatementKind, location: String, text: &str, line: u32, span: Span) -> Statement<'_> {
     Statement { kind, location, text, line, span, words: words(text), english: false }
+}
+
+/// Returns whether the name of an item below Key Entities is an entity's, and not a label such as `Attributes` below one.
+pub(super) fn is_entity(name: &str) -> bool {
+    const LABELS: &str = "attribute attributes relationship relationships relation relations lifecycle field fields property properties \
+        state states status statuses type types constraint constraints validation rule rules invariant invariants note notes \
+        description purpose example examples key primary behavior behaviour methods operations represents contains includes";
+    let name = entity_name(name).to_lowercase();
+    let label = name.split_whitespace().all(|word| is_one_of(LABELS, word));
+    !name.is_empty() && !label
 }
 
 /// Returns an entity's name without a remark in brackets.

@@ -4,15 +4,20 @@ use std::collections::{HashMap, HashSet};
 
 use super::finding::Position;
 use super::findings::Findings;
+use super::identifiers::{family, identifiers};
 use super::kinds::{
     EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_OBLIGATION, NO_PRIORITY, NO_SCENARIO,
-    UNCOVERED_REQUIREMENT, UNMEASURABLE_CRITERION, UNTESTABLE_CRITERION, UNUSED_ENTITY,
+    UNCOVERED_REQUIREMENT, UNTESTABLE_CRITERION, UNUSED_ENTITY,
 };
-use super::references::ids;
+use super::references::own_number;
 use super::statements::{Statement, StatementKind, Statements};
-use super::text::{Vocabulary, is_one_of, is_struck, words};
-use super::vague;
+use super::text::{Vocabulary, Word, is_one_of, is_struck, words};
+use super::vague::{self, Around};
+use crate::speckit::Span;
 use crate::speckit::spec::{Spec, UserStory};
+
+/// Maximum number of terms in the name of an entity; longer names are sentences.
+const MAX_NAME_TERMS: usize = 5;
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     stories(spec, statements, findings);
@@ -25,7 +30,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
                 "write who must do what, or remove the identifier",
             ),
             StatementKind::Criterion if statement.english && !is_measurable(statement) => {
-                criterion(statement, findings);
+                criterion(statement, &spec.source, findings);
             }
             StatementKind::Scenario if statement.english => scenario(statement, findings),
             _ => {}
@@ -40,27 +45,26 @@ fn is_empty(statement: &Statement<'_>) -> bool {
     statement.words.is_empty() && !is_struck(statement.text)
 }
 
-/// Adds findings for stories without scenarios, independent test or priority. In a document in another language, only those parts are
-/// reported that another story has.
+/// Adds findings for stories without scenarios, independent test or priority. An independent test and a priority are only reported if
+/// another story has them: otherwise the document does not use them.
 fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     // The oldest template has one story without a test, and its scenarios in a separate section.
     let stories: Vec<&UserStory> = spec.stories.iter().filter(|s| s.title != "Primary User Story").collect();
-    let knows = |has: fn(&UserStory) -> bool| statements.english || stories.iter().any(|s| has(s));
-    let (tests, scenarios) = (knows(|s| s.independent_test.is_some()), knows(|s| !s.scenarios.is_empty()));
-    let priorities = stories.iter().any(|s| s.priority.is_some());
+    let knows = |has: fn(&UserStory) -> bool| stories.iter().any(|s| has(s));
+    let (tests, priorities) = (knows(|s| s.independent_test.is_some()), knows(|s| s.priority.is_some()));
+    let scenarios = knows(|s| !s.scenarios.is_empty()) || statements.english;
     for story in stories {
         let place = Position { line: story.line, location: story.key.as_str(), excerpt: &story.title };
-        let body = story.span.text(&spec.source).to_lowercase();
-        if scenarios
-            && story.scenarios.is_empty()
-            && !["acceptance", "given", "scenario"].iter().any(|w| body.contains(w))
-        {
+        let body = story.span.text(&spec.source);
+        let lower = body.to_lowercase();
+        let in_words = || ["acceptance", "given", "scenario"].iter().any(|w| lower.contains(w));
+        if scenarios && story.scenarios.is_empty() && !in_words() && !has_list(body) {
             let remedy = "add `**Acceptance Scenarios**:` with `1. **Given** … **When** … **Then** …`";
             findings.push(&NO_SCENARIO, place, format!("{} has no acceptance scenario", story.key), remedy);
         }
         if tests
             && story.independent_test.as_ref().is_none_or(|t| t.text.is_empty())
-            && !body.contains("independent test")
+            && !lower.contains("independent test")
         {
             let remedy = "add `**Independent Test**:` and describe how to test this story without the others";
             findings.push(&NO_INDEPENDENT_TEST, place, format!("{} has no independent test", story.key), remedy);
@@ -76,40 +80,45 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     }
 }
 
+/// Returns whether a text has a list or a table, which can be scenarios in a form that the parser does not read.
+fn has_list(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.trim_start();
+        let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
+        line.starts_with(['-', '*', '+', '|', '•']) && !line.starts_with("**") && !line.starts_with("---")
+            || (numbered.len() < line.len() && numbered.starts_with(['.', ')', '、']))
+    })
+}
+
+/// Adds a finding for a scenario that states no result. A scenario without Given or without When can be tested as it is.
 fn scenario(statement: &Statement<'_>, findings: &mut Findings) {
     let find = |word: &str| statement.words.iter().find(|w| w.lower == word);
     // `when a key turns, the door opens` states the result without the word `then`.
-    let implied = find("when").is_some_and(|when| statement.text[when.end..].contains(", "));
-    let missing: Vec<&str> = [("given", "Given"), ("when", "When"), ("then", "Then")]
-        .into_iter()
-        .filter(|(word, name)| find(word).is_none() && !(*name == "Then" && implied))
-        .map(|(_, name)| name)
-        .collect();
+    let implied = |from: &str| find(from).is_some_and(|word| statement.text[word.end..].contains([',', '→', ';', ':']));
+    let states = find("then").is_some() || implied("when") || implied("given");
+    let modal = |w: &Word<'_>| is_one_of("must shall should will can", &w.lower);
     // A scenario without any of the words has another form.
-    if !missing.is_empty() && missing.len() < 3 {
-        let parts = missing.join(" and ");
-        let summary = format!("the scenario has no {parts}");
+    let formal = find("given").is_some() && find("when").is_some();
+    if formal && !states && !statement.words.iter().any(modal) {
         findings.push(
             &INCOMPLETE_SCENARIO,
             statement.place(statement.text),
-            summary,
-            format!("add **{parts}**, so that it can be tested as written"),
+            "the scenario has no Then",
+            "add **Then** with what must be seen, so that it can be tested as written",
         );
     }
 }
 
-/// Adds the finding for a criterion that cannot be measured.
-fn criterion(statement: &Statement<'_>, findings: &mut Findings) {
+/// Adds a finding for a criterion that states a preference or a quality. One that states a fact can be observed.
+fn criterion(statement: &Statement<'_>, source: &str, findings: &mut Findings) {
     const LIKING: &str = "like likes love enjoy enjoys happy satisfied pleased delighted feel feels find finds perceive perceives better \
         improved improves easier simpler nicer confident trust easy intuitive pleasant attractive modern";
     let liking = statement.words.iter().any(|w| !w.quoted && is_one_of(LIKING, &w.lower));
-    let remedy = "write the number that counts as success and how it is measured";
-    if liking || !vague::find(statement.text, &statement.words).is_empty() {
+    let vague = || vague::find(statement.text, &statement.words, || Around::item(statement.with_details(source)));
+    if liking || !vague().is_empty() {
         let summary = "the criterion describes a quality that cannot be measured";
+        let remedy = "write the number that counts as success and how it is measured";
         findings.push(&UNTESTABLE_CRITERION, statement.place(statement.text), summary, remedy);
-    } else {
-        let summary = "the criterion has no number and no comparison, so it cannot be measured";
-        findings.push(&UNMEASURABLE_CRITERION, statement.place(statement.text), summary, remedy);
     }
 }
 
@@ -126,8 +135,9 @@ fn is_measurable(statement: &Statement<'_>) -> bool {
         || statement.words.iter().any(|w| is_one_of(COUNTS, &w.lower))
 }
 
-/// Adds findings for requirements without an obligation. If most requirements have none, there is one finding for all of them.
+/// Adds one finding if nearly no requirement states an obligation or a priority. A few statements of facts among others are not unclear.
 fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
+    const LEAST: usize = 5;
     let english: Vec<&Statement<'_>> = statements
         .of_kind(StatementKind::Requirement)
         .filter(|s| s.english && !s.words.is_empty() && !is_struck(s.text))
@@ -135,33 +145,23 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
         .filter(|s| !is_one_of("ASM DEP RISK OUT", s.location.split('-').next().unwrap_or_default()))
         .collect();
     let without: Vec<&&Statement<'_>> = english.iter().filter(|s| !obliges(s)).collect();
-    if without.len() > 3 && without.len() * 2 > english.len() {
-        let first = without[0];
-        let place = Position { line: first.line, location: "Requirements", excerpt: "" };
-        let summary = format!(
-            "{} of {} requirements have neither MUST nor SHOULD; the first is {}",
-            without.len(),
-            english.len(),
-            first.location
-        );
-        findings.push(&NO_OBLIGATION, place, summary, "write who MUST, SHOULD or MAY do what");
+    if without.len() < LEAST || without.len() * 5 < english.len() * 4 {
         return;
     }
-    for statement in without {
-        let summary = format!("{} has neither MUST nor SHOULD", statement.location);
-        findings.push(
-            &NO_OBLIGATION,
-            statement.place(statement.text),
-            summary,
-            "write who MUST, SHOULD or MAY do what",
-        );
-    }
+    let first = without[0];
+    let place = Position { line: first.line, location: "Requirements", excerpt: "" };
+    let (count, all) = (without.len(), english.len());
+    let summary =
+        format!("{count} of {all} requirements have neither MUST nor SHOULD; the first is {}", first.location);
+    findings.push(&NO_OBLIGATION, place, summary, "write who MUST, SHOULD or MAY do what");
 }
 
 fn obliges(statement: &Statement<'_>) -> bool {
     const MODALS: &str =
         "must shall should may will can cannot required mustn't never recommended optional needs prohibited";
-    statement.words.iter().any(|w| is_one_of(MODALS, &w.lower))
+    // A priority in a table says the same.
+    let priority = |w: &Word<'_>| matches!(w.raw, "P0" | "P1" | "P2" | "P3" | "P4");
+    statement.words.iter().any(|w| is_one_of(MODALS, &w.lower) || priority(w))
 }
 
 /// Adds a finding for each requirement that no story, scenario, edge case or criterion covers.
@@ -171,57 +171,72 @@ fn uncovered(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) 
             findings.push(
                 &UNCOVERED_REQUIREMENT,
                 requirement.place(requirement.text),
-                format!("no story, scenario, edge case or criterion covers {}", requirement.location),
+                format!(
+                    "stories, scenarios and criteria name most requirements, and none names or describes {}",
+                    requirement.location
+                ),
                 format!("add a scenario for it, or name {} in the scenario that covers it", requirement.location),
             );
         }
     }
 }
 
-/// Returns each requirement that can be judged, and whether a story, scenario, edge case or criterion covers it by identifier or terms.
+/// Returns each requirement that can be judged, and whether the rest of the document covers it by identifier or terms: its stories,
+/// scenarios, edge cases and criteria, wherever they are. If they do not name most requirements, nothing can be judged: words alone do not
+/// show whether a scenario covers a requirement.
 pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> Vec<(&'s Statement<'a>, bool)> {
-    /// Maximum number of stories and edge cases that are compared for each term.
-    const MAX_PLACES: usize = 32;
-    if spec.stories.is_empty() || !statements.english {
+    /// Minimum share of requirements that the rest of the document names, in percent.
+    const TRACED_PERCENT: usize = 60;
+    if spec.stories.is_empty() {
+        return Vec::new();
+    }
+    let written = spec.requirements.iter().map(|r| r.span).chain(comments(&spec.source));
+    let rest = outside(&spec.source, written);
+    let mut named: HashSet<String> = HashSet::new();
+    for text in &rest {
+        named.extend(identifiers(text, own_number(spec)).iter().filter(|i| !i.foreign).map(|i| family(&i.id)));
+    }
+    let judged: Vec<&Statement<'_>> =
+        statements.of_kind(StatementKind::Requirement).filter(|s| !is_struck(s.text)).collect();
+    let traces = |s: &Statement<'_>| {
+        named.contains(&family(&s.location)) || identifiers(s.text, None).iter().any(|i| i.id.starts_with("US"))
+    };
+    let count = judged.iter().filter(|s| traces(s)).count();
+    if count == 0 || count * 100 < judged.len() * TRACED_PERCENT {
         return Vec::new();
     }
     let mut vocabulary = Vocabulary::default();
-    let mut named: HashSet<String> = HashSet::new();
-    let mut places: HashMap<u32, Vec<usize>> = HashMap::new();
-    let stories = spec.stories.iter().map(|s| s.span.text(&spec.source));
-    let edges = (0..spec.edge_cases.len()).map(|at| statements.whole(&spec.source, &spec.edge_cases, at));
-    let criteria = spec.success_criteria.iter().map(|c| c.text.as_str());
-    for (index, text) in stories.chain(edges).chain(criteria).enumerate() {
-        let words = words(text);
-        named.extend(ids(&words).map(|(id, _)| id));
-        for term in vocabulary.set(&words) {
-            let postings = places.entry(term).or_default();
-            if postings.len() < MAX_PLACES {
-                postings.push(index);
-            }
-        }
+    let mut known: HashSet<u32> = HashSet::new();
+    for text in rest {
+        known.extend(vocabulary.set(&words(text)));
     }
-    let mut found = Vec::new();
-    for requirement in statements.of_kind(StatementKind::Requirement).filter(|s| s.english && !is_struck(s.text)) {
-        let set = vocabulary.set(&requirement.words);
-        if set.len() < 3 {
-            continue;
-        }
-        let points_back = ids(&requirement.words).any(|(id, _)| id.starts_with("US"));
-        let mut hits: HashMap<usize, usize> = HashMap::new();
-        let mut anywhere = 0;
-        for term in &set {
-            let postings = places.get(term).map(Vec::as_slice).unwrap_or_default();
-            anywhere += usize::from(!postings.is_empty());
-            for place in postings {
-                *hits.entry(*place).or_default() += 1;
-            }
-        }
-        let best = hits.values().max().copied().unwrap_or_default();
-        let covered =
-            named.contains(&requirement.location) || points_back || best * 4 >= set.len() || anywhere * 2 >= set.len();
-        found.push((requirement, covered));
+    let mut described = |s: &Statement<'_>| {
+        let set = vocabulary.set(&s.words);
+        set.len() < 3 || set.iter().filter(|term| known.contains(term)).count() * 2 >= set.len()
+    };
+    judged.into_iter().map(|s| (s, traces(s) || described(s))).collect()
+}
+
+/// Returns the comments of a document.
+fn comments(source: &str) -> impl Iterator<Item = Span> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + source[at..].find("<!--")?;
+        at = source[start..].find("-->").map_or(source.len(), |len| start + len);
+        Some(Span { start, end: at })
+    })
+}
+
+/// Returns the parts of a document that are outside of these spans.
+fn outside(source: &str, spans: impl Iterator<Item = Span>) -> Vec<&str> {
+    let mut spans: Vec<Span> = spans.collect();
+    spans.sort_unstable_by_key(|span| span.start);
+    let (mut found, mut at) = (Vec::new(), 0);
+    for span in spans {
+        found.extend(source.get(at..span.start));
+        at = at.max(span.end);
     }
+    found.extend(source.get(at..));
     found
 }
 
@@ -230,18 +245,22 @@ fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     if !statements.english {
         return;
     }
+    let entities: Vec<&Statement<'_>> = statements.of_kind(StatementKind::Entity).collect();
     let mut vocabulary = Vocabulary::default();
-    let mut used: HashSet<u32> = HashSet::new();
-    for statement in statements.all.iter().filter(|s| !s.is(StatementKind::Entity)) {
-        used.extend(vocabulary.set(&statement.words));
+    // The number of places that contain a term: the text without the entities, and each entity.
+    let mut places: HashMap<u32, usize> = HashMap::new();
+    let rest = outside(&spec.source, entities.iter().map(|e| e.span)).join("\n");
+    let own = entities.iter().map(|e| e.span.text(&spec.source));
+    for text in std::iter::once(rest.as_str()).chain(own) {
+        for term in vocabulary.set(&words(text)) {
+            *places.entry(term).or_default() += 1;
+        }
     }
-    for story in &spec.stories {
-        used.extend(vocabulary.set(&words(story.span.text(&spec.source))));
-    }
-    for entity in statements.of_kind(StatementKind::Entity).filter(|e| e.english) {
+    for entity in entities.iter().filter(|e| e.english) {
         let name = entity.location.strip_prefix("Key Entities: ").unwrap_or_default();
         let set = vocabulary.set(&words(name));
-        if set.is_empty() || set.len() > 5 || set.iter().any(|term| used.contains(term)) {
+        let mentioned = || set.iter().any(|term| places.get(term).is_some_and(|count| *count > 1));
+        if set.is_empty() || set.len() > MAX_NAME_TERMS || mentioned() {
             continue;
         }
         let summary = format!("no story, requirement or criterion mentions the entity \"{name}\"");

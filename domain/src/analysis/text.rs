@@ -154,9 +154,9 @@ impl Language {
         self.english > self.other && self.english * 12 >= self.words
     }
 
-    /// Returns whether the text is too short to determine its language.
-    pub(super) const fn is_short(self) -> bool {
-        self.words < 5
+    /// Returns whether the text leaves its language open: it is short, or no word indicates another language than English.
+    pub(super) const fn is_open(self) -> bool {
+        self.words < 5 || self.other == 0
     }
 }
 
@@ -185,7 +185,10 @@ pub(super) fn is_one_of(list: &str, word: &str) -> bool {
 pub(super) fn is_struck(text: &str) -> bool {
     let first = text.split(|c: char| !c.is_alphanumeric()).find(|w| !w.is_empty()).unwrap_or_default().to_lowercase();
     text.contains("~~")
-        || is_one_of("removed withdrawn deprecated superseded deleted reserved merged moved deferred dropped", &first)
+        || is_one_of(
+            "removed withdrawn deprecated superseded retired obsolete deleted reserved merged moved deferred dropped cancelled canceled",
+            &first,
+        )
 }
 
 /// Returns the significant words of a text as stems: without function words and numbers, with compound names split.
@@ -207,14 +210,15 @@ pub(super) fn terms(words: &[Word<'_>]) -> Vec<String> {
     found
 }
 
-/// Returns the parts of `user-profile`, `user_profile` and `UserProfile`.
+/// Returns the parts of `user-profile`, `user_profile`, `UserProfile` and `PHProfile`.
 fn pieces(raw: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for part in raw.split(['-', '_', '\'', '’', '‑', '.']) {
-        let mut start = 0;
-        let mut lower = false;
+        let (mut start, mut lower) = (0, false);
         for (at, c) in part.char_indices() {
-            if lower && c.is_uppercase() {
+            // An abbreviation ends before a capital with small letters; `IDs` and `OAuth` are one word.
+            let word = || part[at..].chars().skip(1).take(2).filter(|c| c.is_lowercase()).count() == 2;
+            if c.is_uppercase() && (lower || (at > start + 1 && word())) {
                 found.push(&part[start..at]);
                 start = at;
             }

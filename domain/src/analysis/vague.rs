@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::kinds::{
-    ESCAPE_CLAUSE, EXAMPLE_LIST, FindingKind, OPEN_LIST, VAGUE_PERFORMANCE, VAGUE_QUALITY, VAGUE_SECURITY, VAGUE_TIME,
+    ESCAPE_CLAUSE, FindingKind, OPEN_LIST, VAGUE_PERFORMANCE, VAGUE_QUALITY, VAGUE_SECURITY, VAGUE_TIME,
 };
-use super::text::{Word, adjacent, is_name, is_one_of};
+use super::text::{Word, adjacent, is_name, is_one_of, words};
 
 /// A family of words with one remedy.
 #[derive(Debug)]
@@ -25,11 +25,10 @@ pub(super) struct Family {
 }
 
 /// All families. If two phrases begin with the same word, the longer one is used.
-pub(super) const FAMILIES: [Family; 7] = [
+pub(super) const FAMILIES: [Family; 6] = [
     Family {
         rule: ESCAPE_CLAUSE,
-        phrases: "as appropriate|if appropriate|where appropriate|when appropriate|as needed|as necessary|if necessary|\
-            where necessary|when necessary|if possible|where possible|when possible|wherever possible|whenever possible|\
+        phrases: "as appropriate|if appropriate|where appropriate|when appropriate|if possible|where possible|when possible|wherever possible|whenever possible|\
             as far as possible|as much as possible|if feasible|where feasible|when feasible|if practical|where practical|\
             where practicable|when practical|to the extent possible|unless impractical",
         lacks: "does not say when it applies",
@@ -46,18 +45,10 @@ pub(super) const FAMILIES: [Family; 7] = [
         options: &["Only what is listed", "What is listed and more (name it)"],
     },
     Family {
-        rule: EXAMPLE_LIST,
-        phrases: "such as",
-        lacks: "gives examples where a rule is needed",
-        remedy: "list every item, or name the rule and keep the examples",
-        question: "what else belongs to the list?",
-        options: &["Only the examples", "The examples and more (name the rule)"],
-    },
-    Family {
         rule: VAGUE_PERFORMANCE,
         phrases: "fast|faster|quickly|rapidly|performant|high performance|high-performance|low latency|low-latency|\
             remain responsive|remains responsive|stay responsive|stays responsive|feel responsive|feels responsive|\
-            highly responsive|scalable|scalably|highly available|high availability|efficiently|snappy|smoothly|\
+            highly responsive|scalable|scalably|highly available|high availability|efficiently|snappy|\
             without noticeable delay|without noticeable lag|without significant delay|minimal latency|minimal delay|\
             minimal overhead",
         lacks: "has no measure",
@@ -89,10 +80,10 @@ pub(super) const FAMILIES: [Family; 7] = [
     },
     Family {
         rule: VAGUE_QUALITY,
-        phrases: "intuitive|intuitively|user-friendly|user friendly|robust|robustly|easy|easily|seamless|seamlessly|\
-            graceful|gracefully|appropriate|appropriately|reasonable|reasonably|suitable|adequate|adequately|sufficient|\
-            sufficiently|properly|elegant|convenient|conveniently|state-of-the-art|high quality|high-quality|meaningful|\
-            helpful|optimal|optimally|acceptable|visually appealing|comfortably|reliably|industry best practices",
+        phrases: "intuitive|intuitively|user-friendly|user friendly|robust|robustly|easy|easily|graceful|gracefully|\
+            appropriate|appropriately|reasonable|reasonably|suitable|adequate|adequately|sufficient|sufficiently|properly|\
+            elegant|state-of-the-art|high quality|high-quality|meaningful|helpful|acceptable|visually appealing|comfortably|\
+            reliably|industry best practices",
         lacks: "has no measure",
         remedy: "write what can be observed or counted instead",
         question: "how can somebody observe or measure it?",
@@ -129,10 +120,59 @@ static PHRASES: LazyLock<HashMap<&'static str, Phrases>> = LazyLock::new(|| {
     by_first
 });
 
-/// Returns the vague phrases of a text, except those that the text makes precise.
-pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Hit> {
+/// What makes the vague words of a text precise, in the text itself or in the item around it.
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts about one text")]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around {
+    /// Whether it contains a number with a unit.
+    measured: bool,
+    /// Whether it names a mechanism of security.
+    means: bool,
+    /// Whether it names an interval or what determines one.
+    scheduled: bool,
+    /// Whether a list below the text explains it.
+    listed: bool,
+}
+
+impl Around {
+    /// Reads an item with the list below it.
+    pub(super) fn item(whole: &str) -> Self {
+        let listed = whole.lines().skip(1).any(|line| {
+            let line = line.trim_start();
+            let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
+            line.starts_with(['-', '*', '+', '|']) || (numbered.len() < line.len() && numbered.starts_with(['.', ')']))
+        });
+        Self { listed, ..Self::section(whole) }
+    }
+
+    /// Reads a section: its measures count, but its lists can be about something else.
+    pub(super) fn section(whole: &str) -> Self {
+        Self::of(&words(whole))
+    }
+
+    fn of(words: &[Word<'_>]) -> Self {
+        const SCHEDULES: &str = "interval intervals schedule schedules scheduled configured configurable cron frequency cadence daily weekly \
+            monthly hourly nightly";
+        let any = |list: &str| words.iter().any(|w| is_one_of(list, &w.lower));
+        Self { measured: is_measured(words), means: any(MEANS), scheduled: any(SCHEDULES), listed: false }
+    }
+
+    /// Adds what the text itself says.
+    fn with(self, text: &str, words: &[Word<'_>]) -> Self {
+        let own = Self::of(words);
+        Self {
+            measured: self.measured || own.measured,
+            means: self.means || own.means,
+            scheduled: self.scheduled || own.scheduled,
+            listed: self.listed || text.trim_end_matches(['*', '_', ' ']).ends_with(':'),
+        }
+    }
+}
+
+/// Returns the vague phrases of a text, except those that the text or the item around it makes precise.
+pub(super) fn find(text: &str, words: &[Word<'_>], around: impl Fn() -> Around) -> Vec<Hit> {
     let mut found = Vec::new();
-    // Properties of the whole text are computed once, and only if there is a hit.
+    // Properties of the whole item are computed once, and only if there is a hit.
     let mut whole = None;
     let mut at = 0;
     while at < words.len() {
@@ -141,7 +181,7 @@ pub(super) fn find(text: &str, words: &[Word<'_>]) -> Vec<Hit> {
             continue;
         };
         at = hit.end;
-        let whole = *whole.get_or_insert_with(|| Whole::new(words));
+        let whole = *whole.get_or_insert_with(|| around().with(text, words));
         if !is_precise(text, words, hit, whole) {
             found.push(hit);
         }
@@ -180,22 +220,7 @@ const NAMES: [(&str, &str); 6] = [
     ("easy", "mode level difficulty"),
 ];
 
-/// Properties of a whole text.
-#[derive(Debug, Clone, Copy)]
-struct Whole {
-    /// Whether the text contains a number with a unit.
-    measured: bool,
-    /// Whether the text names a mechanism of security.
-    means: bool,
-}
-
-impl Whole {
-    fn new(words: &[Word<'_>]) -> Self {
-        Self { measured: is_measured(words), means: words.iter().any(|w| is_one_of(MEANS, &w.lower)) }
-    }
-}
-
-fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Whole) -> bool {
+fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Around) -> bool {
     let rule = &FAMILIES[hit.family].rule;
     let (first, last, next) = (&words[hit.first], &words[hit.end - 1], words.get(hit.end));
     let before = hit.first.checked_sub(1).map(|at| &words[at]);
@@ -203,15 +228,49 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Whole) -> bool {
     let term = NAMES.iter().any(|(word, names)| *word == first.lower && named(names));
     // In `fail fast` the word is not a measure, and a negated word needs none.
     let denied = before.is_some_and(|b| is_one_of("not no never isn't aren't fail fails", &b.lower));
+    // `Scalable Processing` is the title of a requirement.
+    let capital = |w: &Word<'_>| w.raw.starts_with(char::is_uppercase);
+    let title = hit.first == 0 && capital(first) && next.is_some_and(|n| capital(n) && adjacent(text, last, n));
     term || denied
+        || title
+        || is_fitting(words, hit)
         || match rule {
-            rule if *rule == VAGUE_PERFORMANCE || *rule == VAGUE_TIME => whole.measured,
-            rule if *rule == VAGUE_SECURITY => whole.means || is_explained(text, words, hit),
-            rule if *rule == VAGUE_QUALITY => whole.measured || is_explained(text, words, hit),
-            // A quoted example is a label.
-            rule if *rule == EXAMPLE_LIST => next.is_some_and(|n| n.quoted),
+            // `indexed for fast lookup` gives a reason, and `MUST remain responsive and MUST NOT be ignored` explains itself.
+            rule if *rule == VAGUE_PERFORMANCE => {
+                let modal = |w: &Word<'_>| matches!(w.lower.as_str(), "must" | "shall");
+                whole.measured || before.is_some_and(|b| b.lower == "for") || words[hit.end..].iter().take(3).any(modal)
+            }
+            rule if *rule == VAGUE_TIME => whole.measured || whole.scheduled || is_explained(text, words, hit),
+            rule if *rule == VAGUE_SECURITY => whole.means || whole.listed || is_explained(text, words, hit),
+            rule if *rule == VAGUE_QUALITY => whole.measured || whole.listed || is_explained(text, words, hit),
+            rule if *rule == ESCAPE_CLAUSE => is_explained(text, words, hit),
+            // Brackets hold examples of what is named before them, and a sequence goes on by itself.
+            rule if *rule == OPEN_LIST => {
+                let opened = |c| text[..first.start].matches(c).count();
+                let counted = before.is_some_and(|b| b.raw.contains(|c: char| c.is_ascii_digit()));
+                counted || opened(['(', '[']) > opened([')', ']'])
+            }
             _ => false,
         }
+}
+
+/// Returns whether a word such as `appropriate` is only a connection: what is appropriate follows from the thing itself (`appropriate labels`)
+/// or from the purpose that is stated (`sufficient information to decide without a search`).
+fn is_fitting(words: &[Word<'_>], hit: Hit) -> bool {
+    const FITS: &str = "appropriate suitable adequate sufficient";
+    // What the system says and does needs a decision of the author.
+    const DECIDED: &str = "error errors message messages feedback action actions handling response responses empty state states warning \
+        warnings notification notifications time timeout timeouts limit limits value values default defaults level levels measures \
+        user-facing guidance detail details logging retry fallback";
+    /// Number of words in which the purpose follows.
+    const NEAR: usize = 8;
+    if !is_one_of(FITS, &words[hit.first].lower) {
+        return false;
+    }
+    let after = &words[hit.end..];
+    let decided = after.iter().take(2).any(|w| is_one_of(DECIDED, &w.lower));
+    let purpose = after.iter().take(NEAR).any(|w| is_one_of("to without so", &w.lower));
+    !decided || purpose
 }
 
 /// Returns whether a word is a unit of speed, load or time.
@@ -221,8 +280,10 @@ pub(super) fn is_unit(word: &str) -> bool {
 
 /// Returns whether a text has a number with a unit: `200ms`, `95%`, `two seconds`, `5 messages per second`.
 fn is_measured(words: &[Word<'_>]) -> bool {
+    // `10ms-2s` is a range.
     let unit = |w: &Word<'_>| {
-        is_one_of(UNITS, w.lower.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-'))
+        let digit = |c: char| c.is_ascii_digit() || c == '.';
+        w.lower.split('-').any(|part| is_one_of(UNITS, part.trim_start_matches(digit)))
     };
     words.iter().enumerate().any(|(at, word)| {
         let spelled = is_one_of("one two three five ten every each same single a", &word.lower);

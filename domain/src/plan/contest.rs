@@ -39,7 +39,7 @@ impl Contest {
         let has_success = self.contestants.iter().any(succeeded);
         let mut open = self.contestants.iter().enumerate().filter(|(index, contestant)| {
             let lacks_means = contestant.is_parked || unfunded.contains(index);
-            !contestant.node.phase.is_finished() && !(has_success && lacks_means)
+            !(contestant.node.phase.is_finished() || has_success && lacks_means)
         });
         if !stop && open.next().is_some() {
             return None;

@@ -62,21 +62,36 @@ fn title(markdown: &Markdown) -> Option<Item> {
 fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mut Vec<Diagnostic>) {
     for line in markdown.lines.iter().filter(|l| l.kind == LineKind::Text) {
         let text = markdown.clean(line.span);
-        if !(text.contains('|') || text.trim_start().starts_with("**")) {
-            continue;
-        }
+        let marked = text.contains('|') || text.trim_start().starts_with("**");
         for (name, value) in markdown::fields(text) {
             let field = match name.as_str() {
-                "version" | "versão" | "versión" | "版本" | "バージョン" => &mut constitution.version,
-                "ratified" | "ratificada" | "ratificado" | "批准日期" | "批准" | "制定日" => {
+                "version" | "versão" | "versión" | "versione" | "версия" | "版本" | "バージョン" | "버전" => {
+                    &mut constitution.version
+                }
+                "ratified" | "ratificada" | "ratificado" | "ratifiée" | "ratifié" | "ratifiziert" | "ratificata"
+                | "принята" | "批准日期" | "批准" | "制定日" | "비준" | "제정일" => {
                     &mut constitution.ratified
                 }
-                "last amended" | "última emenda" | "última enmienda" | "最后修订" | "最終改定" => {
-                    &mut constitution.last_amended
-                }
+                "last amended"
+                | "amended"
+                | "última emenda"
+                | "última enmienda"
+                | "dernière modification"
+                | "zuletzt geändert"
+                | "ultima modifica"
+                | "последняя поправка"
+                | "изменена"
+                | "最后修订"
+                | "最後修訂"
+                | "最終改定"
+                | "최종 개정" => &mut constitution.last_amended,
                 _ => continue,
             };
             let value = value.trim_matches(['*', '`', ' ']).to_owned();
+            // Prose can begin with `Version: …`; a plain footer has a version or a day.
+            if !marked && !is_version(&value) && !is_date(&value) {
+                continue;
+            }
             if let Some(earlier) = field.as_ref().filter(|f| f.text != value) {
                 diagnostics.push(Diagnostic::warning(
                     line.number,
@@ -102,7 +117,9 @@ fn principles(markdown: &Markdown) -> Vec<Principle> {
         let below = section.parent.is_some_and(|parent| holding[parent]);
         // Roman numbers mark a principle in any section; other numbers are common in all sections.
         let roman = section.level <= 3 && number.as_ref().is_some_and(|n| n.starts_with(char::is_alphabetic));
-        if section.level < 2 || *holds || !(below || roman) {
+        // `Hiring Principles` below `Operating Principles` is a principle, unless it has parts of its own.
+        let has_parts = section.own_end < section.end;
+        if section.level < 2 || (*holds && (!below || has_parts)) || !(below || roman) {
             continue;
         }
         let lines = section.heading + 1..section.end;
@@ -116,14 +133,43 @@ fn principles(markdown: &Markdown) -> Vec<Principle> {
 
 fn holds_principles(title: &str) -> bool {
     let title = title.to_lowercase();
-    let words = ["core principle", "principles", "articles", "princípios", "principios", "原则", "原則"];
+    let words = [
+        "core principle",
+        "principles",
+        "articles",
+        "princípios",
+        "principios",
+        "principes",
+        "grundsätze",
+        "prinzipien",
+        "principi",
+        "принципы",
+        "원칙",
+        "原则",
+        "原則",
+    ];
     words.iter().any(|word| title.contains(word))
 }
 
 /// Splits `IV. Name`, `4) Name` or `Article IV — Name` into number and name.
 fn numbered(title: &str) -> (Option<String>, String) {
     let plain = title.trim_start_matches(|c: char| !(c.is_alphanumeric() || c == '[')).trim();
-    let worded = ["Article ", "Principle ", "Artigo ", "Princípio "].iter().find_map(|w| plain.strip_prefix(w));
+    let worded = [
+        "Article ",
+        "Principle ",
+        "Artigo ",
+        "Princípio ",
+        "Artículo ",
+        "Principio ",
+        "Principe ",
+        "Artikel ",
+        "Prinzip ",
+        "Articolo ",
+        "Статья ",
+        "Принцип ",
+    ]
+    .iter()
+    .find_map(|w| plain.strip_prefix(w));
     let rest = worded.unwrap_or(plain);
     let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
     let number = &rest[..len];
@@ -175,12 +221,33 @@ pub(crate) fn sentence_end(text: &str) -> usize {
     text.len()
 }
 
+/// Words of a demand in capitals, and words of languages without spaces.
+const DEMANDS: [&str; 18] = [
+    "MUST",
+    "SHALL",
+    "REQUIRED",
+    "DEVE",
+    "DEVEM",
+    "DEVONO",
+    "DEBE",
+    "DEBEN",
+    "DEBERÁ",
+    "DOIT",
+    "DOIVENT",
+    "MUSS",
+    "MÜSSEN",
+    "ДОЛЖЕН",
+    "ДОЛЖНА",
+    "ДОЛЖНО",
+    "ДОЛЖНЫ",
+    "ОБЯЗАН",
+];
+const HAN_DEMANDS: [&str; 6] = ["必须", "必須", "なければならない", "しなければなら", "반드시", "해야 합니다"];
+
 /// Returns whether a sentence contains a demand, in the words of RFC 2119 or their equivalents in other languages.
 pub(crate) fn demands(sentence: &str) -> bool {
     let words = || sentence.split(|c: char| !c.is_alphanumeric());
-    words().any(|w| matches!(w, "MUST" | "SHALL" | "REQUIRED" | "DEVE" | "DEVEM" | "DEBE"))
-        || sentence.contains("必须")
-        || sentence.contains("必須")
+    words().any(|w| DEMANDS.contains(&w)) || HAN_DEMANDS.iter().any(|w| sentence.contains(w))
 }
 
 fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec<Diagnostic>) {

@@ -71,7 +71,22 @@ fn read(markdown: &Markdown, section: &Section, name: String) -> Entity {
 
 /// Returns the name in a heading such as `Entity: Item` or `Entity 3 — Item`: `Item`.
 fn worded(title: &str) -> Option<&str> {
-    let rest = ["Entity", "实体", "Entidade"].iter().find_map(|word| title.strip_prefix(word))?;
+    let rest = [
+        "Entity",
+        "实体",
+        "實體",
+        "Entidade",
+        "Entidad",
+        "Entité",
+        "Entität",
+        "Entità",
+        "Сущность",
+        "エンティティ",
+        "엔터티",
+        "엔티티",
+    ]
+    .iter()
+    .find_map(|word| title.strip_prefix(word))?;
     let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ' ' | '.'));
     let rest = rest.strip_prefix([':', '：', '—', '–'])?.trim_matches(['`', '*', ' ']);
     (!rest.is_empty()).then_some(rest)
@@ -79,7 +94,22 @@ fn worded(title: &str) -> Option<&str> {
 
 fn holds(title: &str) -> bool {
     let title = title.to_lowercase();
-    ["entities", "entity definition", "实体", "entidades"].iter().any(|word| title.contains(word))
+    [
+        "entities",
+        "entity definition",
+        "实体",
+        "實體",
+        "entidades",
+        "entités",
+        "entitäten",
+        "entità",
+        "сущности",
+        "エンティティ",
+        "엔터티",
+        "엔티티",
+    ]
+    .iter()
+    .any(|word| title.contains(word))
         && !title.contains("relationship")
 }
 

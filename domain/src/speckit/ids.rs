@@ -5,37 +5,105 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// Identifier of a task as its document writes it: `T001`, `T001a`, `T035.1`.
+use crate::digest::Digest;
+
+/// Identifier of a task as its document writes it: `T001`, `T001a`, `T035.1`, `TASK-7`, `1.2`; or the one that was assigned to a task
+/// without any, `box-3fa92c1b`.
 ///
-/// The order is the natural one: by number, then by suffix, so that `T999` comes before `T1000`.
+/// The order is the natural one: numbers count as numbers, so that `T999` comes before `T1000`, and `1.9` before `1.10`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TaskId(String);
+
+/// Beginning of the identifiers that are assigned to tasks without any.
+const ASSIGNED: &str = "box-";
 
 impl TaskId {
     /// Parses an identifier that is the whole text; none for other texts.
     pub fn parse(text: &str) -> Option<Self> {
-        let len = id_len(text)?;
+        let assigned = || {
+            let rest = text.strip_prefix(ASSIGNED)?;
+            (!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')).then_some(text.len())
+        };
+        let len = id_len(text).or_else(|| outline_len(text)).or_else(|| prefixed_len(text)).or_else(assigned)?;
         (len == text.len()).then(|| Self(text.to_owned()))
+    }
+
+    /// Returns the identifier of a task without any: the same for the same text, at whatever line it is. `repeated` counts the earlier
+    /// tasks of the file with the same text.
+    pub(super) fn assigned(text: &str, repeated: usize) -> Self {
+        let digest = Digest::of_bytes(text.as_bytes());
+        let short = digest.short().get(..8).unwrap_or_default();
+        let suffix = if repeated == 0 { String::new() } else { format!("-{}", repeated + 1) };
+        Self(format!("{ASSIGNED}{short}{suffix}"))
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Returns the number after the `T`: 35 for `T035.1`.
+    /// Returns the first number in the identifier: 35 for `T035.1`.
     pub fn number(&self) -> u32 {
-        self.split().0
+        let digits = self.0.trim_start_matches(|c: char| !c.is_ascii_digit());
+        let len = digits.bytes().take_while(u8::is_ascii_digit).count();
+        digits[..len].parse().unwrap_or(u32::MAX)
     }
 
-    fn split(&self) -> (u32, &str) {
-        let digits = self.0[1..].bytes().take_while(u8::is_ascii_digit).count();
-        (self.0[1..=digits].parse().unwrap_or(u32::MAX), &self.0[1 + digits..])
+    /// Returns the text before the first number: `T`, `TASK-`, or nothing.
+    pub(super) fn prefix(&self) -> &str {
+        let len = self.0.bytes().take_while(|b| !b.is_ascii_digit()).count();
+        &self.0[..len]
+    }
+
+    /// Returns the number of digits of the first number.
+    pub(super) fn width(&self) -> usize {
+        digits(&self.0.as_bytes()[self.prefix().len()..])
+    }
+
+    /// Returns whether this is an outline number such as `1.2`.
+    pub(super) fn is_outline(&self) -> bool {
+        self.prefix().is_empty()
+    }
+
+    /// Returns the identifier with this first number and nothing behind it, written like this one.
+    pub(super) fn with_number(&self, number: u32) -> Self {
+        let width = self.width();
+        Self(format!("{}{number:0width$}", self.prefix()))
+    }
+
+    /// Returns whether this outline number belongs below another one: `1.2` below `1`.
+    pub(super) fn is_below(&self, parent: &Self) -> bool {
+        self.is_outline() && self.0.strip_prefix(&parent.0).is_some_and(|rest| rest.starts_with('.'))
     }
 }
 
 impl Ord for TaskId {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.split().cmp(&other.split()).then_with(|| self.0.cmp(&other.0))
+        natural(&self.0, &other.0).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+/// Compares two texts in which runs of digits count as numbers.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    loop {
+        let (left, right) = (digits(a), digits(b));
+        let order = if left > 0 && right > 0 {
+            let number = |bytes: &[u8], len: usize| {
+                let zeros = bytes[..len].iter().take_while(|b| **b == b'0').count();
+                (len - zeros, bytes[zeros..len].to_vec())
+            };
+            number(a, left).cmp(&number(b, right))
+        } else {
+            match (a.first(), b.first()) {
+                (None, None) => return Ordering::Equal,
+                (one, other) => one.cmp(&other),
+            }
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+        let (skip_left, skip_right) = if left > 0 && right > 0 { (left, right) } else { (1, 1) };
+        (a, b) = (&a[skip_left..], &b[skip_right..]);
     }
 }
 
@@ -117,28 +185,84 @@ pub(super) fn story_number_len(text: &str) -> usize {
     len
 }
 
-/// Returns the length of the task identifier at the start of `text`, if there is one: `T`, at least three digits, at most one letter and
-/// dotted numbers after it, and then no further letter or digit.
+/// Longest identifier, in bytes: what the name of a Task object allows.
+const MAX_ID_BYTES: usize = 63;
+
+/// Prefixes of identifiers of other things, which are never those of tasks.
+const NOT_TASKS: [&str; 24] = [
+    "FR", "NFR", "SR", "PR", "UX", "SC", "DR", "IR", "TR", "QR", "REQ", "US", "AC", "CHK", "ADR", "RFC", "ISO", "UTF",
+    "SHA", "HTTP", "WCAG", "CVE", "EC", "SPEC",
+];
+
+/// Returns the length of the task identifier of Spec Kit at the start of `text`, if there is one, with what people add to it: `T001`,
+/// `T01`, `T001a`, `T031A`, `T00B`, `T035.1`, `T012-1`, `T-006`, `TASK-001`; no further letter or digit follows.
 pub(super) fn id_len(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    if bytes.first() != Some(&b'T') {
+    let prefix = match bytes {
+        [b'T', b'0'..=b'9', ..] => 1,
+        [b'T', b'-', b'0'..=b'9', ..] => 2,
+        [b'T', b'A' | b'a', b'S' | b's', b'K' | b'k', b'-' | b'_', b'0'..=b'9', ..] => 5,
+        [b'T', b'A', b'S', b'K', b'0'..=b'9', ..] => 4,
+        _ => return None,
+    };
+    let len = numbered_len(bytes, prefix)?;
+    // `T012-1` is a part of T012; `T016-18` is a range.
+    let part = digits(bytes.get(len + 1..).unwrap_or_default());
+    let width = digits(&bytes[prefix..]);
+    let number = |from: usize, len: usize| text[from..from + len].parse::<u32>().unwrap_or(u32::MAX);
+    let is_part = bytes.get(len) == Some(&b'-')
+        && (1..=3).contains(&part)
+        && (part < width.min(2) || (part > 1 || width == 1) && number(len + 1, part) <= number(prefix, width))
+        && ends(bytes, len + 1 + part);
+    let len = if is_part { len + 1 + part } else { len };
+    (len <= MAX_ID_BYTES).then_some(len)
+}
+
+/// Returns the end of a number at `prefix` with letters and dotted numbers behind it, if no further letter or digit follows.
+fn numbered_len(bytes: &[u8], prefix: usize) -> Option<usize> {
+    let count = digits(&bytes[prefix..]);
+    if !(1..=9).contains(&count) {
         return None;
     }
-    let count = digits(&bytes[1..]);
-    if !(3..=9).contains(&count) {
-        return None;
-    }
-    let mut len = 1 + count;
-    if bytes.get(len).is_some_and(u8::is_ascii_lowercase) {
-        len += 1;
+    let mut len = prefix + count;
+    if bytes.get(len).is_some_and(u8::is_ascii_alphabetic) {
+        len += bytes[len..].iter().take(4).take_while(|b| b.is_ascii_alphanumeric()).count();
     }
     while bytes.get(len) == Some(&b'.') && digits(&bytes[len + 1..]) > 0 {
         len += 1 + digits(&bytes[len + 1..]);
     }
-    match bytes.get(len) {
-        Some(b) if b.is_ascii_alphanumeric() || *b == b'_' => None,
-        _ => Some(len),
+    ends(bytes, len).then_some(len)
+}
+
+/// Returns whether an identifier can end here.
+fn ends(bytes: &[u8], at: usize) -> bool {
+    // A single underscore closes emphasis: `_Depends: T104_`.
+    let goes_on = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
+    !goes_on(at) && !(bytes.get(at) == Some(&b'_') && (goes_on(at + 1) || bytes.get(at + 1) == Some(&b'_')))
+}
+
+/// Returns the length of an outline number at the start of `text`: `1`, `1.2`, `2.10.3`.
+pub(super) fn outline_len(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut len = digits(bytes);
+    if !(1..=3).contains(&len) {
+        return None;
     }
+    while bytes.get(len) == Some(&b'.') && (1..=3).contains(&digits(&bytes[len + 1..])) {
+        len += 1 + digits(&bytes[len + 1..]);
+    }
+    (ends(bytes, len) && len <= MAX_ID_BYTES).then_some(len)
+}
+
+/// Returns the length of an identifier with a prefix of the project's own at the start of `text`: `BE-012`, `SETUP-3a`.
+pub(super) fn prefixed_len(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let letters = bytes.iter().take_while(|b| b.is_ascii_uppercase()).count();
+    let own = (2..=12).contains(&letters) && !NOT_TASKS.contains(&&text[..letters]);
+    if !own || bytes.get(letters) != Some(&b'-') {
+        return None;
+    }
+    numbered_len(bytes, letters + 1)
 }
 
 fn digits(bytes: &[u8]) -> usize {
@@ -161,19 +285,52 @@ impl Mention {
     pub(super) fn covers(&self, id: &TaskId) -> bool {
         match &self.last {
             None => self.first == *id,
-            Some(last) => self.first <= *id && (id <= last || id.number() == last.number()),
+            Some(last) => {
+                let within = self.first <= *id && (id <= last || id.number() == last.number());
+                within && id.prefix() == self.first.prefix()
+            }
         }
     }
 }
 
+/// The forms of the identifiers of one file, other than `T001`. Prose contains many numbers, so only these forms are found in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Forms {
+    /// Whether there are outline numbers such as `1.2`.
+    pub(super) outline: bool,
+    /// Prefixes other than `T`, with their hyphen.
+    pub(super) prefixes: Vec<String>,
+}
+
+/// Words before the number of a task in prose.
+pub(super) const TASK_WORDS: [&str; 18] = [
+    "tasks",
+    "task",
+    "tâches",
+    "tâche",
+    "tareas",
+    "tarea",
+    "tarefas",
+    "tarefa",
+    "aufgaben",
+    "aufgabe",
+    "задачи",
+    "задача",
+    "задач",
+    "タスク",
+    "任务",
+    "任務",
+    "작업",
+    "태스크",
+];
+
 /// Returns every mention of tasks in `text`, in order. `T016-T018`, `T016–18`, `T011..T015` and `T011 to T015` are ranges.
-pub(super) fn mentions(text: &str) -> Vec<Mention> {
+pub(super) fn mentions(text: &str, forms: &Forms) -> Vec<Mention> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(offset) = text[at..].find('T') {
         let start = at + offset;
-        let attached = text[..start].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_');
-        match (attached, id_len(&text[start..])) {
+        match (attached(text, start), id_len(&text[start..])) {
             (false, Some(len)) => {
                 let mention = mention_at(text, start, len);
                 at = mention.end;
@@ -182,7 +339,88 @@ pub(super) fn mentions(text: &str) -> Vec<Mention> {
             _ => at = start + 1,
         }
     }
+    for prefix in &forms.prefixes {
+        let mut at = 0;
+        while let Some(offset) = text[at..].find(prefix.as_str()) {
+            let start = at + offset;
+            at = start + prefix.len();
+            if !attached(text, start)
+                && let Some(len) = prefixed_len(&text[start..])
+            {
+                let mention = mention_at(text, start, len);
+                at = mention.end;
+                found.push(mention);
+            }
+        }
+    }
+    if forms.outline {
+        outline_mentions(text, &mut found);
+    }
+    if found.len() > 1 && (forms.outline || !forms.prefixes.is_empty()) {
+        found.sort_by_key(|m| m.start);
+    }
     found
+}
+
+/// Returns whether the character before this position belongs to the same word.
+fn attached(text: &str, start: usize) -> bool {
+    // Han, kana and Hangul have no spaces between words.
+    text[..start].chars().next_back().is_some_and(|c| c == '_' || c.is_alphanumeric() && u32::from(c) < 0x2E80)
+}
+
+/// Adds the outline numbers in a text that name tasks: at its beginning, after a word for a task, and after another one.
+fn outline_mentions(text: &str, found: &mut Vec<Mention>) {
+    let mut end: Option<usize> = None;
+    let mut at = 0;
+    while let Some(offset) = text[at..].find(|c: char| c.is_ascii_digit()) {
+        let start = at + offset;
+        let Some(len) = outline_len(&text[start..]).filter(|_| !attached(text, start) && !text[..start].ends_with('.'))
+        else {
+            at = start + digits(&text.as_bytes()[start..]);
+            continue;
+        };
+        let before = text[..start].trim_end_matches([' ', '*', '`', '#']);
+        let joined = end.is_some_and(|end| is_list(&text[end..start]));
+        let named = TASK_WORDS.iter().any(|word| {
+            let from = before.len().saturating_sub(word.len());
+            before.get(from..).is_some_and(|tail| tail.to_lowercase() == *word)
+        });
+        let closed = text[start + len..].trim_start().chars().next().is_none_or(|c| ",;:.)/+&→、，）-–".contains(c));
+        let begins = before.trim_matches([' ', ':', '：', '(', '-']).is_empty();
+        let dotted = text[start..start + len].contains('.');
+        if joined || named || (begins && (dotted || closed)) {
+            let mention = mention_at(text, start, len);
+            (at, end) = (mention.end, Some(mention.end));
+            found.push(mention);
+        } else {
+            at = start + len;
+        }
+    }
+}
+
+/// Returns whether only a comma, a conjunction or an arrow stands between two numbers.
+fn is_list(between: &str) -> bool {
+    let words = between.trim_matches(|c: char| c.is_whitespace() || "*`".contains(c));
+    matches!(
+        words,
+        "," | "/"
+            | "+"
+            | "&"
+            | "、"
+            | "，"
+            | "→"
+            | "->"
+            | "←"
+            | "and"
+            | "or"
+            | ", and"
+            | "et"
+            | "und"
+            | "y"
+            | "e"
+            | "и"
+            | "和"
+    )
 }
 
 /// Returns the mention whose first identifier lies at `start` and has length `len`.
@@ -191,25 +429,53 @@ pub(super) fn mention_at(text: &str, start: usize, len: usize) -> Mention {
     let first = id(&text[start..start + len]);
     let mut mention = Mention { first, last: None, start, end: start + len };
     let rest = &text[mention.end..];
-    for separator in ["-", "–", "—", "..=", "...", "..", "~", " - ", " – ", " to ", " through "] {
+    for separator in [
+        "-",
+        "–",
+        "—",
+        "..=",
+        "...",
+        "..",
+        "~",
+        "〜",
+        "～",
+        "至",
+        "到",
+        " - ",
+        " – ",
+        " to ",
+        " through ",
+        " bis ",
+        " à ",
+        " a ",
+        " até ",
+    ] {
         let Some(after) = rest.strip_prefix(separator) else {
             continue;
         };
         let last_start = mention.end + separator.len();
-        if let Some(last_len) = id_len(after) {
+        let same = |last: &TaskId| last.prefix() == mention.first.prefix();
+        let len_after = id_len(after)
+            .or_else(|| prefixed_len(after))
+            .or_else(|| outline_len(after).filter(|_| mention.first.is_outline()));
+        if let Some(last_len) = len_after {
             let last = id(&after[..last_len]);
-            if last > mention.first {
+            if last > mention.first && same(&last) {
                 mention.end = last_start + last_len;
                 mention.last = Some(last);
                 break;
             }
         }
-        // `T016-18`: the `T` is not repeated, but the number of digits is.
+        // `T016-18`: the prefix is not repeated, but the number of digits is.
         let bare = digits(after.as_bytes());
-        let tight = matches!(separator, "-" | "–" | "..");
-        if tight && (2..=9).contains(&bare) && !after[bare..].starts_with(|c: char| c.is_alphanumeric() || c == '-') {
-            let width = len.saturating_sub(1).max(bare);
-            let last = id(&format!("T{:0>width$}", &after[..bare]));
+        let width = mention.first.width();
+        let tight = matches!(separator, "-" | "–" | "..") && !mention.first.is_outline();
+        if tight
+            && ((2..=9).contains(&bare) || bare == width)
+            && !after[bare..].starts_with(|c: char| c.is_alphanumeric() || c == '-')
+        {
+            let width = width.max(bare);
+            let last = id(&format!("{}{:0>width$}", mention.first.prefix(), &after[..bare]));
             if last > mention.first {
                 mention.end = last_start + bare;
                 mention.last = Some(last);

@@ -18,6 +18,7 @@ pub mod tasks;
 mod diagnostic;
 mod ids;
 pub(crate) mod markdown;
+mod words;
 
 pub use diagnostic::{Diagnostic, Parsed, Severity};
 pub use ids::{StoryKey, TaskId};

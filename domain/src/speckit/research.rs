@@ -56,11 +56,74 @@ enum Part {
 impl Part {
     /// Returns the part that a label or a heading names.
     fn named(name: &str) -> Option<Self> {
-        const DECISION: [&str; 9] =
-            ["decision", "chosen", "choice", "chosen approach", "selected", "recommended", "决策", "决定", "decisão"];
-        const RATIONALE: [&str; 6] = ["rationale", "why chosen", "reason", "理由", "justificativa", "根拠"];
-        const ALTERNATIVES: [&str; 6] = ["alternative", "rejected", "options considered", "替代", "备选", "考虑过的"];
-        let name = name.trim().trim_matches(['*', '_']).to_lowercase();
+        const DECISION: [&str; 20] = [
+            "decision",
+            "chosen",
+            "choice",
+            "chosen approach",
+            "selected",
+            "recommended",
+            "decisión",
+            "décision",
+            "entscheidung",
+            "decisione",
+            "decisão",
+            "решение",
+            "决策",
+            "決策",
+            "决定",
+            "決定",
+            "決定事項",
+            "결정",
+            "결정 사항",
+            "选择",
+        ];
+        const RATIONALE: [&str; 23] = [
+            "rationale",
+            "why chosen",
+            "reason",
+            "racional",
+            "justificación",
+            "razón",
+            "razones",
+            "justification",
+            "raison",
+            "begründung",
+            "motivazione",
+            "giustificazione",
+            "justificativa",
+            "razão",
+            "обоснование",
+            "причина",
+            "理由",
+            "选择理由",
+            "選擇理由",
+            "原因",
+            "根拠",
+            "근거",
+            "이유",
+        ];
+        const ALTERNATIVES: [&str; 18] = [
+            "alternative",
+            "rejected",
+            "options considered",
+            "alternativas",
+            "alternativen",
+            "opciones consideradas",
+            "opções consideradas",
+            "альтернатив",
+            "替代",
+            "备选",
+            "備選",
+            "考虑过的",
+            "考虑的",
+            "考慮的",
+            "代替案",
+            "検討した",
+            "대안",
+            "고려한 대안",
+        ];
+        let name = name.trim().trim_matches(['*', '_', '.']).to_lowercase();
         let starts = |words: &[&str]| words.iter().any(|word| name.starts_with(word));
         if DECISION.contains(&name.as_str()) {
             Some(Self::Decision)
@@ -107,7 +170,22 @@ fn decisions(markdown: &Markdown) -> Vec<Decision> {
 /// Returns the decision in a heading such as `Decision 2: Use oak`. `Decision` alone is a part of the section above.
 fn decided(title: &str) -> Option<String> {
     let plain = unnumbered(title);
-    let rest = ["Decision", "DECISION", "决策"].iter().find_map(|word| plain.strip_prefix(word))?;
+    let rest = [
+        "Decision",
+        "DECISION",
+        "Decisión",
+        "Décision",
+        "Entscheidung",
+        "Decisione",
+        "Decisão",
+        "Решение",
+        "决策",
+        "決策",
+        "決定",
+        "결정",
+    ]
+    .iter()
+    .find_map(|word| plain.strip_prefix(word))?;
     let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ' ' | '-' | '#' | '.'));
     let rest = rest.strip_prefix([':', '：', '—', '–', ')'])?.trim();
     (!rest.is_empty()).then(|| rest.to_owned())
@@ -174,6 +252,10 @@ fn label_of(markdown: &Markdown, at: usize) -> Option<(&str, Shape)> {
     if let Some((name, _)) = markdown::label(plain) {
         return Some((name, shape));
     }
+    // `**Decision.** …`
+    if let Some((name, _)) = markdown::bold(plain).filter(|(name, _)| name.ends_with('.')) {
+        return Part::named(name).map(|_| (name, shape));
+    }
     // `Decision: …` and `**Decision** — …` are labels only with the three words themselves.
     let (name, _) = plain.split_once(SEPARATORS)?;
     Part::named(name).filter(|_| name.len() <= 32).map(|_| (name, shape))
@@ -186,7 +268,11 @@ fn labelled(markdown: &Markdown, section: usize, part: Part, lines: std::ops::Ra
     let end = rule.unwrap_or(lines.end);
     let span = markdown.span_of(lines.start..end);
     let whole = strip_marker(markdown.clean(span).trim_start_matches(['>', ' ']));
-    let text = markdown::label(whole).map(|(_, text)| text).or_else(|| whole.split_once(SEPARATORS).map(|(_, t)| t));
+    let sentence = || markdown::bold(whole).filter(|(name, _)| name.ends_with('.')).map(|(_, text)| text.trim_start());
+    let text = markdown::label(whole)
+        .map(|(_, text)| text)
+        .or_else(sentence)
+        .or_else(|| whole.split_once(SEPARATORS).map(|(_, t)| t));
     let item = Item { text: joined(text.unwrap_or_default()), line: markdown.lines[lines.start].number, span };
     let items = markdown.top_items(lines.start + 1..end);
     Piece { part, section, first: lines.start, end, item, items }
@@ -201,9 +287,7 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
     });
     let fresh = last.is_none_or(|(_, known)| match (piece.part, &known.decision) {
         // A heading with a decision may be followed by the decision in detail, and a decision may come last.
-        (Part::Decision, Some(item)) => {
-            item.text != known.title || known.rationale.is_some() || !known.alternatives.is_empty()
-        }
+        (Part::Decision, Some(item)) => item.text != known.title,
         (Part::Rationale, _) => known.rationale.is_some(),
         (Part::Decision | Part::Alternatives, _) => false,
     });

@@ -86,7 +86,11 @@ struct Simulated {
 #[derive(Debug)]
 struct World {
     pods: Vec<Simulated>,
-    /// The pod that the first record of the start names; none for the attempt's own.
+    /// The pod that the first record of the start names, if the start is recorded; none for the attempt's own.
+    #[allow(
+        clippy::option_option,
+        reason = "a start that is not recorded differs from one with the attempt's own pod"
+    )]
     recorded: Option<Option<usize>>,
     /// Whether the attempt's own pod exists.
     own: bool,

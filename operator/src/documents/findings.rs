@@ -6,7 +6,7 @@ use enact_crds::document::{Finding, FindingCounts, MAX_FINDINGS, Quality, Qualit
 use enact_domain::analysis::{self, Acceptance, Category, FindingKey, is_about_others};
 use enact_domain::digest::Digest;
 use enact_domain::speckit::{self, Diagnostic};
-use enact_domain::text::truncated;
+use enact_domain::text;
 
 /// Code of the findings about acceptances that accept nothing.
 pub const UNUSED_ACCEPTANCE: &str = "UnusedAcceptance";
@@ -196,9 +196,9 @@ pub fn quality(quality: &analysis::Quality) -> Quality {
     Quality { score: quality.score, parts: quality.parts.iter().map(part).collect() }
 }
 
-/// Shortens a text for a status.
+/// Makes a text safe to show, and shortens it for a status.
 pub fn cut(text: &str) -> String {
-    truncated(text, MAX_TEXT).to_owned()
+    text::message(text, MAX_TEXT)
 }
 
 /// Converts a length.

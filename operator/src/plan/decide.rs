@@ -25,7 +25,7 @@ use super::reservations::Amount;
 use super::runtime::SeriesId;
 use super::shortage::Waiting;
 use super::validate::Valid;
-use super::waits::{self, Waits};
+use super::waits::Waits;
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
 use crate::task::contest;
@@ -152,6 +152,8 @@ impl Decided<'_> {
         self.decision.actions.retain(
             |action| !matches!(action, Action::Start { node, attempt } if refused.contains(&(*node, *attempt))),
         );
+        let refusals = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+        self.decision.waiting_for_slots = self.decision.waiting_for_slots.saturating_add(refusals);
         for (node, _) in refused {
             // The scheduler set it to Running. The status must not show an attempt that does not start.
             let is_contest = self.nodes[node].contest.is_some();
@@ -426,14 +428,7 @@ impl Decided<'_> {
                 (so_far, Readiness { message, ..hold.clone() })
             }
             PlanState::Running if let Some(message) = self.open_choice() => {
-                let message = format!("{message}; {progress}");
-                let idle = self.task_counts().running == 0 && self.decision.waiting_for_slots == 0;
-                let readiness = if idle {
-                    Readiness::stalled("SpecificationChanged", message)
-                } else {
-                    Readiness::reconciling("SpecificationChanged", message)
-                };
-                (so_far, readiness)
+                (so_far, self.stalled_if_idle("SpecificationChanged", format!("{message}; {progress}")))
             }
             PlanState::Running if let Some(paused) = self.paused_after() => {
                 let name = if paused.phase.is_empty() { String::new() } else { format!(" ({})", paused.phase) };
@@ -449,15 +444,7 @@ impl Decided<'_> {
                 (so_far, Readiness::stalled("Suspended", message))
             }
             PlanState::Running if let Some(message) = self.shortage() => {
-                let message = format!("{message}; {progress}");
-                // While others run, the plan makes progress, and may even need nothing more.
-                let idle = self.task_counts().running == 0 && self.decision.waiting_for_slots == 0;
-                let readiness = if idle {
-                    Readiness::stalled("BudgetExceeded", message)
-                } else {
-                    Readiness::reconciling("BudgetExceeded", message)
-                };
-                (so_far, readiness)
+                (so_far, self.stalled_if_idle("BudgetExceeded", format!("{message}; {progress}")))
             }
             PlanState::Running if let Some(message) = self.lack_of_agents() => {
                 (so_far, Readiness::reconciling("WaitingForAgent", format!("{message}; {progress}")))
@@ -472,8 +459,9 @@ impl Decided<'_> {
                 (Phase::Integrating, Readiness::reconciling("Integrating", message))
             }
             PlanState::Running => {
-                let message = match &waits {
-                    Some(waits) => format!("{progress}; {}", waits.message()),
+                let slot = || self.waits_for_slot().map(|wait| wait.message);
+                let message = match waits.as_ref().map(Waits::message).or_else(slot) {
+                    Some(why) => format!("{progress}; {why}"),
                     None => progress,
                 };
                 (Phase::Running, Readiness::reconciling("Running", message))
@@ -489,28 +477,11 @@ impl Decided<'_> {
         Some(PausedAfter { number: u32::try_from(number).unwrap_or(u32::MAX), phase: phase.to_owned() })
     }
 
-    fn progress(&self) -> String {
-        self.progress_with(self.waits().as_ref())
-    }
-
-    /// Returns the attempts in progress whose pods do not run yet.
-    pub fn waits(&self) -> Option<Waits> {
-        waits::of_attempts(self.observed, self.valid, &self.nodes, &self.decision.phases)
-    }
-
-    /// Returns the counts for people. An attempt whose pod does not run yet counts as waiting.
-    fn progress_with(&self, waits: Option<&Waits>) -> String {
-        let counts = self.task_counts();
-        let waiting = waits.map_or(0, |waits| waits.count);
-        let running = counts.running.saturating_sub(waiting);
-        let done = format!("{} of {} tasks done, {running} running", counts.succeeded, counts.total);
-        if waiting > 0 { format!("{done}, {waiting} waiting") } else { done }
-    }
-
-    /// Returns whether no attempt of the plan runs, because those in progress wait.
-    fn all_wait(&self, waits: &Waits) -> bool {
-        let in_progress = self.decision.phases.values().filter(|phase| **phase == TaskPhase::Running).count();
-        usize::try_from(waits.count).is_ok_and(|waiting| waiting >= in_progress)
+    /// Returns the readiness of a plan of which some tasks wait for a person. While others run, the plan makes progress, and may even need
+    /// nothing more.
+    fn stalled_if_idle(&self, reason: &'static str, message: String) -> Readiness {
+        let idle = self.task_counts().running == 0 && self.decision.waiting_for_slots == 0;
+        if idle { Readiness::stalled(reason, message) } else { Readiness::reconciling(reason, message) }
     }
 
     fn phase_so_far(&self) -> Phase {

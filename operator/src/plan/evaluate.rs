@@ -60,7 +60,7 @@ pub fn evaluate(
     }
     let mut evaluation = Evaluation { key: Some(key), ..Evaluation::default() };
     if let Some(text) = text {
-        let Covered { coverage, findings, accepted } = coverage(text, &observed.plan.spec, &content.compiled.tasks);
+        let Covered { coverage, findings, accepted } = coverage(text, &observed.plan.spec, content);
         evaluation.coverage = Some(coverage);
         (evaluation.findings, evaluation.accepted) = (findings, accepted);
     }
@@ -83,10 +83,10 @@ pub struct Covered {
     pub accepted: u32,
 }
 
-/// Returns which requirements of a specification the tasks serve. Comments of the specification and of the tasks, the Specification and the
+/// Returns which requirements of a specification the tasks serve. Ticked tasks count. Comments of the specification and of the tasks, the Specification and the
 /// Plan can accept findings.
-pub fn coverage(text: &SpecificationText, plan: &PlanSpec, tasks: &[TaskTemplate]) -> Covered {
-    let found = compile::coverage(&text.parsed.model, tasks);
+pub fn coverage(text: &SpecificationText, plan: &PlanSpec, content: &Content) -> Covered {
+    let found = compile::coverage(&text.parsed.model, content.compiled.tasks.iter().chain(&content.done));
     let uncovered: Vec<&str> =
         found.requirements.iter().filter(|r| r.tasks.is_empty()).map(|r| r.id.as_str()).collect();
     let coverage = Coverage {

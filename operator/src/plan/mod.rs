@@ -19,6 +19,7 @@ mod messages;
 mod nodes;
 mod observe;
 mod observed;
+mod progress;
 mod record;
 mod refusals;
 pub mod reservations;

@@ -37,6 +37,8 @@ pub struct Content {
     pub canonical: String,
     /// Digest of `canonical`.
     pub digest: Digest,
+    /// The ticked tasks of the tasks.md, for its coverage; none once the plan has started.
+    pub done: Vec<TaskTemplate>,
 }
 
 impl Content {
@@ -50,13 +52,13 @@ impl Content {
             String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
         let compiled = compile::compile(plan, recorded.tasks).ok()?;
-        Some(Self { compiled, canonical, digest: digest.clone() })
+        Some(Self { compiled, canonical, digest: digest.clone(), done: Vec::new() })
     }
 
     /// Returns whether a spec still has this content. A tasks.md outside the spec does not count: it was read at the start.
     pub fn matches(&self, spec: &PlanSpec) -> bool {
-        let inline =
-            spec.source.as_ref().map(|s| s.inline.as_deref().map(|text| compile::from_markdown(text.as_bytes()).0));
+        let read = |text: &str| compile::from_markdown(text.as_bytes(), spec.unread_tasks).0;
+        let inline = spec.source.as_ref().map(|s| s.inline.as_deref().map(read));
         let tasks = match &inline {
             None => &spec.tasks,
             Some(Some(tasks)) => tasks,

@@ -191,8 +191,8 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
         set_evaluation(&mut new, valid.evaluation.as_deref());
         set_estimate(&mut new, observed, decided.loaded, &valid.content);
     }
-    let waits = decided.waits();
-    new.waiting = waits::of_plan(observed, &outcome.readiness, waits.as_ref()).filter(|_| !new.phase.is_finished());
+    let wait = decided.waits().map(|waits| waits.first).or_else(|| decided.waits_for_slot());
+    new.waiting = waits::of_plan(observed, &outcome.readiness, wait.as_ref()).filter(|_| !new.phase.is_finished());
     new.conditions = patch::conditions(observed.plan.as_ref(), &old.conditions, outcome.readiness.conditions(), now);
     new
 }
@@ -282,7 +282,7 @@ fn set_specification(new: &mut PlanStatus, decided: &Decided) {
     let moved = new.specification_digest.is_some() && new.specification_digest != valid.specification_digest;
     new.specification_digest.clone_from(&valid.specification_digest);
     if let Some(text) = decided.loaded.documents.specification.as_ref().filter(|_| moved) {
-        let covered = coverage(text, &observed.plan.spec, &valid.content.compiled.tasks);
+        let covered = coverage(text, &observed.plan.spec, &valid.content);
         new.coverage = Some(covered.coverage);
         new.accepted_findings = covered.accepted;
         new.top_findings.retain(|f| f.category != Category::Coverage.as_str() && f.code != findings::UNUSED_ACCEPTANCE);

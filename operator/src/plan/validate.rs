@@ -304,7 +304,10 @@ fn compile_content(
     if let Some(cached) = cached.filter(|c| c.generation == generation && c.document == digest) {
         return Ok(cached.clone());
     }
-    let (tasks, diagnostics) = document.map_or_else(|| (spec.tasks.clone(), Vec::new()), compile::from_markdown);
+    let (tasks, diagnostics) = document.map_or_else(
+        || (spec.tasks.clone(), Vec::new()),
+        |document| compile::from_markdown(document, spec.unread_tasks),
+    );
     let compiled = compile::compile(&observed.name(), tasks).map_err(|errors| invalid_plan(&errors, &diagnostics))?;
     let canonical =
         compile::canonical(spec, &compiled.tasks).map_err(|e| Readiness::stalled("InvalidPlan", e.to_string()))?;
@@ -315,7 +318,8 @@ fn compile_content(
         );
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
-    let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled });
+    let done = document.map(compile::done_tasks).unwrap_or_default();
+    let content = Arc::new(Content { digest: Digest::of_bytes(canonical.as_bytes()), canonical, compiled, done });
     Ok(CachedContent { generation, document: digest, content })
 }
 

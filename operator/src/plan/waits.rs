@@ -9,6 +9,7 @@ use enact_domain::condition::Readiness;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
 use enact_domain::plan::{CurrentAttempt, Node, TaskPhase};
+use enact_domain::time::Millis;
 use enact_domain::waiting::{self, Facts, Waiting};
 
 use super::observed::Observed;
@@ -21,7 +22,7 @@ pub const SHOW_SECONDS: u32 = 2;
 pub struct Waits {
     /// The attempt that was reported before, or else the first in the order of the graph.
     pub first: Waiting,
-    /// Number of attempts that wait.
+    /// Number of tasks, and of the integration, of which no attempt runs. Another attempt at the task of `first` may run.
     pub count: u32,
 }
 
@@ -33,34 +34,31 @@ pub fn of_attempts(
     phases: &PerNode<TaskPhase>,
 ) -> Option<Waits> {
     let before = reported(observed);
-    let mut waits: Option<Waits> = None;
-    for id in valid.graph.nodes() {
-        if phases[id] != TaskPhase::Running {
-            continue;
-        }
-        for series in nodes[id].series() {
-            let CurrentAttempt::Pod { state, created, .. } = &series.current else { continue };
-            if observed.now < created.plus_seconds(SHOW_SECONDS) {
-                continue;
-            }
-            let Some(wait) = waiting::waiting(&Facts::Attempt { state, created: *created }, None) else { continue };
+    let mut first: Option<Waiting> = None;
+    let mut count = 0;
+    for id in valid.graph.nodes().filter(|id| phases[*id] == TaskPhase::Running) {
+        let attempts = || nodes[id].series().filter(|series| series.current != CurrentAttempt::None);
+        let waits: Vec<Waiting> = attempts().filter_map(|series| of_attempt(&series.current, observed.now)).collect();
+        count += u32::from(!waits.is_empty() && waits.len() == attempts().count());
+        for wait in waits {
             let wait = Waiting { task: Some(task(valid, id).to_owned()), ..wait };
-            let reported = before.as_ref().is_some_and(|b| (&b.task, &b.reason) == (&wait.task, &wait.reason));
-            match &mut waits {
-                Some(waits) => {
-                    waits.count += 1;
-                    if reported {
-                        waits.first = wait;
-                    }
-                }
-                None => waits = Some(Waits { first: wait, count: 1 }),
+            let is_known = before.as_ref().is_some_and(|b| (&b.task, &b.reason) == (&wait.task, &wait.reason));
+            if first.is_none() || is_known {
+                first = Some(wait);
             }
         }
     }
-    let Waits { first, count } = waits?;
+    let first = first?;
     // With the message that was reported before: those of the scheduler and of nodes change too often to be written each time.
     let unchanged = before.filter(|b| (&b.task, &b.reason) == (&first.task, &first.reason));
     Some(Waits { first: unchanged.unwrap_or(first), count })
+}
+
+/// Returns the wait of an attempt that is old enough to be shown.
+fn of_attempt(current: &CurrentAttempt, now: Millis) -> Option<Waiting> {
+    let CurrentAttempt::Pod { state, created, .. } = current else { return None };
+    let wait = waiting::waiting(&Facts::Attempt { state, created: *created }, None);
+    wait.filter(|_| now >= created.plus_seconds(SHOW_SECONDS))
 }
 
 impl Waits {
@@ -87,9 +85,19 @@ fn reported(observed: &Observed) -> Option<Waiting> {
     observed.plan.status.as_ref()?.waiting.as_ref().map(convert::waiting)
 }
 
-/// Returns the wait of an unfinished plan with this readiness.
-pub fn of_plan(observed: &Observed, readiness: &Readiness, attempts: Option<&Waits>) -> Option<WaitingStatus> {
-    let facts = Facts::Plan { readiness, attempt: attempts.map(|waits| &waits.first), now: observed.now };
+/// Returns the wait of a plan of which nothing runs, and `tasks` tasks only lack a slot of the tenant.
+pub fn for_slot(observed: &Observed, valid: &Valid, tasks: u32) -> Waiting {
+    let (tenant, slots) = (&valid.member.tenant, valid.member.parallelism);
+    let tasks = if tasks == 1 { "1 task waits".to_owned() } else { format!("{tasks} tasks wait") };
+    let message = format!(
+        "{tasks} for a slot: other plans use all {slots} slots of Tenant {tenant}; to run more at once, raise its spec.parallelism"
+    );
+    Waiting { reason: "WaitingForSlot".into(), message, since: observed.now, task: None }
+}
+
+/// Returns the wait of an unfinished plan with this readiness. `attempt` is the wait of the plan while it is at work.
+pub fn of_plan(observed: &Observed, readiness: &Readiness, attempt: Option<&Waiting>) -> Option<WaitingStatus> {
+    let facts = Facts::Plan { readiness, attempt, now: observed.now };
     waiting::waiting(&facts, reported(observed).as_ref()).map(convert::waiting_status)
 }
 

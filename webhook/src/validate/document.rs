@@ -26,7 +26,7 @@ pub(super) async fn check<T: Send + 'static>(
     namespace: &str,
     field: &str,
     source: Option<&Source>,
-    parse: fn(&[u8]) -> Parsed<T>,
+    parse: impl FnOnce(&[u8]) -> Parsed<T> + Send + 'static,
 ) -> Checked<T> {
     let mut causes = Vec::new();
     let Some(source) = source else { return Checked { model: None, causes, warnings: Vec::new() } };

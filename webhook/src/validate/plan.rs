@@ -11,7 +11,7 @@ use enact_domain::digest::Digest;
 use enact_domain::graph::GraphError;
 use enact_domain::names::{ANNOTATION_KEEP, ANNOTATION_REDO};
 use enact_domain::record::Kind;
-use enact_domain::speckit::tasks::{self, TasksFile};
+use enact_domain::speckit::tasks::TasksFile;
 use kube::core::admission::Operation;
 
 use super::validator::{Validate, Validator};
@@ -32,9 +32,9 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
         causes.extend(spec.workspace.as_ref().map(workspace).unwrap_or_default());
         let mut warnings = Vec::new();
         if let Some(source) = &spec.source {
-            let parsing = &self.parsing;
-            let checked =
-                document::check(parsing, request.namespace(), "spec.source", Some(source), tasks::parse).await;
+            let (parsing, unread_tasks) = (&self.parsing, spec.unread_tasks);
+            let parse = move |bytes: &[u8]| compile::parse(bytes, unread_tasks);
+            let checked = document::check(parsing, request.namespace(), "spec.source", Some(source), parse).await;
             warnings = checked.warnings;
             // The graph of a document with errors would only report consequences of these errors.
             if checked.causes.is_empty()

@@ -63,7 +63,57 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Markdown, Vec<Diagnostic>), Diagnost
             "write the document, or remove the reference to it",
         ));
     }
-    Ok(Markdown::new(source))
+    let (markdown, diagnostics) = Markdown::new(source);
+    match broken(&markdown) {
+        Some(diagnostic) => Err(diagnostic),
+        None => Ok((markdown, diagnostics)),
+    }
+}
+
+/// Returns the error of a document that was left in the middle of a merge, or that is a quotation of a document as a whole.
+fn broken(markdown: &Markdown) -> Option<Diagnostic> {
+    let outside = |index: &usize| markdown.lines[*index].kind != LineKind::Verbatim;
+    let marked =
+        |mark: &str| (0..markdown.lines.len()).filter(outside).find(|at| markdown.source_line(*at).starts_with(mark));
+    if let (Some(ours), Some(theirs)) = (marked("<<<<<<< "), marked(">>>>>>> "))
+        && ours < theirs
+    {
+        return Some(Diagnostic::error(
+            markdown.lines[ours].number,
+            "ConflictMarkers",
+            format!(
+                "lines {} to {} are an unresolved conflict of Git",
+                markdown.lines[ours].number, markdown.lines[theirs].number
+            ),
+            "resolve the conflict, and remove its markers",
+        ));
+    }
+    fenced(markdown)
+}
+
+/// Returns the error of a document whose headings are all inside of one code fence, with at most a few words outside of it.
+fn fenced(markdown: &Markdown) -> Option<Diagnostic> {
+    const MAX_OUTSIDE: usize = 3;
+    if !markdown.sections.is_empty() {
+        return None;
+    }
+    let filled = |index: &usize| !markdown.source_line(*index).trim().is_empty();
+    let verbatim = |index: &usize| markdown.lines[*index].kind == LineKind::Verbatim;
+    let is_fence = |index: &usize| markdown.source_line(*index).trim_start().starts_with(['`', '~']);
+    let outside = (0..markdown.lines.len()).filter(filled).filter(|at| !verbatim(at)).count();
+    let fence = (0..markdown.lines.len()).filter(verbatim).find(is_fence)?;
+    let heading = (fence + 1..markdown.lines.len()).filter(verbatim).any(|at| {
+        let text = markdown.source_line(at).trim_start();
+        text.trim_start_matches('#').starts_with(' ') && text.starts_with('#')
+    });
+    (heading && outside <= MAX_OUTSIDE).then(|| {
+        Diagnostic::error(
+            markdown.lines[fence].number,
+            "FencedDocument",
+            "the whole document is inside of the code fence that opens on this line, so nothing in it is read",
+            "remove the fence",
+        )
+    })
 }
 
 impl Markdown {
@@ -124,6 +174,11 @@ impl Markdown {
     /// Returns the content of a line: comments and code blocks are blank.
     pub(crate) fn text(&self, line: usize) -> &str {
         self.lines.get(line).map_or("", |l| l.span.text(&self.clean))
+    }
+
+    /// Returns a line as it is written.
+    pub(crate) fn source_line(&self, line: usize) -> &str {
+        self.lines.get(line).map_or("", |l| l.span.text(&self.source))
     }
 
     /// Returns the content under a span.

@@ -7,6 +7,6 @@ mod text;
 
 pub(crate) use document::{Markdown, read};
 pub use model::{Item, MAX_DOCUMENT_BYTES, Span};
-pub(crate) use model::{LineKind, Section};
+pub(crate) use model::{LineKind, Row, Section};
 pub(crate) use reader::front_matter;
 pub(super) use text::{bold, fields, is_rule, joined, label, strip_marker};

@@ -51,8 +51,10 @@ pub(crate) enum LineKind {
     Blank,
     /// A heading of this level.
     Heading(u8),
-    /// Part of a code block or of front matter.
+    /// Part of a fenced code block or of front matter.
     Verbatim,
+    /// Part of a code block that is one by its indentation, often by accident.
+    Indented,
     /// Part of a table.
     Table,
     /// Anything else.

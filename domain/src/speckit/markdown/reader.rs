@@ -108,8 +108,9 @@ impl<'a> Reader<'a> {
     fn event(&mut self, event: Event<'_>, span: Span) {
         match event {
             Event::Start(Tag::Heading { level, .. }) => self.heading(level as u8, span),
-            Event::Start(Tag::CodeBlock(_)) => {
-                self.mark(span, LineKind::Verbatim);
+            Event::Start(Tag::CodeBlock(kind)) => {
+                let fenced = matches!(kind, CodeBlockKind::Fenced(_));
+                self.mark(span, if fenced { LineKind::Verbatim } else { LineKind::Indented });
                 self.blanked.push(span);
             }
             Event::Html(_) | Event::InlineHtml(_) => self.comments(span),

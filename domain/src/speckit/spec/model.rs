@@ -73,6 +73,8 @@ pub struct Requirement {
     pub id: String,
     /// The statement, wrapped lines joined, without its identifier.
     pub text: String,
+    /// Whether it is marked as retired or superseded, and therefore no longer asks for anything.
+    pub retired: bool,
     /// Title of its section, at most 256 bytes.
     pub section: String,
     /// First line, counted from 1.

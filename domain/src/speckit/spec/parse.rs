@@ -6,7 +6,9 @@ use super::model::{Entity, Requirement, Spec};
 use super::{questions, requirements, stories};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::markdown::{self, Item, Markdown, Section};
+use crate::text::truncated;
 
+/// Reads a specification.
 pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
@@ -42,6 +44,55 @@ fn header(markdown: &Markdown, spec: &mut Spec) {
     spec.input = read(&["input", "输入"]);
 }
 
+const EDGES: [&str; 13] = [
+    "edge case",
+    "边界",
+    "邊界",
+    "边缘",
+    "casos de borda",
+    "casos límite",
+    "cas limites",
+    "grenzfälle",
+    "randfälle",
+    "casi limite",
+    "граничные",
+    "エッジケース",
+    "엣지",
+];
+
+const ENTITIES: [&str; 14] = [
+    "key entit",
+    "entities",
+    "关键实体",
+    "關鍵實體",
+    "主要实体",
+    "entidades",
+    "entités",
+    "entitäten",
+    "entità",
+    "ключевые сущности",
+    "сущности",
+    "主要エンティティ",
+    "핵심 엔",
+    "주요 엔",
+];
+
+const ASSUMPTIONS: [&str; 13] = [
+    "assumption",
+    "假设",
+    "假設",
+    "premissas",
+    "suposiciones",
+    "supuestos",
+    "hypothèses",
+    "annahmen",
+    "assunzioni",
+    "ipotesi",
+    "допущения",
+    "前提",
+    "가정",
+];
+
 fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
     let title = section.title.to_lowercase();
     let title = title.trim_start_matches(|c: char| !c.is_alphanumeric());
@@ -49,11 +100,11 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
     let starts = |words: &[&str]| words.iter().any(|w| title.starts_with(w));
     if let Some(story) = stories::read(markdown, section) {
         spec.stories.push(story);
-    } else if starts(&["edge case", "边界", "边缘", "casos de borda", "エッジケース"]) {
+    } else if starts(&EDGES) {
         spec.edge_cases.extend(markdown.top_items(lines));
-    } else if starts(&["key entit", "关键实体", "entidades", "主要エンティティ"]) {
+    } else if starts(&ENTITIES) {
         spec.entities.extend(markdown.top_items(lines).into_iter().map(entity));
-    } else if starts(&["assumption", "假设", "premissas", "前提"]) {
+    } else if starts(&ASSUMPTIONS) {
         spec.assumptions.extend(markdown.top_items(lines));
     }
 }
@@ -95,6 +146,63 @@ fn unique<T>(
     kept
 }
 
+/// Returns an error if the document is of another kind: the change of a specification, or a task list.
+fn foreign(markdown: &Markdown, spec: &Spec) -> Option<Diagnostic> {
+    const DELTAS: [&str; 4] =
+        ["ADDED Requirements", "MODIFIED Requirements", "REMOVED Requirements", "RENAMED Requirements"];
+    // A whole specification can have a section with the change that it makes.
+    let whole = !(spec.stories.is_empty() && spec.requirements.is_empty());
+    if let Some(section) = markdown.sections.iter().find(|s| !whole && DELTAS.contains(&s.title.trim())) {
+        return Some(Diagnostic::error(
+            markdown.lines[section.heading].number,
+            "DeltaDocument",
+            format!("{:?} begins a change of OpenSpec, which is not a whole specification", section.title),
+            "apply the change, and use the specification that it leads to",
+        ));
+    }
+    let title = markdown.sections.iter().find(|s| s.level == 1)?;
+    let lower = title.title.to_lowercase();
+    let tasks = ["tasks:", "tasks：", "task list:", "tasks -", "tasks —"].iter().any(|word| lower.starts_with(word));
+    (tasks || lower == "tasks").then(|| {
+        Diagnostic::error(
+            markdown.lines[title.heading].number,
+            "WrongDocument",
+            "the title says that this is a task list, not a specification",
+            "name the file `tasks.md`, or use it as the source of a Plan",
+        )
+    })
+}
+
+/// Returns the headings below the section of user scenarios, if there is one, with the line of the first.
+fn unread_stories(markdown: &Markdown) -> Option<(u32, String)> {
+    const SCENARIOS: [&str; 16] = [
+        "user scenario",
+        "user stor",
+        "用户场景",
+        "用户故事",
+        "使用者場景",
+        "使用者故事",
+        "cenários",
+        "escenarios",
+        "historias de usuario",
+        "scénarios utilisateur",
+        "histoires utilisateur",
+        "benutzerszenari",
+        "scenari utente",
+        "пользовательские сценарии",
+        "ユーザー",
+        "사용자",
+    ];
+    const SHOWN: usize = 4;
+    let holds = |title: &str| SCENARIOS.iter().any(|word| title.to_lowercase().contains(word));
+    let outer = markdown.sections.iter().find(|s| s.level > 1 && holds(&s.title))?;
+    let inner: Vec<&Section> = markdown.sections.iter().filter(|s| outer.holds(s)).collect();
+    let first = inner.first()?;
+    let titles: Vec<String> = inner.iter().take(SHOWN).map(|s| format!("{:?}", truncated(&s.title, 60))).collect();
+    let more = if inner.len() > SHOWN { ", …" } else { "" };
+    Some((markdown.lines[first.heading].number, format!("{}{more}", titles.join(", "))))
+}
+
 fn check(markdown: &Markdown, spec: &Spec, diagnostics: &mut Vec<Diagnostic>) {
     let missing =
         |what: &str, remedy: &str| Diagnostic::warning(1, "MissingSection", format!("no {what} were found"), remedy);
@@ -106,13 +214,26 @@ fn check(markdown: &Markdown, spec: &Spec, diagnostics: &mut Vec<Diagnostic>) {
             "begin with `# Feature Specification: <name>`",
         ));
     }
+    diagnostics.extend(foreign(markdown, spec));
     if spec.stories.is_empty() {
-        diagnostics.push(missing(
-            "user stories",
-            "add `### User Story 1 - <title> (Priority: P1)` under `## User Scenarios & Testing`",
+        let remedy = "add `### User Story 1 - <title> (Priority: P1)` under `## User Scenarios & Testing`";
+        diagnostics.push(match unread_stories(markdown) {
+            Some((line, titles)) => {
+                let message = format!("no user stories were found; the headings {titles} were not read as stories");
+                Diagnostic::warning(line, "MissingSection", message, remedy)
+            }
+            None => missing("user stories", remedy),
+        });
+    }
+    for (title, line, count) in requirements::unnumbered(markdown) {
+        diagnostics.push(Diagnostic::warning(
+            line,
+            "UnnumberedRequirement",
+            format!("{count} items below {title:?} have no identifier, so they are not read as requirements"),
+            "write `- **FR-001**: …`",
         ));
     }
-    if spec.requirements.is_empty() {
+    if spec.requirements.is_empty() && !diagnostics.iter().any(|d| d.code == "UnnumberedRequirement") {
         diagnostics.push(missing("requirements", "add `- **FR-001**: …` under `### Functional Requirements`"));
     }
     if spec.success_criteria.is_empty() {

@@ -19,13 +19,20 @@ pub(crate) fn open(markdown: &Markdown) -> Vec<Item> {
             continue;
         };
         let rest = text[at + MARKER.len()..].trim_start_matches(['*', '_']);
+        if let Some(question) = bare(markdown, start, rest) {
+            let end = text.len() - rest.len() + 1;
+            found.push(Item { text: question, line: markdown.line_number(start), span: Span { start, end } });
+            continue;
+        }
         let Some(question) =
             rest.strip_prefix([':', '：']).or_else(|| rest.strip_prefix(" -")).or_else(|| rest.strip_prefix(" —"))
         else {
             continue;
         };
         let Some(len) = closing(question) else { continue };
-        if markdown.in_code_span(at) || question[..len].trim().is_empty() {
+        let asked = question[..len].trim();
+        // The template explains the marker with `[NEEDS CLARIFICATION: specific question]`.
+        if markdown.in_code_span(at) || asked.is_empty() || asked.eq_ignore_ascii_case("specific question") {
             continue;
         }
         let end = text.len() - question.len() + len + 1;
@@ -33,6 +40,18 @@ pub(crate) fn open(markdown: &Markdown) -> Vec<Item> {
         found.push(Item { text: joined(&question[..len]), line, span: Span { start, end } });
     }
     found
+}
+
+/// Returns the question of a marker without one, `[NEEDS CLARIFICATION]` at the end of a line: the text before it. Other mentions of the
+/// marker are about the method.
+fn bare(markdown: &Markdown, start: usize, rest: &str) -> Option<String> {
+    let after = rest.strip_prefix(']')?;
+    let ends = after.lines().next().is_none_or(|tail| tail.trim_matches(['.', '*', '_', ' ', '\r']).is_empty());
+    let line = markdown.lines.get(markdown.line_index(start))?.span;
+    let before = markdown.clean(Span { start: line.start, end: start });
+    let question = joined(strip_marker(before)).trim_end_matches(['*', '_', ' ', '-', '–', '—', ':']).to_owned();
+    (ends && !markdown.in_code_span(start) && question.chars().filter(|c| c.is_alphanumeric()).count() > 7)
+        .then_some(question)
 }
 
 /// Returns the length of the text up to the bracket that closes the marker, which may be some lines further down.
@@ -58,7 +77,20 @@ pub(crate) fn clarifications(markdown: &Markdown) -> impl Iterator<Item = &Secti
     markdown.sections.iter().filter(move |section| {
         let title = section.title.to_lowercase();
         let title = title.trim_start_matches(|c: char| !c.is_alphanumeric());
-        let holds = ["clarification", "澄清", "esclarecimentos"].iter().any(|word| title.starts_with(word));
+        let holds = [
+            "clarification",
+            "澄清",
+            "esclarecimentos",
+            "aclaraciones",
+            "clarificaciones",
+            "klärungen",
+            "chiarimenti",
+            "уточнения",
+            "明確化",
+            "명확화",
+        ]
+        .iter()
+        .any(|word| title.starts_with(word));
         let outermost = holds && section.heading >= end;
         if outermost {
             end = section.end;

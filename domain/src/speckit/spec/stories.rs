@@ -5,29 +5,40 @@ use std::ops::Range;
 use super::model::{Scenario, UserStory};
 use crate::speckit::ids::{self, StoryKey};
 use crate::speckit::markdown::{Item, Markdown, Section, joined, strip_marker};
+use crate::speckit::words;
 
-/// Words at the beginning of the heading of a story, before its number.
-const WORDS: [&str; 9] = [
-    "user story ",
-    "用户故事",
-    "ユーザーストーリー",
-    "história de usuário ",
-    "historia de usuario ",
-    "us-",
-    "us ",
-    "us",
-    "story ",
+/// Short forms at the beginning of the heading of a story, before its number.
+const SHORT: [&str; 3] = ["us-", "us ", "us"];
+
+/// Words beside a word for a story, if the document has one story without a number.
+const PRIMARY: [&str; 15] = [
+    "primary",
+    "main",
+    "principal",
+    "principale",
+    "haupt",
+    "primär",
+    "primaria",
+    "primária",
+    "основн",
+    "главн",
+    "主要",
+    "主な",
+    "メイン",
+    "기본",
+    "주요",
 ];
 
 /// Returns the parts of a story heading: key, title, priority.
 pub(super) fn heading(title: &str) -> Option<(StoryKey, String, Option<String>)> {
     let plain = title.trim_start_matches(|c: char| !c.is_alphanumeric());
     let lower = plain.to_lowercase();
-    if lower.starts_with("primary user story") {
-        return Some((StoryKey::from_number("1"), "Primary User Story".to_owned(), None));
+    if is_primary(&lower) {
+        let name = if lower.starts_with("primary user story") { "Primary User Story" } else { plain };
+        return Some((StoryKey::from_number("1"), name.to_owned(), None));
     }
-    let word = WORDS.iter().find(|w| lower.starts_with(**w))?;
-    let rest = plain.get(word.len()..)?.trim_start();
+    let after = words::after_story(&lower).or_else(|| SHORT.iter().find_map(|short| lower.strip_prefix(short)))?;
+    let rest = plain.get(plain.len().checked_sub(after.len())?..)?.trim_start_matches([' ', '#', '　']);
     let len = ids::story_number_len(rest);
     if len == 0 {
         return None;
@@ -36,6 +47,13 @@ pub(super) fn heading(title: &str) -> Option<(StoryKey, String, Option<String>)>
     let rest = rest[len..].trim_start_matches(|c: char| c.is_whitespace() || ":：-–—.、)".contains(c));
     let (title, priority) = split_priority(rest);
     Some((key, title, priority))
+}
+
+/// Returns whether a heading in lower case names the only story: `Primary User Story`, `主要使用者故事`.
+fn is_primary(lower: &str) -> bool {
+    let story = words::STORY.iter().filter(|word| word.len() > 5).any(|word| lower.contains(word));
+    let short = lower.chars().count() <= 40 && !lower.contains(|c: char| c.is_ascii_digit());
+    story && short && PRIMARY.iter().any(|word| words::contains(lower, word))
 }
 
 /// Splits `Title (Priority: P1) 🎯` into title and priority; the brackets may be full-width.
@@ -55,14 +73,48 @@ fn split_priority(text: &str) -> (String, Option<String>) {
     (text.trim().to_owned(), None)
 }
 
+/// Labels of the independent test.
+const TESTS: [&str; 12] = [
+    "independent test",
+    "独立测试",
+    "獨立測試",
+    "独立テスト",
+    "독립 테스트",
+    "teste independente",
+    "prueba independiente",
+    "test indépendant",
+    "unabhängiger test",
+    "test indipendente",
+    "независимый тест",
+    "независимая проверка",
+];
+
 /// Reads the story under a heading.
 pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> {
     let (key, title, mut priority) = heading(&section.title)?;
     let lines = section.heading + 1..section.end;
     if priority.is_none() {
-        priority = markdown.labelled(lines.clone(), &["priority", "优先级"]).map(|i| i.text).filter(|t| t.len() < 16);
+        priority = markdown
+            .labelled(
+                lines.clone(),
+                &[
+                    "priority",
+                    "优先级",
+                    "優先順序",
+                    "優先度",
+                    "우선순위",
+                    "priorité",
+                    "priorität",
+                    "prioridad",
+                    "prioridade",
+                    "priorità",
+                    "приоритет",
+                ],
+            )
+            .map(|i| i.text)
+            .filter(|t| t.len() < 16);
     }
-    let independent_test = markdown.labelled(lines.clone(), &["independent test", "独立测试", "teste independente"]);
+    let independent_test = markdown.labelled(lines.clone(), &TESTS);
     let scenarios = scenarios(markdown, lines, &key);
     let span = markdown.span_of(section.heading..section.end);
     Some(UserStory {
@@ -89,9 +141,32 @@ pub(super) fn adopt(markdown: &Markdown, stories: &mut [UserStory]) {
     }
 }
 
+/// Beginnings of the headings and labels of scenarios.
+const ACCEPTANCE: [&str; 19] = [
+    "acceptance",
+    "scenarios",
+    "验收",
+    "驗收",
+    "受け入れ",
+    "受入",
+    "cenários de aceita",
+    "critérios de aceita",
+    "criterios de acepta",
+    "escenarios de acepta",
+    "scénarios d'accept",
+    "critères d'accept",
+    "akzeptanz",
+    "abnahme",
+    "scenari di accett",
+    "criteri di accett",
+    "сценарии приём",
+    "критерии приём",
+    "인수",
+];
+
 fn accepts(text: &str) -> bool {
     let lower = text.trim().trim_matches(['#', '*', '_', ' ']).to_lowercase();
-    ["acceptance", "验收", "受け入れ", "cenários de aceita", "criterios de acepta"].iter().any(|w| lower.starts_with(w))
+    ACCEPTANCE.iter().any(|word| lower.starts_with(word))
 }
 
 /// Returns the scenarios: list items with Given, When and Then, or with bold words of any language after an acceptance label.
@@ -114,7 +189,7 @@ fn items(markdown: &Markdown, lines: Range<usize>, announced: bool, key: &StoryK
                 // Given, When and Then as nested items.
                 text = whole;
                 span.end = item.span.start + markdown.clean(item.span).trim_end().len();
-            } else if !(likely || announced && given(&text.to_lowercase())) {
+            } else if !(likely || announced && given(&text.to_lowercase().replace(['*', '_'], ""))) {
                 continue;
             }
         }
@@ -124,14 +199,53 @@ fn items(markdown: &Markdown, lines: Range<usize>, announced: bool, key: &StoryK
     found
 }
 
-const GIVEN: [&str; 7] = ["given", "假设", "给定", "假如", "前提", "dado", "étant donné"];
+const GIVEN: [&str; 19] = [
+    "given",
+    "假设",
+    "假設",
+    "给定",
+    "給定",
+    "假如",
+    "前提",
+    "dado",
+    "dada",
+    "étant donné",
+    "soit ",
+    "angenommen",
+    "gegeben",
+    "dato ",
+    "data ",
+    "дано",
+    "допустим",
+    "주어진",
+    "주어졌",
+];
+
+const THEN: [&str; 16] = [
+    "then",
+    "那么",
+    "那麼",
+    "则",
+    "則",
+    "ならば",
+    "その時",
+    "então",
+    "entonces",
+    "alors",
+    "dann",
+    "allora",
+    "тогда",
+    "то ",
+    "그러면",
+    "그때",
+];
 
 fn given(lower: &str) -> bool {
     GIVEN.iter().any(|word| lower.starts_with(word))
 }
 
 fn is_scenario(text: &str) -> bool {
-    let lower = text.to_lowercase();
+    let lower = text.to_lowercase().replace(['*', '_'], "");
     let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
-    has(&GIVEN) && has(&["then", "那么", "则", "ならば", "então", "entonces", "alors"])
+    has(&GIVEN) && has(&THEN)
 }

@@ -23,6 +23,11 @@ impl<'a> Index<'a> {
         self.0.binary_search_by(|(known, _)| (*known).cmp(id)).ok().map(|at| self.0[at].1)
     }
 
+    /// Returns whether some identifier has this prefix and this number of digits.
+    pub(super) fn has_form(&self, prefix: &str, width: usize) -> bool {
+        self.0.iter().any(|(id, _)| id.prefix() == prefix && id.width() == width)
+    }
+
     /// Returns the tasks that a mention covers: for a range, all existing tasks between its ends.
     pub(super) fn covered(&self, mention: &Mention) -> impl Iterator<Item = usize> {
         let from = self.0.partition_point(|(id, _)| **id < mention.first);

@@ -1,28 +1,48 @@
-//! The grammar of one task line: `- [ ] T001 [P] [US1] description`, and its common variants.
+//! The grammar of one task line: `- [ ] T001 [P] [US1] description`, and its variants.
+//!
+//! All dialects (Spec Kit, Kiro, OpenSpec, cc-sdd) have this one grammar: a form, a box, signs, tags, an identifier, a description. They
+//! differ in the identifiers ([`FORMS`]) and in the marks of a file.
 
+use super::marks::{self, Legend};
 use super::model::TaskState;
-use crate::speckit::ids::{self, Mention, StoryKey};
+use crate::speckit::ids::{self, Mention, StoryKey, TASK_WORDS};
 use crate::speckit::markdown::Span;
 
 /// The form by which a line is recognised as a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// A list item with a check box.
+    /// A line with a check box, usually a list item.
     Boxed,
     /// A heading that starts with an identifier.
     Heading,
-    /// A list item that starts with an identifier, without a box.
+    /// A row of a table.
+    Row,
+    /// A list item or a paragraph that starts with an identifier, without a box.
     Unboxed,
 }
+
+/// Returns the length of the identifier at the beginning of a text.
+type Measure = fn(&str) -> Option<usize>;
+
+/// Forms of identifiers, in the order in which they are tried: the function that measures one, whether a box or a row must announce it,
+/// and whether the whole file decides if it is one at all (`UTF-8` has the form of `BE-012`).
+const FORMS: [(Measure, bool, bool); 3] =
+    [(ids::id_len, false, false), (ids::outline_len, true, false), (ids::prefixed_len, true, true)];
 
 /// The parts of a task line.
 #[derive(Debug)]
 pub(super) struct TaskLine {
     pub(super) form: Form,
-    /// Identifiers of the line: usually one, sometimes a range or a list.
+    /// Identifiers of the line: usually one, sometimes a range or a list, none for a box without identifier.
     pub(super) ids: Vec<Mention>,
-    /// The character between the brackets of the box, relative to the line.
+    /// Whether the identifier has a prefix of the project's own, so that another line must have it too.
+    pub(super) own_prefix: bool,
+    /// Whether the line can be a sentence about tasks that are defined elsewhere: `T003 and T004 are merged`, `T001 DONE`.
+    pub(super) mention: bool,
+    /// The text between the brackets of the box.
     pub(super) checkbox: Option<Span>,
+    /// The mark between the brackets, if nobody knows what it means.
+    pub(super) unknown_mark: Option<String>,
     pub(super) state: TaskState,
     pub(super) tags: Tags,
     /// The rest of the line: the description.
@@ -38,7 +58,7 @@ pub(super) struct Tags {
 }
 
 impl Tags {
-    fn add(&mut self, content: &str) {
+    pub(super) fn add(&mut self, content: &str) {
         let content = content.trim();
         if content.eq_ignore_ascii_case("p") {
             self.parallel = true;
@@ -65,35 +85,102 @@ const PROSE: [&str; 22] = [
 ];
 
 /// Parses a task line. Returns none for other lines.
-pub(super) fn parse(line: &str, heading: bool) -> Option<TaskLine> {
-    let mut scan = Scan { line, at: 0, marks: Vec::new() };
+pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLine> {
+    let mut scan = Scan { line, at: 0, marks: Vec::new(), sign: None };
     scan.skip(|c| c.is_whitespace() || (heading && c == '#') || c == '\u{feff}');
-    if !heading {
-        scan.list_marker()?;
-    }
-    let checkbox = scan.checkbox();
-    let form = match (heading, checkbox) {
+    let item = !heading && scan.list_marker();
+    let (checkbox, glyph) = if heading { (None, None) } else { (scan.checkbox(item), scan.glyph()) };
+    let form = match (heading, checkbox.is_some() || glyph.is_some()) {
         (true, _) => Form::Heading,
-        (false, Some(_)) => Form::Boxed,
-        (false, None) => Form::Unboxed,
+        (false, true) => Form::Boxed,
+        (false, false) => Form::Unboxed,
     };
     let mut tags = Tags::default();
-    scan.open_marks();
-    while scan.tag(&mut tags) {
-        scan.skip(char::is_whitespace);
-        scan.open_marks();
+    scan.before_id(&mut tags);
+    let start = scan.at;
+    let (ids, own_prefix) = scan.ids(form).unwrap_or_else(|| {
+        scan.at = start;
+        (Vec::new(), false)
+    });
+    if ids.is_empty() && form != Form::Boxed {
+        return None;
     }
-    let ids = scan.ids()?;
+    let several = ids.len() > 1 || ids.iter().any(|id| id.last.is_some());
+    let sentence = !ids.is_empty() && scan.starts_a_sentence();
     // Without a box, several identifiers are prose about tasks and not a task.
-    if form != Form::Boxed && (ids.len() > 1 || ids[0].last.is_some() || scan.starts_a_sentence()) {
+    if form != Form::Boxed && (several || sentence || (!heading && !item && !scan.is_label())) {
+        return None;
+    }
+    if form == Form::Unboxed && ids[0].first.width() < 2 {
         return None;
     }
     let struck = scan.marks.contains(&"~~");
-    scan.separators(&mut tags);
-    let text = without_trailing_tags(scan.description(), &mut tags);
-    let mark = checkbox.and_then(|span| span.text(line).chars().next());
-    let state = if struck { TaskState::Cancelled } else { TaskState::of(mark) };
-    Some(TaskLine { form, ids, checkbox, state, tags, text })
+    if !ids.is_empty() {
+        scan.separators(&mut tags);
+    }
+    let (text, done) = without_trailing_marks(scan.description(), &mut tags, heading, legend);
+    let checkbox = if heading { heading_box(line, &mut tags) } else { checkbox };
+    let content = checkbox.map(|span| span.text(line));
+    let known = content.map_or(Some(TaskState::Open), |mark| legend.state(mark));
+    let state = known.unwrap_or(TaskState::Open);
+    let state = [glyph, scan.sign, done].into_iter().flatten().find(|_| state == TaskState::Open).unwrap_or(state);
+    let state = if state == TaskState::Done { state } else { stated(&text, &tags).unwrap_or(state) };
+    Some(TaskLine {
+        form,
+        mention: several || sentence || (!ids.is_empty() && is_only_state(&text)),
+        ids,
+        own_prefix,
+        checkbox,
+        unknown_mark: content.filter(|_| known.is_none()).map(str::to_owned),
+        state: if struck { TaskState::Cancelled } else { state },
+        tags,
+        text,
+    })
+}
+
+/// Returns the box in a heading, before or behind its title: `### T004: [x] Write`.
+fn heading_box(line: &str, tags: &mut Tags) -> Option<Span> {
+    tags.other.retain(|tag| tag.chars().count() > 1);
+    line.match_indices('[').find_map(|(at, _)| {
+        let (mark, after) = line[at + 1..].split_once(']')?;
+        let known = matches!(mark, " " | "x" | "X" | "✓" | "✔" | "✅" | "~" | "-" | "/" | ">" | "!");
+        let start = at + 1;
+        (known && (after.is_empty() || after.starts_with(' '))).then_some(Span { start, end: start + mark.len() })
+    })
+}
+
+/// Returns whether a text is nothing but the state of a task that is defined elsewhere.
+fn is_only_state(text: &str) -> bool {
+    const FEW: usize = 24;
+    text.len() <= FEW && marks::worded(text).is_some() && text.split_whitespace().count() <= 2
+}
+
+/// Returns the state that a tag or a remark of the line states: `[DEFERRED]`, `SUPERSEDED by T031: …`, `… — DEFERRED (no device)`.
+fn stated(text: &str, tags: &Tags) -> Option<TaskState> {
+    const PLAIN: [&str; 8] =
+        ["deferred", "cancelled", "canceled", "superseded", "retired", "postponed", "obsolete", "won't do"];
+    let capitals = |text: &str| {
+        let word = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+        let word = word.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        word.len() > 2 && !word.chars().any(char::is_lowercase)
+    };
+    if let Some(state) = tags.other.iter().find_map(|tag| marks::remark(tag)) {
+        return Some(state);
+    }
+    if capitals(text)
+        && let Some(state) = marks::remark(text)
+    {
+        return Some(state);
+    }
+    let dashed = ["— ", "– ", " - "].iter().filter_map(|dash| text.rfind(dash).map(|at| &text[at + dash.len()..]));
+    if let Some(state) = dashed.filter(|rest| capitals(rest)).find_map(marks::remark) {
+        return Some(state);
+    }
+    let open = text.trim_end().strip_suffix([')', '）']).and_then(|t| t.rfind(['(', '（']).map(|at| &t[at..]))?;
+    let inner = open.trim_start_matches(['(', '（']);
+    let lower = inner.to_lowercase();
+    let plain = PLAIN.iter().any(|word| lower.starts_with(word)) || inner.chars().any(|c| u32::from(c) >= 0x2E80);
+    marks::remark(inner).filter(|_| plain || capitals(inner))
 }
 
 struct Scan<'a> {
@@ -101,6 +188,8 @@ struct Scan<'a> {
     at: usize,
     /// Emphasis that was opened before the identifier and is not closed yet.
     marks: Vec<&'static str>,
+    /// State by the sign before the identifier.
+    sign: Option<TaskState>,
 }
 
 impl<'a> Scan<'a> {
@@ -120,33 +209,85 @@ impl<'a> Scan<'a> {
         found
     }
 
-    fn list_marker(&mut self) -> Option<()> {
+    /// Skips the marker of a list item, also one that is not followed by a space, if a box follows. Returns whether there is one.
+    fn list_marker(&mut self) -> bool {
         let rest = self.rest();
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let after = match digits {
-            0 => rest.strip_prefix(['-', '*', '+'])?,
-            1..=9 => rest[digits..].strip_prefix(['.', ')'])?,
-            _ => return None,
+            0 => rest.strip_prefix(['-', '*', '+', '•', '–', '◦', '‣']),
+            1..=9 => rest[digits..].strip_prefix(['.', ')']),
+            _ => None,
         };
-        if !after.starts_with([' ', '\t']) {
-            return None;
-        }
+        let Some(after) = after.filter(|after| after.starts_with([' ', '\t', '[', '☐', '☑', '☒'])) else {
+            return false;
+        };
         self.at = self.line.len() - after.trim_start().len();
-        Some(())
+        true
     }
 
-    fn checkbox(&mut self) -> Option<Span> {
-        let mut chars = self.rest().strip_prefix('[')?.chars();
-        let mark = chars.next()?;
-        let known = matches!(mark, 'x' | 'X') || !(mark.is_alphanumeric() || matches!(mark, '[' | ']'));
-        // An emoji may be followed by a variation selector.
-        let tail = chars.as_str().trim_start_matches('\u{fe0f}').strip_prefix(']')?;
-        if !known || !tail.starts_with(char::is_whitespace) {
+    /// Skips `[ ]`, `[x]`, `[]`, `[ x ]` or `(x)`, and returns the text between the brackets. Without a space behind it, or without a list
+    /// item, an identifier must follow.
+    fn checkbox(&mut self, item: bool) -> Option<Span> {
+        let (open, close) = if self.rest().starts_with('(') { ('(', ')') } else { ('[', ']') };
+        let (mark, tail) = self.rest().strip_prefix(open)?.split_once(close)?;
+        let plain = mark.trim().trim_matches('\u{fe0f}');
+        let mut chars = plain.chars();
+        let first = chars.next();
+        let single = chars.next().is_none();
+        let strange = first.is_some_and(|c| matches!(c, '[' | ']' | '`' | '^'));
+        // `[P]` is a tag, `[1]` a link.
+        let letter = first.is_some_and(|c| c.is_ascii_digit() || matches!(c, 'P' | 'p'));
+        let word = matches!(plain, "TODO" | "todo" | "DONE" | "done" | "WIP" | "wip");
+        if strange || !(single && !letter || word) || mark.len() > 12 {
+            return None;
+        }
+        let follows = || {
+            let rest = tail.trim_start().trim_start_matches(['*', '`', '~', '_']);
+            let rest = rest.trim_start_matches("[P] ");
+            ids::id_len(rest).is_some()
+        };
+        let usual = first.is_none_or(|c| matches!(c, 'x' | 'X') || !c.is_alphanumeric());
+        // Kiro writes `[ ]*` for an optional task.
+        let tail = tail.strip_prefix('*').filter(|rest| rest.starts_with(' ')).unwrap_or(tail);
+        let spaced = tail.starts_with(char::is_whitespace) && item && open == '[' && (usual || word);
+        if !spaced && !follows() {
             return None;
         }
         let start = self.at + 1;
         self.at = self.line.len() - tail.trim_start().len();
-        Some(Span { start, end: self.line.len() - tail.len() - 1 })
+        Some(Span { start, end: start + mark.len() })
+    }
+
+    /// Skips a box that is one character, and returns the state that it shows.
+    fn glyph(&mut self) -> Option<TaskState> {
+        let state = match self.rest().chars().next()? {
+            '☐' | '□' | '⬜' | '◻' => TaskState::Open,
+            '☑' | '☒' => TaskState::Done,
+            _ => return None,
+        };
+        self.skip(|c| matches!(c, '☐' | '□' | '⬜' | '◻' | '☑' | '☒' | '\u{fe0f}') || c.is_whitespace());
+        Some(state)
+    }
+
+    /// Skips tags, emphasis and signs before the identifier: `[P]`, `(P)`, `**`, `🔴`.
+    fn before_id(&mut self, tags: &mut Tags) {
+        loop {
+            let before = self.at;
+            self.open_marks();
+            if self.tag(tags) {
+                self.skip(char::is_whitespace);
+            }
+            if self.eat("(P) ") {
+                tags.parallel = true;
+            }
+            if let Some(c) = self.rest().chars().next().filter(|c| is_sign(*c)) {
+                self.sign = self.sign.or(marks::sign(c));
+                self.skip(|next| next == c || next == '\u{fe0f}' || next.is_whitespace());
+            }
+            if self.at == before {
+                return;
+            }
+        }
     }
 
     fn open_marks(&mut self) {
@@ -175,23 +316,57 @@ impl<'a> Scan<'a> {
         is_tag
     }
 
-    fn ids(&mut self) -> Option<Vec<Mention>> {
+    /// Consumes the identifiers of the line; returns whether their prefix is the project's own.
+    fn ids(&mut self, form: Form) -> Option<(Vec<Mention>, bool)> {
         let bracketed = self.eat("[");
         let mut found = Vec::new();
+        let named = ids::id_len(self.rest()).is_none() && self.task_word();
+        let announced = named || matches!(form, Form::Boxed | Form::Row);
+        let mut own = false;
         loop {
-            let len = ids::id_len(self.rest())?;
+            let rest = self.rest();
+            let mut forms = FORMS.iter().filter(|(_, announced_only, _)| announced || !announced_only);
+            let (len, own_prefix) = forms.find_map(|(len, _, own)| Some((len(rest)?, *own)))?;
+            let outline = rest.starts_with(|c: char| c.is_ascii_digit());
+            if outline && !named && !is_outline_id(&rest[..len], &rest[len..]) {
+                return None;
+            }
+            own |= own_prefix;
             let mention = ids::mention_at(self.line, self.at, len);
             self.at = mention.end;
             found.push(mention);
             let next = self.rest().trim_start().trim_start_matches([',', '/', '+', '&']).trim_start();
             let joined =
                 self.line.len() - next.len() > self.at && self.rest().trim_start().starts_with([',', '/', '+', '&']);
-            if !joined || ids::id_len(next).is_none() {
+            if outline || !joined || ids::id_len(next).is_none() {
                 break;
             }
             self.at = self.line.len() - next.len();
         }
-        (!bracketed || self.eat("]")).then_some(found)
+        (!bracketed || self.eat("]")).then_some((found, own))
+    }
+
+    /// Skips a word such as `Task` before a number.
+    fn task_word(&mut self) -> bool {
+        let rest = self.rest();
+        let Some(word) = TASK_WORDS.iter().find(|word| {
+            rest.get(..word.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(word) || start.to_lowercase() == **word)
+        }) else {
+            return false;
+        };
+        let after = rest[word.len()..].trim_start_matches([' ', '#']);
+        if !after.starts_with(|c: char| c.is_ascii_digit() || c == 'T') {
+            return false;
+        }
+        self.at = self.line.len() - after.len();
+        true
+    }
+
+    /// Returns whether the identifier before this position begins a label of its own: `T001: …`, `**T001** …`, `T001 [P] …`.
+    fn is_label(&self) -> bool {
+        let rest = self.rest();
+        rest.starts_with([':', '：']) || rest.starts_with("**") || rest.starts_with(" [") || rest.starts_with(" — ")
     }
 
     fn starts_a_sentence(&self) -> bool {
@@ -213,6 +388,7 @@ impl<'a> Scan<'a> {
             while self.tag(tags) {
                 self.skip(char::is_whitespace);
             }
+            tags.parallel |= self.eat("(P) ");
             if let Some(mark) = self.marks.last().copied()
                 && self.eat(mark)
             {
@@ -241,14 +417,70 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn without_trailing_tags(mut text: String, tags: &mut Tags) -> String {
-    // Only known tags are removed; other brackets at the end belong to the description.
-    while let Some((before, content)) = text.strip_suffix(']').and_then(|t| t.rsplit_once('['))
-        && (content == "P" || StoryKey::parse(content).is_some())
-        && (before.is_empty() || before.ends_with(char::is_whitespace))
-    {
-        tags.add(content);
-        text.truncate(before.trim_end().len());
+/// Returns whether a number at the start of a description is an identifier: `1.2 …`, `1. …`, `3) …`; not `3 doors`.
+fn is_outline_id(number: &str, after: &str) -> bool {
+    let closed =
+        after.strip_prefix(['.', ')', ':']).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '*']));
+    closed || (number.contains('.') && (after.is_empty() || after.starts_with([' ', '*', '`'])))
+}
+
+/// Returns whether a character before an identifier is a sign, such as a coloured dot.
+fn is_sign(c: char) -> bool {
+    !c.is_ascii() && !c.is_alphanumeric() && !matches!(c, '（' | '【' | '「' | '«' | '“' | '„' | '‘')
+}
+
+/// Removes known tags at the end of a description, and from a heading also a mark such as `[X]` or `✅` at either end, which states that
+/// the task is done.
+fn without_trailing_marks(
+    mut text: String,
+    tags: &mut Tags,
+    heading: bool,
+    legend: &Legend,
+) -> (String, Option<TaskState>) {
+    let mut state = None;
+    if heading {
+        let plain = text.trim_start_matches(['(', '[']);
+        let mark = text.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+        if let Some((mark, rest)) = mark.filter(|(mark, _)| mark.chars().count() == 1) {
+            state = legend.state(mark);
+            text = rest.to_owned();
+        } else if let Some(sign) = plain.chars().next().and_then(marks::sign) {
+            state = Some(sign);
+            text = text.trim_start_matches(|c: char| is_sign(c) || c.is_whitespace() || c == '\u{fe0f}').to_owned();
+        }
     }
-    text
+    loop {
+        let length = text.len();
+        // Only known tags are removed; other brackets at the end belong to the description.
+        if let Some((before, content)) = text.strip_suffix(']').and_then(|t| t.rsplit_once('['))
+            && (before.is_empty() || before.ends_with(char::is_whitespace))
+        {
+            let known = content.eq_ignore_ascii_case("p") || StoryKey::parse(content).is_some();
+            let mark = heading && content.chars().count() == 1 && !known;
+            if known {
+                tags.add(content);
+            } else if mark {
+                state = state.or(legend.state(content));
+            }
+            if known || mark {
+                text.truncate(before.trim_end().len());
+            }
+        }
+        if heading && let Some(sign) = text.trim_end_matches('\u{fe0f}').chars().next_back().and_then(marks::sign) {
+            state = state.or(Some(sign));
+            let len = text.trim_end_matches(|c: char| is_sign(c) || c.is_whitespace() || c == '\u{fe0f}').len();
+            text.truncate(len);
+        }
+        if heading
+            && let Some((before, inner)) = text.strip_suffix(')').and_then(|t| t.rsplit_once('('))
+            && marks::worded(inner) == Some(TaskState::Done)
+            && is_only_state(inner)
+        {
+            state = state.or(Some(TaskState::Done));
+            text.truncate(before.trim_end().len());
+        }
+        if text.len() == length {
+            return (text, state);
+        }
+    }
 }

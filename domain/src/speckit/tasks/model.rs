@@ -17,6 +17,19 @@ pub struct TasksFile {
     pub tasks: Vec<Task>,
     /// Statements about the order of phases and stories as a whole.
     pub precedences: Vec<Precedence>,
+    /// Lines that look like work and could not be read.
+    pub unread: Vec<Unread>,
+}
+
+/// A line that looks like work, and is neither a task nor a mention of one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unread {
+    /// Line in the document, counted from 1.
+    pub line: u32,
+    /// Beginning of the line, as it is written.
+    pub seen: String,
+    /// Form in which the line would be read.
+    pub expected: &'static str,
 }
 
 /// A part of the work with a goal of its own.
@@ -70,8 +83,10 @@ pub struct Task {
     pub tags: Vec<String>,
     /// State of the task's box.
     pub state: TaskState,
-    /// The character between the brackets of the box.
+    /// The text between the brackets of the box, usually one character.
     pub checkbox: Option<Span>,
+    /// The mark in the box, if its meaning is unknown. Such a task counts as open.
+    pub unknown_mark: Option<String>,
     /// Line of the identifier, counted from 1.
     pub line: u32,
     /// The task with everything below it.
@@ -82,27 +97,44 @@ pub struct Task {
     pub paths: Vec<String>,
     /// Lines below the task that belong to it.
     pub details: Vec<Item>,
+    /// A section elsewhere that describes the task in detail, if the task itself is a line of a list or a table.
+    pub section: Option<Span>,
     /// Tasks that the document states to come before this one.
     pub depends_on: Vec<Dependency>,
 }
 
-/// State of the box of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+/// State of a task, by its box, its signs or a remark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum TaskState {
     /// `[ ]`: to be done.
     Open,
+    /// `[~]` or `[/]`: begun, and still to be done.
+    InProgress,
+    /// `[!]`: to be done, and waiting for something outside.
+    Blocked,
     /// `[x]` or `[X]`.
     Done,
-    /// Struck out, `[-]` or `[~]`: cancelled.
+    /// `[>]`, or marked as deferred: not part of this work.
+    Deferred,
+    /// Struck out, `[-]`, or marked as superseded or retired.
     Cancelled,
 }
 
 impl TaskState {
-    pub(super) fn of(mark: Option<char>) -> Self {
-        match mark {
-            Some('x' | 'X' | '✓' | '✔' | '✅') => Self::Done,
-            Some('-' | '~') => Self::Cancelled,
-            _ => Self::Open,
+    /// Returns whether the task is still to be done.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::InProgress | Self::Blocked)
+    }
+
+    /// Returns the state in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::InProgress => "in progress",
+            Self::Blocked => "blocked",
+            Self::Done => "done",
+            Self::Deferred => "deferred",
+            Self::Cancelled => "cancelled",
         }
     }
 }

@@ -36,6 +36,11 @@ impl TasksFile {
     }
 }
 
+/// Returns the direct dependencies of each task, by index.
+pub(super) fn direct(file: &TasksFile) -> Vec<BTreeSet<usize>> {
+    Order::new(file).edges()
+}
+
 /// Returns the line of the first phase up to which there are more edges than allowed, and the number of edges. Two consecutive phases of
 /// parallel tasks make the product of their sizes; the edges are counted without being built.
 pub(super) fn too_many_edges(file: &TasksFile, allowed: usize) -> Option<(u32, usize)> {

@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
+use super::candidates::{self, Candidate};
 use super::line::{self, Form, TaskLine};
+use super::marks::Legend;
+use super::mentions::{self, Mentioned};
 use super::model::{Phase, PhaseKind, Task, TaskState, TasksFile};
-use super::phase::{self, PhaseHeading, Role};
+use super::phase::{PhaseHeading, Role};
 use super::resolve::{self, LocatedStatement};
+use super::scopes::{self, Scope};
 use super::statements::{self, Context, Reference, Statement};
-use super::{order, paths};
+use super::{order, paths, table, template, unread};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
-use crate::speckit::ids::{Mention, TaskId};
+use crate::speckit::ids::{Forms, Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Section, Span, joined};
 
 /// Maximum number of tasks in one file.
@@ -25,101 +29,51 @@ pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(TasksFile::default(), vec![diagnostic]),
     };
-    let (scopes, headings) = scopes(&markdown);
-    let mut builder = Builder { scopes, markdown, diagnostics, phases: BTreeMap::new() };
+    let (scopes, headings) = scopes::find(&markdown);
+    let legend = candidates::legend(&markdown);
+    let mut builder = Builder { scopes, markdown, legend, diagnostics, phases: BTreeMap::new() };
     builder.open_phases(headings);
     let model = builder.build();
     Parsed::new(model, builder.diagnostics)
 }
 
-/// Scope of a line: the effect of the headings above it.
-#[derive(Debug, Clone, Copy)]
-struct Scope {
-    /// Line index of the heading of the phase.
-    phase: Option<usize>,
-    role: Role,
-    /// Whether that phase is the phase of a story.
-    in_story: bool,
-    /// Line index of the nearest heading.
-    heading: usize,
-}
-
-/// A line that may be a task, before repeated identifiers are sorted out.
-struct Candidate {
-    line: usize,
-    parsed: TaskLine,
-    /// Whether it is a box or heading where tasks are expected, and therefore not a mere mention of a task that is defined elsewhere.
-    strong: bool,
-    scope: Scope,
-}
-
-impl Candidate {
-    fn id(&self) -> &TaskId {
-        &self.parsed.ids[0].first
-    }
-}
-
 struct Builder {
     markdown: Markdown,
     scopes: Vec<Scope>,
+    legend: Legend,
     diagnostics: Vec<Diagnostic>,
     /// Phases by the line index of their heading.
     phases: BTreeMap<usize, Phase>,
 }
 
-/// Returns the scope of every line, and the headings that open phases: each with the index of its section.
-fn scopes(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
-    let outside = Scope { phase: None, role: Role::Work, in_story: false, heading: 0 };
-    let mut scopes = vec![outside; markdown.lines.len()];
-    let mut of_section: Vec<Scope> = Vec::with_capacity(markdown.sections.len());
-    let mut headings = Vec::new();
-    let mut opened = None;
-    for (index, section) in markdown.sections.iter().enumerate() {
-        let above = section.parent.map_or(outside, |parent| of_section[parent]);
-        // A phase inside another one ends the outer phase.
-        let phase = above.phase.filter(|phase| opened == Some(*phase));
-        let above = Scope { phase, in_story: above.in_story && phase.is_some(), heading: section.heading, ..above };
-        let heading = if above.role == Role::Work { phase::heading(&section.title) } else { None };
-        let scope = if let Some(heading) = heading.filter(|heading| opens(heading, above)) {
-            opened = Some(section.heading);
-            let in_story = matches!(heading.kind, PhaseKind::Story(_));
-            headings.push((index, heading));
-            Scope { phase: opened, in_story, ..above }
-        } else if section.level == 1 && section.parent.is_none()
-            || line::parse(markdown.text(section.heading), true).is_some()
-        {
-            above
-        } else {
-            match phase::role(&section.title) {
-                Role::Work => above,
-                role => Scope { role, ..above },
-            }
-        };
-        of_section.push(scope);
-        scopes[section.heading..section.own_end].fill(scope);
-    }
-    (scopes, headings)
-}
-
-/// Returns whether a heading opens a phase. A heading without a number inside a phase is only a part of that phase, unless it names a
-/// story and the outer phase is not a story.
-fn opens(heading: &PhaseHeading, above: Scope) -> bool {
-    let names_story = matches!(heading.kind, PhaseKind::Story(_));
-    above.phase.is_none() || heading.number.is_some() || (names_story && !above.in_story)
+/// The lines of the tasks, and what was seen on other lines.
+struct Accepted {
+    tasks: Vec<Candidate>,
+    /// Lines that mention tasks, or whose boxes are conditions.
+    known: Vec<usize>,
+    /// Boxes that are neither tasks nor conditions.
+    boxes: Vec<usize>,
+    forms: Forms,
 }
 
 impl Builder {
     fn build(&mut self) -> TasksFile {
         // Task lines come first: the lines of a task end where the next task begins.
-        let accepted = self.accepted();
+        let items = self.item_ends();
+        let Accepted { tasks: accepted, known, boxes, forms } = self.accepted(&items);
         let starts: Vec<usize> = accepted.iter().map(|c| c.line).collect();
         let mut tasks = Vec::with_capacity(accepted.len());
         let mut stated = Vec::new();
-        let items = self.item_ends();
+        let mut mentioned = Vec::new();
+        let mut covered = vec![false; self.markdown.lines.len()];
+        for line in known {
+            covered[line] = true;
+        }
         for (at, candidate) in accepted.into_iter().enumerate() {
             let next = starts.get(at + 1).copied().unwrap_or(self.markdown.lines.len());
             let lines = candidate.line..self.end_of(&candidate, &items, next);
-            let task = self.task(candidate, lines, at, &mut stated);
+            covered[lines.clone()].fill(true);
+            let task = self.task(candidate, lines, at, &forms, (&mut stated, &mut mentioned));
             tasks.push(task);
         }
         let mut file = TasksFile {
@@ -128,23 +82,24 @@ impl Builder {
             phases: Vec::new(),
             tasks,
             precedences: Vec::new(),
+            unread: Vec::new(),
         };
         // Until here, a task refers to its phase by the line of the heading, since tasks without a phase heading add phases during
         // parsing.
         self.settle_phases(&mut file);
+        self.state_labels(&file, &covered, &forms, &mut stated);
         // Statements are resolved last: they name tasks and phases anywhere in the document.
-        self.state_sections(&file, &mut stated);
+        self.state_sections(&file, &forms, &mut stated);
         self.diagnostics.extend(resolve::apply(&mut file, stated));
-        if file.tasks.is_empty() {
-            self.diagnostics.push(Diagnostic::error(
-                1,
-                "NoTasks",
-                "no task was found",
-                "write tasks as `- [ ] T001 description`, under phase headings",
-            ));
-        }
+        self.diagnostics.extend(template::check(&self.markdown, &file));
+        file.unread = unread::find(&self.markdown, &self.scopes, &file, &covered, &boxes);
+        self.diagnostics.extend(unread::report(&self.markdown, &file));
         // After the statements, since the number of dependencies depends on them.
-        if let Some((line, edges)) = order::too_many_edges(&file, MAX_DEPENDENCIES) {
+        let too_many = order::too_many_edges(&file, MAX_DEPENDENCIES);
+        if too_many.is_none() {
+            self.diagnostics.extend(mentions::report(&file, mentioned));
+        }
+        if let Some((line, edges)) = too_many {
             self.diagnostics.push(Diagnostic::error(
                 line,
                 "TooManyDependencies",
@@ -221,63 +176,74 @@ impl Builder {
     }
 
     /// Returns the lines that are tasks, in order, each identifier once.
-    fn accepted(&mut self) -> Vec<Candidate> {
-        let mut candidates: Vec<Candidate> = Vec::new();
-        for (index, line) in self.markdown.lines.iter().enumerate() {
-            let heading = matches!(line.kind, LineKind::Heading(_));
-            if !heading && line.kind != LineKind::Text {
-                continue;
-            }
-            let Some(parsed) = line::parse(self.markdown.text(index), heading) else {
-                continue;
-            };
-            let scope = self.scopes[index];
-            let notes = scope.role != Role::Work;
-            if parsed.form == Form::Unboxed && (notes || scope.phase.is_none()) || (notes && heading) {
-                continue;
-            }
-            let strong = !notes && parsed.form != Form::Unboxed;
-            candidates.push(Candidate { line: index, parsed, strong, scope });
-        }
-        // A strong candidate replaces a weak one with the same identifier, in any order: a mention of a task in a list must not hide its
-        // definition below. Of two with the same strength, the first one is used and the other is an error.
-        let mut first: HashMap<&TaskId, (usize, bool)> = HashMap::with_capacity(candidates.len());
-        for candidate in candidates.iter().filter(|c| c.strong).chain(candidates.iter().filter(|c| !c.strong)) {
-            first.entry(candidate.id()).or_insert((candidate.line, candidate.strong));
-        }
-        let firsts: Vec<(usize, bool)> = candidates.iter().map(|c| first[c.id()]).collect();
-        let mut accepted = Vec::with_capacity(firsts.len());
-        for (candidate, (line, strong)) in candidates.into_iter().zip(firsts) {
-            let id = candidate.id();
-            if line == candidate.line {
-                accepted.push(candidate);
-            } else if strong == candidate.strong {
-                let (here, there) = (self.markdown.lines[candidate.line].number, self.markdown.lines[line].number);
-                // If the second line is cancelled, no work is lost, so the duplicate is only a warning.
-                let new = if candidate.parsed.state == TaskState::Cancelled {
-                    Diagnostic::warning
-                } else {
-                    Diagnostic::error
-                };
-                self.diagnostics.push(new(
-                    here,
-                    "DuplicateTask",
-                    format!("{id} is defined on line {there} and again on line {here}; the second is ignored"),
-                    "give one of them another identifier".to_owned(),
-                ));
-            }
-        }
-        if accepted.len() > MAX_TASKS {
-            let line = self.markdown.lines[accepted[MAX_TASKS].line].number;
+    fn accepted(&mut self, items: &[(usize, usize)]) -> Accepted {
+        let found = candidates::find(&self.markdown, &self.scopes, &self.legend);
+        let forms = found.forms();
+        let mut known: Vec<usize> = found.named.iter().map(|candidate| candidate.line).collect();
+        let named = candidates::choose(&self.markdown, found.named, &mut self.diagnostics);
+        let mut named = self.grouped(named);
+        let ends: Vec<usize> = (0..named.len())
+            .map(|at| {
+                self.end_of(&named[at], items, named.get(at + 1).map_or(self.markdown.lines.len(), |next| next.line))
+            })
+            .collect();
+        let inside =
+            |line: usize| named.partition_point(|c| c.line <= line).checked_sub(1).is_some_and(|at| line < ends[at]);
+        let end = |line: usize| item_end(items, line).unwrap_or(line + 1);
+        let assigned = candidates::assign(found.boxes, &self.scopes, named.is_empty(), inside, end);
+        let (assigned, conditions, boxes) = assigned;
+        self.diagnostics.extend(unread::conditions(&self.markdown, &conditions));
+        known.extend(conditions);
+        named.extend(assigned);
+        named.sort_by_key(|candidate| candidate.line);
+        if named.len() > MAX_TASKS {
+            let line = self.markdown.lines[named[MAX_TASKS].line].number;
             self.diagnostics.push(Diagnostic::error(
                 line,
                 "TooManyTasks",
-                format!("the file has {} tasks; the tasks from this line on are ignored", accepted.len()),
+                format!("the file has {} tasks; the tasks from this line on are ignored", named.len()),
                 format!("split the feature, so that each file has at most {MAX_TASKS} tasks"),
             ));
-            accepted.truncate(MAX_TASKS);
+            known.extend(named[MAX_TASKS..].iter().map(|candidate| candidate.line));
+            named.truncate(MAX_TASKS);
         }
-        accepted
+        Accepted { tasks: named, known, boxes, forms }
+    }
+
+    /// Makes a numbered task with numbered tasks below it a phase, as in the task lists of Kiro: `1.` is the group of `1.1` and `1.2`.
+    fn grouped(&mut self, named: Vec<Candidate>) -> Vec<Candidate> {
+        let mut tasks: Vec<Candidate> = Vec::with_capacity(named.len());
+        let mut named = named.into_iter().peekable();
+        let mut group: Option<(TaskId, usize)> = None;
+        let mut groups = false;
+        while let Some(mut candidate) = named.next() {
+            let below = group.as_ref().filter(|(parent, _)| candidate.id.is_below(parent)).map(|(_, line)| *line);
+            if let Some(line) = below {
+                candidate.scope.phase = Some(line);
+            } else if candidate.parsed.form == Form::Boxed
+                && named.peek().is_some_and(|next| next.id.is_below(&candidate.id))
+            {
+                let line = candidate.line;
+                let (number, title) = (candidate.id.to_string(), candidate.parsed.text);
+                let phase = self.phase(line..line + 1, Some(number), title, PhaseKind::Other);
+                self.phases.insert(line, phase);
+                group = Some((candidate.id, line));
+                groups = true;
+                continue;
+            } else {
+                group = None;
+                // A task beside the groups is a group of its own, so that it keeps its place among them.
+                if groups && candidate.id.is_outline() {
+                    let line = candidate.line;
+                    let (number, title) = (candidate.id.to_string(), candidate.parsed.text.clone());
+                    let phase = self.phase(line..line + 1, Some(number), title, PhaseKind::Other);
+                    self.phases.insert(line, phase);
+                    candidate.scope.phase = Some(line);
+                }
+            }
+            tasks.push(candidate);
+        }
+        tasks
     }
 
     /// Returns each line that begins a list item, in order, with one past the last line of the item; the innermost comes last.
@@ -290,12 +256,14 @@ impl Builder {
     /// Returns one past the last line of a task.
     fn end_of(&self, candidate: &Candidate, items: &[(usize, usize)], next: usize) -> usize {
         let start = candidate.line;
+        if candidate.parsed.form == Form::Row {
+            return start + 1;
+        }
         if candidate.parsed.form == Form::Heading {
             let at = self.markdown.sections.partition_point(|s| s.heading < start);
             return self.markdown.sections.get(at).map_or(start + 1, |s| s.end).min(next);
         }
-        let innermost = items.partition_point(|(line, _)| *line <= start).checked_sub(1).map(|at| items[at]);
-        let end = innermost.filter(|(line, _)| *line == start).map(|(_, end)| end);
+        let end = item_end(items, start);
         // A list item ends with the item, other lines with their paragraph.
         let limit = end.unwrap_or_else(|| self.markdown.paragraph_end(start)).min(next);
         let foreign = |index: &usize| {
@@ -313,11 +281,12 @@ impl Builder {
         candidate: Candidate,
         lines: Range<usize>,
         index: usize,
-        stated: &mut Vec<LocatedStatement>,
+        forms: &Forms,
+        (stated, mentioned): (&mut Vec<LocatedStatement>, &mut Vec<Mentioned>),
     ) -> Task {
-        let Candidate { line: start, mut parsed, scope, .. } = candidate;
-        let wrapped =
-            if parsed.form == Form::Heading { start + 1 } else { self.markdown.paragraph_end(start).min(lines.end) };
+        let Candidate { line: start, id, mut parsed, scope, waits, section, .. } = candidate;
+        let single = matches!(parsed.form, Form::Heading | Form::Row);
+        let wrapped = if single { start + 1 } else { self.markdown.paragraph_end(start).min(lines.end) };
         if wrapped > start + 1 {
             // Tags at the end of the description may be on a wrapped line, so that the joined line is parsed again.
             let text = self
@@ -327,7 +296,9 @@ impl Builder {
                 .enumerate()
                 .map(|(i, l)| if i == 0 { l } else { l.trim() });
             let logical = text.collect::<Vec<_>>().join(" ");
-            parsed = line::parse(&logical, false).unwrap_or(parsed);
+            if let Some(TaskLine { tags, text, state, .. }) = line::parse(&logical, false, &self.legend) {
+                (parsed.tags, parsed.text, parsed.state) = (tags, text, state);
+            }
         }
         let offset = self.markdown.lines[start].span.start;
         let span = Span {
@@ -343,25 +314,35 @@ impl Builder {
         let mut paths = Vec::new();
         let mut read = |text: &str, line| {
             paths::add(text, &mut paths);
-            state(stated, Some(index), line, text);
+            state(stated, Some(index), line, text, forms);
+            mentions::collect(text, index, line, forms, mentioned);
         };
         read(&parsed.text, line);
+        if let Some(waits) = waits {
+            read(&format!("Dependencies: {waits}"), line);
+        }
         self.markdown.paragraphs(wrapped..lines.end).for_each(|paragraph| read(&paragraph.text, paragraph.line));
+        if let Some(section) = section {
+            let below = self.markdown.line_index(section.start) + 1..self.markdown.line_index(section.end) + 1;
+            self.markdown.paragraphs(below).for_each(|paragraph| read(&paragraph.text, paragraph.line));
+        }
         let phase = scope.phase.unwrap_or_else(|| self.implicit_phase(scope.heading));
         let task = Task {
-            id: parsed.ids[0].first.clone(),
             also: further_ids(&parsed.ids),
+            id,
             title: parsed.text,
             parallel: parsed.tags.parallel,
             stories: parsed.tags.stories,
             tags: parsed.tags.other,
             state: parsed.state,
-            checkbox: parsed.checkbox.map(|s| Span { start: offset + s.start, end: offset + s.end }),
+            checkbox: parsed.checkbox,
+            unknown_mark: parsed.unknown_mark,
             line,
             span,
             phase,
             paths,
             details,
+            section,
             depends_on: Vec::new(),
         };
         if task.title.is_empty() && task.state != TaskState::Cancelled {
@@ -370,6 +351,14 @@ impl Builder {
                 "TaskWithoutDescription",
                 format!("task {} has no description", task.id),
                 "after the tags, write what to do and name the files",
+            ));
+        }
+        if let Some(mark) = &task.unknown_mark {
+            self.diagnostics.push(Diagnostic::warning(
+                line,
+                "UnknownMark",
+                format!("the mark [{mark}] of task {} has no known meaning; the task counts as open", task.id),
+                format!("write [ ] or [x], or explain the mark in the document, for example `[{mark}]` = deferred"),
             ));
         }
         task
@@ -400,27 +389,80 @@ impl Builder {
         file.phases = std::mem::take(&mut self.phases).into_values().collect();
     }
 
+    /// Adds what labels such as `Wave 2 (depends on T003):` state about the tasks below them, up to the next paragraph or heading.
+    fn state_labels(&self, file: &TasksFile, covered: &[bool], forms: &Forms, stated: &mut Vec<LocatedStatement>) {
+        let mut label: Vec<Statement> = Vec::new();
+        let mut line = 0;
+        let mut used = false;
+        let mut tasks = file.tasks.iter().enumerate().peekable();
+        for (index, here) in self.markdown.lines.iter().enumerate() {
+            if let Some((at, _)) = tasks.next_if(|(_, task)| task.line == here.number) {
+                let of_task = label.iter().map(|statement| LocatedStatement {
+                    owner: Some(at),
+                    line,
+                    statement: statement.clone(),
+                });
+                stated.extend(of_task);
+                used = true;
+            }
+            let text = self.markdown.text(index);
+            let paragraph = here.kind == LineKind::Text && !text.starts_with([' ', '\t']);
+            if covered[index] || !(paragraph || matches!(here.kind, LineKind::Heading(_))) {
+                continue;
+            }
+            // `Wait for T001, then:` also applies to the tasks below a further label.
+            if used || !paragraph {
+                label.clear();
+            }
+            used = false;
+            if paragraph && self.scopes[index].role == Role::Work && self.scopes[index].phase.is_some() {
+                let announced = statements::announced(text, forms);
+                if !announced.is_empty() {
+                    line = here.number;
+                }
+                label.extend(announced);
+            }
+        }
+    }
+
     /// Adds the statements about order in sections about dependencies, and below the headings of phases.
-    fn state_sections(&self, file: &TasksFile, stated: &mut Vec<LocatedStatement>) {
+    fn state_sections(&self, file: &TasksFile, forms: &Forms, stated: &mut Vec<LocatedStatement>) {
         let lines: Vec<u32> = file.tasks.iter().map(|t| t.line).collect();
         for section in self.markdown.sections.iter().filter(|s| self.scopes[s.heading].role == Role::Dependencies) {
             let paragraphs = self.markdown.paragraphs(section.heading + 1..section.own_end);
             let paragraphs = paragraphs.filter(|paragraph| lines.binary_search(&paragraph.line).is_err());
             let texts = paragraphs.map(|paragraph| (paragraph.line, paragraph.text));
-            texts.chain(self.table_statements(section)).for_each(|(line, text)| state(stated, None, line, &text));
+            texts
+                .chain(self.table_statements(section))
+                .for_each(|(line, text)| state(stated, None, line, &text, forms));
+            self.drawings(section, forms, stated);
         }
-        stated.extend(file.phases.iter().filter_map(|phase| self.phase_statement(phase, &lines)));
+        stated.extend(file.phases.iter().filter_map(|phase| self.phase_statement(phase, &lines, forms)));
+    }
+
+    /// Adds what the code blocks of a section about order state about tasks.
+    fn drawings(&self, section: &Section, forms: &Forms, stated: &mut Vec<LocatedStatement>) {
+        let lower = section.title.to_lowercase();
+        // Arrows in examples show streams of work; what is in words is meant.
+        let example = lower.contains("example") || lower.contains("parallel");
+        for index in section.heading + 1..section.own_end {
+            let line = self.markdown.lines[index];
+            let text = self.markdown.source_line(index);
+            let meant = !example || text.contains("depend");
+            if meant && matches!(line.kind, LineKind::Verbatim | LineKind::Indented) {
+                let drawn = statements::drawing(text, forms).into_iter();
+                stated.extend(drawn.map(|statement| LocatedStatement { owner: None, line: line.number, statement }));
+            }
+        }
     }
 
     /// Returns the rows of tables with a column such as `Depends On`, as sentences.
     fn table_statements(&self, section: &Section) -> Vec<(u32, String)> {
-        const COLUMNS: [&str; 5] = ["depend", "can start after", "blocked by", "waits for", "依赖"];
-        let waits = |header: &str| COLUMNS.iter().any(|word| header.to_lowercase().starts_with(word));
         let mut found = Vec::new();
         for row in self.markdown.rows_in(section.heading + 1..section.own_end) {
             let headers = self.markdown.headers.get(row.table).map(Vec::as_slice).unwrap_or_default();
             let Some((subject, cells)) = row.cells.split_first() else { continue };
-            for (cell, _) in cells.iter().zip(headers.iter().skip(1)).filter(|(_, header)| waits(header)) {
+            for (cell, _) in cells.iter().zip(headers.iter().skip(1)).filter(|(_, header)| table::waits(header)) {
                 let lower = cell.to_lowercase();
                 if lower.starts_with("depend") {
                     found.push((row.line, format!("{subject}: {cell}")));
@@ -433,7 +475,7 @@ impl Builder {
     }
 
     /// Returns the statement `**Dependencies**: …` between the heading of a phase and its first task; `tasks` are the lines of all tasks.
-    fn phase_statement(&self, phase: &Phase, tasks: &[u32]) -> Option<LocatedStatement> {
+    fn phase_statement(&self, phase: &Phase, tasks: &[u32], forms: &Forms) -> Option<LocatedStatement> {
         let number = phase.number.clone()?;
         let section = self.markdown.sections.binary_search_by_key(&(phase.line as usize - 1), |s| s.heading).ok()?;
         let section = &self.markdown.sections[section];
@@ -441,7 +483,7 @@ impl Builder {
         let end = first.map_or(section.own_end, |line| section.own_end.min(*line as usize - 1));
         let item = self.markdown.labelled(section.heading + 1..end, &["dependencies", "dependency", "depends on"])?;
         let statement =
-            statements::parse(&format!("Dependencies: {}", item.text), Context::Section).into_iter().next()?;
+            statements::parse(&format!("Dependencies: {}", item.text), Context::Section, forms).into_iter().next()?;
         let own = |refs: Vec<Reference>| {
             refs.into_iter().map(|r| if r == Reference::Itself { Reference::Phase(number.clone()) } else { r })
         };
@@ -450,10 +492,16 @@ impl Builder {
     }
 }
 
+/// Returns one past the last line of the list item that begins on this line.
+fn item_end(items: &[(usize, usize)], start: usize) -> Option<usize> {
+    let innermost = items.partition_point(|(line, _)| *line <= start).checked_sub(1).map(|at| items[at])?;
+    (innermost.0 == start).then_some(innermost.1)
+}
+
 /// Adds the statements of a text, which belongs to the task with this index, or to a section.
-fn state(stated: &mut Vec<LocatedStatement>, owner: Option<usize>, line: u32, text: &str) {
+fn state(stated: &mut Vec<LocatedStatement>, owner: Option<usize>, line: u32, text: &str, forms: &Forms) {
     let context = if owner.is_some() { Context::Task } else { Context::Section };
-    stated.extend(statements::parse(text, context).into_iter().map(|statement| LocatedStatement {
+    stated.extend(statements::parse(text, context, forms).into_iter().map(|statement| LocatedStatement {
         owner,
         line,
         statement,
@@ -466,11 +514,9 @@ fn further_ids(mentions: &[Mention]) -> Vec<TaskId> {
     let mut ids: Vec<TaskId> = Vec::new();
     for mention in mentions {
         let last = mention.last.as_ref().map_or(mention.first.number(), TaskId::number);
-        let width = mention.first.as_str().bytes().skip(1).take_while(u8::is_ascii_digit).count();
-        let between = (mention.first.number() + 1..last).take(MAX_RANGE as usize);
-        let between = between.filter_map(|n| TaskId::parse(&format!("T{n:0width$}")));
+        let between = (mention.first.number().saturating_add(1)..last).take(MAX_RANGE as usize);
+        let between = between.map(|n| mention.first.with_number(n));
         ids.extend(std::iter::once(mention.first.clone()).chain(between).chain(mention.last.clone()));
     }
-    ids.remove(0);
-    ids
+    ids.into_iter().skip(1).collect()
 }

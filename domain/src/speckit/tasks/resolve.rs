@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::cycles;
 use super::index::Index;
 use super::model::{Dependency, Group, PhaseKind, Precedence, TasksFile};
 use super::statements::{Reference, Statement};
@@ -53,6 +54,7 @@ pub(super) fn apply(file: &mut TasksFile, stated: Vec<LocatedStatement>) -> Vec<
         file.tasks[task].depends_on.push(dependency);
     }
     file.precedences = precedences;
+    diagnostics.extend(cycles::find(file));
     diagnostics
 }
 
@@ -190,7 +192,10 @@ impl<'a> Resolver<'a> {
     fn mention(&self, mention: &Mention, resolved: &mut Resolved) {
         let before = resolved.tasks.len();
         resolved.tasks.extend(self.index.covered(mention));
-        if resolved.tasks.len() == before {
+        // `T4` can be the name of a machine, unless the file numbers its tasks like this.
+        let width = mention.first.width();
+        let named = width > 2 || self.index.has_form(mention.first.prefix(), width);
+        if resolved.tasks.len() == before && named && !mention.first.is_outline() {
             let last = mention.last.as_ref().map(|l| format!("–{l}")).unwrap_or_default();
             resolved.unknown.push(format!("{}{last}", mention.first));
         }

@@ -1,6 +1,12 @@
-//! Statements about order in prose: `T002 depends on T001`, `US2 after US1`, `T001 → T002`, `Blocks: T005`.
+//! Statements about order in prose: `T002 depends on T001`, `US2 after US1`, `T001 → T002`, `Blocks: T005`, `T001の後`.
+//!
+//! The words are in [`relations`](super::relations).
 
-use crate::speckit::ids::{self, Mention, StoryKey};
+use super::references::{Located, located};
+use super::relations::{
+    self, ADVICE, BESIDE, ENDS, JOINTS, NEGATIONS, PRONOUNS, Position, SOFT, TAKEN_BACK, prefix_len,
+};
+use crate::speckit::ids::{self, Forms, Mention, StoryKey, TASK_WORDS};
 
 /// A reference to tasks, a phase or a story in a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,100 +37,52 @@ pub(super) enum Context {
     Section,
 }
 
-/// Phrases before a reference, by their first letter, with whether the subject waits for the reference (`true`) or the reference for the
-/// subject (`false`).
-const PHRASES: [(char, &[(&str, bool)]); 8] = [
-    ('a', &[("after", true)]),
-    ('b', &[("blocked by", true), ("before", false), ("blocks", false), ("block", false)]),
-    (
-        'd',
-        &[
-            ("depends on", true),
-            ("depends only on", true),
-            ("depends upon", true),
-            ("depend on", true),
-            ("depend only on", true),
-            ("dependent on", true),
-            ("dependent only on", true),
-            ("depending on", true),
-            ("dependency on", true),
-            ("dependencies on", true),
-            ("depende de", true),
-        ],
-    ),
-    ('n', &[("needs", true), ("need", true)]),
-    ('o', &[("once", true)]),
-    ('r', &[("requires", true), ("require", true)]),
-    ('w', &[("waits for", true), ("wait for", true), ("waits on", true), ("wait on", true)]),
-    ('依', &[("依赖于", true), ("依赖", true), ("依存", true)]),
-];
-
-/// Labels such as `**Dependencies**: T001`.
-const LABELS: [(&str, bool); 8] = [
-    ("dependencies", true),
-    ("dependency", true),
-    ("depends", true),
-    ("depends on", true),
-    ("deps", true),
-    ("prerequisites", true),
-    ("依赖", true),
-    ("blocks", false),
-];
-
 /// Marks that end the list of references after a phrase, unless they are part of a range.
 const DASHES: [&str; 7] = [" - ", " — ", " – ", "—", "→", "->", "←"];
 
-/// Words that end the list; each begins with a space.
-const ENDS: [&str; 14] = [
-    " but ",
-    " independent",
-    " not ",
-    " without ",
-    " unless ",
-    " while ",
-    " in parallel",
-    " parallel with",
-    " because ",
-    " so ",
-    " if ",
-    " may ",
-    " can ",
-    " then ",
-];
-
-/// Phrases that state a dependency anywhere in the text of a task. Other phrases do so only in some positions.
-const CERTAIN: [&str; 5] = ["depend", "wait", "blocked", "依", "depende"];
-
-/// Words before a statement that make it a recommendation, not a dependency.
-const ADVICE: [&str; 8] =
-    ["recommend", "sequentially", "in practice", "ideally", "suggest", "priority order", "benefit", "developer"];
-
-/// Words after a statement that make it a recommendation.
-const SOFT: [&str; 3] = ["easiest", "easier", "working sequentially"];
-
-/// Words before references that are parallel; each begins with a space.
-const BESIDE: [&str; 6] =
-    [" parallel with", " parallel to", " alongside", " independent of", " together with", " independently of"];
-
 /// Returns every statement in `text`, a paragraph or a list item.
-pub(super) fn parse(text: &str, context: Context) -> Vec<Statement> {
+pub(super) fn parse(text: &str, context: Context, forms: &Forms) -> Vec<Statement> {
     let mut found = Vec::new();
-    if (context == Context::Task && !text.contains('T')) || !may_name(text) {
-        return found;
-    }
-    // A label such as `**Dependencies**:` applies to the whole text, so its phrases are not parsed as well.
-    if let Some(statement) = label(text) {
-        found.push(statement);
+    if !may_name(text) {
         return found;
     }
     for sentence in sentences(text).filter(|sentence| may_name(sentence)) {
-        let refs = located(sentence);
-        if !refs.is_empty() {
-            phrases(sentence, context, &mut found);
-            chains(sentence, refs, &mut found);
+        let refs = located(sentence, forms);
+        // Outline numbers are found only behind a phrase.
+        if refs.is_empty() && !forms.outline {
+            continue;
         }
+        // After a label such as `**Dependencies**:`, the rest of the sentence lists what it names.
+        if let Some((statement, rest)) = label(sentence, context, forms) {
+            found.push(statement);
+            phrases(rest, context, forms, &mut found);
+            continue;
+        }
+        phrases(sentence, context, forms, &mut found);
+        behind(sentence, context, &refs, &mut found);
+        chains(sentence, refs, &mut found);
     }
     found.retain(|s| !s.who.is_empty() && !s.on.is_empty());
+    found
+}
+
+/// Returns the statements in a line of a drawing: `T001 → T002`, `T004 ← depends on T003`. Drawings often show phases in the order of the
+/// document, so only tasks count.
+pub(super) fn drawing(line: &str, forms: &Forms) -> Vec<Statement> {
+    let tasks = |refs: &[Reference]| refs.iter().all(|what| matches!(what, Reference::Tasks(_)));
+    let mut found = parse(line, Context::Section, forms);
+    found.retain(|s| tasks(&s.who) && tasks(&s.on));
+    found
+}
+
+/// Returns what the tasks below a label wait for: `Wave 2 (depends on T003):`, `Wait for T001–T004, then:`.
+pub(super) fn announced(label: &str, forms: &Forms) -> Vec<Statement> {
+    let plain = label.trim_matches(|c: char| c.is_whitespace() || "*_→⟶➜".contains(c));
+    if !plain.ends_with([':', '：']) {
+        return Vec::new();
+    }
+    let mut found = parse(plain.trim_end_matches([':', '：']), Context::Task, forms);
+    found.retain(|s| s.who == [Reference::Itself]);
     found
 }
 
@@ -135,19 +93,93 @@ fn may_name(text: &str) -> bool {
         || (text.bytes().any(phase) && (text.contains("Setup") || text.contains("Foundation")))
 }
 
-fn label(text: &str) -> Option<Statement> {
-    let plain = text.trim_start_matches(['-', '*', '_', ' ', '>', '(']);
-    let (name, rest) = plain.split_once([':', '：'])?;
-    let name = name.trim_matches(['*', '_', ' ']);
-    let name = if name.len() <= 32 { name.to_lowercase() } else { return None };
-    let (_, waits) = LABELS.iter().find(|(label, _)| *label == name)?;
-    let named: Vec<Reference> = located(cut(rest, &[" - ", " — ", ". "])).into_iter().map(|l| l.what).collect();
-    let named = specific(named);
-    Some(if *waits {
-        Statement { who: vec![Reference::Itself], on: named }
-    } else {
-        Statement { who: named, on: vec![Reference::Itself] }
-    })
+/// Reads a label at the start of a sentence, or in a task also behind a dash or in brackets: `— deps: T107`, `_Depends: T104_`. Returns
+/// the statement and the text before the label.
+fn label<'a>(sentence: &'a str, context: Context, forms: &Forms) -> Option<(Statement, &'a str)> {
+    const LONGEST: usize = 48;
+    for (at, mark) in sentence.match_indices([':', '：']) {
+        let before = &sentence[..at];
+        let dash = |dash: &str| before.rfind(dash).map_or(0, |start| start + dash.len());
+        let start = [" — ", " – ", " - ", "(", "（", "[", ", ", "，"].into_iter().map(dash).max().unwrap_or(0);
+        if start > 0 && context == Context::Section {
+            return None;
+        }
+        let name = before[start..].trim_matches(|c: char| c.is_whitespace() || "*_->`([".contains(c));
+        let Some(waits) = Some(name).filter(|name| name.len() <= LONGEST).and_then(relations::label) else { continue };
+        // `Task: …` names the prerequisite only as the label of a line below the task.
+        if start > 0 && name.to_lowercase().starts_with("task") {
+            continue;
+        }
+        let rest = &sentence[at + mark.len()..];
+        let named = if relations::is_none(rest) { Vec::new() } else { specific(listed(rest, forms)) };
+        let statement = if waits {
+            Statement { who: vec![Reference::Itself], on: named }
+        } else {
+            Statement { who: named, on: vec![Reference::Itself] }
+        };
+        return Some((statement, &sentence[..start]));
+    }
+    None
+}
+
+/// Returns the references that a list names: those at the start of its parts, without remarks such as `(the layout)` and `- the layout`.
+fn listed(text: &str, forms: &Forms) -> Vec<Reference> {
+    let refs = located(text, forms);
+    let depths = depths(text, &refs);
+    let outside = depths.contains(&0);
+    let mut found = Vec::new();
+    let mut end = 0;
+    for (at, Located { what, start, end: next }) in refs.iter().enumerate() {
+        if outside && depths[at] > 0 {
+            continue;
+        }
+        let between = &text[end..*start];
+        let lead = between.rsplit([',', '、', '，', '+', '&', '/', '\n']).next().unwrap_or(between);
+        let head = found.is_empty()
+            || lead.len() < between.len()
+            || JOINTS.iter().any(|joint| lead.trim_end().ends_with(&format!(" {joint}")));
+        let words = lead.trim_matches(|c: char| c.is_whitespace() || "*`_()[]（）".contains(c)).to_lowercase();
+        let last = words.rsplit(' ').next().unwrap_or_default();
+        let first =
+            found.is_empty() && !BESIDE.iter().any(|word| words.contains(word.trim_start())) && !taken_out(&words);
+        let joined =
+            first || JOINTS.contains(&words.as_str()) || TASK_WORDS.contains(&last) || JOINTS[1..].contains(&last);
+        if head && joined && !is_taken_back(&text[*next..]) {
+            found.push(what.clone());
+            end = *next;
+        }
+    }
+    found
+}
+
+/// Returns whether words before a reference exclude it.
+fn taken_out(words: &str) -> bool {
+    words
+        .split(|c: char| !c.is_alphanumeric())
+        .any(|word| NEGATIONS.contains(&word) || matches!(word, "except" | "was" | "formerly"))
+}
+
+fn is_taken_back(after: &str) -> bool {
+    let after = after.trim_start_matches([' ', '*', '`']);
+    TAKEN_BACK.iter().any(|words| prefix_len(after, words).is_some())
+}
+
+/// Returns for each reference the number of brackets around it.
+fn depths(text: &str, refs: &[Located]) -> Vec<usize> {
+    let mut depths = Vec::with_capacity(refs.len());
+    let (mut depth, mut at) = (0_usize, 0);
+    for found in refs {
+        for c in text[at..found.start.max(at)].chars() {
+            match c {
+                '(' | '（' => depth += 1,
+                ')' | '）' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        at = found.start.max(at);
+        depths.push(depth);
+    }
+    depths
 }
 
 /// Returns the pieces between marks that end a sentence; a full stop ends one only before a space.
@@ -157,7 +189,7 @@ fn sentences(text: &str) -> impl Iterator<Item = &str> {
         let text = rest?;
         let end = text.char_indices().find_map(|(at, c)| match c {
             ';' | '；' | '。' | '|' | '\n' => Some((at, c.len_utf8())),
-            '.' if text[at..].starts_with(". ") => Some((at, 2)),
+            '.' if text[at..].starts_with(". ") && !is_step(&text[..at]) => Some((at, 2)),
             _ => None,
         });
         rest = end.map(|(at, len)| &text[at + len..]);
@@ -165,105 +197,158 @@ fn sentences(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Returns whether a text ends with the number of a step behind an arrow: `→ 2`.
+fn is_step(before: &str) -> bool {
+    let name = before.trim_end_matches(|c: char| c.is_ascii_digit());
+    name.len() < before.len() && name.trim_end().ends_with(['→', '>'])
+}
+
 fn is_advice(before: &str) -> bool {
     let lower = before.to_ascii_lowercase();
     ADVICE.iter().any(|word| lower.contains(word))
 }
 
-struct Phrase {
-    start: usize,
-    end: usize,
-    waits: bool,
-}
-
-fn phrases(sentence: &str, context: Context, found: &mut Vec<Statement>) {
-    let lower = sentence.to_ascii_lowercase();
-    let verbs = verbs(&lower);
+fn phrases(sentence: &str, context: Context, forms: &Forms, found: &mut Vec<Statement>) {
+    let verbs = verbs(sentence);
     let mut subject: Vec<Reference> = Vec::new();
     for (index, verb) in verbs.iter().enumerate() {
         let from = index.checked_sub(1).map(|i| verbs[i].end);
         let next = verbs.get(index + 1).map(|v| v.start);
         let left = &sentence[from.unwrap_or(0)..verb.start];
         // `does not depend on T001` is not a statement.
-        if negated(&lower[from.unwrap_or(0)..verb.start]) {
+        if negated(left) {
             continue;
         }
-        if context != Context::Section && !speaks_of_task(left, &lower[verb.start..verb.end]) {
+        if context != Context::Section && !speaks_of_task(left, verb, &sentence[verb.end..], forms) {
             continue;
         }
         // The subject of the first phrase also applies to the following ones: `T003 depends on T001 and blocks T005`.
+        let (pronoun, named) = objects(sentence, verb, next, forms);
+        let earlier = if pronoun { first_operand(left, forms) } else { Vec::new() };
         subject = match (context, from) {
-            (Context::Task, _) => vec![adjacent(left).unwrap_or(Reference::Itself)],
-            (Context::Section, Some(_)) => adjacent(left).map_or(subject, |own| vec![own]),
-            (Context::Section, None) => section_subject(left),
+            (Context::Task, _) => vec![adjacent(left, forms).unwrap_or(Reference::Itself)],
+            (Context::Section, Some(_)) => {
+                adjacent(left, forms).or_else(|| clause_subject(left, forms)).map_or(subject, |own| vec![own])
+            }
+            (Context::Section, None) => section_subject(left, forms),
         };
         // Recommendations are not dependencies: `ideally after US1`, `… is easiest`.
-        let behind = &lower[verb.end..next.unwrap_or(lower.len())];
+        let behind = sentence[verb.end..next.unwrap_or(sentence.len())].to_ascii_lowercase();
         if is_advice(left) || SOFT.iter().any(|word| behind.contains(word)) {
             continue;
         }
-        let named = specific(objects(sentence, verb, next));
+        let earlier = earlier.into_iter().map(|l| l.what).filter(|what| !subject.contains(what));
+        let named = specific(named.into_iter().chain(earlier).collect());
         let (who, on) = if verb.waits { (subject.clone(), named) } else { (named, subject.clone()) };
         found.push(Statement { who, on });
     }
 }
 
-/// Returns whether a phrase in a task's own text is about its order: certain words are, others where they begin a sentence or a remark.
-fn speaks_of_task(left: &str, phrase: &str) -> bool {
+/// Returns whether a phrase in a task's own text is about its order.
+fn speaks_of_task(left: &str, verb: &Phrase, right: &str, forms: &Forms) -> bool {
     let begins =
-        left.rsplit('(').next().is_some_and(|t| t.trim_matches([' ', '*', '_', '-', '–', '—', ':']).is_empty());
-    begins || CERTAIN.iter().any(|word| phrase.starts_with(word))
+        left.rsplit(['(', '（']).next().is_some_and(|t| t.trim_matches([' ', '*', '_', '-', '–', '—', ':']).is_empty());
+    let adjacent = || {
+        let right = right.trim_start_matches([' ', '*', '`', ':', '_', '(']);
+        let right = ["task ", "tasks ", "the completion of ", "completion of ", "completing ", "finishing "]
+            .iter()
+            .find_map(|words| prefix_len(right, words).map(|len| &right[len..]))
+            .unwrap_or(right);
+        ids::mentions(right.get(..right.floor_char_boundary(40)).unwrap_or(right), forms)
+            .first()
+            .is_some_and(|m| m.start == 0)
+    };
+    begins || verb.position == Position::Anywhere || verb.position == Position::Adjacent && adjacent()
 }
 
-/// Returns the references after a phrase.
-fn objects(sentence: &str, verb: &Phrase, next: Option<usize>) -> Vec<Reference> {
+/// Returns the references after a phrase, and whether a pronoun stands for earlier ones.
+fn objects(sentence: &str, verb: &Phrase, next: Option<usize>, forms: &Forms) -> (bool, Vec<Reference>) {
     let text = object(&sentence[verb.end..next.unwrap_or(sentence.len())]);
     if text.starts_with([',', '.', ')']) {
-        return Vec::new();
+        return (false, Vec::new());
     }
-    let mut refs = located(text);
+    let trimmed = text.trim_start();
+    let pronoun = PRONOUNS.iter().any(|word| prefix_len(trimmed, word).is_some());
+    let mut refs = located(text, forms);
     if let (Some(next), Some(last)) = (next, refs.last()) {
         // `T002 depends on T001, T003 depends on T002`: the last one belongs to the next phrase.
         let between = &sentence[verb.end + last.end..next];
-        if refs.len() > 1 && between.trim_matches([' ', '*', '`']).is_empty() {
+        let clause = text[..last.start].trim_end_matches([' ', '*', '`']).ends_with([',', '，', '、']);
+        if (refs.len() > 1 && (between.trim_matches([' ', '*', '`']).is_empty() || clause)) || (pronoun && clause) {
             refs.pop();
         }
     }
-    refs.into_iter().map(|l| l.what).collect()
+    // References in brackets behind a task are remarks: `T001 (parallel with T003)`.
+    let depths = depths(text, &refs);
+    let first = refs.iter().zip(&depths).position(|(l, depth)| *depth == 0 && matches!(l.what, Reference::Tasks(_)));
+    let kept = refs.into_iter().zip(depths).enumerate().filter(|(at, (l, depth))| {
+        let remark = *depth > 0 && first.is_some_and(|first| first < *at);
+        !remark && !is_taken_back(&text[l.end..])
+    });
+    (pronoun, kept.map(|(_, (l, _))| l.what).collect())
 }
 
-/// Returns every phrase of [`PHRASES`] in a text in lower case.
-fn verbs(lower: &str) -> Vec<Phrase> {
+struct Phrase {
+    start: usize,
+    end: usize,
+    waits: bool,
+    position: Position,
+}
+
+/// Returns every phrase that can stand before a reference.
+fn verbs(sentence: &str) -> Vec<Phrase> {
     let mut verbs: Vec<Phrase> = Vec::new();
-    let attached = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let attached =
+        |c: Option<char>| c.is_some_and(|c| (c.is_alphanumeric() && u32::from(c) < 0x2E80) || c == '-' || c == '_');
     let mut before = None;
-    for (start, c) in lower.char_indices() {
+    let mut until = 0;
+    for (start, c) in sentence.char_indices() {
         let last = before.replace(c);
-        if c.is_ascii() && attached(last) {
+        if start < until || !c.is_alphabetic() || (u32::from(c) < 0x2E80 && attached(last)) {
             continue;
         }
-        let Some((_, phrases)) = PHRASES.iter().find(|(letter, _)| *letter == c) else { continue };
-        for (words, waits) in phrases.iter().filter(|(words, _)| lower[start..].starts_with(words)) {
-            let end = start + words.len();
-            if !words.is_ascii() || !attached(lower[end..].chars().next()) {
-                verbs.push(Phrase { start, end, waits: *waits });
-            }
+        if let Some((relation, len)) = relations::phrase(&sentence[start..]) {
+            until = start + len;
+            verbs.push(Phrase { start, end: until, waits: relation.waits, position: relation.position });
         }
     }
-    // Of overlapping phrases, the first one remains, and of those at the same position the longest.
-    verbs.sort_by_key(|v| (v.start, std::cmp::Reverse(v.end)));
-    verbs.dedup_by(|later, earlier| later.start < earlier.end);
     verbs
 }
 
 fn negated(before: &str) -> bool {
-    let tail: Vec<&str> = before.split_whitespace().rev().take(3).collect();
-    tail.iter().any(|word| {
-        matches!(
-            word.trim_matches(|c: char| !c.is_alphanumeric()),
-            "no" | "not" | "never" | "without" | "neither" | "nor"
-        )
-    }) || tail.iter().any(|word| word.ends_with("n't") || word.ends_with("n’t"))
+    let before = before.trim_end();
+    if before.ends_with(['不', '无', '無', '非']) {
+        return true;
+    }
+    let tail = before.split_whitespace().rev().take(3);
+    tail.map(str::to_lowercase).any(|word| {
+        NEGATIONS.contains(&word.trim_matches(|c: char| !c.is_alphanumeric()))
+            || word.ends_with("n't")
+            || word.ends_with("n’t")
+    })
+}
+
+/// Adds the statements of phrases behind a reference: `T001の後`, `T001 之后`, `T001 이후`.
+fn behind(sentence: &str, context: Context, refs: &[Located], found: &mut Vec<Statement>) {
+    if sentence.is_ascii() {
+        return;
+    }
+    for (at, reference) in refs.iter().enumerate() {
+        let after = sentence[reference.end..].trim_start_matches([' ', '*', '`', ')', '）']);
+        let Some(waits) = relations::behind(after) else { continue };
+        let mut from = at;
+        while from > 0 && is_joint(&sentence[refs[from - 1].end..refs[from].start]) {
+            from -= 1;
+        }
+        let objects: Vec<Reference> = refs[from..=at].iter().map(|l| l.what.clone()).collect();
+        let subject = match (context, from) {
+            (Context::Task, _) => vec![Reference::Itself],
+            (Context::Section, 0) => refs[at + 1..].iter().take(1).map(|l| l.what.clone()).collect(),
+            (Context::Section, from) => vec![refs[from - 1].what.clone()],
+        };
+        let (who, on) = if waits { (subject, objects) } else { (objects, subject) };
+        found.push(Statement { who, on });
+    }
 }
 
 /// Returns the text after a phrase, up to the end of the clause or the end of a bracket that was opened before the phrase.
@@ -271,7 +356,7 @@ fn object(text: &str) -> &str {
     let mut depth = 0_usize;
     for (at, c) in text.char_indices() {
         let over = match c {
-            ')' => depth == 0,
+            ')' | '）' => depth == 0,
             ' ' | '-' | '—' | '→' | '←' => turns(text, at, &DASHES) || stands(text, at, &ENDS),
             _ => false,
         };
@@ -279,18 +364,12 @@ fn object(text: &str) -> &str {
             return &text[..at];
         }
         match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
+            '(' | '（' => depth += 1,
+            ')' | '）' => depth -= 1,
             _ => {}
         }
     }
     text
-}
-
-/// Returns the text up to one of these marks.
-fn cut<'a>(text: &'a str, marks: &[&str]) -> &'a str {
-    let end = text.char_indices().map(|(at, _)| at).find(|at| turns(text, *at, marks));
-    &text[..end.unwrap_or(text.len())]
 }
 
 /// Returns whether one of these marks is at this position and separates clauses: a dash between two identifiers is a range, which
@@ -302,8 +381,7 @@ fn turns(text: &str, at: usize, marks: &[&str]) -> bool {
 
 /// Returns whether one of these words is at this position, ignoring case.
 fn stands(text: &str, at: usize, words: &[&str]) -> bool {
-    let here = &text.as_bytes()[at..];
-    words.iter().any(|word| here.get(..word.len()).is_some_and(|here| here.eq_ignore_ascii_case(word.as_bytes())))
+    words.iter().any(|word| prefix_len(&text[at..], word).is_some())
 }
 
 fn is_range(after: &str, before: &str) -> bool {
@@ -311,32 +389,51 @@ fn is_range(after: &str, before: &str) -> bool {
 }
 
 /// Returns the reference directly before a phrase.
-fn adjacent(left: &str) -> Option<Reference> {
+fn adjacent(left: &str, forms: &Forms) -> Option<Reference> {
     let left = left.trim_end_matches([' ', '*', '`']);
     // A quick check: most words do not end a reference, so that the text before them need not be scanned.
-    let last = left.ends_with(char::is_alphanumeric).then(|| located(left).pop()).flatten()?;
+    let last = left.ends_with(char::is_alphanumeric).then(|| located(left, forms).pop()).flatten()?;
     (last.end == left.len()).then_some(last.what)
 }
 
-/// Returns the subject of the words before a phrase: the references in an open bracket or directly before the phrase; otherwise the first
-/// tasks, or the references in the label.
-fn section_subject(left: &str) -> Vec<Reference> {
+/// Returns the task that begins the last clause before a phrase: T004 in `…, T004 sequential`.
+fn clause_subject(left: &str, forms: &Forms) -> Option<Reference> {
+    let clause = left.rsplit([',', '，']).next().filter(|clause| clause.len() < left.len())?;
+    let first = located(clause, forms).into_iter().next()?;
+    clause[..first.start].trim_matches([' ', '*', '`']).is_empty().then_some(first.what)
+}
+
+/// Returns the subject of the words before a phrase: the references in an open bracket or directly before the phrase; the last clause that
+/// begins with references of its own; otherwise the first tasks, or the references in the label.
+fn section_subject(left: &str, forms: &Forms) -> Vec<Reference> {
     let refs = if let Some(bracket) = left.rfind('(').filter(|at| !left[*at..].contains(')')) {
-        let inside = located(&left[bracket..]);
-        if inside.is_empty() { last_operand(&left[..bracket]) } else { inside }
+        let inside = located(&left[bracket..], forms);
+        if inside.is_empty() { last_operand(&left[..bracket], forms) } else { inside }
+    } else if let Some(clause) = last_clause(left, forms) {
+        clause
     } else {
         let (label, rest) = left.split_once(": ").unwrap_or(("", left));
         let end = rest.match_indices(' ').map(|(at, _)| at).find(|at| stands(rest, *at, &BESIDE)).unwrap_or(rest.len());
-        let (label, named) = (first_operand(label), first_operand(&rest[..end]));
+        let (label, named) = (first_operand(label, forms), first_operand(&rest[..end], forms));
         let tasks = named.iter().any(|l| matches!(l.what, Reference::Tasks(_)));
         if label.is_empty() || tasks { named } else { label }
     };
     specific(refs.into_iter().map(|l| l.what).collect())
 }
 
+/// Returns the references that begin the last clause, if other references are in the clauses before: T003 in `T001 and T002 parallel,
+/// T003 sequential`.
+fn last_clause(left: &str, forms: &Forms) -> Option<Vec<Located>> {
+    let last = last_operand(left, forms);
+    let first = last.first()?;
+    let clause = left[..first.start].trim_end_matches([' ', '*', '`']).strip_suffix([',', '，', ';'])?;
+    let tasks = |refs: &[Located]| refs.iter().any(|l| matches!(l.what, Reference::Tasks(_)));
+    (tasks(&last) && tasks(&located(clause, forms))).then_some(last)
+}
+
 /// Returns the first run of references in `text`; it begins at the first task, if the text names tasks.
-fn first_operand(text: &str) -> Vec<Located> {
-    let refs = located(text);
+fn first_operand(text: &str, forms: &Forms) -> Vec<Located> {
+    let refs = located(text, forms);
     let from = refs.iter().position(|l| matches!(l.what, Reference::Tasks(_))).unwrap_or(0);
     let joined = |i: &usize| is_joint(without_remark(&text[refs[*i].end..refs[*i + 1].start]));
     let len = (from..refs.len().saturating_sub(1)).take_while(joined).count() + 1;
@@ -344,8 +441,8 @@ fn first_operand(text: &str) -> Vec<Located> {
 }
 
 /// Returns the last run of references in `text` that are joined by nothing but commas and conjunctions.
-fn last_operand(text: &str) -> Vec<Located> {
-    let refs = located(text);
+fn last_operand(text: &str, forms: &Forms) -> Vec<Located> {
+    let refs = located(text, forms);
     let mut from = refs.len();
     while from > 0 && (from == refs.len() || is_joint(&text[refs[from - 1].end..refs[from].start])) {
         from -= 1;
@@ -354,9 +451,10 @@ fn last_operand(text: &str) -> Vec<Located> {
 }
 
 fn is_joint(between: &str) -> bool {
-    let words = between
-        .trim_matches(|c: char| c.is_whitespace() || matches!(c, ',' | '/' | '+' | '&' | '*' | '`' | '、' | '(' | ')'));
-    matches!(words, "" | "and" | "or")
+    let words = between.trim_matches(|c: char| {
+        c.is_whitespace() || matches!(c, ',' | '/' | '+' | '&' | '*' | '`' | '、' | '，' | '(' | ')' | '∥' | '‖')
+    });
+    JOINTS.contains(&words)
 }
 
 /// Returns only the tasks when a statement names tasks together with the phase or story that contains them.
@@ -369,20 +467,15 @@ fn specific(refs: Vec<Reference>) -> Vec<Reference> {
 
 /// Adds the statements of `T001 → T002, T003 → T004` and `T004 ← T003`; a remark in brackets may follow an operand.
 fn chains(sentence: &str, refs: Vec<Located>, found: &mut Vec<Statement>) {
-    const FORWARD: [&str; 7] = ["→", "->", "-->", "⇒", "=>", "─►", "➔"];
-    const BACKWARD: [&str; 3] = ["←", "<-", "<--"];
     let refs = outside_remarks(sentence, refs);
     // Each operand with the direction of the arrow before it.
     let mut operands: Vec<(Vec<Reference>, Option<bool>)> = Vec::new();
     let mut end = None;
     let first = refs.first().map_or(0, |first| first.start);
     for Located { what, start, end: next } in refs {
-        let between = end.replace(next).map(|end| without_remark(&sentence[end..start]));
-        let arrow = match between {
-            Some(between) if FORWARD.contains(&between) => Some(true),
-            Some(between) if BACKWARD.contains(&between) => Some(false),
-            _ => None,
-        };
+        let raw = end.replace(next).map(|end| &sentence[end..start]);
+        let between = raw.map(without_remark);
+        let arrow = raw.zip(between).and_then(|(raw, between)| arrow(raw, between));
         match operands.last_mut() {
             Some((operand, _)) if between.is_some_and(is_joint) => operand.push(what),
             _ => operands.push((vec![what], arrow)),
@@ -416,133 +509,44 @@ fn outside_remarks(sentence: &str, refs: Vec<Located>) -> Vec<Located> {
     kept
 }
 
+/// Returns the direction of the arrow between two operands. A short name may stand before the arrow, and a number or a name with a bracket
+/// behind it: `T001 layout → T002`, `W1 (T001) → W2 (T002)`.
+fn arrow(raw: &str, between: &str) -> Option<bool> {
+    const FORWARD: [&str; 10] = ["→", "-->", "->", "⇒", "=>", "─►", "➔", "──>", "─>", "⟶"];
+    const BACKWARD: [&str; 4] = ["←", "<--", "<-", "⇐"];
+    const LONGEST: usize = 60;
+    if FORWARD.contains(&between) {
+        return Some(true);
+    }
+    if BACKWARD.contains(&between) {
+        return Some(false);
+    }
+    let named = between.len() <= LONGEST && !between.contains([',', ';', '、', '；']) && !between.contains(". ");
+    let once = |arrows: &[&str]| {
+        let arrow = arrows.iter().find(|arrow| between.contains(**arrow))?;
+        let (name, rest) = between.split_once(*arrow)?;
+        let rest = rest.trim_matches(|c: char| c == ' ' || c == '[' || c == '*' || c == '`');
+        let opens = raw.trim_end().ends_with(['(', '[', '（']) || rest.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        ((rest.is_empty() || opens && !rest.contains(['→', '←', '>', '<'])) && !name.contains(['→', '←'])).then_some(())
+    };
+    if !named {
+        None
+    } else if once(&FORWARD).is_some() {
+        Some(true)
+    } else {
+        once(&BACKWARD).map(|()| false)
+    }
+}
+
 /// Returns the text between two references, without marks of emphasis and without one remark in brackets.
 fn without_remark(between: &str) -> &str {
     const MARKS: [char; 6] = [' ', '*', '`', '\t', '(', ')'];
-    match between.trim_start_matches([' ', '*', '`']).strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+    let plain = between.trim_start_matches([' ', '*', '`']);
+    let remark = [('(', ')'), ('（', '）'), ('[', ']')]
+        .into_iter()
+        .find_map(|(open, close)| plain.strip_prefix(open).and_then(|rest| rest.split_once(close)));
+    match remark {
         Some((_, rest)) => rest.trim_matches(MARKS),
         None => between.trim_matches(MARKS),
     }
-}
-
-#[derive(Debug, Clone)]
-struct Located {
-    what: Reference,
-    start: usize,
-    end: usize,
-}
-
-/// Returns every reference in `text`, in order.
-fn located(text: &str) -> Vec<Located> {
-    let tasks =
-        ids::mentions(text).into_iter().map(|m| Located { start: m.start, end: m.end, what: Reference::Tasks(m) });
-    let mut found: Vec<Located> = tasks.collect();
-    let mut at = 0;
-    while let Some(word) = next_word(text, at) {
-        let groups = group_at(text, word);
-        at = groups.last().map_or(word.1, |last| last.end.max(word.1));
-        found.extend(groups);
-    }
-    found.sort_by_key(|l| l.start);
-    found
-}
-
-/// Returns the next word from this position that may begin the name of a phase or story.
-fn next_word(text: &str, from: usize) -> Option<(usize, usize)> {
-    let initial = |b: &u8| matches!(b, b'P' | b'p' | b'S' | b's' | b'F' | b'U' | b'u');
-    let mut at = from;
-    loop {
-        let start = at + text.as_bytes()[at..].iter().position(initial)?;
-        if start == from || !text[..start].ends_with(char::is_alphanumeric) {
-            let len = text[start..].find(|c: char| !c.is_alphanumeric());
-            return Some((start, len.map_or(text.len(), |len| start + len)));
-        }
-        at = start + 1;
-    }
-}
-
-/// Returns the phases or stories that the word at this position begins: `Phase 3`, `Phases 3-5`, `US1`, `User Story 2`, `Setup`.
-fn group_at(text: &str, (start, end): (usize, usize)) -> Vec<Located> {
-    let word = &text[start..end];
-    let is = |names: [&str; 2]| names.iter().any(|name| word.eq_ignore_ascii_case(name));
-    let named = |name| vec![Located { what: Reference::Named(name), start, end }];
-    if is(["phase", "phases"]) {
-        numbers(text, start, end, |n| Reference::Phase(n.to_owned()))
-    } else if is(["story", "stories"]) {
-        numbers(text, start, end, |n| Reference::Story(StoryKey::from_number(n)))
-    } else if word.starts_with('S') && word.eq_ignore_ascii_case("setup") {
-        named("setup")
-    } else if word.starts_with('F') && is(["foundational", "foundation"]) {
-        named("foundational")
-    } else if stands(word, 0, &["us"]) {
-        story_keys(text, start)
-    } else {
-        Vec::new()
-    }
-}
-
-/// Returns the story whose key is at this position, or a range of stories.
-fn story_keys(text: &str, start: usize) -> Vec<Located> {
-    let end = start + key_len(text, start);
-    let Some(key) = StoryKey::parse(&text[start..end]) else {
-        return Vec::new();
-    };
-    let first = key.as_str().trim_start_matches("US").to_owned();
-    let mut found = vec![Located { what: Reference::Story(key), start, end }];
-    range_end(text, &first, end, &|n| Reference::Story(StoryKey::from_number(n)), &mut found);
-    found
-}
-
-/// Returns the length of `US1`, `US-1` or `US1.5` at this position.
-fn key_len(text: &str, start: usize) -> usize {
-    let prefix = if text.as_bytes().get(start + 2) == Some(&b'-') { 3 } else { 2 };
-    prefix + ids::story_number_len(text.get(start + prefix..).unwrap_or_default())
-}
-
-/// Returns the numbers after `Phase` or `User Stories`, which is the word at `start..end`: `3`, `3-5`, `1 and 2`, `1, 2`.
-fn numbers(text: &str, start: usize, end: usize, make: impl Fn(&str) -> Reference) -> Vec<Located> {
-    let mut found: Vec<Located> = Vec::new();
-    let mut at = end;
-    loop {
-        let rest = &text[at..];
-        let skipped = if found.is_empty() {
-            rest.len() - rest.trim_start().len()
-        } else {
-            [", and ", ", ", " and ", "/", "+", " & "].iter().find(|s| rest.starts_with(**s)).map_or(0, |s| s.len())
-        };
-        let number = &rest[skipped..];
-        let len = ids::story_number_len(number);
-        if len == 0 || skipped == 0 {
-            return found;
-        }
-        at += skipped + len;
-        found.push(Located {
-            what: make(&number[..len]),
-            start: if found.is_empty() { start } else { at - len },
-            end: at,
-        });
-        at = range_end(text, &number[..len], at, &make, &mut found);
-    }
-}
-
-/// Adds the rest of a range such as `3-5`, whose first number ends at `at`, and returns the end of the range.
-fn range_end(text: &str, first: &str, at: usize, make: &impl Fn(&str) -> Reference, found: &mut Vec<Located>) -> usize {
-    let after = &text[at..];
-    let Some(dash) = ["-", "–"].iter().find(|d| after.starts_with(**d)).map(|d| d.len()) else {
-        return at;
-    };
-    let dash = dash + if after[dash..].starts_with("US") { 2 } else { 0 };
-    let len = ids::story_number_len(&after[dash..]);
-    let (Ok(first), Ok(last)) = (first.parse::<u16>(), after[dash..dash + len].parse::<u16>()) else {
-        return at;
-    };
-    if last.saturating_sub(first) > 50 {
-        return at;
-    }
-    let end = at + dash + len;
-    if let Some(first) = found.last_mut() {
-        first.end = end;
-    }
-    found.extend((first + 1..=last).map(|n| Located { what: make(&n.to_string()), start: end, end }));
-    end
 }

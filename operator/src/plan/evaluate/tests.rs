@@ -7,7 +7,8 @@ use crate::testing::Bench;
 const CONSTITUTION: &str = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nEvery change MUST have a test.\n\n**Version**: 1.0.0\n";
 
 const SPEC: &str = "# Feature Specification: Keys\n\n## Requirements\n\n### Functional Requirements\n\n- **FR-001**: The list MUST show every key.\n\
-    - **FR-002**: Alarms MUST sound when doors stand open.\n";
+    - **FR-002**: Alarms MUST sound when doors stand open.\n- **FR-003**: The list MUST be sorted.\n\
+    - **FR-004**: The list MUST be short.\n";
 
 async fn bench(rules: Value) -> Bench {
     let mut bench = Bench::new().await;
@@ -26,7 +27,7 @@ async fn bench(rules: Value) -> Bench {
         "specifications/keys",
         json!({"apiVersion": api, "kind": "Specification", "metadata": meta("keys", "ns"), "spec": {"source": {"inline": SPEC}}}),
     );
-    let task = json!({"id": "T001", "title": "Show the list (FR-001)", "script": "true"});
+    let task = json!({"id": "T001", "title": "Show the list (FR-001, FR-003–FR-004)", "script": "true"});
     bench.api.put(
         "plans/p",
         json!({"apiVersion": api, "kind": "Plan", "metadata": meta("p", "ns"),
@@ -54,14 +55,14 @@ async fn a_plan_that_violates_a_rule_does_not_start() {
     let rules = json!([
         rule("gates", "Task", "task.gates.size() > 0", "MUST"),
         rule("decisions", "Plan", "plan.decisions.size() > 0", "SHOULD"),
-        rule("named", "Plan", "specification.requirements.size() == 2", "MUST"),
+        rule("named", "Plan", "specification.requirements.size() == 4", "MUST"),
     ]);
     let mut bench = bench(rules).await;
     let (reason, message) = ready(&bench);
     assert_eq!(reason, "ConstitutionViolated");
     assert!(message.contains("task T001 violates rule gates: mind gates"), "{message}");
     let shown = status(&bench);
-    assert_eq!(shown["coverage"], json!({"requirements": 2, "covered": 1, "uncovered": ["FR-002"]}));
+    assert_eq!(shown["coverage"], json!({"requirements": 4, "covered": 3, "uncovered": ["FR-002"]}));
     let findings: Vec<(&str, &str)> = shown["topFindings"]
         .as_array()
         .unwrap()
@@ -73,12 +74,12 @@ async fn a_plan_that_violates_a_rule_does_not_start() {
     assert!(findings.iter().any(|(_, category)| *category == "Coverage"), "{findings:?}");
     assert!(!bench.api.has("tasks/p-t001"), "no task is created");
 
-    let task = json!({"id": "T001", "title": "Show the list (FR-001)", "script": "true", "gates": [{"name": "test", "script": "true"}]});
+    let task = json!({"id": "T001", "title": "Show the list (FR-001, FR-003–FR-004)", "script": "true", "gates": [{"name": "test", "script": "true"}]});
     bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"tasks": [task]}}));
     bench.plan("p").await.unwrap();
     assert_eq!(ready(&bench).0, "Running");
     let kept = status(&bench);
-    assert_eq!(kept["coverage"]["covered"], 1);
+    assert_eq!(kept["coverage"]["covered"], 3);
     assert!(kept["topFindings"].as_array().is_some_and(|all| !all.is_empty()), "the findings stay");
 }
 

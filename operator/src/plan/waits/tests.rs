@@ -149,3 +149,29 @@ async fn a_quota_that_can_never_suffice_stalls_the_plan() {
     let ready = bench.api.get("tasks/p-t001")["status"]["conditions"][0].clone();
     assert_eq!(ready["reason"], "NotAdmitted", "{ready}");
 }
+
+#[tokio::test]
+async fn a_plan_without_a_slot_says_so_without_a_write_of_its_own() {
+    let mut bench = started().await;
+    let mut other = bench.api.get("plans/p");
+    other["metadata"] = json!({"name": "q", "namespace": "ns", "generation": 1});
+    other.as_object_mut().unwrap().remove("status");
+    bench.api.put("plans/q", other);
+    bench.tenant_of_ns(2);
+    // Of the pods that exist, the limiter of this tenant learns by their watch.
+    for pod in ["p-t001-1", "p-t002-1"] {
+        bench.api.change(&format!("pods/{pod}"), &json!({"metadata": {"labels": {"enact.dev/tenant": "acme"}}}));
+        bench.pod(pod, json!({"phase": "Running"})).await;
+    }
+    bench.plan("q").await.unwrap();
+    bench.api.writes();
+    bench.plan("q").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "the counts and the message wait for a second");
+    bench.pass(2);
+    bench.plan("q").await.unwrap();
+    let status = bench.api.get("plans/q")["status"].clone();
+    assert_eq!(status["conditions"][0]["reason"], "Running");
+    let message = status["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("2 tasks wait for a slot: other plans use all 2 slots of Tenant acme"), "{message}");
+    assert_eq!(status["waiting"]["reason"], "WaitingForSlot");
+}

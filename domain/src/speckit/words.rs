@@ -1,0 +1,48 @@
+//! Words in the languages in which people write Spec Kit documents, where several documents need them: English, French, German, Spanish,
+//! Italian, Portuguese, Russian, Japanese, Korean and Chinese. Words of one document are in a table beside its parser.
+//!
+//! All words are in lower case.
+
+/// Words before the number of a user story.
+pub(super) const STORY: [&str; 27] = [
+    "user story",
+    "user stories",
+    "story",
+    "histoire utilisateur",
+    "récit utilisateur",
+    "scénario utilisateur",
+    "anwendergeschichte",
+    "benutzergeschichte",
+    "nutzergeschichte",
+    "historia de usuario",
+    "historia de usuário",
+    "história de usuário",
+    "história do usuário",
+    "história do utilizador",
+    "storia utente",
+    "caso d'uso",
+    "пользовательская история",
+    "история пользователя",
+    "сценарий пользователя",
+    "ユーザーストーリー",
+    "ユーザストーリー",
+    "사용자 스토리",
+    "사용자스토리",
+    "유저 스토리",
+    "用户故事",
+    "使用者故事",
+    "用戶故事",
+];
+
+/// Returns the text after a word for a user story at the start of `lower`, which is in lower case.
+pub(super) fn after_story(lower: &str) -> Option<&str> {
+    let longest = STORY.iter().filter(|word| lower.starts_with(**word)).max_by_key(|word| word.len())?;
+    Some(&lower[longest.len()..])
+}
+
+/// Returns whether a lower-case text contains a word: a Latin or Cyrillic word as a whole or at the beginning of a longer one, others
+/// anywhere.
+pub(super) fn contains(lower: &str, word: &str) -> bool {
+    let spaced = word.chars().next().is_some_and(|c| u32::from(c) < 0x2E80);
+    lower.match_indices(word).any(|(at, _)| !spaced || !lower[..at].ends_with(char::is_alphanumeric))
+}

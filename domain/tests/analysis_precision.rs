@@ -1,0 +1,341 @@
+//! Findings that a reader would not agree with must not be reported, and similar ones that are right must be.
+
+use enact_domain::analysis::{self, Finding, QuestionOrigin, Report, TaskText};
+use enact_domain::speckit::{constitution, spec};
+
+/// A specification without findings, with places for more text.
+const FERRY: &str = "# Feature Specification: Ferry\n\n**Feature Branch**: `021-ferry`\n\n## User Scenarios & Testing\n\n\
+    ### User Story 1 - Board (Priority: P1)\n\nA passenger boards the ferry with a ticket.\n\n\
+    **Independent Test**: Board with a ticket.\n\n**Acceptance Scenarios**:\n\n\
+    1. **Given** a ticket, **When** the passenger shows it, **Then** the gate opens\n{scenarios}\n{stories}\n\
+    ### Edge Cases\n\n- The ferry is full.\n\n## Requirements\n\n{requirements}\n\n### Key Entities\n\n\
+    - **Ticket**: Lets one passenger board one ferry.\n{entities}\n\n## Success Criteria\n\n\
+    - **SC-001**: 95 % of passengers board within 10 seconds.\n{criteria}\n";
+
+fn ferry(place: &str, text: &str) -> Report {
+    let mut document = FERRY.replace(&format!("{{{place}}}"), text);
+    if place != "requirements" {
+        document = document.replace("{requirements}", "- **FR-001**: The gate MUST open for a valid ticket.");
+    }
+    for rest in ["scenarios", "stories", "entities", "criteria"] {
+        document = document.replace(&format!("{{{rest}}}"), "");
+    }
+    analysed(&document)
+}
+
+fn analysed(document: &str) -> Report {
+    analysis::specification(&spec::parse(document.as_bytes()))
+}
+
+fn codes(findings: &[Finding]) -> Vec<&str> {
+    findings.iter().map(|f| f.code).collect()
+}
+
+/// Asserts the codes of the findings about a text at a place of the specification.
+#[track_caller]
+fn finds(place: &str, text: &str, expected: &[&str]) {
+    let found = ferry(place, text).findings;
+    assert_eq!(codes(&found), expected, "{text}: {found:#?}");
+}
+
+#[test]
+fn a_list_below_a_vague_word_explains_it() {
+    finds("requirements", "- **FR-001**: A torn ticket MUST be handled gracefully", &["VagueQuality"]);
+    finds(
+        "requirements",
+        "- **FR-001**: A torn ticket MUST be handled gracefully\n  - the gate stays closed\n  - the steward is called",
+        &[],
+    );
+    finds(
+        "requirements",
+        "- **FR-001**: A torn ticket MUST be handled in a reasonable way:\n  1. the gate stays closed",
+        &[],
+    );
+    // The next requirement explains nothing.
+    finds(
+        "requirements",
+        "- **FR-001**: A torn ticket MUST be handled gracefully\n- **FR-002**: The gate MUST stay closed without a ticket",
+        &["VagueQuality"],
+    );
+}
+
+#[test]
+fn a_time_that_is_configured_is_not_vague() {
+    finds("requirements", "- **FR-001**: The gate MUST periodically report its state", &["VagueTime"]);
+    finds("requirements", "- **FR-001**: The gate MUST periodically report its state at the configured interval", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST regularly report its state (once per crossing)", &[]);
+}
+
+#[test]
+fn a_fitting_word_is_vague_only_where_the_author_decides() {
+    finds(
+        "requirements",
+        "- **FR-001**: The gate MUST show an appropriate message for a used ticket",
+        &["VagueQuality"],
+    );
+    finds("requirements", "- **FR-001**: The gate MUST set appropriate ARIA attributes on its buttons", &[]);
+    finds("requirements", "- **FR-001**: The chart MUST have appropriate labels", &[]);
+    finds(
+        "requirements",
+        "- **FR-001**: The log MUST have sufficient detail to find a lost ticket without a search",
+        &[],
+    );
+    finds("requirements", "- **FR-001**: The gate MUST wait for a reasonable timeout", &["VagueQuality"]);
+}
+
+#[test]
+fn a_reason_and_a_title_are_not_measures() {
+    finds("requirements", "- **FR-001**: Tickets MUST be found fast at the gate", &["VaguePerformance"]);
+    finds("requirements", "- **FR-001**: Tickets MUST be indexed by number for fast lookup", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST remain responsive and MUST NOT ignore a ticket", &[]);
+    finds("requirements", "- **FR-001**: Fast Boarding - The gate MUST accept delays of 10ms-2s", &[]);
+}
+
+#[test]
+fn an_open_list_in_brackets_is_an_example() {
+    finds("requirements", "- **FR-001**: The gate MUST accept tickets, passes, etc. at night", &["OpenList"]);
+    finds("requirements", "- **FR-001**: The gate MUST accept all documents of a passenger (ticket, pass, etc.)", &[]);
+    finds("requirements", "- **FR-001**: Gates MUST be numbered G1, G2, and so on", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST create the folder if necessary, such as `log/`", &[]);
+}
+
+#[test]
+fn a_story_lacks_only_what_others_have() {
+    let bare = "### User Story 2 - Leave\n\nA passenger leaves the ferry.\n";
+    finds("stories", bare, &["NoScenario", "NoIndependentTest", "NoPriority"]);
+    // Acceptance in a form that is not read as scenarios.
+    let listed = "### User Story 2 - Leave (Priority: P2)\n\n**Independent Test**: Leave.\n\nDone when:\n\n- the gate opens from inside\n";
+    finds("stories", listed, &[]);
+    let none = "# Feature Specification: Ferry\n\n### User Story 1 - Board\n\n1. **Given** a ticket, **When** it is shown, \
+        **Then** the gate opens\n\n### User Story 2 - Leave\n\n1. **Given** a passenger, **When** the ferry lands, **Then** the gate opens\n\n\
+        - **FR-001**: The gate MUST open.\n- **SC-001**: 95 % of passengers board within 10 seconds.\n";
+    assert_eq!(codes(&analysed(none).findings), [""; 0], "the document uses neither priorities nor tests");
+}
+
+#[test]
+fn a_scenario_is_incomplete_without_a_result() {
+    finds("scenarios", "2. **Given** a used ticket, **Then** the gate stays closed", &[]);
+    finds("scenarios", "2. **When** the ferry is full, **Then** the gate stays closed", &[]);
+    finds("scenarios", "2. **Given** a used ticket **When** the passenger shows it", &["IncompleteScenario"]);
+}
+
+#[test]
+fn facts_need_no_number_and_feelings_do() {
+    finds("criteria", "- **SC-002**: The catalogue lists the ferries in the order of their departure.", &[]);
+    finds("criteria", "- **SC-002**: Passengers feel confident on board.", &["UntestableCriterion"]);
+    finds("criteria", "- **SC-002**: Boarding is intuitive.", &["UntestableCriterion", "VagueQuality"]);
+}
+
+#[test]
+fn requirements_of_one_form_have_one_finding_or_none() {
+    let lines = |modal: &str, end: &str| -> String {
+        (1..=6).map(|n| format!("- **FR-00{n}**: Gate {n} {modal} for the passengers of ferry {n}{end}\n")).collect()
+    };
+    finds("requirements", &lines("opens", ""), &["NoObligation"]);
+    finds("requirements", &lines("opens", " | P1"), &[]);
+    let one = lines("MUST open", "").replacen("MUST open", "opens", 1);
+    finds("requirements", &one, &[]);
+}
+
+#[test]
+fn similar_requirements_about_different_cases_are_not_repetitions() {
+    let round = "- **FR-001**: The ferry MUST sail to the next port by itself when all piers of the port are empty\n\
+        - **FR-002**: The ferry MUST sail to the next pier by itself when the pier is empty";
+    finds("requirements", round, &[]);
+    let same = "- **FR-001**: The ferry MUST show its next port to passengers\n- **FR-002**: The ferry MUST display passengers its next port";
+    finds("requirements", same, &["SimilarStatement"]);
+}
+
+#[test]
+fn entities_are_used_by_other_entities_and_labels_are_none() {
+    finds("entities", "- **Lighthouse**: A tower.", &["UnusedEntity"]);
+    finds("entities", "- **Lighthouse**: A tower.\n- **Ferry port**: A ticket's goal, with a lighthouse.", &[]);
+    let labels =
+        "- **Ferry port**: A ticket's goal.\n- Attributes: name\n- Relationships: many ferries\n- Attributes: number";
+    finds("entities", labels, &[]);
+    finds("entities", "- **Tickets**: The same again.", &["DuplicateEntity"]);
+    finds("entities", "- **Ticket (paper)**: A ticket on paper.", &[]);
+    let (text, code) = ("- **FR-001**: A QR code MUST open the gate.", "- **QRCode**: What a ticket shows.");
+    let both = FERRY.replace("{requirements}", text).replace("{entities}", code);
+    let both = ["scenarios", "stories", "criteria"].iter().fold(both, |d, p| d.replace(&format!("{{{p}}}"), ""));
+    assert_eq!(codes(&analysed(&both).findings), [""; 0]);
+}
+
+#[test]
+fn references_may_name_what_is_elsewhere_or_gone() {
+    finds("requirements", "- **FR-001**: The gate MUST open as FR-009 says", &["UnknownReference"]);
+    for text in [
+        "- **FR-001**: The gate MUST open as 014/FR-009 says",
+        "- **FR-001**: The gate MUST open as FR-009 of spec 014 says",
+        "- **FR-001**: The gate MUST open; this replaces the dropped FR-009",
+        "- **FR-001**: The gate MUST open, see FR-1",
+        "- **FR-001**: The gate MUST open\n- ~~**FR-009** Removed~~\n- **FR-010**: The gate MUST close, unlike FR-009",
+    ] {
+        finds("requirements", text, &[]);
+    }
+    let answered = "## Clarifications\n\n### Session 2026-02-03\n\n- Q: Are there dogs? → A: No, FR-009 goes.\n\n## Demands\n\n- **FR-001**: The gate MUST open";
+    finds("requirements", answered, &[]);
+}
+
+#[test]
+fn a_requirement_is_uncovered_only_where_scenarios_name_requirements() {
+    let requirements = "- **FR-001**: The gate MUST open for a valid ticket.\n- **FR-002**: The gate MUST close behind a passenger.\n\
+        - **FR-003**: The horn MUST sound thrice in fog.";
+    // The scenarios name no requirement, so nothing is known.
+    finds("requirements", requirements, &[]);
+    let traced = format!("{requirements}\n\n### Acceptance\n\n1. A ticket opens the gate (FR-001/002).");
+    let found = ferry("requirements", &traced).findings;
+    assert_eq!(codes(&found), ["UncoveredRequirement"], "{found:#?}");
+    assert_eq!(found[0].location, "FR-003");
+    finds("requirements", &format!("{traced}\n2. In fog, the horn of the ferry sounds three times."), &[]);
+    // A comment does not trace.
+    finds("requirements", &format!("{requirements}\n\n<!-- FR-001–FR-002 are new -->"), &[]);
+}
+
+#[test]
+fn a_marker_without_a_question_is_open() {
+    let text = "- **FR-001**: The gate MUST open for [NEEDS CLARIFICATION] tickets.";
+    finds("requirements", text, &["OpenMarker"]);
+    let document = FERRY.replace("{requirements}", text);
+    let parsed = spec::parse(document.as_bytes());
+    let report = analysis::specification(&parsed);
+    let question = analysis::questions(&parsed, &report).remove(0);
+    assert_eq!(question.text, "FR-001 says \"[NEEDS CLARIFICATION]\": what is the decision?");
+    assert_eq!(question.origin, QuestionOrigin::Finding(report.findings[0].id.clone()));
+    assert!(report.quality.parts[0].explanation.contains("missing: no open question"), "{:?}", report.quality);
+    for text in [
+        "- **FR-001**: The gate MUST open.\n\n- [ ] No [NEEDS CLARIFICATION] markers remain",
+        "- **FR-001**: The gate MUST open.\n\nNo [NEEDS CLARIFICATION] markers remain.",
+        "- **FR-001**: The gate MUST open.\n\nUse `[NEEDS CLARIFICATION]` for open points.",
+        "- **FR-001**: The gate MUST open.\n\nMark what is unclear: [NEEDS CLARIFICATION: specific question].",
+    ] {
+        finds("requirements", text, &[]);
+    }
+}
+
+#[test]
+fn an_unfilled_template_is_one_finding() {
+    let found =
+        ferry("requirements", "- **FR-001**: The gate MUST open for [ENTITY_NAME].\n- **FR-002**: [SECOND_RULE]\n")
+            .findings;
+    assert_eq!(codes(&found), ["UnfilledTemplate"], "{found:#?}");
+    assert!(found[0].summary.ends_with("1 more lines have placeholders"), "{}", found[0].summary);
+    finds("requirements", "- **FR-001**: The gate MUST open.\n\nSource: issue 7, \"[FEATURE] Open the gate\"", &[]);
+}
+
+#[test]
+fn a_missing_section_names_the_heading_that_announces_it() {
+    let document = "# Feature Specification: Ferry\n\n## Scenarios\n\n- Walk on board.\n\n## Requirements\n\n- **FR-001**: The gate MUST open.\n\n\
+        ## 5. Success Criteria\n\n- The gate opens.\n";
+    let said =
+        |document: &str| analysed(document).findings.into_iter().map(|f| f.summary).collect::<Vec<_>>().join("\n");
+    let told = said(document);
+    assert!(told.contains("no user stories were found; the heading \"Scenarios\" on line 3"), "{told}");
+    assert!(told.contains("no success criteria were found; the heading \"5. Success Criteria\" on line 11"), "{told}");
+    // The layout of September 2025 has no success criteria.
+    let early = document.replace("## 5. Success Criteria", "## Review & Acceptance Checklist");
+    assert!(!said(&early).contains("success criteria"), "{}", said(&early));
+}
+
+#[test]
+fn a_part_without_anything_to_evaluate_has_no_score() {
+    let scores = |document: &str| {
+        let quality = analysed(document).quality;
+        let parts = quality.parts.iter().map(|p| (p.name, p.score)).collect::<Vec<_>>();
+        (quality.score, parts)
+    };
+    let (score, parts) = scores(
+        "# 功能规格：渡轮\n\n## 需求\n\n- **FR-001**：闸门必须打开。\n\n## 成功标准\n\n- **SC-001**：乘客满意。\n",
+    );
+    assert_eq!(parts[1..], [("Clarity", None), ("Testability", None), ("Consistency", Some(100)), ("Coverage", None)]);
+    // 62 of weight 25 and 100 of weight 15.
+    assert_eq!((parts[0].1, score), (Some(62), 76));
+    let (score, parts) = scores("# Feature Specification: Ferry\n");
+    assert!(parts[1..].iter().all(|(_, score)| score.is_none()) && score == parts[0].1.unwrap(), "{parts:?}");
+    let reason = analysed("# Feature Specification: Ferry\n").quality.parts[2].explanation.clone();
+    assert_eq!(reason, "not evaluated: no user story was found");
+}
+
+const PRINCIPLES: &str = "# Ferry Constitution\n\n## Core Principles\n\n{principles}\n\n## Governance\n\n\
+    **Version**: 1.0.0 | **Ratified**: 2026-02-03 | **Last Amended**: 2026-02-03\n";
+
+#[track_caller]
+fn governs(principles: &str, expected: &[&str]) {
+    let text = PRINCIPLES.replace("{principles}", principles);
+    let found = analysis::constitution(&constitution::parse(text.as_bytes())).findings;
+    assert_eq!(codes(&found), expected, "{found:#?}");
+}
+
+#[test]
+fn principles_in_plain_sentences_are_principles() {
+    governs("### I. Care\n\nCrews check the gate before each crossing. Tickets are never sold twice.", &[]);
+    governs("### I. Care\n\n- MUST check the gate\n- MUST count the passengers", &[]);
+    governs("### I. Retry (gate)\n\nGates MUST retry.\n\n### II. Retry (ticket)\n\nTickets MUST be read again.", &[]);
+    governs(
+        "### I. Retry\n\nGates MUST retry.\n\n### II. Retry\n\nTickets MUST be read again.",
+        &["DuplicatePrinciple"],
+    );
+}
+
+#[test]
+fn a_principle_explains_its_words_where_it_wants() {
+    governs("### I. Speed\n\nGates MUST open fast.", &["VaguePerformance"]);
+    governs("### I. Speed\n\nGates MUST open fast.\n\n| gate | limit |\n| --- | --- |\n| bow | 200 ms |", &[]);
+    governs("### I. State\n\nLogs MUST be saved at regular intervals (every 500 tickets at least).", &[]);
+    governs("### I. Branches\n\nCrews practise **Trunk-Based Development (TBD)** and TBD MUST be kept.", &[]);
+    governs("### I. Branches\n\nCrews MUST keep logs for TBD days of the year.", &["Placeholder"]);
+}
+
+fn task<'a>(id: &'a str, text: &'a str, story: Option<&'a str>) -> TaskText<'a> {
+    TaskText { id, title: "Work", text, story }
+}
+
+fn covers(requirements: &str, tasks: &[TaskText<'_>]) -> Vec<(String, String)> {
+    let document = FERRY.replace("{requirements}", requirements);
+    let found = analysis::coverage(&spec::parse(document.as_bytes()).model, tasks).findings;
+    found.into_iter().map(|f| (f.code.to_owned(), f.location)).collect()
+}
+
+#[test]
+fn tasks_name_requirements_in_ranges_and_lists() {
+    let requirements: String = (1..=6)
+        .map(|n| format!("- **FR-00{n}**: Bell {n} MUST ring for the captains of harbour number {n}.\n"))
+        .chain(["- **NFR-001**: The siren SHOULD stay under 90 dB.\n".to_owned()])
+        .collect();
+    for named in ["FR-001–FR-006, NFR-1", "(FR-001..006) NFR-001/SC-001", "FR-001/002/003 and FR-4 to FR-6; NFR-001"]
+    {
+        assert_eq!(covers(&requirements, &[task("T001", named, None)]), [], "{named}");
+    }
+    let found = covers(&requirements, &[task("T001", "FR-001–FR-005 NFR-001", None)]);
+    assert_eq!(found, [("RequirementWithoutTask".to_owned(), "FR-006".to_owned())]);
+    // An identifier of another feature is not this one's; the number of this feature is 021.
+    let found = covers(&requirements, &[task("T001", "FR-001–FR-005 NFR-001 and 020/FR-006", None)]);
+    assert_eq!(found, [("RequirementWithoutTask".to_owned(), "FR-006".to_owned())]);
+    assert_eq!(covers(&requirements, &[task("T001", "FR-001–FR-005 NFR-001 and 021/FR-006", None)]), []);
+}
+
+#[test]
+fn tasks_that_name_no_requirements_have_no_findings_about_them() {
+    let requirements = "- **FR-001**: The gate MUST open.\n- **FR-002**: A horn MUST sound thrice in fog.\n\
+        - **FR-003**: The gate MUST NOT open at sea.\n- **FR-004**: The bell MUST ring at noon.";
+    assert_eq!(covers(requirements, &[task("T001", "Lay out the page", None), task("T002", "Polish", None)]), []);
+    // A prohibition needs no work of its own.
+    assert_eq!(covers(requirements, &[task("T001", "FR-001, FR-002, FR-004", None)]), []);
+}
+
+#[test]
+fn scenarios_of_a_story_are_not_stories() {
+    let stories = "### User Story 2 - Leave (Priority: P2)\n\nA passenger leaves.\n";
+    let document = FERRY.replace("{requirements}", "- **FR-001**: The gate MUST open.").replace("{stories}", stories);
+    let model = spec::parse(document.as_bytes()).model;
+    let found = |tasks: &[TaskText<'_>]| {
+        analysis::coverage(&model, tasks).findings.into_iter().map(|f| f.code).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[task("T001", "checks US1-4", Some("US1")), task("T002", "leave", Some("US2"))]), [""; 0]);
+    assert_eq!(
+        found(&[task("T001", "", Some("US1")), task("T002", "", Some("US7"))]),
+        ["StoryWithoutTask", "UnknownIdInTask"]
+    );
+    // The story's work is in a task without a tag.
+    assert_eq!(found(&[task("T001", "", Some("US1")), task("T002", "Passengers leave by the bow", None)]), [""; 0]);
+}
