@@ -12,6 +12,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, Operation};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 use tracing::Instrument as _;
 use warp::http::StatusCode;
@@ -37,6 +38,8 @@ const MAX_BYTES_OF_CLIENT: u32 = 16 << 20;
 const PACE: Pace = Pace { grace: Duration::from_secs(2), bytes_per_second: 1 << 20 };
 /// Bytes that a small review counts for, which limits the lookups in progress.
 const LEAST_BYTES: u32 = 64 << 10;
+/// Most larger reviews whose JSON is parsed at once. It is parsed beside the async threads, so that small reviews do not wait for it.
+const PARSED_AT_ONCE: usize = 2;
 /// Longest time for an answer, and the default when the caller sends no timeout.
 const DEADLINE: Duration = Duration::from_secs(8);
 
@@ -62,6 +65,7 @@ struct Service<L> {
     memory: Semaphore,
     /// Memory for the reviews of each client. Only tests send requests without an address.
     clients: Shares<Option<ClientAddress>>,
+    parsers: Arc<Semaphore>,
 }
 
 /// Memory that is reserved until it is dropped.
@@ -94,7 +98,8 @@ pub fn routes<L: Lookup + 'static>(
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
     let memory = Semaphore::new(MAX_BYTES_AT_ONCE as usize);
     let clients = Shares::new(MAX_BYTES_OF_CLIENT as usize);
-    let service = Arc::new(Service { validator, metrics, memory, clients });
+    let parsers = Arc::new(Semaphore::new(PARSED_AT_ONCE));
+    let service = Arc::new(Service { validator, metrics, memory, clients, parsers });
     let mutate = warp::path!("mutate").map(|| Webhook::Mutate);
     let validate = warp::path!("validate").map(|| Webhook::Validate);
     mutate
@@ -185,7 +190,20 @@ impl<L: Lookup> Service<L> {
             }
             next = next_part(body.as_mut(), begun, text.len()).await?;
         }
-        Ok((parse(&text).map_err(Unread::malformed)?, memory))
+        Ok((self.parse(text).await?, memory))
+    }
+
+    async fn parse(&self, text: Vec<u8>) -> Result<Request, Unread> {
+        if text.len() <= LEAST_BYTES as usize {
+            return parse(&text).map_err(Unread::malformed);
+        }
+        let turn = Arc::clone(&self.parsers).acquire_owned().await.map_err(|_| Unread::late())?;
+        let work = move || {
+            // The work cannot be interrupted and keeps its turn, also when the deadline of its request has passed.
+            let _turn = turn;
+            parse(&text)
+        };
+        spawn_blocking(work).await.map_err(|_| Unread::late())?.map_err(Unread::malformed)
     }
 
     /// Waits for the memory of a review.

@@ -32,8 +32,9 @@ const CACHES: &str = "caches";
 /// Limits for the API server's connections.
 pub(crate) const LIMITS: Limits = Limits {
     connections: 1024,
-    // An API server sends its requests over a few HTTP/2 connections. Without HTTP/2 it needs as many as it has requests in progress.
-    per_client: 512,
+    // An API server sends its requests over a few HTTP/2 connections. Without HTTP/2 it needs as many as it has reviews in progress, and
+    // the memory for one client suffices for this number.
+    per_client: 256,
     handshake: Duration::from_secs(10),
     // Longer than the API server keeps an idle connection (90 s), so that the API server closes connections and never writes into one that
     // we are closing. For the same reason connections have no maximum age.
