@@ -8,6 +8,7 @@ use enact_crds::Tenant;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, serve};
 use futures::StreamExt as _;
+use futures::future::OptionFuture;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client, ResourceExt as _};
@@ -20,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission;
 use crate::certs::rotation::{Clock, Rotation};
 use crate::certs::serving::Serving;
-use crate::certs::{CERTIFICATE, ClusterVault, files};
+use crate::certs::{CERTIFICATE, CertificateError, ClusterVault, files};
 use crate::config::Config;
 use crate::lookup::ClusterLookup;
 use crate::metrics::Metrics;
@@ -56,7 +57,7 @@ pub enum StartError {
         source: io::Error,
     },
     #[error("cannot set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] CertificateError),
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -89,7 +90,8 @@ pub async fn run_on(
         return Err(StartError::Config(problem));
     }
     let (metrics, health, serving) = (Metrics::new()?, Health::new([CACHES, CERTIFICATE]), Serving::default());
-    let tls = TlsAcceptor::from(Arc::new(serving.config()?));
+    let client_ca = OptionFuture::from(config.client_ca.as_deref().map(files::read)).await.transpose()?;
+    let tls = TlsAcceptor::from(Arc::new(serving.config(client_ca.as_deref())?));
 
     // `end` follows `stop` after the drain time: until then, servers, caches and certificates work as before.
     let (end, tasks) = (CancellationToken::new(), TaskTracker::new());

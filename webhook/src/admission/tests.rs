@@ -19,7 +19,7 @@ use super::{DEADLINE, MAX_REVIEW_BYTES, routes, time_limit};
 use crate::certs::keyring::Keyring;
 use crate::certs::serving::Serving;
 use crate::metrics::Metrics;
-use crate::testing::https::{Connection, Hands, Listening, hosts, lifetimes};
+use crate::testing::https::{ClientCertificate, Connection, Hands, Listening, hosts, lifetimes};
 use crate::testing::{FakeLookup, create, object, update, validator, with};
 
 /// Sends a request without a network.
@@ -134,6 +134,25 @@ async fn who_sends_slowly_gives_up_its_turn() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let text = encode(&metrics.registry).unwrap();
     assert!(text.contains(r#"outcome="error",webhook="validate"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn only_the_api_server_connects_when_its_ca_is_known() {
+    let (hands, serving) = (Hands::new(), Serving::default());
+    let keyring = Keyring::new(&hosts(), &lifetimes(), hands.now()).unwrap();
+    serving.replace(keyring.serving().0.as_bytes(), keyring.serving().1.as_bytes()).unwrap();
+    let [api_server, stranger] = [ClientCertificate::new(), ClientCertificate::new()];
+    let webhook = Listening::start_for(&serving, Some(api_server.ca.as_bytes())).await;
+    let review = create(&object("Agent", "a", &json!({ "adapter": "Command" })));
+    // With TLS 1.3, a client learns only with the first answer that its certificate was refused.
+    let ask = async |client: Option<&ClientCertificate>| {
+        let mut connection = Connection::open_as(webhook.address, &keyring.bundle(), &hands, client).await?;
+        connection.review("/validate", &review).await
+    };
+    assert_eq!(ask(Some(&api_server)).await.unwrap()["response"]["allowed"], true);
+    assert!(ask(None).await.is_err());
+    assert!(ask(Some(&stranger)).await.is_err());
+    assert!(serving.config(Some(b"not a certificate")).is_err());
 }
 
 #[tokio::test]
