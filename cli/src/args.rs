@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::server::ServerAddress;
 
-pub use check::{Check, CheckOutput, DocumentKind, FailOn};
+pub use check::{Check, CheckOutput, DocumentKind};
 pub use diff::{Compared, Diff};
 pub use parse::{DocumentName, Kind, PlanOrTask, SubjectName, kind_and_name};
 use parse::{

@@ -210,7 +210,7 @@ mod tests {
         let give = |question: &str, answer: &str| {
             added(vec![stored.clone()], &[Given { question: question.into(), answer: answer.into() }])
         };
-        assert_eq!(give("Q-1", "30 days"), [stored.clone()]);
+        assert_eq!(give("Q-1", "30 days"), std::slice::from_ref(&stored));
         assert_eq!(give("Q-1", "a year"), [Clarification { answer: "a year".into(), ..stored.clone() }]);
         assert_eq!(give("Q-2", "no").len(), 2);
     }

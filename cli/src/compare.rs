@@ -29,8 +29,8 @@ pub async fn run(cluster: &Cluster, plan: &str, id: &str, numbers: &[u32]) -> Re
     let recorded = Record::open(cluster).await?.attempts(&plan.name_any(), &task.name_any()).await?;
     let mut attempts = Vec::new();
     for number in numbers {
-        let Some(attempt) = recorded.iter().find(|attempt| attempt.attempt == *number) else {
-            let known: Vec<String> = recorded.iter().rev().map(|attempt| attempt.attempt.to_string()).collect();
+        let Some(attempt) = recorded.iter().find(|attempt| attempt.number == *number) else {
+            let known: Vec<String> = recorded.iter().rev().map(|attempt| attempt.number.to_string()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             bail!("the record has no attempt {number} at {id}; it has {known}");
         };
@@ -58,7 +58,7 @@ fn table(plan: &Plan, task: &Task, attempts: &[&Attempt]) -> Vec<String> {
         let cells = attempts.iter().map(|&attempt| cell(attempt).unwrap_or_else(|| NOTHING.to_owned()));
         rows.push([title.to_owned()].into_iter().chain(cells.map(|cell| fit(&cell, MAX_CELL_WIDTH))).collect());
     };
-    add("ATTEMPT", &|attempt| Some(attempt.attempt.to_string()));
+    add("ATTEMPT", &|attempt| Some(attempt.number.to_string()));
     add("agent", &|attempt| attempt.agent.clone());
     add("result", &|attempt| Some(result(attempt, winner)));
     add("gates", &gates);
@@ -69,7 +69,7 @@ fn table(plan: &Plan, task: &Task, attempts: &[&Attempt]) -> Vec<String> {
     add("cost", &cost);
     add("duration", &duration);
     if plan.spec.workspace.is_some() {
-        add("branch", &|attempt| commit(attempt).map(|_| branch(plan, task, attempt.attempt)));
+        add("branch", &|attempt| commit(attempt).map(|_| branch(plan, task, attempt.number)));
         add("commit", &|attempt| commit(attempt).map(str::to_owned));
     }
     align(&mut rows);
@@ -80,7 +80,7 @@ fn result(attempt: &Attempt, winner: Option<u32>) -> String {
     let reason = attempt.report.as_ref().map(|report| report.reason.as_str());
     match (reason, attempt.finished_at, attempt.lost_to) {
         (_, Some(_), Some(other)) => format!("passed, lost to attempt {other}"),
-        (Some(_), Some(_), None) if winner == Some(attempt.attempt) => "passed, won".to_owned(),
+        (Some(_), Some(_), None) if winner == Some(attempt.number) => "passed, won".to_owned(),
         (Some(reason), Some(_), None) => reason.to_owned(),
         _ => "not recorded as ended".to_owned(),
     }
@@ -145,11 +145,11 @@ fn git_commands(plan: &Plan, task: &Task, attempts: &[&Attempt]) -> Result<Vec<S
     let mut commits = Vec::new();
     for attempt in attempts {
         let Some(commit) = commit(attempt) else {
-            return Err(format!("attempt {} pushed no commit, so its files cannot be compared", attempt.attempt));
+            return Err(format!("attempt {} pushed no commit, so its files cannot be compared", attempt.number));
         };
         commits.push(one_line(commit));
     }
-    let branches: Vec<String> = attempts.iter().map(|attempt| branch(plan, task, attempt.attempt)).collect();
+    let branches: Vec<String> = attempts.iter().map(|attempt| branch(plan, task, attempt.number)).collect();
     let mut commands = vec![format!("git fetch {} {}", quoted(&workspace.url), branches.join(" "))];
     commands.extend(commits.iter().skip(1).map(|commit| format!("git diff {} {commit}", commits[0])));
     Ok(commands)

@@ -284,11 +284,7 @@ mod tests {
 
     #[test]
     fn keeps_answers_that_the_text_contains() {
-        let given = |question: &str, answer: &str| Clarification {
-            question: question.into(),
-            answer: answer.into(),
-            ..Clarification::default()
-        };
+        let given = |question: &str, answer: &str| Clarification { question: question.into(), answer: answer.into() };
         let all = [given("Q-1f3a9c2e", "By e-mail"), given("How long?", "30 days"), given("Who pays?", "30 days")];
         let text = "# Feature Specification: Shop\n\n## Clarifications\n\n### Session 2026-01-01\n\n\
                     - Q: how long? → A: 30 days\n- Q: How are they told? → A: by e-mail\n";

@@ -85,7 +85,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Logs(options) => Box::pin(logs::run(&cluster().await?, &options)).await,
         Command::Attach(options) => attach::run(&cluster().await?, target, &options).await,
         Command::Message(options) => message::send(&cluster().await?, &options).await,
-        Command::Retry(options) => control::retry(&cluster().await?, &options.target).await,
+        Command::Retry(options) => Box::pin(control::retry(&cluster().await?, &options.target)).await,
         Command::Redo(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_REDO).await,
         Command::Keep(options) => control::decide_stale(&cluster().await?, &options, ANNOTATION_KEEP).await,
         Command::Suspend(options) => control::suspend(&cluster().await?, &options.plan).await,

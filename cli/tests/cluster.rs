@@ -12,7 +12,7 @@ mod objects;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fake::{Answer, Fake, Request};
-use objects::{DIGEST, ENACT, PODS, condition, list, merge, object, plan, pod, specification, task};
+use objects::{DIGEST, ENACT, condition, list, merge, object, plan, specification, task};
 use serde_json::{Value, json};
 
 fn approvals(request: &Request) -> Answer {

@@ -1,6 +1,7 @@
 //! `tasks.md` as people write it: identifiers, marks, tables, other dialects, and lines that cannot be read.
 
 use enact_domain::speckit::edit;
+use enact_domain::speckit::tasks::TaskState::{Blocked, Cancelled, Deferred, Done, InProgress, Open};
 use enact_domain::speckit::tasks::{self, TaskState, TasksFile};
 use enact_domain::speckit::{Diagnostic, TaskId};
 
@@ -112,7 +113,6 @@ fn marks_are_read_by_their_meaning_or_by_the_legend() {
         "- [x] T001 a\n- [~] T002 b\n- [/] T003 c\n- [>] T004 d\n- [!] T005 e\n- [-] T006 f\n- [x]T007 g\n- [D] T008 h";
     let plain = file(&phase(marks));
     let found: Vec<TaskState> = plain.tasks.iter().map(|t| t.state).collect();
-    use TaskState::{Blocked, Cancelled, Deferred, Done, InProgress, Open};
     assert_eq!(found, [Done, InProgress, InProgress, Deferred, Blocked, Cancelled, Done, Open]);
     assert_eq!(plain.tasks[7].unknown_mark.as_deref(), Some("D"));
     assert_eq!(codes(&phase(marks)), [(12, "UnknownMark")]);
@@ -146,7 +146,6 @@ fn headings_have_marks_at_either_end() {
         "### T001: Keel [X]\n\n### T002: Planks [P] [X]\n\n### T003: ✅ Mast [P]\n\n### T004: [x] Sail\n\n### T005: Rudder ✅\n\n### 🚧 T006: \
          Deck\n\n### T007: Cabin (done)\n\n### T008: Paint [ ]",
     );
-    use TaskState::{Done, InProgress, Open};
     let found: Vec<_> = file(&text).tasks.into_iter().map(|t| (t.title, t.state, t.parallel)).collect();
     let wanted = [
         ("Keel", Done, false),
@@ -181,7 +180,6 @@ fn rows_of_tables_are_tasks() {
                 details\n\nOf oak.\n";
     let parsed = tasks::parse(text.as_bytes());
     assert_eq!(parsed.diagnostics, []);
-    use TaskState::{Done, InProgress, Open};
     let found: Vec<_> =
         parsed.model.tasks.iter().map(|t| (t.id.as_str(), t.state, t.parallel, t.depends_on.len())).collect();
     assert_eq!(

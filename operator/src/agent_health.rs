@@ -40,9 +40,8 @@ pub struct HealthSubject {
 impl HealthSubject {
     pub fn of(agent: &Agent) -> Self {
         let fields = agent.metadata.managed_fields.iter().flatten();
-        let changes =
-            fields.filter(|managed| managed.subresource.is_none()).filter_map(|managed| managed.time.as_ref());
-        let changed = changes.map(convert::millis).max();
+        let times = fields.filter(|managed| managed.subresource.is_none()).filter_map(|managed| managed.time.as_ref());
+        let changed = times.map(convert::millis).max();
         Self { name: agent.name_any(), generation: agent.metadata.generation, changed }
     }
 }

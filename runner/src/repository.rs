@@ -317,9 +317,9 @@ fn start(git: &mut Git, refs: &BTreeMap<String, String>, work: &GitWork) -> Resu
     if is_commit_id(revision) {
         return Ok(Some(revision.clone()));
     }
-    let named = [branch_ref(revision), tag_ref(revision)].into_iter().find(|name| refs.contains_key(name));
-    if named.is_some() {
-        return Ok(named);
+    let found = [branch_ref(revision), tag_ref(revision)].into_iter().find(|name| refs.contains_key(name));
+    if found.is_some() {
+        return Ok(found);
     }
     let listed = git.remote(&work.url, &["ls-remote", "--quiet", "--heads", "--tags", "--", &work.url])?;
     let names = listed.lines().filter_map(|line| line.split_once('\t')).map(|(_, name)| name);

@@ -114,13 +114,12 @@ pub(crate) fn restore(
 ) -> Result<(), Failure> {
     let UnfinishedWork { branch, commit, base } = unfinished;
     let missing = |what: String| Failure::new(Reason::WorkNotFound, what);
-    match bundle {
-        Some(bundle) => unbundle(git, bundle)?,
-        None => {
-            fetch(git, &work.url, &[format!("+{}:{UNFINISHED}", branch_ref(branch))])?;
-            if !is_ancestor(git, commit, UNFINISHED)? {
-                return Err(missing(format!("the branch `{branch}` no longer holds its commit {commit}")));
-            }
+    if let Some(bundle) = bundle {
+        unbundle(git, bundle)?;
+    } else {
+        fetch(git, &work.url, &[format!("+{}:{UNFINISHED}", branch_ref(branch))])?;
+        if !is_ancestor(git, commit, UNFINISHED)? {
+            return Err(missing(format!("the branch `{branch}` no longer holds its commit {commit}")));
         }
     }
     if !is_ancestor(git, base, commit)? {

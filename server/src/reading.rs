@@ -10,7 +10,7 @@ use enact_embed::Embedder;
 use enact_store::{Embedding, ErrorClass, Query, Revision, RevisionSelector, Store, StoreError};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::{Reply, Response};
@@ -121,26 +121,7 @@ impl Reading {
                 let log = log.ok_or_else(|| missing(format!("the record has no result of attempt {attempt}")))?;
                 Ok(json(&log))
             }
-            Resource::Related { of, limit } => {
-                let ObjectName { kind, name } = of;
-                // `related` needs the UID of the object, which its newest revision has.
-                let newest = Box::pin(self.store.history(tenant, *kind, namespace, name, None, 1)).await;
-                let Some(newest) = read(newest)?.into_iter().next() else {
-                    return Err(missing(format!("the record holds no {} {name}", kind.as_str())));
-                };
-                let found = Box::pin(self.store.related(tenant, &newest.uid, self.embedder.model(), MAX_RELATED)).await;
-                let mut related = read(found)?;
-                // Drop those in namespaces that the reader may not read.
-                let namespaces: BTreeSet<String> = related.iter().map(|other| other.namespace.clone()).collect();
-                for namespace in namespaces {
-                    if !self.may_see(token, *kind, &namespace).await? {
-                        related.retain(|other| other.namespace != namespace);
-                    }
-                }
-                // Truncated only now, because hidden documents must not use up the limit.
-                related.truncate(*limit as usize);
-                Ok(json(&json!({ "related": related })))
-            }
+            Resource::Related { of, limit } => Ok(json(&self.related(token, tenant, (namespace, of), *limit).await?)),
             Resource::Usage(usage) => {
                 let query = usage.query(namespace, Millis(Timestamp::now().as_millisecond()));
                 let rows = read(Box::pin(self.store.usage(tenant, &query)).await)?;
@@ -168,6 +149,34 @@ impl Reading {
                 Ok(json(&json!({ "hits": hits })))
             }
         }
+    }
+
+    /// Returns the documents that are similar to that of an object, and that the reader may read.
+    async fn related(
+        &self,
+        token: &Token,
+        tenant: &str,
+        (namespace, of): (&str, &ObjectName),
+        limit: u32,
+    ) -> Result<Value, Problem> {
+        let ObjectName { kind, name } = of;
+        // `related` needs the UID of the object, which its newest revision has.
+        let newest = Box::pin(self.store.history(tenant, *kind, namespace, name, None, 1)).await;
+        let Some(newest) = read(newest)?.into_iter().next() else {
+            return Err(missing(format!("the record holds no {} {name}", kind.as_str())));
+        };
+        let found = Box::pin(self.store.related(tenant, &newest.uid, self.embedder.model(), MAX_RELATED)).await;
+        let mut related = read(found)?;
+        // Drop those in namespaces that the reader may not read.
+        let namespaces: BTreeSet<String> = related.iter().map(|other| other.namespace.clone()).collect();
+        for namespace in namespaces {
+            if !self.may_see(token, *kind, &namespace).await? {
+                related.retain(|other| other.namespace != namespace);
+            }
+        }
+        // Truncated only now, because hidden documents must not use up the limit.
+        related.truncate(limit as usize);
+        Ok(json!({ "related": related }))
     }
 
     /// Returns the embedding of a text. Returns none without an embedder and after a failure: then the search is by words only.

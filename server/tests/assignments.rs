@@ -22,8 +22,11 @@ fn assignment(subject: &str) -> String {
         agent: "coder".into(),
         inputs: std::collections::BTreeMap::new(),
         gates: Vec::new(),
+        measurements: Vec::new(),
         previous: None,
         messages: Vec::new(),
+        retry_from: None,
+        fail_unchanged: false,
     };
     let assignment = Assignment {
         tenant: "acme".into(),

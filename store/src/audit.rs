@@ -87,11 +87,7 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
             event: "Findings",
             key: format!("{digest}/{analyser}"),
             plan_uid: own_plan(),
-            details: json!({
-                "digest": digest,
-                "analyser": analyser,
-                "total": findings.as_array().map_or(0, Vec::len),
-            }),
+            details: json!({ "digest": digest, "analyser": analyser, "total": findings.as_array().map_or(0, Vec::len) }),
         },
         Event::Transition { key, state, reason, message, task } => Entry {
             event: "Transition",
@@ -104,14 +100,12 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
                 "task": task.as_ref().map(|task| &task.id),
             }),
         },
-        Event::AttemptStarted { plan_uid, number, pod, agent, contestants: _, capabilities: _, selection: _ } => {
-            Entry {
-                event: "AttemptStarted",
-                key: number.to_string(),
-                plan_uid: Some(plan_uid.clone()),
-                details: json!({ "attempt": number, "pod": pod, "agent": agent }),
-            }
-        }
+        Event::AttemptStarted { plan_uid, number, pod, agent, .. } => Entry {
+            event: "AttemptStarted",
+            key: number.to_string(),
+            plan_uid: Some(plan_uid.clone()),
+            details: json!({ "attempt": number, "pod": pod, "agent": agent }),
+        },
         Event::AttemptFinished { plan_uid, number, failure, report, started } => Entry {
             event: "AttemptFinished",
             key: number.to_string(),

@@ -89,18 +89,20 @@ async fn each_contestant_has_its_own_checkpoint() {
         session: None,
         last_message: 0,
         archive: None,
+        bundle: None,
     };
     for attempt in [1, 2] {
         let runner_key = Digest::of_bytes(&[u8::try_from(attempt).unwrap()]);
         store.record(vec![start_of("t", attempt)]).await.unwrap();
         store.register_runner("a", "uid-t", attempt, &runner_key).await.unwrap();
         let (tenant, subject_uid) = ("a".into(), "uid-t".into());
-        let delivery =
-            CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint: checkpoint(attempt), archive: None };
+        let checkpoint = checkpoint(attempt);
+        let delivery = CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint, archive: None, bundle: None };
         assert!(store.save_checkpoint(delivery).await.unwrap());
     }
     store.record(vec![start_of("t", 4), start_of("t", 5), start_of("t", 6)]).await.unwrap();
-    let left = async |attempt| store.checkpoint("a", "uid-t", attempt).await.unwrap().map(|(found, _)| found.attempt);
+    let left =
+        async |attempt| store.checkpoint("a", "uid-t", attempt).await.unwrap().map(|found| found.checkpoint.attempt);
     assert_eq!((left(4).await, left(5).await, left(6).await), (Some(1), Some(2), None));
     assert_eq!(left(2).await, None, "not that of another contestant");
 }

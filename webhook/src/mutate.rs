@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::answers;
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, annotation, has_author};
+use crate::request::{Request, annotation, has_author, part};
 
 /// Returns the patch that stamps the object of `request`, received at the time `now`; empty when there is nothing to stamp. An object
 /// outside every tenant's namespaces is left as it is, because the validating webhook refuses it.

@@ -6,18 +6,18 @@ use std::sync::LazyLock;
 
 use anyhow::Error;
 use enact_crds::compile::{self, CompileError};
+use enact_crds::plan::UnreadTasks;
 use enact_domain::analysis::{self, AcceptedFinding, Category, Finding, Report, Severity};
 use enact_domain::digest::Digest;
 use enact_domain::speckit::constitution::Constitution;
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::tasks::TasksFile;
-use enact_domain::speckit::{Parsed, TaskId, constitution, plan, spec, tasks};
+use enact_domain::speckit::{Parsed, TaskId, constitution, plan, spec};
 
 use super::find::{Found, Unit};
 use super::report::{CheckedDocument, Counts, Lines, Located, names};
 use crate::args::DocumentKind;
 use crate::import::project;
-use crate::import::reopen::reopen;
 
 /// Code of the findings of a tasks.md whose tasks are not valid for a Plan. The operator uses it as a reason.
 const INVALID_PLAN: &str = "InvalidPlan";
@@ -73,7 +73,7 @@ pub fn unit(unit: &Unit) -> Analysed {
                 with_quality(report)
             }
             DocumentKind::Tasks => {
-                let parsed = tasks::parse(&bytes);
+                let parsed = compile::parse(&bytes, UnreadTasks::Refuse);
                 let report = analysis::tasks(&parsed);
                 work = usable(parsed).map(|file| (file, bytes.clone()));
                 (report, None)
@@ -128,8 +128,8 @@ fn compare(
     add(checked, DocumentKind::Tasks, errors.map(|error| invalid(file, error)).collect());
     let Some(spec) = specification else { return };
     // Ticked tasks have covered their requirements.
-    let all = reopen(bytes).map_or_else(Vec::new, |(open, _)| compile::from_markdown(&open).0);
-    let coverage = compile::coverage(spec, &all);
+    let (open, done) = (compile::from_file(file), compile::done_tasks(bytes));
+    let coverage = compile::coverage(spec, open.iter().chain(&done));
     let (of_tasks, of_spec): (Vec<Finding>, Vec<Finding>) = coverage.findings.into_iter().partition(|f| f.line == 0);
     add(checked, DocumentKind::Specification, of_spec);
     let of_tasks = of_tasks.into_iter().map(|f| Finding { line: line_of(file, &f.location), ..f });

@@ -69,7 +69,8 @@ pub struct Selected {
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// Number of the attempt.
-    pub attempt: u32,
+    #[serde(rename = "attempt")]
+    pub number: u32,
     /// Name of the Agent.
     pub agent: Option<String>,
     /// The attempt that won the contest, if this one has passed and lost.

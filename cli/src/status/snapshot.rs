@@ -151,7 +151,7 @@ impl Snapshot {
             ready: condition(&s.conditions, READY),
             started: s.started_at.is_some() && s.digest.is_some() && s.digest == s.approved_digest,
         });
-        self.approval(SubjectKind::Plan, &self.plan, &self.plan.spec.approval, seen, now)
+        self.approval(SubjectKind::Plan, &self.plan, &self.plan.spec.approval, seen.as_ref(), now)
     }
 
     pub fn specification_approval(&self, specification: &Specification, now: Timestamp) -> ApprovalState {
@@ -161,7 +161,7 @@ impl Snapshot {
             ready: condition(&s.conditions, READY),
             started: false,
         });
-        self.approval(SubjectKind::Specification, specification, &specification.spec.approval, seen, now)
+        self.approval(SubjectKind::Specification, specification, &specification.spec.approval, seen.as_ref(), now)
     }
 
     fn approval<K: kube::Resource>(
@@ -169,13 +169,13 @@ impl Snapshot {
         kind: SubjectKind,
         subject: &K,
         policy: &ApprovalPolicy,
-        seen: Option<Seen<'_>>,
+        seen: Option<&Seen<'_>>,
         now: Timestamp,
     ) -> ApprovalState {
         if policy.required == 0 && policy.with_findings.is_empty() {
             return ApprovalState::NotRequired;
         }
-        let Some(Seen { digest: Some(digest), worst, ready, started }) = seen else { return ApprovalState::NotRead };
+        let Some(&Seen { digest: Some(digest), worst, ready, started }) = seen else { return ApprovalState::NotRead };
         let digest = Digest::from(digest.to_owned());
         let name = subject.name_any();
         let on_subject =

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::fake::{Answer, Fake, Request};
-use crate::objects::{PODS, condition, list, merge, object, plan, pod, specification, task};
+use crate::objects::{PODS, list, plan, pod, task};
 
 #[test]
 fn logs_have_every_byte_of_every_container() {

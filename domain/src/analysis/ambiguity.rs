@@ -12,7 +12,8 @@ use crate::speckit::spec::Spec;
 pub(super) const BARE_MARKER: &str = "[NEEDS CLARIFICATION]";
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
-    for marker in &spec.open_questions {
+    let struck = |at: usize| statements.at(at).is_some_and(|s| is_struck(s.text));
+    for marker in spec.open_questions.iter().filter(|q| !struck(q.span.start)) {
         let location = statements.location(marker.span.start);
         let place = Position { line: marker.line, location: &location, excerpt: &marker.text };
         findings.push(
@@ -75,11 +76,11 @@ fn markers(line: &str) -> impl Iterator<Item = usize> + '_ {
         let after = line[at + marker.len()..].trim_start_matches(['*', '_', ' ', ':', '?']).strip_prefix(']')?;
         let code = before.matches('`').count() % 2 == 1;
         let next = words(after).into_iter().next().map(|w| w.lower).unwrap_or_default();
-        let last = before.split_whitespace().next_back().unwrap_or_default().to_lowercase();
+        let last = words(before).pop().map(|w| w.lower).unwrap_or_default();
         let about = is_one_of(
             "marker markers tag tags item items placeholder placeholders comment comments label labels",
             &next,
-        ) || is_one_of("no zero any all use as mark marked every without each remaining or and", &last);
+        ) || is_one_of("no zero any all use as mark marked every without each remaining or and excluding except including unresolved", &last);
         (!code && !about).then_some(before.len())
     })
 }
@@ -96,7 +97,8 @@ pub(super) fn abbreviates(source: &str) -> bool {
     })
 }
 
-/// Returns the placeholder in a statement: `TBD` unless it is an abbreviation, `TBC`, `???`, `FIXME`, and `TODO` unless it is a name.
+/// Returns the placeholder in a statement: `TBD` unless it is an abbreviation, `TBC`, `???`, and `TODO` and `FIXME` unless they
+/// are names.
 fn placeholder<'a>(statement: &Statement<'a>, abbreviated: bool) -> Option<&'a str> {
     if matches!(statement.kind, StatementKind::Clarification) {
         return None;
@@ -105,9 +107,9 @@ fn placeholder<'a>(statement: &Statement<'a>, abbreviated: bool) -> Option<&'a s
     let after = |word: &Word<'_>| text[word.end..].trim_start_matches('*').trim_start();
     let found = statement.words.iter().filter(|w| !w.quoted).find(|word| match word.raw {
         "TBD" => !abbreviated,
-        "TBC" | "TBA" | "FIXME" => true,
+        "TBC" | "TBA" => true,
         // The parser reports `TODO(FIELD)`; in `TODO comments` and `a TODO`, the word is a noun.
-        "TODO" => after(word).starts_with(':') || (word.start == 0 && after(word).is_empty()),
+        "TODO" | "FIXME" => after(word).starts_with(':') || (word.start == 0 && after(word).is_empty()),
         _ => false,
     });
     let marks = || text.find("???").map(|at| &text[at..at + 3]);

@@ -9,7 +9,7 @@ use super::kinds::{
 };
 use super::similar::{Pair, pairs};
 use super::statements::{Statement, StatementKind, Statements, entity_name, is_entity};
-use super::text::{Vocabulary, Word, terms, words};
+use super::text::{Vocabulary, Word, is_struck, terms, words};
 use super::vague::is_unit;
 use crate::speckit::spec::{Entity, Spec};
 
@@ -21,7 +21,7 @@ const LEAST_TERMS: usize = 4;
 
 pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     for kind in [StatementKind::Requirement, StatementKind::Criterion] {
-        among(&statements.of_kind(kind).collect::<Vec<_>>(), findings);
+        among(&statements.of_kind(kind).filter(|s| !is_struck(s.text)).collect::<Vec<_>>(), findings);
     }
     entities(spec, findings);
 }

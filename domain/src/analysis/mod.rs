@@ -13,6 +13,7 @@ mod directives;
 mod duplication;
 mod finding;
 mod findings;
+mod format;
 mod identifiers;
 mod kinds;
 mod overlap;

@@ -43,17 +43,33 @@ fn demands(constitution: &Constitution, principle: &Principle, abbreviated: bool
     if !Language::new(&words).is_english() {
         return;
     }
-    let decides = |raw: &str| matches!(raw, "TBC" | "FIXME") || (raw == "TBD" && !abbreviated);
+    let decides = |raw: &str| raw == "TBC" || (raw == "TBD" && !abbreviated);
     if let Some(word) = words.iter().find(|w| !w.quoted && decides(w.raw)) {
         let place = Position { excerpt: word.raw, ..place };
         let summary = format!("{} is used in place of a decision", word.raw);
         findings.push(&PLACEHOLDER, place, summary, "write the decision, or remove the sentence");
     }
     let around = OnceCell::new();
+    // The last list of the principle explains the sentences before it, and nothing explains its items.
+    let lines = body.split_inclusive('\n').scan(principle.body.start, |next, line| {
+        let start = std::mem::replace(next, *next + line.len());
+        Some((start, line))
+    });
+    let last = lines.filter(|(_, line)| vague::is_listed(line)).last().map_or(0, |(start, _)| start);
     for must in &principle.musts {
-        let section = || *around.get_or_init(|| Around::section(body));
+        let listed = must.span.end <= last && !vague::is_listed(line_at(&constitution.source, must.span.start));
+        let section = || around.get_or_init(|| Around::section(body)).with_list(listed);
         sentence(principle, (&must.text, must.line), section, findings);
     }
+}
+
+/// Returns the line that contains this byte; of a long line, the part that begins shortly before it.
+fn line_at(source: &str, offset: usize) -> &str {
+    const NEAR: usize = 256;
+    let before = source.get(..offset).unwrap_or_default();
+    let from = before.ceil_char_boundary(before.len().saturating_sub(NEAR));
+    let start = before[from..].rfind('\n').map_or(from, |at| from + at + 1);
+    source.get(start..).unwrap_or_default().lines().next().unwrap_or_default()
 }
 
 /// Adds findings for vague words in a MUST sentence.

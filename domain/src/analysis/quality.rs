@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::finding::{Category, Finding, Severity};
-use super::findings::{NOT_FILLED, UNFILLED};
+use super::format::{NOT_FILLED, UNFILLED};
 use super::kinds::{
     EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_SCENARIO, OPEN_MARKER, UNTESTABLE_CRITERION,
 };
@@ -84,7 +84,7 @@ fn completeness(spec: &Spec, findings: &[Finding]) -> QualityPart {
         ("requirements", !spec.requirements.is_empty()),
         ("success criteria", !spec.success_criteria.is_empty()),
         ("edge cases", !spec.edge_cases.is_empty()),
-        ("no open question", spec.open_questions.is_empty() && lacks(OPEN_MARKER.code)),
+        ("no open question", lacks(OPEN_MARKER.code)),
         ("no template text", lacks(UNFILLED)),
     ];
     listed("Completeness", 25, &has)
@@ -105,10 +105,8 @@ fn listed(name: &'static str, weight: u8, has: &[(&str, bool)]) -> QualityPart {
 /// Returns the share of clear requirements and criteria: without an ambiguity of medium or higher severity, and not empty. Those in
 /// languages whose words are not known count only if they have a finding.
 fn clarity(statements: &Statements<'_>, findings: &[Finding]) -> QualityPart {
-    let ambiguous = |f: &&Finding| {
-        (f.category == Category::Ambiguity && f.severity <= Severity::Medium) || f.code == EMPTY_STATEMENT.code
-    };
-    let unclear: HashSet<&str> = findings.iter().filter(ambiguous).map(|f| f.location.as_str()).collect();
+    let poor = |f: &&Finding| is_ambiguous(f) || f.code == EMPTY_STATEMENT.code;
+    let unclear: HashSet<&str> = findings.iter().filter(poor).map(|f| f.location.as_str()).collect();
     let (mut clear, mut all) = (0, 0);
     for statement in statements.all.iter().filter(|s| s.binds()) {
         let found = unclear.contains(statement.location.as_str());
@@ -117,6 +115,10 @@ fn clarity(statements: &Statements<'_>, findings: &[Finding]) -> QualityPart {
     }
     let what = "requirements and criteria state clearly what they require";
     QualityPart::share("Clarity", 25, (clear, all), what, "no requirement or criterion in English")
+}
+
+fn is_ambiguous(finding: &Finding) -> bool {
+    finding.category == Category::Ambiguity && finding.severity <= Severity::Medium
 }
 
 /// Returns the number of locations with a finding that satisfies `such`.
@@ -136,7 +138,9 @@ fn testability(spec: &Spec, statements: &Statements<'_>, findings: &[Finding]) -
         stories => stories * (1 + usize::from(tests)) + scenarios + criteria,
     };
     let codes = [NO_SCENARIO.code, NO_INDEPENDENT_TEST.code, INCOMPLETE_SCENARIO.code, UNTESTABLE_CRITERION.code];
-    let untestable = findings.iter().filter(|f| codes.contains(&f.code)).count();
+    let names: HashSet<&str> = statements.of_kind(StatementKind::Criterion).map(|s| s.location.as_str()).collect();
+    let vague = places(findings, |f| is_ambiguous(f) && names.contains(f.location.as_str()));
+    let untestable = findings.iter().filter(|f| codes.contains(&f.code)).count() + vague;
     let what = "checks of stories, scenarios and criteria pass";
     QualityPart::share("Testability", 25, (all.saturating_sub(untestable), all), what, missing)
 }

@@ -32,9 +32,10 @@ impl Defined {
 
     /// Returns whether the document defines identifiers with this prefix, but not this one.
     pub(super) fn lacks(&self, id: &str) -> bool {
-        self.prefixes.contains(&prefix(id))
-            && !self.families.contains(&family(id))
-            && id.contains(|c: char| c.is_ascii_digit())
+        let (family, known) = (family(id), self.prefixes.contains(&prefix(id)));
+        // `SC-00x` stands for any of them.
+        let wildcard = id.ends_with(['x', 'X']) || family.ends_with(|c: char| !c.is_ascii_digit());
+        known && !wildcard && !self.families.contains(&family)
     }
 }
 

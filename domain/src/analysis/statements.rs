@@ -123,13 +123,18 @@ impl<'a> Statements<'a> {
         self.all.iter().filter(move |s| s.is(kind))
     }
 
-    /// Returns the location of the statement that contains this byte, or else of the heading above it.
-    pub(super) fn location(&self, offset: usize) -> String {
+    /// Returns the statement that contains this byte.
+    pub(super) fn at(&self, offset: usize) -> Option<&Statement<'a>> {
         /// Maximum number of preceding statements that are searched: one of them can contain nested statements.
         const MAX_NESTED: usize = 16;
         let before = self.starts.partition_point(|(start, _)| *start <= offset);
-        let near = self.starts[..before].iter().rev().take(MAX_NESTED).map(|(_, index)| &self.all[*index]);
-        if let Some(statement) = near.into_iter().find(|s| offset < s.span.end) {
+        let mut near = self.starts[..before].iter().rev().take(MAX_NESTED).map(|(_, index)| &self.all[*index]);
+        near.find(|s| offset < s.span.end)
+    }
+
+    /// Returns the location of the statement that contains this byte, or else of the heading above it.
+    pub(super) fn location(&self, offset: usize) -> String {
+        if let Some(statement) = self.at(offset) {
             return statement.location.clone();
         }
         let after = self.headings.partition_point(|(start, _)| *start <= offset);
@@ -143,12 +148,11 @@ fn statement(kind: StatementKind, location: String, text: &str, line: u32, span:
 
 /// Returns whether the name of an item below Key Entities is an entity's, and not a label such as `Attributes` below one.
 pub(super) fn is_entity(name: &str) -> bool {
-    const LABELS: &str = "attribute attributes relationship relationships relation relations lifecycle field fields property properties \
-        state states status statuses type types constraint constraints validation rule rules invariant invariants note notes \
-        description purpose example examples key primary behavior behaviour methods operations represents contains includes";
+    const LABELS: &str = "attributes relationships relations lifecycle fields properties constraints validation invariants description \
+        purpose behavior behaviour represents contains includes";
     let name = entity_name(name).to_lowercase();
-    let label = name.split_whitespace().all(|word| is_one_of(LABELS, word));
-    !name.is_empty() && !label
+    let label = name.strip_prefix("key ").unwrap_or(&name);
+    !name.is_empty() && !label.split_whitespace().all(|word| is_one_of(LABELS, word))
 }
 
 /// Returns an entity's name without a remark in brackets.

@@ -16,6 +16,9 @@ use super::vague::{self, Around};
 use crate::speckit::Span;
 use crate::speckit::spec::{Spec, UserStory};
 
+/// Number of letters with which words that mean the same begin.
+const START: usize = 5;
+
 /// Maximum number of terms in the name of an entity; longer names are sentences.
 const MAX_NAME_TERMS: usize = 5;
 
@@ -58,7 +61,8 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
         let body = story.span.text(&spec.source);
         let lower = body.to_lowercase();
         let in_words = || ["acceptance", "given", "scenario"].iter().any(|w| lower.contains(w));
-        if scenarios && story.scenarios.is_empty() && !in_words() && !has_list(body) {
+        // A list or a table can be scenarios in a form that the parser does not read.
+        if scenarios && story.scenarios.is_empty() && !in_words() && !body.lines().any(vague::is_listed) {
             let remedy = "add `**Acceptance Scenarios**:` with `1. **Given** … **When** … **Then** …`";
             findings.push(&NO_SCENARIO, place, format!("{} has no acceptance scenario", story.key), remedy);
         }
@@ -78,16 +82,6 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
             );
         }
     }
-}
-
-/// Returns whether a text has a list or a table, which can be scenarios in a form that the parser does not read.
-fn has_list(text: &str) -> bool {
-    text.lines().any(|line| {
-        let line = line.trim_start();
-        let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
-        line.starts_with(['-', '*', '+', '|', '•']) && !line.starts_with("**") && !line.starts_with("---")
-            || (numbered.len() < line.len() && numbered.starts_with(['.', ')', '、']))
-    })
 }
 
 /// Adds a finding for a scenario that states no result. A scenario without Given or without When can be tested as it is.
@@ -115,7 +109,8 @@ fn criterion(statement: &Statement<'_>, source: &str, findings: &mut Findings) {
         improved improves easier simpler nicer confident trust easy intuitive pleasant attractive modern";
     let liking = statement.words.iter().any(|w| !w.quoted && is_one_of(LIKING, &w.lower));
     let vague = || vague::find(statement.text, &statement.words, || Around::item(statement.with_details(source)));
-    if liking || !vague().is_empty() {
+    // A vague word has a finding of its own.
+    if liking && vague().is_empty() {
         let summary = "the criterion describes a quality that cannot be measured";
         let remedy = "write the number that counts as success and how it is measured";
         findings.push(&UNTESTABLE_CRITERION, statement.place(statement.text), summary, remedy);
@@ -256,11 +251,15 @@ fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
             *places.entry(term).or_default() += 1;
         }
     }
+    // `Advertiser` mentions the entity `Advertisement`.
+    let start = |word: &Word<'_>| word.lower.chars().take(START).collect::<String>();
+    let starts: HashSet<String> = words(&rest).iter().map(start).collect();
     for entity in entities.iter().filter(|e| e.english) {
         let name = entity.location.strip_prefix("Key Entities: ").unwrap_or_default();
         let set = vocabulary.set(&words(name));
+        let named = || words(name).iter().any(|w| starts.contains(&start(w)));
         let mentioned = || set.iter().any(|term| places.get(term).is_some_and(|count| *count > 1));
-        if set.is_empty() || set.len() > MAX_NAME_TERMS || mentioned() {
+        if set.is_empty() || set.len() > MAX_NAME_TERMS || mentioned() || named() {
             continue;
         }
         let summary = format!("no story, requirement or criterion mentions the entity \"{name}\"");

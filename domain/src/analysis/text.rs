@@ -183,12 +183,11 @@ pub(super) fn is_one_of(list: &str, word: &str) -> bool {
 
 /// Returns whether a statement is struck out or withdrawn: it only keeps its identifier reserved.
 pub(super) fn is_struck(text: &str) -> bool {
+    const GONE: &str = "removed withdrawn deprecated superseded retired obsolete deleted reserved merged moved deferred dropped cancelled \
+        canceled removido removida eliminado eliminada supprimé supprimée entfernt gestrichen rimosso rimossa удалено 已删除 已移除 已刪除 \
+        削除 삭제됨";
     let first = text.split(|c: char| !c.is_alphanumeric()).find(|w| !w.is_empty()).unwrap_or_default().to_lowercase();
-    text.contains("~~")
-        || is_one_of(
-            "removed withdrawn deprecated superseded retired obsolete deleted reserved merged moved deferred dropped cancelled canceled",
-            &first,
-        )
+    text.contains("~~") || is_one_of(GONE, &first)
 }
 
 /// Returns the significant words of a text as stems: without function words and numbers, with compound names split.

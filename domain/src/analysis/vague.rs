@@ -137,12 +137,12 @@ pub(super) struct Around {
 impl Around {
     /// Reads an item with the list below it.
     pub(super) fn item(whole: &str) -> Self {
-        let listed = whole.lines().skip(1).any(|line| {
-            let line = line.trim_start();
-            let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
-            line.starts_with(['-', '*', '+', '|']) || (numbered.len() < line.len() && numbered.starts_with(['.', ')']))
-        });
-        Self { listed, ..Self::section(whole) }
+        Self { listed: whole.lines().skip(1).any(is_listed), ..Self::section(whole) }
+    }
+
+    /// Returns the same for a text that a list follows.
+    pub(super) fn with_list(self, listed: bool) -> Self {
+        Self { listed: self.listed || listed, ..self }
     }
 
     /// Reads a section: its measures count, but its lists can be about something else.
@@ -167,6 +167,14 @@ impl Around {
             listed: self.listed || text.trim_end_matches(['*', '_', ' ']).ends_with(':'),
         }
     }
+}
+
+/// Returns whether a line is a list item or a row of a table.
+pub(super) fn is_listed(line: &str) -> bool {
+    let line = line.trim_start();
+    let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    let item = line.starts_with(['-', '*', '+', '|', '•']) && !line.starts_with("**") && !line.starts_with("---");
+    item || (numbered.len() < line.len() && numbered.starts_with(['.', ')', '、']))
 }
 
 /// Returns the vague phrases of a text, except those that the text or the item around it makes precise.
@@ -210,6 +218,10 @@ const UNITS: &str = "ms millisecond milliseconds s sec secs second seconds min m
     month months fps hz percent mb gb kb mib gib kib rps qps requests users items rows records files connections messages px frame \
     frames times concurrent lines";
 
+/// What people do quickly is not the product's speed.
+const THOUGHTS: &str =
+    "understand grasp learn read scan see identify determine decide find locate recognise recognize assess";
+
 /// Words that form a term with the vague word before them, which is then precise.
 const NAMES: [(&str, &str); 6] = [
     ("fast", "path mode forward refresh lane fail track"),
@@ -228,17 +240,24 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Around) -> bool {
     let term = NAMES.iter().any(|(word, names)| *word == first.lower && named(names));
     // In `fail fast` the word is not a measure, and a negated word needs none.
     let denied = before.is_some_and(|b| is_one_of("not no never isn't aren't fail fails", &b.lower));
+    // `indexed for fast lookup` and `uses a worker to securely check it` give a reason.
+    let used = || words[..hit.first].iter().any(|w| is_one_of("use uses using via", &w.lower));
+    let reason = before.is_some_and(|b| b.lower == "for" || (b.lower == "to" && used()));
     // `Scalable Processing` is the title of a requirement.
     let capital = |w: &Word<'_>| w.raw.starts_with(char::is_uppercase);
     let title = hit.first == 0 && capital(first) && next.is_some_and(|n| capital(n) && adjacent(text, last, n));
     term || denied
+        || (reason && *rule != OPEN_LIST && *rule != ESCAPE_CLAUSE)
         || title
         || is_fitting(words, hit)
         || match rule {
-            // `indexed for fast lookup` gives a reason, and `MUST remain responsive and MUST NOT be ignored` explains itself.
+            // `MUST remain responsive and MUST NOT be ignored` explains itself.
             rule if *rule == VAGUE_PERFORMANCE => {
                 let modal = |w: &Word<'_>| matches!(w.lower.as_str(), "must" | "shall");
-                whole.measured || before.is_some_and(|b| b.lower == "for") || words[hit.end..].iter().take(3).any(modal)
+                whole.measured
+                    || words[hit.end..].iter().take(3).any(modal)
+                    || is_explained(text, words, hit)
+                    || next.is_some_and(|n| is_one_of(THOUGHTS, &n.lower))
             }
             rule if *rule == VAGUE_TIME => whole.measured || whole.scheduled || is_explained(text, words, hit),
             rule if *rule == VAGUE_SECURITY => whole.means || whole.listed || is_explained(text, words, hit),

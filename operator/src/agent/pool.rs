@@ -73,8 +73,8 @@ pub async fn keep(
         (None, _) => None,
     };
     let now = ctx.now();
-    let states: Vec<PoolPod> = known.iter().map(|pod| pod.waiting.pod.clone()).collect();
-    let upkeep = warm_pool::upkeep(&states, size, blueprint.as_ref().map(|blueprint| &blueprint.template), now);
+    let pods_now: Vec<PoolPod> = known.iter().map(|pod| pod.waiting.pod.clone()).collect();
+    let upkeep = warm_pool::upkeep(&pods_now, size, blueprint.as_ref().map(|blueprint| &blueprint.template), now);
     let retry_at = now.plus_seconds(RETRY_SECONDS);
     let mut again_at = upkeep.again_at;
     for KnownPod { name, version, waiting } in upkeep.delete.iter().map(|&i| &known[i]) {

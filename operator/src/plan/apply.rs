@@ -347,8 +347,8 @@ async fn judge(ctx: &Context, decided: &Decided<'_>, node: NodeId, verdict: &Ver
         Some(_) => (EventType::Normal, "ContestDecided"),
         None => (EventType::Warning, reason.as_str()),
     };
-    let note = format!("{}: {message}", decided.describe(node));
-    ctx.event(decided.observed.plan.as_ref(), type_, event, note).await;
+    let text = format!("{}: {message}", decided.describe(node));
+    ctx.event(decided.observed.plan.as_ref(), type_, event, text).await;
     Ok(effect)
 }
 

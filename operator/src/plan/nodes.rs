@@ -41,12 +41,12 @@ pub async fn open_attempts(
     let pods = newest_pods(observed, valid);
     let mut attempts = known.clone();
     let vanished = |((node, contestant), open): (&SeriesId, &OpenAttempt)| {
-        let has_pod = |pod: &&PodEntry| {
+        let has_pod = |pod: &PodEntry| {
             pod.attempt > open.number
                 || pod.attempt == open.number && !is_lost(&classify(&pod.view), pod.view.deleting, observed.now)
         };
         let pod = pods.get(&(label(valid, *node), *contestant)).copied();
-        open.seen && open.result.is_none() && pod.filter(has_pod).is_none()
+        open.seen && open.result.is_none() && pod.is_none_or(|pod| !has_pod(pod))
     };
     if !known.loaded || known.by_series.iter().any(vanished) {
         read_record(ctx, observed, valid, &mut attempts).await?;

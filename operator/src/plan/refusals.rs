@@ -36,13 +36,15 @@ pub fn readiness(failure: &Error, tenant: &str, tasks: usize) -> Option<Readines
     };
     let kube::Error::Api(status) = source.as_ref() else { return None };
     if status.code == 403 && status.message.contains("exceeded quota") {
-        return Some(match quota::parse(&status.message) {
-            Some(exceeded) => quota::readiness(&exceeded, doing, tenant, tasks),
-            None => {
-                let message = format!("{failure}; the operator retries until the quota allows it");
-                Readiness::reconciling("QuotaExceeded", message)
-            }
-        });
+        return Some(quota::parse(&status.message).map_or_else(
+            || {
+                Readiness::reconciling(
+                    "QuotaExceeded",
+                    format!("{failure}; the operator retries until the quota allows it"),
+                )
+            },
+            |exceeded| quota::readiness(&exceeded, doing, tenant, tasks),
+        ));
     }
     matches!(status.code, 400 | 403 | 413 | 422).then(|| Readiness::reconciling("NotAdmitted", failure.to_string()))
 }

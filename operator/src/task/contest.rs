@@ -63,7 +63,7 @@ pub fn ended(task: &TaskEntry, state: &State, end: &End, used: Option<&Balance>,
         "finishedAt": convert::time(now),
     });
     let message = format!("attempt {} ended: {}", end.attempt, end.report.reason.as_str());
-    patch(state, contestant, end.report.reason.as_str(), &message, now)
+    patch(state, &contestant, end.report.reason.as_str(), &message, now)
 }
 
 /// Returns the patch for a contestant whose attempt runs, or whose pod does not run yet.
@@ -79,13 +79,13 @@ pub fn running(state: &State, attempt: u32, since: Millis, waiting: Option<&Wait
         "startedAt": convert::time(since),
         "finishedAt": null,
     });
-    let mut patch = patch(state, contestant, "Running", &format!("attempt {attempt} is running"), now);
+    let mut patch = patch(state, &contestant, "Running", &format!("attempt {attempt} is running"), now);
     patch["startedAt"] = json!(convert::time(since));
     patch
 }
 
 /// Returns the patch of one contestant. `reason` is shown while no attempt runs.
-fn patch(state: &State, contestant: Value, reason: &'static str, event: &str, now: Millis) -> Value {
+fn patch(state: &State, contestant: &Value, reason: &'static str, event: &str, now: Millis) -> Value {
     let (running, all) = state.running;
     let reason = if state.phase == TaskPhase::Running { "Running" } else { reason };
     let readiness =

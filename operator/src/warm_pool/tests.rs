@@ -23,8 +23,9 @@ fn ready() -> serde_json::Value {
 
 #[test]
 fn the_stage_of_a_pod_follows_from_its_status() {
-    let stage =
-        |status| WaitingPod::of(&pod("a", 1, "waiting", status)).map(|waiting| (waiting.pod.stage, waiting.problem));
+    let stage = |status: &serde_json::Value| {
+        WaitingPod::of(&pod("a", 1, "waiting", status)).map(|waiting| (waiting.pod.stage, waiting.problem))
+    };
     assert_eq!(stage(&json!({"phase": "Pending"})), Some((Stage::Starting, None)));
     assert_eq!(stage(&ready()), Some((Stage::Ready, None)));
     let message = json!({"reason": "DeliveryFailed", "message": "no server"}).to_string();

@@ -31,8 +31,11 @@ pub(crate) fn open(markdown: &Markdown) -> Vec<Item> {
         };
         let Some(len) = closing(question) else { continue };
         let asked = question[..len].trim();
-        // The template explains the marker with `[NEEDS CLARIFICATION: specific question]`.
-        if markdown.in_code_span(at) || asked.is_empty() || asked.eq_ignore_ascii_case("specific question") {
+        // The template explains the marker with `[NEEDS CLARIFICATION: specific question]` and `[NEEDS CLARIFICATION: ...]`.
+        if markdown.in_code_span(at)
+            || !asked.contains(char::is_alphanumeric)
+            || asked.eq_ignore_ascii_case("specific question")
+        {
             continue;
         }
         let end = text.len() - question.len() + len + 1;

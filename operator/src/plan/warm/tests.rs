@@ -163,8 +163,8 @@ async fn a_waiting_pod_that_cannot_be_assigned_is_deleted_before_another_is_crea
     let warm = pods(&bench, "waiting").pop().unwrap();
     bench.api.refuse("PATCH pods/", 403, "a policy allows no change of pods");
     bench.plan("p").await.unwrap();
-    let writes = [format!("PATCH pods/{warm}"), format!("DELETE pods/{warm}"), "POST pods/p-t001-1".to_owned()];
-    assert_eq!(writes(&bench), writes);
+    let expected = [format!("PATCH pods/{warm}"), format!("DELETE pods/{warm}"), "POST pods/p-t001-1".to_owned()];
+    assert_eq!(writes(&bench), expected);
 }
 
 /// The operator stops between the record of a start and the assignment, and the next process knows only what the record says.
@@ -213,6 +213,7 @@ async fn the_first_record_of_a_start_decides_about_its_pod() {
             number: 1,
             pod: two.clone(),
             agent: "scripts".into(),
+            contestants: 1,
             capabilities: None,
             selection: None,
         },

@@ -31,6 +31,8 @@ fn each_contestant_has_its_own_patch() {
         report: &report,
         next: NextStep::Finish(TaskPhase::Succeeded),
         branch: Some("enact/p/t001-2".into()),
+        stopped: false,
+        gates: 1,
         started: Some(NOW),
     };
     let patch = ended(&task(&json!({})), &state(2), &end, None, NOW);
@@ -54,6 +56,8 @@ fn counts_failures_of_the_infrastructure() {
         report: &report,
         next: NextStep::Retry(NOW.plus_seconds(5)),
         branch: Some("b".into()),
+        stopped: false,
+        gates: 1,
         started: None,
     };
     let old = task(&json!({"contest": {"contestants": {"1": {"attempt": 1, "infrastructureFailures": 1}}}}));
