@@ -102,13 +102,14 @@ mod tests {
 
     use super::*;
 
+    const CHUNK: &[u8] = &[0; 1024];
     const PACE: Pace = Pace { grace: Duration::from_secs(2), bytes_per_second: 1024 };
 
     /// Returns a body of `count` chunks of 1 KiB, one after each `pause`.
     fn chunks(count: u32, pause: Duration) -> impl Stream<Item = Result<&'static [u8], Infallible>> + Unpin {
         Box::pin(stream::iter(0..count).then(move |_| async move {
             tokio::time::sleep(pause).await;
-            Ok([0; 1024].as_slice())
+            Ok::<_, Infallible>(CHUNK)
         }))
     }
 

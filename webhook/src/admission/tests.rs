@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use enact_service::client::ClientAddress;
 use enact_service::metrics::encode;
-use futures::{StreamExt as _, stream};
+use futures::stream;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use hyper::{Method, StatusCode};
@@ -164,7 +164,8 @@ async fn slow_bodies_of_one_client_do_not_stop_another() {
         .map(|_| {
             let first = stream::once(async { Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{"))) });
             let request = hyper::Request::post("/validate").header("content-length", MAX_REVIEW_BYTES);
-            let request = request.extension(client("10.0.0.1:1")).body(StreamBody::new(first.chain(stream::pending())));
+            let body = StreamBody::new(futures::StreamExt::chain(first, stream::pending()));
+            let request = request.extension(client("10.0.0.1:1")).body(body);
             let mut service = service.clone();
             tokio::spawn(async move { service.call(request.unwrap()).await.unwrap().status() })
         })
