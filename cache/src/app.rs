@@ -23,12 +23,15 @@ const API_SERVER: &str = "api-server";
 /// Limits for runners' connections. The age and the shutdown together limit the time of a transfer.
 const LIMITS: Limits = Limits {
     connections: 0,
+    per_client: 0,
     handshake: Duration::from_secs(10),
     headers: Duration::from_secs(10),
     age: Duration::from_mins(1),
     shutdown: Duration::from_secs(20),
     http2: false,
 };
+/// Part of the connections that one client address may have. A runner needs one at a time.
+const CLIENT_PART: usize = 4;
 /// Time between two searches for repositories that nobody uses.
 const SWEEP: Duration = Duration::from_mins(10);
 
@@ -62,7 +65,11 @@ impl App {
             http: listen(settings.listen).await?,
             health_http: listen(settings.health_listen).await?,
             cache: Arc::new(cache),
-            limits: Limits { connections: usize::from(settings.connections), ..LIMITS },
+            limits: Limits {
+                connections: usize::from(settings.connections),
+                per_client: usize::from(settings.connections).div_ceil(CLIENT_PART),
+                ..LIMITS
+            },
         })
     }
 

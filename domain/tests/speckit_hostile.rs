@@ -175,6 +175,17 @@ fn repetition_costs_its_length() {
     }
 }
 
+/// A linear time can still be long: each open bracket was searched for its end on its own.
+#[test]
+fn open_brackets_cost_no_more_than_list_items() {
+    let list = filled("", "- a\n", LARGE);
+    for piece in ["[", "[[", "![", "](", "[ ", "[A_A_A_A", "[e.g. ", "TODO("] {
+        let document = filled("", piece, LARGE);
+        let cheap = (0..4).any(|_| time(&document, 1) <= time(&list, 1) * 2);
+        assert!(cheap, "{piece:?} repeated takes more than twice the time of list items");
+    }
+}
+
 #[test]
 fn fences_of_every_length_cost_their_length() {
     grows_with_its_size("fences", |size| {

@@ -42,12 +42,16 @@ const FLUSH: Duration = Duration::from_secs(10);
 /// Limits for agents' connections. An agent sends many requests over one connection, and waits minutes for an answer.
 const LIMITS: Limits = Limits {
     connections: 0,
+    per_client: 0,
     handshake: Duration::from_secs(10),
     headers: Duration::from_mins(1),
     age: Duration::MAX,
     shutdown: Duration::from_mins(2),
     http2: true,
 };
+
+/// Part of the connections that one client address may have. An agent can have some hundred streams of subagents.
+const CLIENT_PART: usize = 4;
 
 /// A gateway whose ports are open.
 pub struct App {
@@ -131,6 +135,7 @@ impl App {
             gateway,
             limits: Limits {
                 connections: usize::from(settings.connections),
+                per_client: usize::from(settings.connections).div_ceil(CLIENT_PART),
                 headers: overrides.headers.unwrap_or(LIMITS.headers),
                 shutdown: Duration::from_secs(settings.drain_seconds.into()),
                 ..LIMITS

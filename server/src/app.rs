@@ -37,16 +37,18 @@ const OPERATION: Duration = Duration::from_secs(6);
 /// Limits for pods' connections. A pod delivers once, so none needs to live long. The shutdown is shorter than a pod's grace period.
 const LIMITS: Limits = Limits {
     connections: 0,
+    per_client: 0,
     handshake: Duration::from_secs(10),
     headers: Duration::from_secs(10),
     age: Duration::from_mins(1),
     shutdown: Duration::from_secs(20),
     http2: false,
 };
-/// Limits for readers' connections, most of which come through the API server.
-const READERS: Limits = Limits { connections: 256, ..LIMITS };
-/// Limits for the connections of Git hosts. Anybody can connect, because this port is reachable from outside the cluster.
-const GIT_HOSTS: Limits = Limits { connections: 128, ..LIMITS };
+/// Limits for readers' connections. Most of them come through the API server, so its address has no share.
+const READERS: Limits = Limits { connections: 256, per_client: 256, ..LIMITS };
+/// Limits for the connections of Git hosts. Anybody can connect, because this port is reachable from outside the cluster. All of them can
+/// have the address of an Ingress, so an address gets half of the connections.
+const GIT_HOSTS: Limits = Limits { connections: 128, per_client: 64, ..LIMITS };
 
 /// A server whose ports are open.
 pub struct App {
@@ -95,7 +97,11 @@ impl App {
             intake: Arc::new(intake),
             reading: Arc::new(reading),
             pushes: Arc::new(pushes),
-            limits: Limits { connections: usize::from(settings.connections), ..LIMITS },
+            limits: Limits {
+                connections: usize::from(settings.connections),
+                per_client: usize::from(settings.client_connections),
+                ..LIMITS
+            },
         })
     }
 

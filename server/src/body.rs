@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Buf;
+use enact_service::pace::Pace;
 use futures::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
@@ -23,16 +24,31 @@ where
         Self(stream)
     }
 
-    /// Reads the whole body.
+    /// Reads the whole body of an identified sender.
     ///
     /// # Errors
     /// When it has more than `limit` bytes, takes longer than `within`, or the connection ends early.
     pub async fn read(&mut self, limit: usize, within: Duration) -> Result<Vec<u8>, Problem> {
-        let end = Instant::now() + within;
+        self.read_while(limit, |_| within).await
+    }
+
+    /// Reads the whole body of a sender who may be anybody.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and when the body arrives more slowly than `pace`.
+    pub async fn read_at(&mut self, pace: Pace, limit: usize, within: Duration) -> Result<Vec<u8>, Problem> {
+        self.read_while(limit, |received| pace.limit(received).min(within)).await
+    }
+
+    /// Reads the body. `patience` is the time from the start until more must arrive than these bytes.
+    async fn read_while(&mut self, limit: usize, patience: impl Fn(usize) -> Duration) -> Result<Vec<u8>, Problem> {
+        let begun = Instant::now();
         let mut all = Vec::new();
         loop {
-            let Ok(next) = timeout_at(end, self.0.next()).await else {
-                let why = format!("the body did not arrive within {} s; try again", within.as_secs_f32());
+            let within = patience(all.len());
+            let Ok(next) = timeout_at(begun + within, self.0.next()).await else {
+                let (seconds, received) = (within.as_secs_f32(), all.len());
+                let why = format!("the body did not arrive within {seconds} s, only {received} bytes of it; try again");
                 return Err(Problem::new(ProblemKind::SlowBody, why));
             };
             match next {
@@ -76,4 +92,48 @@ pub fn too_large(limit: usize) -> Problem {
         ProblemKind::TooLarge,
         format!("the body must have at most {limit} bytes; shorten the transcript, or divide the document or the push"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::stream;
+
+    use super::*;
+
+    const CHUNK: &[u8] = &[0; 1024];
+    const PACE: Pace = Pace { grace: Duration::from_secs(2), bytes_per_second: 1024 };
+
+    /// Returns a body of `count` chunks of 1 KiB, one after each `pause`.
+    fn chunks(count: u32, pause: Duration) -> impl Stream<Item = Result<&'static [u8], Infallible>> + Unpin {
+        Box::pin(stream::iter(0..count).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, Infallible>(CHUNK)
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_at_the_minimum_rate_is_read() {
+        let mut body = Body::new(chunks(20, Duration::from_millis(900)));
+        let read = body.read_at(PACE, 1 << 20, Duration::from_mins(1)).await.unwrap();
+        assert_eq!(read.len(), 20 << 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_below_the_minimum_rate_is_refused_long_before_the_time_limit() {
+        let begun = Instant::now();
+        let mut body = Body::new(chunks(u32::MAX, Duration::from_millis(1500)));
+        let problem = body.read_at(PACE, 1 << 20, Duration::from_mins(10)).await.unwrap_err();
+        assert_eq!(problem.kind, ProblemKind::SlowBody);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}: {}", begun.elapsed(), problem.detail);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_that_sends_nothing_gets_only_the_grace() {
+        let begun = Instant::now();
+        let mut body = Body::new(stream::pending::<Result<&[u8], Infallible>>());
+        let problem = body.read_at(PACE, 1 << 20, Duration::from_mins(10)).await.unwrap_err();
+        assert_eq!((problem.kind, begun.elapsed().as_secs()), (ProblemKind::SlowBody, 2));
+    }
 }

@@ -1,10 +1,9 @@
 //! Limits on concurrent requests: for all senders, so that memory suffices, and for each tenant, so that no tenant blocks the others.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use enact_service::shares::Shares;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -17,9 +16,8 @@ pub struct RequestLimiter {
     unauthenticated: Arc<Semaphore>,
     /// Slots for authenticated requests.
     all: Arc<Semaphore>,
-    /// Slots for the authenticated requests of each tenant that has or waits for one.
-    tenants: Mutex<HashMap<String, Weak<Semaphore>>>,
-    per_tenant: usize,
+    /// Slots for the authenticated requests of each tenant.
+    tenants: Shares<String>,
     timeout: Duration,
 }
 
@@ -33,8 +31,7 @@ impl RequestLimiter {
     /// Makes `slots` slots for unauthenticated requests, and `slots` for authenticated ones, of which a tenant gets half.
     pub fn new(slots: usize, timeout: Duration) -> Self {
         let semaphore = || Arc::new(Semaphore::new(slots));
-        let per_tenant = slots.div_ceil(2);
-        Self { unauthenticated: semaphore(), all: semaphore(), tenants: Mutex::default(), per_tenant, timeout }
+        Self { unauthenticated: semaphore(), all: semaphore(), tenants: Shares::new(slots.div_ceil(2)), timeout }
     }
 
     /// Waits for a slot for an unauthenticated request.
@@ -51,7 +48,7 @@ impl RequestLimiter {
     /// When there is none before the timeout.
     pub async fn authenticated(&self, tenant: &str) -> Result<Slot, Problem> {
         // The tenant's slot comes first: a request that waits for it must not hold a slot that other tenants could use.
-        let own = self.wait(self.slots_of(tenant)).await?;
+        let own = self.wait(self.tenants.semaphore(tenant)).await?;
         let all = self.wait(Arc::clone(&self.all)).await?;
         Ok(Slot { _permits: [own, all] })
     }
@@ -62,20 +59,6 @@ impl RequestLimiter {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Problem::new(ProblemKind::Busy, "too many requests are in progress; try again")),
         }
-    }
-
-    fn slots_of(&self, tenant: &str) -> Arc<Semaphore> {
-        // The lock covers lookup and insertion, so that two first requests of a tenant share one semaphore.
-        let mut tenants = self.tenants.lock();
-        if let Some(semaphore) = tenants.get(tenant).and_then(Weak::upgrade) {
-            return semaphore;
-        }
-        // Requests own the semaphores. Entries without a request are removed here, so that the map does not grow with the number of
-        // tenants.
-        tenants.retain(|_, semaphore| semaphore.strong_count() > 0);
-        let semaphore = Arc::new(Semaphore::new(self.per_tenant));
-        tenants.insert(tenant.to_owned(), Arc::downgrade(&semaphore));
-        semaphore
     }
 }
 
@@ -94,15 +77,6 @@ mod tests {
         let _third = limiter.authenticated("a").await.unwrap();
         let _last = limiter.authenticated("c").await.unwrap();
         assert_eq!(limiter.authenticated("d").await.unwrap_err().kind, ProblemKind::Busy, "all slots are taken");
-    }
-
-    #[tokio::test]
-    async fn forgets_tenants_without_requests() {
-        let limiter = RequestLimiter::new(4, Duration::from_millis(20));
-        for number in 0..100 {
-            drop(limiter.authenticated(&number.to_string()).await.unwrap());
-        }
-        assert_eq!(limiter.tenants.lock().len(), 1);
     }
 
     #[tokio::test]

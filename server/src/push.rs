@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Buf;
 use enact_domain::names::{PUSH_SECRET, is_label};
 use enact_domain::push::{Push, PushError};
+use enact_service::pace::Pace;
 use enact_store::Store;
 use futures::Stream;
 use tracing::Instrument as _;
@@ -22,8 +23,10 @@ use crate::push_auth::PushAuth;
 
 /// Largest body of a webhook, in bytes. Git hosts list every commit of a push.
 const MAX_PUSH_BYTES: usize = 2 << 20;
-/// Most concurrent requests. A request is authenticated only after its body was read.
+/// Most concurrent requests; half of them for one namespace. A request is authenticated only after its body was read.
 const SLOTS: usize = 16;
+/// Minimum rate of a body. Anybody can send one, so nobody may keep a slot with a body that hardly arrives.
+const PACE: Pace = Pace { grace: Duration::from_secs(2), bytes_per_second: 256 << 10 };
 
 pub struct Pushes {
     pub cluster: Arc<Cluster>,
@@ -77,9 +80,10 @@ impl Pushes {
         }
         check_headers(headers, "application/json", MAX_PUSH_BYTES)?;
         let auth = PushAuth::of(headers)?;
-        // The slot covers the body and the write, because the sender is unknown until the body is verified.
-        let _slot = self.limiter.unauthenticated().await?;
-        let secrets = in_time(self.times.identify, "secret", self.cluster.push_secrets(namespace)).await?;
+        let secrets = {
+            let _permit = self.limiter.unauthenticated().await?;
+            in_time(self.times.identify, "secret", self.cluster.push_secrets(namespace)).await?
+        };
         let refused = || {
             let why = format!(
                 "the signature or token does not match: the webhook of the Git host and the Secret {PUSH_SECRET} of namespace {namespace} \
@@ -91,7 +95,10 @@ impl Pushes {
         if secrets.is_empty() {
             return Err(refused());
         }
-        let bytes = body.read(MAX_PUSH_BYTES, self.times.body).await?;
+        // The slot covers the body and the write, because the sender is unknown until the body is verified. Who knows one namespace with a
+        // Secret cannot take the slots of the others.
+        let _slot = self.limiter.authenticated(namespace).await?;
+        let bytes = body.read_at(PACE, MAX_PUSH_BYTES, self.times.body).await?;
         // The signature covers the exact bytes, so nothing is parsed before this check.
         if !auth.holds(&secrets, &bytes) {
             return Err(refused());

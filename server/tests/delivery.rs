@@ -2,11 +2,15 @@
 
 mod support;
 
+use std::time::Duration;
+
 use enact_domain::assignment::{MAX_RESULT_BYTES, Reason, Report};
+use enact_server::intake::Times;
 use futures::future::join_all;
-use support::database::end;
+use support::api::{Api, FakeCluster};
+use support::database::{Database, end};
 use support::http::Request;
-use support::{SUBJECT, begun, delivery, result, scene};
+use support::{SUBJECT, Server, begun, delivery, result, scene};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pods_result_is_kept_once() {
@@ -200,7 +204,12 @@ async fn other_paths_and_methods_are_problems_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_pods_at_once() {
-    let (database, api, server) = scene().await;
+    let database = Database::migrated().await;
+    let api = Api::start(FakeCluster::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
+    // All pods of this test have one address.
+    let flags = ["--embedder=none", "--client-connections=100"];
+    let (url, headers) = (&database.config().url, Duration::from_secs(30));
+    let server = Server::start_as(url, &api, Times::default(), headers, &flags).await;
     let subjects: Vec<String> = (0..100).map(|number| format!("{number:08}-0000-4000-8000-000000000000")).collect();
     for (number, subject) in subjects.iter().enumerate() {
         begun(&database, subject, 1).await;

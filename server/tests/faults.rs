@@ -11,7 +11,7 @@ use support::database::proxy::{Network, Proxy};
 use support::http::{self, Request};
 use support::{SUBJECT, Server, begun, delivery, result, scene, until};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_away_and_back() {
@@ -89,6 +89,29 @@ async fn slow_senders_are_cut_and_hold_nobody_up() {
     let reading = tokio::io::AsyncReadExt::read_to_end(&mut mute, &mut rest);
     tokio::time::timeout(support::PATIENCE, reading).await.expect("it is closed").unwrap();
     assert_eq!(server.deliver("token", &result(SUBJECT, 1)).await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_pod_cannot_hold_all_connections() {
+    let database = Database::migrated().await;
+    begun(&database, SUBJECT, 1).await;
+    let api = Api::start(FakeCluster::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
+    let flags = ["--embedder=none", "--connections=8", "--client-connections=4"];
+    // No connection is closed for its missing headers, so the test would hang without the share.
+    let headers = Duration::from_mins(10);
+    let server = Server::start_as(&database.config().url, &api, Times::default(), headers, &flags).await;
+    let mut idle = Vec::new();
+    for _ in 0..32 {
+        idle.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(server.address).await.unwrap();
+    let body = serde_json::to_vec(&result(SUBJECT, 1)).unwrap();
+    other.write_all(&delivery(SUBJECT, 1, "token", b"").head(body.len())).await.unwrap();
+    other.write_all(&body).await.unwrap();
+    assert_eq!(http::answer(&mut other).await.status, 201);
+    until(async || (server.metric("enact_server_connections").await == 4).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

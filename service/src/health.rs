@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
@@ -23,6 +25,8 @@ const ROUND: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 /// Limits for the connections of probes and Prometheus. The end of the process need not wait long for them.
 const LIMITS: Limits = Limits {
     connections: 64,
+    // The kubelet has the address of its node, and Prometheus one of its own.
+    per_client: 32,
     handshake: Duration::from_secs(10),
     headers: Duration::from_mins(2),
     age: Duration::from_mins(10),
@@ -134,9 +138,42 @@ impl Health {
     }
 }
 
-/// Serves [`routes`] until `end`. The gauge `open` shows the number of connections.
+/// Serves [`routes`] until `end`, on a thread of its own: a program that is busy with requests still answers its probes in time. The gauge
+/// `open` shows the number of connections.
 pub async fn serve(listener: TcpListener, health: Health, registry: Registry, open: IntGauge, end: CancellationToken) {
-    http::serve(listener, None, warp::service(routes(health, registry)), LIMITS, open, end).await;
+    // The guard ends the thread when this future is dropped.
+    let end = end.child_token();
+    let _guard = end.clone().drop_guard();
+    let (ended, thread_ended) = oneshot::channel();
+    let started = listener.into_std().and_then(|listener| {
+        let thread = std::thread::Builder::new().name("health".into());
+        thread.spawn(move || {
+            let _ = ended.send(serve_on_this_thread(listener, health, registry, open, end));
+        })
+    });
+    // An error of the receiver means that the thread panicked.
+    let outcome = match started {
+        Ok(_) => thread_ended.await.unwrap_or_else(|_| Err(io::Error::other("the thread panicked"))),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = outcome {
+        tracing::error!(%error, "cannot serve probes");
+    }
+}
+
+fn serve_on_this_thread(
+    listener: std::net::TcpListener,
+    health: Health,
+    registry: Registry,
+    open: IntGauge,
+    end: CancellationToken,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        http::serve(listener, None, warp::service(routes(health, registry)), LIMITS, open, end).await;
+        Ok(())
+    })
 }
 
 /// Returns the routes `GET /healthz`, `GET /readyz` and `GET /metrics`.
@@ -207,5 +244,30 @@ mod tests {
             } => {}
         }
         assert!(health.readiness().1.contains("no answer within 0.01 s"), "{}", health.readiness().1);
+    }
+
+    /// Sends `GET path` on a blocking socket and returns the answer.
+    fn get(address: std::net::SocketAddr, path: &str) -> String {
+        use std::io::{Read as _, Write as _};
+
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_busy_runtime_still_answers_probes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, end) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let (registry, open) = (Registry::new(), IntGauge::new("open", "open").unwrap());
+        let serving = tokio::spawn(serve(listener, Health::new([]), registry, open, end.clone()));
+        tokio::task::yield_now().await;
+        // These calls block the only thread of this test's runtime, as a request that computes does.
+        assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/readyz").starts_with("HTTP/1.1 200"));
+        end.cancel();
+        serving.await.unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hyper::body::{Body, Incoming};
@@ -23,8 +23,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::client::{ClientAddress, WithClient};
+use crate::shares::Shares;
+
 /// Pause after a failed accept (too many open files), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Least time between two log messages about refused connections, so that a client cannot flood the log.
+const REFUSAL_LOG: Duration = Duration::from_secs(30);
 /// Largest buffer of an HTTP/1 connection, in bytes; it also limits the headers of a request.
 const BUFFER_BYTES: usize = 64 << 10;
 /// Interval of keep-alive pings on an HTTP/2 connection, and time limit of their answers.
@@ -35,6 +40,9 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 pub struct Limits {
     /// Most connections at once; more wait in the listener's queue.
     pub connections: usize,
+    /// Most connections of one client address at once; more are closed at once. As many as `connections` where one address stands for many
+    /// clients, such as that of a proxy.
+    pub per_client: usize,
     /// Longest TLS handshake.
     pub handshake: Duration,
     /// Longest wait for the complete headers of a request, also between two requests.
@@ -69,14 +77,14 @@ pub async fn serve<S, B>(
     S::Future: Send,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let mut slots = Slots::new(&limits);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = slots.accept(&listener) => accepted,
             () = stop.cancelled() => break,
         };
-        let (stream, permit) = match accepted {
+        let (stream, client, permits) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -84,12 +92,13 @@ pub async fn serve<S, B>(
                 continue;
             }
         };
-        let connection = Connection { service: service.clone(), limits, stop: stop.clone() };
+        let service = WithClient { service: service.clone(), client };
+        let connection = Connection { service, limits, stop: stop.clone() };
         let (tls, counted) = (tls.clone(), Counted::new(&open));
-        // Permit and gauge move into the task: a panic in it releases them too.
+        // Permits and gauge move into the task: a panic in it releases them too.
         connections.spawn(async move {
             connection.run(stream, tls).await;
-            drop((permit, counted));
+            drop((permits, counted));
         });
     }
     // Closes the port before the running requests end, so that new connections go to another replica.
@@ -99,11 +108,43 @@ pub async fn serve<S, B>(
     connections.wait().await;
 }
 
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    // The permit comes first: without one, connections stay in the queue of the kernel and use no memory here.
-    let permit = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+/// The slots of a server for connections.
+struct Slots {
+    all: Arc<Semaphore>,
+    clients: Shares<ClientAddress>,
+    /// When a refused connection was last logged.
+    logged: Option<Instant>,
+}
+
+impl Slots {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(limits.connections)),
+            clients: Shares::new(limits.per_client),
+            logged: None,
+        }
+    }
+
+    /// Accepts the next connection of a client that has a slot left.
+    async fn accept(
+        &mut self,
+        listener: &TcpListener,
+    ) -> io::Result<(TcpStream, ClientAddress, [OwnedSemaphorePermit; 2])> {
+        // This permit comes first: without one, connections stay in the queue of the kernel and use no memory here.
+        let permit = Arc::clone(&self.all).acquire_owned().await.map_err(io::Error::other)?;
+        loop {
+            let (stream, address) = listener.accept().await?;
+            let client = ClientAddress::from(address);
+            // A connection that waited here would take the slot of another client.
+            if let Ok(own) = self.clients.semaphore(&client).try_acquire_owned() {
+                return Ok((stream, client, [permit, own]));
+            }
+            if self.logged.is_none_or(|at| at.elapsed() >= REFUSAL_LOG) {
+                self.logged = Some(Instant::now());
+                tracing::warn!(client = %address.ip(), "a client has its share of the connections; further ones are closed");
+            }
+        }
+    }
 }
 
 /// Adds one to a gauge until it is dropped, also by a panic.
@@ -184,6 +225,7 @@ fn log<E: std::fmt::Display>(ended: Result<(), E>) {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
     use tokio::sync::mpsc;
     use tokio::task::JoinHandle;
     use warp::Filter as _;
@@ -192,6 +234,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         connections: 4,
+        per_client: 4,
         handshake: Duration::from_millis(200),
         headers: Duration::from_millis(200),
         age: Duration::from_mins(1),
@@ -233,7 +276,10 @@ mod tests {
 
     /// Sends `text` and gives back all that is answered until the connection is closed.
     async fn exchange(address: SocketAddr, text: String) -> String {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        exchange_on(TcpStream::connect(address).await.unwrap(), text).await
+    }
+
+    async fn exchange_on(mut stream: TcpStream, text: String) -> String {
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut answer = String::new();
         timeout(Duration::from_mins(1), stream.read_to_string(&mut answer)).await.expect("it is closed").unwrap();
@@ -312,5 +358,33 @@ mod tests {
         for answer in answers {
             assert!(answer.await.unwrap().ends_with("done"));
         }
+    }
+
+    #[tokio::test]
+    async fn one_client_cannot_take_all_connections() {
+        let mut server = server(Limits { per_client: 2, ..LIMITS }).await;
+        let answers: Vec<_> = (0..2).map(|_| tokio::spawn(exchange(server.address, get("/wait")))).collect();
+        server.waiting.recv().await.unwrap();
+        server.waiting.recv().await.unwrap();
+        // The client floods the server: every further connection is closed before a request.
+        for _ in 0..20 {
+            let mut refused = TcpStream::connect(server.address).await.unwrap();
+            let read = timeout(Duration::from_mins(1), refused.read(&mut [0; 1])).await.expect("it is closed");
+            assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+        }
+        // Another client still gets an answer.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let stream = socket.connect(server.address).await.unwrap();
+        assert!(exchange_on(stream, get("/ok")).await.ends_with("ok"));
+        // A slot of the first client is free again after its request.
+        server.go_on.add_permits(2);
+        for answer in answers {
+            assert!(answer.await.unwrap().ends_with("done"));
+        }
+        while server.open.get() != 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(exchange(server.address, get("/ok")).await.ends_with("ok"));
     }
 }

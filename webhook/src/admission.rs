@@ -1,14 +1,18 @@
 //! The HTTP side of admission: reads an AdmissionReview, applies the rules, and answers with an AdmissionReview.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use enact_service::client::ClientAddress;
+use enact_service::pace::Pace;
+use enact_service::shares::Shares;
 use futures::{Stream, TryStreamExt as _};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, Operation};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 use tracing::Instrument as _;
 use warp::http::StatusCode;
@@ -26,9 +30,16 @@ use crate::validate::Validator;
 /// escapes of the review's JSON.
 pub const MAX_REVIEW_BYTES: u64 = 8 << 20;
 /// Most bytes of all reviews in progress; more reviews wait. A parsed review takes several times its size in memory.
-const MAX_BYTES_AT_ONCE: u32 = 16 << 20;
+const MAX_BYTES_AT_ONCE: u32 = 24 << 20;
+/// Part of [`MAX_BYTES_AT_ONCE`] for one client address. It leaves memory for the largest review of an API server while somebody else floods
+/// this port.
+const MAX_BYTES_OF_CLIENT: u32 = 16 << 20;
+/// Minimum rate of a body, which holds memory while it arrives.
+const PACE: Pace = Pace { grace: Duration::from_secs(2), bytes_per_second: 1 << 20 };
 /// Bytes that a small review counts for, which limits the lookups in progress.
 const LEAST_BYTES: u32 = 64 << 10;
+/// Most larger reviews whose JSON is parsed at once. It is parsed beside the async threads, so that small reviews do not wait for it.
+const PARSED_AT_ONCE: usize = 2;
 /// Longest time for an answer, and the default when the caller sends no timeout.
 const DEADLINE: Duration = Duration::from_secs(8);
 
@@ -52,6 +63,15 @@ struct Service<L> {
     metrics: Metrics,
     /// Memory for reviews; a permit is a byte.
     memory: Semaphore,
+    /// Memory for the reviews of each client. Only tests send requests without an address.
+    clients: Shares<Option<ClientAddress>>,
+    parsers: Arc<Semaphore>,
+}
+
+/// Memory that is reserved until it is dropped.
+struct Memory<'a> {
+    _client: OwnedSemaphorePermit,
+    _all: SemaphorePermit<'a>,
 }
 
 /// The properties of a request before its body is read.
@@ -61,6 +81,7 @@ struct Call {
     start: Instant,
     deadline: Instant,
     length: u64,
+    client: Option<ClientAddress>,
 }
 
 /// The answer to a body that holds no admission request.
@@ -75,7 +96,10 @@ pub fn routes<L: Lookup + 'static>(
     validator: Validator<L>,
     metrics: Metrics,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
-    let service = Arc::new(Service { validator, metrics, memory: Semaphore::new(MAX_BYTES_AT_ONCE as usize) });
+    let memory = Semaphore::new(MAX_BYTES_AT_ONCE as usize);
+    let clients = Shares::new(MAX_BYTES_OF_CLIENT as usize);
+    let parsers = Arc::new(Semaphore::new(PARSED_AT_ONCE));
+    let service = Arc::new(Service { validator, metrics, memory, clients, parsers });
     let mutate = warp::path!("mutate").map(|| Webhook::Mutate);
     let validate = warp::path!("validate").map(|| Webhook::Validate);
     mutate
@@ -86,11 +110,12 @@ pub fn routes<L: Lookup + 'static>(
         // `read` reserves memory by this length before it reads the body.
         .and(warp::header("content-length"))
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .and(warp::ext::optional())
         .and(warp::body::stream())
-        .then(move |webhook, length: u64, query: String, body| {
+        .then(move |webhook, length: u64, query: String, client: Option<ClientAddress>, body| {
             let service = Arc::clone(&service);
             let start = Instant::now();
-            let call = Call { webhook, start, deadline: start + time_limit(&query), length };
+            let call = Call { webhook, start, deadline: start + time_limit(&query), length, client };
             async move { service.answer(call, body).await }
         })
         .recover(explain)
@@ -124,9 +149,9 @@ async fn explain(rejection: Rejection) -> Result<Response, Rejection> {
 
 impl<L: Lookup> Service<L> {
     async fn answer<B: Buf>(&self, call: Call, body: impl Stream<Item = Result<B, warp::Error>>) -> Response {
-        let read = timeout_at(call.deadline.into(), self.read(call.length, body)).await;
-        // The permit reserves memory for the parsed review, so it lives until the response is built.
-        let (request, _permit) = match read.unwrap_or_else(|_| Err(Unread::late())) {
+        let read = timeout_at(call.deadline.into(), self.read(call, body)).await;
+        // The memory is also that of the parsed review, so it stays reserved until the response is built.
+        let (request, _memory) = match read.unwrap_or_else(|_| Err(Unread::late())) {
             Ok(read) => read,
             Err(Unread { status, outcome, problem }) => {
                 self.observe(call, None, outcome);
@@ -140,20 +165,19 @@ impl<L: Lookup> Service<L> {
         warp::reply::json(&response.into_review()).into_response()
     }
 
-    /// Reads a body when there is memory for it, which is reserved until the permit is dropped.
+    /// Reads a body when there is memory for it. A client that announces a body and does not send it reserves none.
     async fn read<B: Buf>(
         &self,
-        length: u64,
+        call: Call,
         body: impl Stream<Item = Result<B, warp::Error>>,
-    ) -> Result<(Request, SemaphorePermit<'_>), Unread> {
-        // The upper bound matters: a request for more permits than the semaphore has would wait forever.
-        let weight = u32::try_from(length).unwrap_or(MAX_BYTES_AT_ONCE).clamp(LEAST_BYTES, MAX_BYTES_AT_ONCE);
-        // The semaphore is never closed.
-        let permit = self.memory.acquire_many(weight).await.map_err(|_| Unread::late())?;
-        // Allocated only now: requests that wait for the permit hold no buffer.
-        let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    ) -> Result<(Request, Memory<'_>), Unread> {
+        let length = call.length;
         let mut body = pin!(body);
-        while let Some(mut part) = body.try_next().await.map_err(|e| Unread::malformed(e.to_string()))? {
+        let mut next = next_part(body.as_mut(), Instant::now(), 0).await?;
+        let memory = self.reserve(call).await?;
+        // Allocated only now: requests that wait for memory hold no buffer. The wait does not count as time of the sender.
+        let (begun, mut text) = (Instant::now(), Vec::with_capacity(usize::try_from(length).unwrap_or_default()));
+        while let Some(mut part) = next {
             // More bytes than announced would use memory that is not reserved.
             if (text.len() + part.remaining()) as u64 > length {
                 return Err(Unread::malformed("the body is longer than its content-length".into()));
@@ -164,8 +188,33 @@ impl<L: Lookup> Service<L> {
                 let read = chunk.len();
                 part.advance(read);
             }
+            next = next_part(body.as_mut(), begun, text.len()).await?;
         }
-        Ok((parse(&text).map_err(Unread::malformed)?, permit))
+        Ok((self.parse(text).await?, memory))
+    }
+
+    async fn parse(&self, text: Vec<u8>) -> Result<Request, Unread> {
+        if text.len() <= LEAST_BYTES as usize {
+            return parse(&text).map_err(Unread::malformed);
+        }
+        let turn = Arc::clone(&self.parsers).acquire_owned().await.map_err(|_| Unread::late())?;
+        let work = move || {
+            // The work cannot be interrupted and keeps its turn, also when the deadline of its request has passed.
+            let _turn = turn;
+            parse(&text)
+        };
+        spawn_blocking(work).await.map_err(|_| Unread::late())?.map_err(Unread::malformed)
+    }
+
+    /// Waits for the memory of a review.
+    async fn reserve(&self, call: Call) -> Result<Memory<'_>, Unread> {
+        // The upper bound matters: a request for more permits than the semaphore has would wait forever.
+        let weight = u32::try_from(call.length).unwrap_or(u32::MAX).clamp(LEAST_BYTES, MAX_BYTES_OF_CLIENT);
+        // The client's share comes first: a review that waits for it must not hold memory that others could use. The semaphores are never
+        // closed.
+        let own = self.clients.semaphore(&call.client).acquire_many_owned(weight).await.map_err(|_| Unread::late())?;
+        let all = self.memory.acquire_many(weight).await.map_err(|_| Unread::late())?;
+        Ok(Memory { _client: own, _all: all })
     }
 
     async fn review(&self, call: Call, request: &Request) -> (AdmissionResponse, &'static str) {
@@ -231,6 +280,17 @@ impl Unread {
         let problem = "the review did not arrive in time, or too many others are in progress; try again".into();
         Self { status: StatusCode::SERVICE_UNAVAILABLE, outcome: "error", problem }
     }
+}
+
+/// Waits for the next part of a body of which `received` bytes have arrived since `begun`.
+async fn next_part<B>(
+    mut body: Pin<&mut impl Stream<Item = Result<B, warp::Error>>>,
+    begun: Instant,
+    received: usize,
+) -> Result<Option<B>, Unread> {
+    let deadline = begun + PACE.limit(received);
+    let next = timeout_at(deadline.into(), body.try_next()).await.map_err(|_| Unread::late())?;
+    next.map_err(|error| Unread::malformed(error.to_string()))
 }
 
 /// Parses a review; the error says what is wrong with it.

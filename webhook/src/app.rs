@@ -8,6 +8,7 @@ use enact_crds::Tenant;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, serve};
 use futures::StreamExt as _;
+use futures::future::OptionFuture;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client, ResourceExt as _};
@@ -20,10 +21,11 @@ use tokio_util::task::TaskTracker;
 use crate::admission;
 use crate::certs::rotation::{Clock, Rotation};
 use crate::certs::serving::Serving;
-use crate::certs::{CERTIFICATE, ClusterVault, files};
+use crate::certs::{CERTIFICATE, CertificateError, ClusterVault, files};
 use crate::config::Config;
 use crate::lookup::ClusterLookup;
 use crate::metrics::Metrics;
+use crate::parsing::Parsing;
 use crate::validate::Validator;
 
 /// The readiness check for caches that were filled once.
@@ -31,6 +33,9 @@ const CACHES: &str = "caches";
 /// Limits for the API server's connections.
 pub(crate) const LIMITS: Limits = Limits {
     connections: 1024,
+    // An API server sends its requests over a few HTTP/2 connections. Without HTTP/2 it needs as many as it has reviews in progress, and
+    // the memory for one client suffices for this number.
+    per_client: 256,
     handshake: Duration::from_secs(10),
     // Longer than the API server keeps an idle connection (90 s), so that the API server closes connections and never writes into one that
     // we are closing. For the same reason connections have no maximum age.
@@ -52,7 +57,7 @@ pub enum StartError {
         source: io::Error,
     },
     #[error("cannot set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] CertificateError),
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
@@ -85,13 +90,14 @@ pub async fn run_on(
         return Err(StartError::Config(problem));
     }
     let (metrics, health, serving) = (Metrics::new()?, Health::new([CACHES, CERTIFICATE]), Serving::default());
-    let tls = TlsAcceptor::from(Arc::new(serving.config()?));
+    let client_ca = OptionFuture::from(config.client_ca.as_deref().map(files::read)).await.transpose()?;
+    let tls = TlsAcceptor::from(Arc::new(serving.config(client_ca.as_deref())?));
 
     // `end` follows `stop` after the drain time: until then, servers, caches and certificates work as before.
     let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
     let lookup = lookup(&config, client.clone(), &health, &tasks, &end);
     certificates(config.clone(), &client, serving, &health, &metrics, &tasks, &end);
-    let validator = Validator { lookup, settings: config.settings() };
+    let validator = Validator { lookup, settings: config.settings(), parsing: Parsing::default() };
     let routes = warp::service(admission::routes(validator, metrics.clone()));
     tasks.spawn(serve(https, Some(tls), routes, LIMITS, metrics.connections, end.clone()));
     tasks.spawn(health::serve(http, health.clone(), metrics.registry, metrics.health_connections, end.clone()));

@@ -54,6 +54,10 @@ pub struct Config {
     /// not change the webhook configurations.
     #[arg(long, env = "ENACT_TLS_DIR")]
     pub tls_dir: Option<PathBuf>,
+    /// PEM file with the CA of the API server's client certificate. Without a certificate of this CA, nobody can connect for admission. The
+    /// API server sends one only if its admission configuration names it for this webhook.
+    #[arg(long, env = "ENACT_CLIENT_CA")]
+    pub client_ca: Option<PathBuf>,
     /// How long a self-signed CA is valid; it is renewed after two thirds of that time.
     #[arg(long, env = "ENACT_CA_LIFETIME", default_value = "8760h")]
     pub ca_lifetime: SignedDuration,

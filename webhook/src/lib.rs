@@ -13,6 +13,7 @@ pub mod denial;
 pub mod lookup;
 pub mod metrics;
 pub mod mutate;
+pub mod parsing;
 pub mod request;
 pub mod validate;
 

@@ -1,7 +1,9 @@
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use enact_service::client::ClientAddress;
 use enact_service::metrics::encode;
 use futures::stream;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -17,7 +19,7 @@ use super::{DEADLINE, MAX_REVIEW_BYTES, routes, time_limit};
 use crate::certs::keyring::Keyring;
 use crate::certs::serving::Serving;
 use crate::metrics::Metrics;
-use crate::testing::https::{Connection, Hands, Listening, hosts, lifetimes};
+use crate::testing::https::{ClientCertificate, Connection, Hands, Listening, hosts, lifetimes};
 use crate::testing::{FakeLookup, create, object, update, validator, with};
 
 /// Sends a request without a network.
@@ -132,6 +134,53 @@ async fn who_sends_slowly_gives_up_its_turn() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let text = encode(&metrics.registry).unwrap();
     assert!(text.contains(r#"outcome="error",webhook="validate"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn only_the_api_server_connects_when_its_ca_is_known() {
+    let (hands, serving) = (Hands::new(), Serving::default());
+    let keyring = Keyring::new(&hosts(), &lifetimes(), hands.now()).unwrap();
+    serving.replace(keyring.serving().0.as_bytes(), keyring.serving().1.as_bytes()).unwrap();
+    let [api_server, stranger] = [ClientCertificate::new(), ClientCertificate::new()];
+    let webhook = Listening::start_for(&serving, Some(api_server.ca.as_bytes())).await;
+    let review = create(&object("Agent", "a", &json!({ "adapter": "Command" })));
+    // With TLS 1.3, a client learns only with the first answer that its certificate was refused.
+    let ask = async |client: Option<&ClientCertificate>| {
+        let mut connection = Connection::open_as(webhook.address, &keyring.bundle(), &hands, client).await?;
+        connection.review("/validate", &review).await
+    };
+    assert_eq!(ask(Some(&api_server)).await.unwrap()["response"]["allowed"], true);
+    assert!(ask(None).await.is_err());
+    assert!(ask(Some(&stranger)).await.is_err());
+    assert!(serving.config(Some(b"not a certificate")).is_err());
+}
+
+#[tokio::test]
+async fn slow_bodies_of_one_client_do_not_stop_another() {
+    let client = |address: &str| ClientAddress::from(address.parse::<SocketAddr>().unwrap());
+    let service = warp::service(routes(validator(FakeLookup::two_tenants()), Metrics::new().unwrap()));
+    // Each of these bodies has begun, and takes half of the share of its client.
+    let flood: Vec<_> = (0..4)
+        .map(|_| {
+            let first = stream::once(async { Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{"))) });
+            let request = hyper::Request::post("/validate").header("content-length", MAX_REVIEW_BYTES);
+            let body = StreamBody::new(futures::StreamExt::chain(first, stream::pending()));
+            let request = request.extension(client("10.0.0.1:1")).body(body);
+            let mut service = service.clone();
+            tokio::spawn(async move { service.call(request.unwrap()).await.unwrap().status() })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let review = create(&object("Agent", "a", &json!({ "adapter": "Command" }))).to_string();
+    let padding = usize::try_from(MAX_REVIEW_BYTES).unwrap() - review.len();
+    let body = Full::new(Bytes::from(review + &" ".repeat(padding)));
+    let request = hyper::Request::post("/validate").header("content-length", MAX_REVIEW_BYTES);
+    let request = request.extension(client("10.0.0.2:1")).body(body).unwrap();
+    assert_eq!(service.clone().call(request).await.unwrap().status(), StatusCode::OK);
+    // The slow ones are refused.
+    for slow in flood {
+        assert_eq!(slow.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+    }
 }
 
 #[test]

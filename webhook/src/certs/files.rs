@@ -64,6 +64,10 @@ async fn reload(
     Ok(Some(ends))
 }
 
-async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+/// Reads a file.
+///
+/// # Errors
+/// When it cannot be read; the error names it.
+pub async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     fs::read(path).await.map_err(|source| CertificateError::File { path: path.display().to_string(), source })
 }

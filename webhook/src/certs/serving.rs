@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 
 use super::error::CertificateError;
@@ -33,18 +34,32 @@ impl Serving {
         Ok(())
     }
 
-    /// Returns the TLS configuration that serves this certificate. Handshakes fail while there is none.
+    /// Returns the TLS configuration that serves this certificate. Handshakes fail while there is none. With `client_ca`, which is PEM, only
+    /// clients with a certificate of that CA can connect.
     ///
     /// # Errors
-    /// When the provider supports none of the protocol versions, which is an error of the build.
-    pub fn config(&self) -> Result<ServerConfig, rustls::Error> {
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let resolver = Arc::new(Resolver(self.0.subscribe()));
-        let mut config =
-            builder.with_safe_default_protocol_versions()?.with_no_client_auth().with_cert_resolver(resolver);
+    /// When `client_ca` cannot be used.
+    pub fn config(&self, client_ca: Option<&[u8]>) -> Result<ServerConfig, CertificateError> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().map_err(|e| unusable(&e))?;
+        let builder = match client_ca {
+            Some(ca) => builder.with_client_cert_verifier(verifier(ca, provider)?),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(Resolver(self.0.subscribe())));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+/// Returns the check that a client has a certificate of this CA.
+fn verifier(client_ca: &[u8], provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(client_ca)? {
+        roots.add(certificate).map_err(|e| unusable(&e))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|e| unusable(&e))
 }
 
 /// Parses a certificate with its chain, and its key; both are PEM.

@@ -12,8 +12,11 @@ use hyper::StatusCode;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
@@ -84,13 +87,45 @@ pub struct Listening {
 
 impl Listening {
     pub async fn start(serving: &Serving) -> Self {
-        let acceptor = TlsAcceptor::from(Arc::new(serving.config().unwrap()));
+        Self::start_for(serving, None).await
+    }
+
+    /// Starts a webhook for clients with a certificate of this CA.
+    pub async fn start_for(serving: &Serving, client_ca: Option<&[u8]>) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(serving.config(client_ca).unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
         let service = warp::service(routes(validator(FakeLookup::two_tenants()), metrics.clone()));
         let serve = serve(listener, Some(acceptor), service, LIMITS, metrics.connections.clone(), stop.clone());
         Self { address, metrics, stop, task: AbortOnDropHandle::new(tokio::spawn(serve)) }
+    }
+}
+
+/// A client certificate as an administrator makes it for the API server.
+pub struct ClientCertificate {
+    /// The CA as PEM.
+    pub ca: String,
+    certificate: CertificateDer<'static>,
+    key: KeyPair,
+}
+
+impl ClientCertificate {
+    pub fn new() -> Self {
+        let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let ca = authority.self_signed(&ca_key).unwrap().pem();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &Issuer::new(authority, ca_key)).unwrap().der().clone();
+        Self { ca, certificate, key }
+    }
+
+    fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.serialize_pem().as_bytes()).unwrap()
     }
 }
 
@@ -102,6 +137,16 @@ pub struct Connection {
 impl Connection {
     /// Connects to a webhook. Its certificate must be signed by a CA of the bundle, be for its host, and be valid at this time.
     pub async fn open(address: SocketAddr, bundle: &str, hands: &Hands) -> io::Result<Self> {
+        Self::open_as(address, bundle, hands, None).await
+    }
+
+    /// Connects with a client certificate.
+    pub async fn open_as(
+        address: SocketAddr,
+        bundle: &str,
+        hands: &Hands,
+        client: Option<&ClientCertificate>,
+    ) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
             roots.add(certificate.unwrap()).unwrap();
@@ -109,7 +154,11 @@ impl Connection {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_details(provider, Arc::new(hands.clone()));
         let config = config.with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        let config = config.with_root_certificates(roots);
+        let config = Arc::new(match client {
+            Some(client) => config.with_client_auth_cert(vec![client.certificate.clone()], client.key()).unwrap(),
+            None => config.with_no_client_auth(),
+        });
         let stream = TcpStream::connect(address).await?;
         let stream = TlsConnector::from(config).connect(ServerName::try_from(HOST).unwrap(), stream).await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;

@@ -15,10 +15,12 @@ use crate::lookup::Lookup;
 use crate::request::Request;
 
 const PARENT: &str = "spec.parentRef";
+const SOURCE: &str = "spec.source";
 
 impl<L: Lookup> Validate<ConstitutionSpec> for Validator<L> {
     async fn validate(&self, request: &Request, spec: ConstitutionSpec) -> Outcome {
-        let mut checked = document::check("spec.source", Some(&spec.source), constitution::parse);
+        let (parsing, source) = (&self.parsing, Some(&spec.source));
+        let mut checked = document::check(parsing, request.namespace(), SOURCE, source, constitution::parse).await;
         let parent = spec.parent_ref.as_ref();
         checked.causes.extend(parent.and_then(|r| reference::check(PARENT, Kind::Constitution, r)));
         let rules: Vec<Rule> = spec.rules.iter().map(convert::rule).collect();
@@ -36,7 +38,7 @@ impl<L: Lookup> Validate<ConstitutionSpec> for Validator<L> {
             })?;
             if let Some(model) = &checked.model {
                 let document = Document::constitution(model);
-                let (causes, broken) = evaluate("spec.source", &all, Scope::Constitution, &document);
+                let (causes, broken) = evaluate(SOURCE, &all, Scope::Constitution, &document);
                 Denial::unless_empty(causes)?;
                 warnings.extend(broken);
             }

@@ -6,6 +6,7 @@ use enact_domain::speckit::{Diagnostic, Parsed, Severity};
 
 use super::reference;
 use crate::denial::{Cause, warning};
+use crate::parsing::Parsing;
 
 /// Most warnings about one document in a response; the object's status has all of them.
 const MAX_WARNINGS: usize = 5;
@@ -13,14 +14,20 @@ const MAX_WARNINGS: usize = 5;
 /// The result of a check of a document's source.
 #[derive(Default)]
 pub(super) struct Checked<T> {
-    /// The document; none when it is not inline, because then only the operator reads it.
+    /// The document; none when only the operator reads it, because it is not inline, or too large to be parsed here.
     pub model: Option<T>,
     pub causes: Vec<Cause>,
     pub warnings: Vec<String>,
 }
 
 /// Checks the source at `field`, and the document when it is inline.
-pub(super) fn check<T>(field: &str, source: Option<&Source>, parse: impl FnOnce(&[u8]) -> Parsed<T>) -> Checked<T> {
+pub(super) async fn check<T: Send + 'static>(
+    parsing: &Parsing,
+    namespace: &str,
+    field: &str,
+    source: Option<&Source>,
+    parse: impl FnOnce(&[u8]) -> Parsed<T> + Send + 'static,
+) -> Checked<T> {
     let mut causes = Vec::new();
     let Some(source) = source else { return Checked { model: None, causes, warnings: Vec::new() } };
     if let Some(key) = &source.config_map_key_ref {
@@ -39,7 +46,12 @@ pub(super) fn check<T>(field: &str, source: Option<&Source>, parse: impl FnOnce(
         return Checked { model: None, causes, warnings: Vec::new() };
     };
     let field = format!("{field}.inline");
-    let parsed = parse(text.as_bytes());
+    let parsed = match parsing.parse(namespace, text, parse).await {
+        Ok(parsed) => parsed,
+        Err(unparsed) => {
+            return Checked { model: None, causes, warnings: vec![warning(format!("{field}: {unparsed}"))] };
+        }
+    };
     causes.extend(parsed.errors().map(|d| Cause::new(&field, d.to_string())));
     let hint = |d: &&Diagnostic| d.severity == Severity::Warning;
     let warnings = parsed.diagnostics.iter().filter(hint).take(MAX_WARNINGS).map(|d| warning(format!("{field}: {d}")));

@@ -32,8 +32,9 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
         causes.extend(spec.workspace.as_ref().map(workspace).unwrap_or_default());
         let mut warnings = Vec::new();
         if let Some(source) = &spec.source {
-            let checked =
-                document::check("spec.source", Some(source), |bytes| compile::parse(bytes, spec.unread_tasks));
+            let (parsing, unread_tasks) = (&self.parsing, spec.unread_tasks);
+            let parse = move |bytes: &[u8]| compile::parse(bytes, unread_tasks);
+            let checked = document::check(parsing, request.namespace(), "spec.source", Some(source), parse).await;
             warnings = checked.warnings;
             // The graph of a document with errors would only report consequences of these errors.
             if checked.causes.is_empty()

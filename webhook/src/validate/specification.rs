@@ -19,7 +19,8 @@ const SOURCE: &str = "spec.source";
 
 impl<L: Lookup> Validate<SpecificationSpec> for Validator<L> {
     async fn validate(&self, request: &Request, spec: SpecificationSpec) -> Outcome {
-        let mut checked = document::check(SOURCE, spec.source.as_ref(), spec::parse);
+        let (parsing, source) = (&self.parsing, spec.source.as_ref());
+        let mut checked = document::check(parsing, request.namespace(), SOURCE, source, spec::parse).await;
         let constitution = spec.constitution_ref.as_ref();
         checked.causes.extend(constitution.and_then(|r| reference::check(CONSTITUTION, Kind::Constitution, r)));
         let drafter = spec.drafting.as_ref().map(|drafting| &drafting.agent_ref);

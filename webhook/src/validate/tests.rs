@@ -389,6 +389,25 @@ async fn documents_and_names_are_checked() {
 }
 
 #[tokio::test]
+async fn large_documents_are_left_to_the_operator() {
+    let lookup = FakeLookup::two_tenants();
+    for kind in ["Specification", "Constitution", "Plan"] {
+        let with_text = |text: &str| {
+            let spec = json!({ "agentRef": { "name": "coder" }, "source": { "inline": text } });
+            let spec = if kind == "Plan" { spec } else { json!({ "source": spec["source"] }) };
+            create(&object(kind, "o", &spec))
+        };
+        // Parsed on another thread, and refused.
+        let medium = format!("a\0b{}", "x ".repeat(20 << 10));
+        assert_refused(admit(&lookup, &with_text(&medium)).await, "invalid", &["spec.source.inline", "NUL"]);
+        let warnings = assert_admitted(admit(&lookup, &with_text(&"[".repeat(1 << 20))).await);
+        assert!(warnings.iter().any(|w| w.contains("only the operator checks it")), "{kind}: {warnings:?}");
+        let too_large = with_text(&"[".repeat((1 << 20) + 1));
+        assert_refused(admit(&lookup, &too_large).await, "invalid", &["spec.source.inline", "1048577 bytes"]);
+    }
+}
+
+#[tokio::test]
 async fn git_names_of_a_source_are_checked() {
     let lookup = FakeLookup::two_tenants();
     let with = |field: &str, value: Value| {

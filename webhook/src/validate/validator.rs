@@ -5,6 +5,7 @@ use std::future::Future;
 use enact_crds::ownership::NamespaceRules;
 
 use crate::denial::Outcome;
+use crate::parsing::Parsing;
 use crate::request::Request;
 
 /// Settings of the installation, from the flags.
@@ -35,6 +36,7 @@ impl Settings {
 pub struct Validator<L> {
     pub lookup: L,
     pub settings: Settings,
+    pub parsing: Parsing,
 }
 
 /// The rules for a spec of type `T`, beyond what its schema says. Called for new objects and for changed specs only.

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use super::model::{Item, Line, LineKind, ListItem, MAX_DOCUMENT_BYTES, Row, Section, Span, line_number};
 use super::reader::Reader;
-use super::text::{blank, heading_text, is_placeholder, is_rule, joined, label, named, short_until, strip_marker};
+use super::text::{
+    Enclosed, blank, enclosed, heading_text, is_placeholder, is_rule, joined, label, named, strip_marker,
+};
 use crate::speckit::diagnostic::Diagnostic;
 
 /// A document whose comments, code blocks and front matter are blanked, with the same offsets as its source.
@@ -242,16 +244,13 @@ impl Markdown {
     /// `TODO(FIELD)`.
     pub(crate) fn placeholders(&self) -> Vec<Diagnostic> {
         let mut found: Vec<Diagnostic> = Vec::new();
-        let bracketed = self.clean.match_indices('[').filter_map(|(at, _)| {
-            let (inner, after) = short_until(self.rest_of_line(at + 1), ']')?;
-            (!after.starts_with('(') && is_placeholder(inner)).then_some((at, at + inner.len() + 2))
-        });
-        let todo = self.clean.match_indices("TODO(").filter_map(|(at, _)| {
-            let (inner, _) = short_until(self.rest_of_line(at + 5), ')')?;
-            Some((at, at + inner.len() + 6))
-        });
-        let mut places: Vec<(usize, usize)> = bracketed.chain(todo).filter(|(at, _)| !self.in_code_span(*at)).collect();
-        places.sort_by_key(|(at, _)| self.line_index(*at));
+        let bracketed = enclosed(&self.clean, "[", b']')
+            .filter(|e| !self.clean[e.end..].starts_with('(') && is_placeholder(e.inner))
+            .filter(Enclosed::is_short);
+        let todo = enclosed(&self.clean, "TODO(", b')').filter(Enclosed::is_short);
+        let places = bracketed.chain(todo).map(|e| (e.start, e.end));
+        let mut places: Vec<(usize, usize)> = places.filter(|(at, _)| !self.in_code_span(*at)).collect();
+        places.sort_by_cached_key(|(at, _)| self.line_index(*at));
         for of_line in places.chunk_by(|a, b| self.line_index(a.0) == self.line_index(b.0)) {
             let line = self.lines[self.line_index(of_line[0].0)];
             if !matches!(line.kind, LineKind::Text | LineKind::Heading(_)) {
@@ -263,12 +262,6 @@ impl Markdown {
             found.push(Diagnostic::warning(line.number, "UnfilledTemplate", message, remedy));
         }
         found
-    }
-
-    /// Returns the content from this byte to the end of its line.
-    fn rest_of_line(&self, offset: usize) -> &str {
-        let line = self.lines[self.line_index(offset)].span;
-        self.clean(Span { start: offset, end: line.end })
     }
 
     /// Returns the paragraphs and items of these lines as prose, each of them as one block of text.

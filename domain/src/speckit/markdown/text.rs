@@ -48,20 +48,56 @@ pub(crate) fn is_rule(text: &str) -> bool {
     text.len() >= 3 && ['-', '*', '_'].into_iter().any(only)
 }
 
-/// Returns the text up to a closing bracket that is not far away, and the text after the bracket.
-pub(super) fn short_until(text: &str, close: char) -> Option<(&str, &str)> {
-    let end = text.char_indices().take(200).find(|(_, c)| *c == close)?.0;
-    Some((&text[..end], &text[end + close.len_utf8()..]))
+/// A text between an opening and a closing bracket on one line.
+pub(super) struct Enclosed<'a> {
+    /// Offset of the opening bracket.
+    pub(super) start: usize,
+    pub(super) inner: &'a str,
+    /// One past the closing bracket.
+    pub(super) end: usize,
+}
+
+impl Enclosed<'_> {
+    /// Returns whether the text has fewer than 200 characters.
+    pub(super) fn is_short(&self) -> bool {
+        const MAX: usize = 200;
+        let bytes = self.inner.len();
+        // A character has at most four bytes, so that few texts need to be counted.
+        bytes < MAX || (bytes < 4 * MAX && self.inner.chars().count() < MAX)
+    }
+}
+
+/// Returns the text between each `open` and the next `close` on its line.
+pub(super) fn enclosed<'a>(text: &'a str, open: &'a str, close: u8) -> impl Iterator<Item = Enclosed<'a>> {
+    let bytes = text.as_bytes();
+    // The first `close` or line break at or after all brackets so far. It also is that of the next bracket before it, so that no byte is
+    // searched twice, however many brackets are open.
+    let mut next = 0;
+    text.match_indices(open).filter_map(move |(start, _)| {
+        let from = start + open.len();
+        if next < from {
+            let found = bytes[from..].iter().position(|byte| *byte == close || *byte == b'\n');
+            next = found.map_or(bytes.len(), |found| from + found);
+        }
+        (bytes.get(next) == Some(&close)).then(|| Enclosed { start, inner: &text[from..next], end: next + 1 })
+    })
 }
 
 /// Returns whether the text between square brackets is a placeholder of a template.
 pub(super) fn is_placeholder(inner: &str) -> bool {
-    let words = inner.trim();
-    let capitals = words.bytes().filter(u8::is_ascii_uppercase).count();
-    let named = capitals >= 4
+    let words = inner.trim_start();
+    if words.starts_with("e.g., ") || words.starts_with("e.g. ") {
+        return true;
+    }
+    // No other placeholder has a bracket in it. The check stops at the first bracket, and the next text begins there: this keeps the time for
+    // many open brackets linear.
+    if words.contains('[') {
+        return false;
+    }
+    let words = words.trim_end();
+    let named = words.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b' ' | b'-'))
         && words.contains(['_', ' '])
-        && words.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b' ' | b'-'));
-    let example = words.starts_with("e.g., ") || words.starts_with("e.g. ");
+        && words.bytes().filter(u8::is_ascii_uppercase).count() >= 4;
     let known = [
         "###-feature-name",
         "FEATURE",
@@ -73,7 +109,7 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
         "action",
         "expected outcome",
     ];
-    (named && words != "NEEDS CLARIFICATION") || example || known.contains(&words)
+    (named && words != "NEEDS CLARIFICATION") || known.contains(&words)
 }
 
 /// Joins wrapped lines with single spaces.
