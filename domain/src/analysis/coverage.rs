@@ -11,6 +11,7 @@ use super::findings::Findings;
 use super::identifiers::{family, identifiers};
 use super::kinds::{REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, UNKNOWN_ID_IN_TASK};
 use super::references::{Defined, own_number, unknown};
+use super::structure::{comments, outside};
 use super::text::{Word, is_struck, terms, words};
 use crate::speckit::StoryKey;
 use crate::speckit::spec::{Spec, UserStory};
@@ -156,6 +157,7 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
     let mut missing: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for task in tasks {
         let text = format!("{}\n{}", task.title, task.text);
+        let text = outside(&text, comments(&text)).join(" ");
         let tags = tagged(task).into_iter().filter(|id| defined.lacks(id));
         for id in unknown(&text, &words(&text), &defined, own).into_iter().chain(tags) {
             let tasks = missing.entry(id).or_default();

@@ -213,7 +213,7 @@ pub(super) fn coverage<'s, 'a>(spec: &Spec, statements: &'s Statements<'a>) -> V
 }
 
 /// Returns the comments of a document.
-fn comments(source: &str) -> impl Iterator<Item = Span> + '_ {
+pub(super) fn comments(source: &str) -> impl Iterator<Item = Span> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
         let start = at + source[at..].find("<!--")?;
@@ -223,7 +223,7 @@ fn comments(source: &str) -> impl Iterator<Item = Span> + '_ {
 }
 
 /// Returns the parts of a document that are outside of these spans.
-fn outside(source: &str, spans: impl Iterator<Item = Span>) -> Vec<&str> {
+pub(super) fn outside(source: &str, spans: impl Iterator<Item = Span>) -> Vec<&str> {
     let mut spans: Vec<Span> = spans.collect();
     spans.sort_unstable_by_key(|span| span.start);
     let (mut found, mut at) = (Vec::new(), 0);

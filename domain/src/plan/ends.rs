@@ -39,13 +39,14 @@ pub(super) fn retries(nodes: &PerNode<Node>, phases: &PerNode<TaskPhase>, action
         let fails = end.is_some_and(|(failure, next)| {
             failure.is_some() && !matches!(next, NextStep::Park { .. } | NextStep::Failover)
         });
+        if nodes[id].contest.is_some() {
+            // A contestant is only tried again after a failure of the infrastructure.
+            let outside = matches!(end, Some((Some(FailureClass::Infrastructure | FailureClass::Unknown), _)));
+            let failed = series.infrastructure_failures + u32::from(fails && outside);
+            return failed.min(series.retry.infrastructure_limit);
+        }
         let failed = series.failures + series.infrastructure_failures + u32::from(fails);
-        let phase = match end {
-            _ if nodes[id].contest.is_none() => phases[id],
-            Some((_, next)) => next.phase(),
-            None => series.phase,
-        };
-        let gave_up = phase.is_finished() && phase != TaskPhase::Succeeded;
+        let gave_up = phases[id].is_finished() && phases[id] != TaskPhase::Succeeded;
         failed.saturating_sub(u32::from(gave_up))
     };
     let series = nodes.iter().filter(|(id, _)| !reopened.contains(id));

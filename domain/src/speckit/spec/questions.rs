@@ -57,11 +57,16 @@ fn bare(markdown: &Markdown, start: usize, rest: &str) -> Option<String> {
         .then_some(question)
 }
 
+/// Maximum depth of brackets in a marker.
+const MAX_DEPTH: u32 = 8;
+
 /// Returns the length of the text up to the bracket that closes the marker, which may be some lines further down.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0_u32;
     for (at, c) in text.char_indices() {
         match c {
+            // Nobody nests brackets this deep. Without a limit, a row of markers would be searched once for each.
+            '[' if depth == MAX_DEPTH => return None,
             '[' => depth += 1,
             ']' if depth == 0 => return Some(at),
             ']' => depth -= 1,
