@@ -153,7 +153,7 @@ fn decision_needs_confirmation_and_the_right_digest() {
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{arguments:?}");
         assert!(ran.stderr.contains(message), "{message:?} is not in: {}", ran.stderr);
     }
-    assert_eq!(api.enact(&["approve", "shop"]).code, Some(2));
+    assert_eq!(api.enact(&["approve", "agent/shop"]).code, Some(2));
     assert_eq!(api.enact(&["approve", "spec/shop", "--digest", "xyz"]).code, Some(2));
     assert_eq!(api.writes(), []);
 }

@@ -154,7 +154,7 @@ pub struct Measurement {
     #[schemars(length(min = 1, max = 16_384))]
     pub script: String,
     /// Which numbers are better. Default: `Lower`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_lower")]
     pub better: Better,
 }
 
@@ -166,6 +166,11 @@ pub enum Better {
     Lower,
     /// The higher one: throughput, coverage.
     Higher,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_lower(better: &Better) -> bool {
+    *better == Better::Lower
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

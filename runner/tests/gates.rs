@@ -80,7 +80,8 @@ fn a_task_without_changes_or_repository_is_judged_in_the_same_way() {
         "echo 'exit 0' > \"$HOME/.testrc\"; git update-index --skip-worktree README.md; echo passed > README.md",
     )
     .with_task(|task| task.gates = vec![gate("if test -f \"$HOME/.testrc\"; then exit 0; fi; grep passed README.md")]);
-    assert_eq!(pod.run("task").report.reason, Reason::GateFailed);
+    let ended = pod.run("task");
+    assert_eq!(ended.report.reason, Reason::GateFailed, "{}", ended.log);
 
     let pod = Pod::task(&git, "touch \"$HOME/passed\" made")
         .with(|assignment| assignment.git = None)

@@ -49,6 +49,7 @@ fn logs_of_a_deleted_pod_come_from_the_record() {
             "spec": { "audiences": ["enact-server"], "expirationSeconds": 600 },
             "status": { "token": "the-token", "expirationTimestamp": "2026-01-01T00:10:00Z" },
         })),
+        PODS => list("Pod", &[]),
         path if path.ends_with(log) => Answer::Ok(json!({
             "report": { "reason": "GateFailed", "message": "gate `sells`: exit code 1" },
             "transcript": "plain output\n{\"kind\":\"message\",\"text\":\"two\\nlines\"}\n",

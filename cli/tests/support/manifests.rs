@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Fields that are not written while they have this value, their default.
+const DEFAULTS: [(&str, &str); 1] = [(".spec.rules[].severity", "MUST")];
+
 /// Objects in the order of the YAML.
 pub struct Manifests(Vec<Value>);
 
@@ -86,6 +89,7 @@ fn kept(written: &Value, read: &Value, path: &str) -> Result<(), String> {
             items.iter().zip(others).try_for_each(|(item, other)| kept(item, other, &format!("{path}[]")))
         }
         _ if written == read => Ok(()),
+        (Value::String(text), Value::Null) if DEFAULTS.contains(&(path, text)) => Ok(()),
         _ => Err(format!("{path} is {written}, and is read as {read}")),
     }
 }

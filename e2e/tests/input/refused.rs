@@ -90,7 +90,12 @@ fn tasks_documents() -> Vec<Case> {
                 "- T001 depends on T002",
                 "- T002 depends on T001",
             ]),
-            &["spec.source.inline", "line 5", "T001 → T002 → T001", "remove one of these dependencies"],
+            &[
+                "spec.source.inline",
+                "line 5",
+                "T001 waits for T002 (line 10)",
+                "remove or correct one of these statements",
+            ],
         ),
         (
             "no task",

@@ -142,7 +142,7 @@ fn documents() -> Vec<Case> {
             "cycle",
             by("scripts", &from("cycle.md")),
             "InvalidPlan",
-            &["tasks wait for each other: T001 → T002 → T001", "remove one of these dependencies"],
+            &["tasks wait for each other: T001 waits for T002", "remove or correct one of these statements"],
         ),
     ]
 }

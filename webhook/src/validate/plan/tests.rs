@@ -104,7 +104,7 @@ async fn a_written_plan_is_read() {
     assert_refused(
         admit(&lookup(), &create(&written(cycle))).await,
         "invalid",
-        &["spec.source.inline", "line 5: tasks wait for each other", "T001 → T002 → T001"],
+        &["spec.source.inline", "line 5: tasks wait for each other", "T001 waits for T002 (line 5)"],
     );
     for (text, parts) in [
         ("", &["spec.source.inline", "line 1", "empty"][..]),
@@ -126,7 +126,11 @@ async fn edges_through_completed_tasks_count() {
     assert_refused(
         admit(&lookup(), &create(&written(text))).await,
         "invalid",
-        &["spec.source.inline", "line 5: tasks wait for each other", "T001 → T003 → T001"],
+        &[
+            "spec.source.inline",
+            "line 5: tasks wait for each other",
+            "T001 waits for T002 (line 5), T002 waits for T003",
+        ],
     );
 }
 
