@@ -571,7 +571,7 @@ pub struct ConfirmedPlan {
 }
 
 /// Parses the command line. Exits with a message if it is not valid.
-pub fn parse() -> Cli {
+pub fn arguments() -> Cli {
     let mut command = Cli::command();
     // kubectl runs the plugin as `kubectl-enact`; its usage should show what a person types.
     let program = std::env::args_os().next().map(PathBuf::from);

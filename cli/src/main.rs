@@ -41,7 +41,7 @@ use cluster::Cluster;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Box::pin(run(args::parse())).await {
+    match Box::pin(run(args::arguments())).await {
         Ok(code) => code,
         Err(error) if terminal::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -81,7 +81,7 @@ pub fn constitution(parsed: &Parsed<Constitution>) -> Report {
 /// Reports what the parser says about a tasks.md, as findings.
 pub fn tasks(parsed: &Parsed<TasksFile>) -> Report {
     let file = &parsed.model;
-    format(&parsed.diagnostics, &file.source, |line| {
+    format_report(&parsed.diagnostics, &file.source, |line| {
         // A task below another one begins after the indentation of its line.
         let text = file.source.get(line..).unwrap_or_default();
         let start = line + (text.len() - text.trim_start_matches([' ', '\t']).len());
@@ -92,11 +92,11 @@ pub fn tasks(parsed: &Parsed<TasksFile>) -> Report {
 
 /// Reports what the parser says about a plan.md, as findings.
 pub fn plan(parsed: &Parsed<Plan>) -> Report {
-    format(&parsed.diagnostics, &parsed.model.source, |_| None)
+    format_report(&parsed.diagnostics, &parsed.model.source, |_| None)
 }
 
 /// Reports diagnostics as findings. What `locate` does not know is located by the heading above it. There is no score of the quality.
-fn format(diagnostics: &[Diagnostic], source: &str, locate: impl Fn(usize) -> Option<String>) -> Report {
+fn format_report(diagnostics: &[Diagnostic], source: &str, locate: impl Fn(usize) -> Option<String>) -> Report {
     let headings = statements::headings(source);
     let heading = |offset: usize| {
         let above = headings.partition_point(|(start, _)| *start <= offset);

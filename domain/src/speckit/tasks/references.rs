@@ -1,7 +1,19 @@
 //! References in prose: tasks, phases and stories.
 
-use super::statements::Reference;
-use crate::speckit::ids::{self, Forms, StoryKey};
+use crate::speckit::ids::{self, Forms, Mention, StoryKey};
+
+/// A reference to tasks, a phase or a story in a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reference {
+    Tasks(Mention),
+    /// A phase by its number as written.
+    Phase(String),
+    /// `Setup` or `Foundational`, in lower case.
+    Named(&'static str),
+    Story(StoryKey),
+    /// The task whose text is parsed.
+    Itself,
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Located {

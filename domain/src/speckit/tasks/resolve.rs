@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use super::cycles;
 use super::index::Index;
 use super::model::{Dependency, Group, PhaseKind, Precedence, TasksFile};
-use super::statements::{Reference, Statement};
+use super::references::Reference;
+use super::statements::Statement;
 use crate::speckit::diagnostic::Diagnostic;
 use crate::speckit::ids::Mention;
 

@@ -2,24 +2,11 @@
 //!
 //! The words are in [`relations`](super::relations).
 
-use super::references::{Located, located};
+use super::references::{Located, Reference, located};
 use super::relations::{
     self, ADVICE, BESIDE, ENDS, JOINTS, NEGATIONS, PRONOUNS, Position, SOFT, TAKEN_BACK, prefix_len,
 };
-use crate::speckit::ids::{self, Forms, Mention, StoryKey, TASK_WORDS};
-
-/// A reference to tasks, a phase or a story in a statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reference {
-    Tasks(Mention),
-    /// A phase by its number as written.
-    Phase(String),
-    /// `Setup` or `Foundational`, in lower case.
-    Named(&'static str),
-    Story(StoryKey),
-    /// The task whose text is parsed.
-    Itself,
-}
+use crate::speckit::ids::{self, Forms, TASK_WORDS};
 
 /// A statement that each of `who` waits for each of `on`.
 #[derive(Debug, Clone, PartialEq, Eq)]
