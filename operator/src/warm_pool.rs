@@ -193,12 +193,15 @@ impl WarmPods {
         Some(Taken { pods: self.clone(), key: chosen })
     }
 
-    /// Removes a pod that an attempt got, and counts it. `pod` is the pod after the assignment. Returns the key of the Agent.
-    pub fn assigned(&self, pod: &AttemptPod) -> Option<ObjectKey> {
+    /// Removes a pod that an attempt got. `pod` is the pod after the assignment. The watch may have removed it already.
+    pub fn remove(&self, pod: &AttemptPod) {
         self.pods.remove(pod);
-        let agent = self.agents.lock().remove(&key(pod))?;
+        self.agents.lock().remove(&key(pod));
+    }
+
+    /// Counts an assignment of a pod of an Agent.
+    pub fn count(&self, agent: &ObjectKey) {
         *self.assigned.lock().entry(agent.clone()).or_default() += 1;
-        Some(agent)
     }
 
     /// Returns the number of pods of an Agent that attempts got, and that no status counts.

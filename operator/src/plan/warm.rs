@@ -20,7 +20,7 @@ use super::assign;
 use super::context::Context;
 use super::decide::Decided;
 use crate::error::Error;
-use crate::metadata_cache::version;
+use crate::metadata_cache::{ObjectKey, version};
 use crate::patch::FIELD_MANAGER;
 use crate::pods::{self, AttemptPod};
 use crate::task::{pod, template};
@@ -146,6 +146,8 @@ pub async fn assign(
                 let patch = Patch::Merge(wanted.patch(&existing, ctx.now()));
                 match api.patch(name, &PatchParams::apply(FIELD_MANAGER), &patch).await {
                     Ok(assigned) => {
+                        // Before the Agent is requeued, whose status counts it.
+                        ctx.warm_pods.count(&agent_key(decided, node, attempt));
                         wanted.begin(ctx, decided, (node, attempt), &assigned)?;
                         observe(ctx, decided);
                         return Ok(Assignment::Done);
@@ -170,6 +172,11 @@ pub async fn assign(
             }
         }
     }
+}
+
+/// Returns the Agent of an attempt, whose pool is in the namespace of the plan.
+fn agent_key(decided: &Decided, node: NodeId, attempt: u32) -> ObjectKey {
+    (decided.observed.namespace.clone(), decided.agent(node, attempt).to_owned())
 }
 
 /// Counts an assignment, and the time that it took.
@@ -241,10 +248,9 @@ impl Wanted {
         let entry = AttemptPod::of(assigned)?;
         // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
         ctx.index.put_pod(&entry);
-        if let Some(agent) = ctx.warm_pods.assigned(&entry) {
-            // The pool needs another pod.
-            ctx.references.agents.requeue_key(&agent);
-        }
+        ctx.warm_pods.remove(&entry);
+        // The pool needs another pod.
+        ctx.references.agents.requeue_key(&agent_key(decided, node, attempt));
         let (tenant, namespace) = (&decided.valid.member.tenant, &decided.observed.namespace);
         let agent = self.pod.annotations().get(names::ANNOTATION_AGENT).map(String::as_str);
         // In this order, so that nobody sees a free slot in between.
