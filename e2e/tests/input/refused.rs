@@ -92,7 +92,7 @@ fn tasks_documents() -> Vec<Case> {
             ]),
             &[
                 "spec.source.inline",
-                "line 5",
+                "line 10",
                 "T001 waits for T002 (line 10)",
                 "remove or correct one of these statements",
             ],
