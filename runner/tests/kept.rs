@@ -199,7 +199,8 @@ fn another_push_to_the_branch_is_not_taken_for_the_work() {
     let git = GitServer::start();
     // The same attempt ran before, and while it runs again, somebody replaces its push.
     assert_eq!(Pod::task(&git, "echo one > one.py").run("task").code, Some(0));
-    let pod = Pod::task(&git, "echo one > one.py; touch ../ready; while [ ! -e ../go ]; do sleep 0.1; done");
+    // With other work: equal commits of the same second would be one commit.
+    let pod = Pod::task(&git, "echo two > one.py; touch ../ready; while [ ! -e ../go ]; do sleep 0.1; done");
     let container = pod.start("task");
     eventually("the script works", || pod.path("work/ready").exists());
     let other = git.commit(BRANCH, &[("sneaked.txt", "in\n")]);
