@@ -108,24 +108,24 @@ mod tests {
     #[tokio::test]
     async fn a_flood_of_one_namespace_does_not_stop_another() {
         let (parsing, text) = (Arc::new(Parsing::new(GENEROUS)), document());
-        let (begun, mut began) = tokio::sync::mpsc::unbounded_channel();
+        let (report_start, mut reports) = tokio::sync::mpsc::unbounded_channel();
         // Every document of the flood takes as long as this test wants: until the sender is dropped.
-        let (hold, held) = mpsc::channel::<()>();
-        let held = Arc::new(std::sync::Mutex::new(held));
+        let (hold, release) = mpsc::channel::<()>();
+        let release = Arc::new(std::sync::Mutex::new(release));
         let flood: Vec<_> = (0..8)
             .map(|_| {
-                let (parsing, text, begun, held) =
-                    (Arc::clone(&parsing), text.clone(), begun.clone(), Arc::clone(&held));
+                let (parsing, text, report_start, release) =
+                    (Arc::clone(&parsing), text.clone(), report_start.clone(), Arc::clone(&release));
                 let hang = move |_: &[u8]| {
-                    let _ = begun.send(());
-                    let _ = held.lock().unwrap().recv();
+                    let _ = report_start.send(());
+                    let _ = release.lock().unwrap().recv();
                 };
                 tokio::spawn(async move { parsing.parse("hostile", &text, hang).await })
             })
             .collect();
-        began.recv().await.unwrap();
+        reports.recv().await.unwrap();
         assert_eq!(parsing.parse("other", &text, <[u8]>::len).await, Ok(text.len()));
-        assert!(began.try_recv().is_err(), "the flood has one slot");
+        assert!(reports.try_recv().is_err(), "the flood has one slot");
         drop(hold);
         for parsed in flood {
             assert_eq!(parsed.await.unwrap(), Ok(()));
@@ -135,9 +135,9 @@ mod tests {
     #[tokio::test]
     async fn who_waits_too_long_is_left_to_the_operator() {
         let (parsing, text) = (Parsing::new(Duration::from_millis(20)), document());
-        let (hold, held) = mpsc::channel::<()>();
+        let (hold, release) = mpsc::channel::<()>();
         let hang = move |_: &[u8]| {
-            let _ = held.recv();
+            let _ = release.recv();
         };
         assert_eq!(parsing.parse("a", &text, hang).await, Err(Unparsed::TooBusy));
         // The document is still parsed, so the next one of the namespace gets no slot.
