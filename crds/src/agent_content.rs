@@ -1,4 +1,4 @@
-//! The content of Agents, which the approval of a Plan covers: what an Agent is told, runs and can reach.
+//! The content of Agents, which the approval of a Plan covers: the instructions, the program and the access of an Agent.
 
 use std::collections::BTreeMap;
 

@@ -143,7 +143,7 @@ pub enum Step {
     Assign,
     /// Nothing: the attempt has its pod.
     Done,
-    /// Delete the pod, if it has not changed since, and look again.
+    /// Delete the pod, if it has not changed since, and read it again.
     Discard,
     /// Create the attempt's own pod.
     Create,

@@ -240,18 +240,18 @@ fn an_unfilled_template_is_one_finding() {
 fn a_missing_section_names_the_heading_that_announces_it() {
     let document = "# Feature Specification: Ferry\n\n## Scenarios\n\n- Walk on board.\n\n## Requirements\n\n- **FR-001**: The gate MUST open.\n\n\
         ## 5. Success Criteria\n\n- The gate opens.\n";
-    let said =
+    let summaries =
         |document: &str| analysed(document).findings.into_iter().map(|f| f.summary).collect::<Vec<_>>().join("\n");
-    let told = said(document);
-    assert!(told.contains("no user stories were found, although the heading \"Scenarios\" on line 3"), "{told}");
+    let found = summaries(document);
+    assert!(found.contains("no user stories were found, although the heading \"Scenarios\" on line 3"), "{found}");
     assert!(
-        told.contains("no success criteria were found, although the heading \"5. Success Criteria\" on line 11"),
-        "{told}"
+        found.contains("no success criteria were found, although the heading \"5. Success Criteria\" on line 11"),
+        "{found}"
     );
-    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(found.lines().count(), 1, "{found}");
     // The layout of September 2025 has no success criteria.
     let early = document.replace("## 5. Success Criteria", "## Review & Acceptance Checklist");
-    assert!(!said(&early).contains("success criteria"), "{}", said(&early));
+    assert!(!summaries(&early).contains("success criteria"), "{}", summaries(&early));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::store::Store;
 
 /// The attempts of each agent that count: the newest ones.
 const COUNTED: i64 = 200;
-/// The ends of attempts of each agent that tell its health: the newest ones.
+/// The ends of attempts of each agent that its health depends on: the newest ones.
 const ENDS: i64 = 50;
 /// Most selections in one answer.
 const PAGE: i64 = 20;

@@ -95,7 +95,7 @@ pub fn plan(parsed: &Parsed<Plan>) -> Report {
     format_report(&parsed.diagnostics, &parsed.model.source, |_| None)
 }
 
-/// Reports diagnostics as findings. What `locate` does not know is located by the heading above it. There is no score of the quality.
+/// Reports diagnostics as findings, without a quality score. A finding without a location by `locate` gets the heading above it.
 fn format_report(diagnostics: &[Diagnostic], source: &str, locate: impl Fn(usize) -> Option<String>) -> Report {
     let headings = statements::headings(source);
     let heading = |offset: usize| {

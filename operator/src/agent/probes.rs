@@ -10,7 +10,7 @@ use crate::metadata_cache::ObjectKey;
 
 /// Most probes that run at the same time, so that a restart of the operator does not start one for each Agent at once.
 const MAX_PROBES: usize = 4;
-/// Seconds after which a probe that nobody has asked about is forgotten: no event may have told of its end.
+/// Seconds after which a probe without a reservation is forgotten: the event of its end may be lost.
 const FORGET_SECONDS: u32 = 2 * TIMEOUT_SECONDS;
 
 /// The Agents whose probes run, with the time of the last reservation.

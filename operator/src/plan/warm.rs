@@ -152,7 +152,7 @@ pub async fn assign(
                         observe(ctx, decided);
                         return Ok(Assignment::Done);
                     }
-                    // The kubelet changed its status, or another process assigned it or deleted it: the next look tells.
+                    // The kubelet changed its status, or another process assigned it or deleted it: the next read shows which.
                     Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) && conflicts < MAX_CONFLICTS => {
                         conflicts += 1;
                     }

@@ -141,7 +141,7 @@ async fn only_the_api_server_connects_when_its_ca_is_known() {
     let (hands, serving) = (Hands::new(), Serving::default());
     let keyring = Keyring::new(&hosts(), &lifetimes(), hands.now()).unwrap();
     serving.replace(keyring.serving().0.as_bytes(), keyring.serving().1.as_bytes()).unwrap();
-    let [api_server, stranger] = [ClientCertificate::new(), ClientCertificate::new()];
+    let [api_server, other] = [ClientCertificate::new(), ClientCertificate::new()];
     let webhook = Listening::start_for(&serving, Some(api_server.ca.as_bytes())).await;
     let review = create(&object("Agent", "a", &json!({ "adapter": "Command" })));
     // With TLS 1.3, a client learns only with the first answer that its certificate was refused.
@@ -151,7 +151,7 @@ async fn only_the_api_server_connects_when_its_ca_is_known() {
     };
     assert_eq!(ask(Some(&api_server)).await.unwrap()["response"]["allowed"], true);
     assert!(ask(None).await.is_err());
-    assert!(ask(Some(&stranger)).await.is_err());
+    assert!(ask(Some(&other)).await.is_err());
     assert!(serving.config(Some(b"not a certificate")).is_err());
 }
 

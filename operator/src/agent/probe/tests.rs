@@ -76,7 +76,7 @@ async fn an_image_is_probed_once() {
     assert_eq!(pods(&bench).len(), 1, "another image");
     put(&bench, &json!({"image": "claude:3"}));
     bench.reconcile_agent("coder").await.unwrap();
-    assert_eq!(pods(&bench).len(), 0, "what it would show is no longer of interest");
+    assert_eq!(pods(&bench).len(), 0, "a probe of an older image shows nothing");
     bench.reconcile_agent("coder").await.unwrap();
     assert_eq!(bench.api.all("pods")[0]["spec"]["containers"][0]["image"], "claude:3");
 }
