@@ -278,13 +278,15 @@ pub fn parse(document: &[u8], unread: UnreadTasks) -> Parsed<TasksFile> {
     parsed
 }
 
-/// Parses a tasks.md as [`parse`] does; returns its open tasks as [`from_file`] does, and what is wrong with the document. A document with
-/// an error has no tasks.
+/// Parses a tasks.md as [`parse`] does; returns its [`open_tasks`], and what is wrong with the document.
 pub fn from_markdown(document: &[u8], unread: UnreadTasks) -> (Vec<TaskTemplate>, Vec<Diagnostic>) {
     let parsed = parse(document, unread);
-    let usable = parsed.diagnostics.iter().all(|d| d.severity != Severity::Error);
-    let templates = if usable { from_file(&parsed.model) } else { Vec::new() };
-    (templates, parsed.diagnostics)
+    (open_tasks(&parsed), parsed.diagnostics)
+}
+
+/// Returns the open tasks of a tasks.md as [`from_file`] does; none if the document has an error.
+pub fn open_tasks(parsed: &Parsed<TasksFile>) -> Vec<TaskTemplate> {
+    if parsed.has_errors() { Vec::new() } else { from_file(&parsed.model) }
 }
 
 /// Returns the open tasks of a tasks.md, in Spec Kit's order of phases, `[P]` and stated dependencies.
@@ -303,9 +305,8 @@ pub fn from_file(file: &TasksFile) -> Vec<TaskTemplate> {
 }
 
 /// Returns the ticked tasks of a tasks.md. They are not run, and the requirements that they serve are covered.
-pub fn done_tasks(document: &[u8]) -> Vec<TaskTemplate> {
-    let file = tasks::parse(document).model;
-    file.tasks.iter().filter(|t| t.state == TaskState::Done).map(|t| template(&file, t)).collect()
+pub fn done_tasks(file: &TasksFile) -> Vec<TaskTemplate> {
+    file.tasks.iter().filter(|t| t.state == TaskState::Done).map(|t| template(file, t)).collect()
 }
 
 /// Returns a task of a tasks.md without its dependencies.
@@ -368,7 +369,7 @@ mod tests {
         let ids: Vec<_> = tasks.iter().map(|t| (t.id.as_str(), t.depends_on.join(","))).collect();
         assert_eq!(ids, [("T002", String::new()), ("T003", "T002".into()), ("T004", "T002".into())]);
         assert_eq!(tasks[1].prompt.as_deref(), Some("- [ ] T003 [P] Model in `a.py`"));
-        let done = done_tasks(text.as_bytes());
+        let done = done_tasks(&parse(text.as_bytes(), UnreadTasks::Refuse).model);
         assert_eq!(
             done.iter().map(|t| (t.id.as_str(), t.title.as_str())).collect::<Vec<_>>(),
             [("T001", "Create folders")]

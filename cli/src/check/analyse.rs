@@ -75,7 +75,7 @@ pub fn unit(unit: &Unit) -> Analysed {
             DocumentKind::Tasks => {
                 let parsed = compile::parse(&bytes, UnreadTasks::Refuse);
                 let report = analysis::tasks(&parsed);
-                work = usable(parsed).map(|file| (file, bytes.clone()));
+                work = usable(parsed);
                 (report, None)
             }
         };
@@ -116,20 +116,20 @@ fn compare(
     checked: &mut [Checked],
     specification: Option<&Spec>,
     principles: Option<&Constitution>,
-    work: Option<&(TasksFile, Vec<u8>)>,
+    work: Option<&TasksFile>,
 ) {
     if let (Some(spec), Some(principles)) = (specification, principles) {
         add(checked, DocumentKind::Specification, analysis::constitution_conflicts(spec, principles));
     }
-    let Some((file, bytes)) = work else { return };
-    let errors = compile::compile("plan", compile::from_file(file)).err().unwrap_or_default();
+    let Some(file) = work else { return };
+    let open = compile::from_file(file);
+    let errors = compile::compile("plan", open.clone()).err().unwrap_or_default();
     // Without an open task there is nothing to do, and nothing is wrong.
     let errors = errors.iter().filter(|error| **error != CompileError::Empty);
     add(checked, DocumentKind::Tasks, errors.map(|error| invalid(file, error)).collect());
     let Some(spec) = specification else { return };
     // Ticked tasks have covered their requirements.
-    let (open, done) = (compile::from_file(file), compile::done_tasks(bytes));
-    let coverage = compile::coverage(spec, open.iter().chain(&done));
+    let coverage = compile::coverage(spec, open.iter().chain(&compile::done_tasks(file)));
     let (of_tasks, of_spec): (Vec<Finding>, Vec<Finding>) = coverage.findings.into_iter().partition(|f| f.line == 0);
     add(checked, DocumentKind::Specification, of_spec);
     let of_tasks = of_tasks.into_iter().map(|f| Finding { line: line_of(file, &f.location), ..f });

@@ -369,11 +369,10 @@ fn compile_content(
     {
         return Ok(cached.clone());
     }
-    let (tasks, diagnostics) = document.map_or_else(
-        || (spec.tasks.clone(), Vec::new()),
-        |document| compile::from_markdown(document, spec.unread_tasks),
-    );
-    let compiled = compile::compile(&observed.name(), tasks).map_err(|errors| invalid_plan(&errors, &diagnostics))?;
+    let parsed = document.map(|document| compile::parse(document, spec.unread_tasks));
+    let tasks = parsed.as_ref().map_or_else(|| spec.tasks.clone(), compile::open_tasks);
+    let diagnostics = parsed.as_ref().map_or(&[][..], |parsed| &parsed.diagnostics);
+    let compiled = compile::compile(&observed.name(), tasks).map_err(|errors| invalid_plan(&errors, diagnostics))?;
     let agents = observed.agent_digests.clone();
     if agents.len() > MAX_AGENTS {
         let message = format!(
@@ -391,7 +390,7 @@ fn compile_content(
         );
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
-    let done = document.map(compile::done_tasks).unwrap_or_default();
+    let done = parsed.map(|parsed| compile::done_tasks(&parsed.model)).unwrap_or_default();
     let digest_of_content = Digest::of_bytes(canonical.as_bytes());
     let content = Arc::new(Content { digest: digest_of_content, canonical, compiled, agents, done });
     Ok(CachedContent { generation, document: digest, content })
