@@ -46,9 +46,8 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
         patch.push(add(["metadata", "labels", LABEL_TENANT], json!(tenant)));
     }
     let mut annotations = Vec::new();
-    if has_author(kind) && request.author() != request.due_author() {
-        let stamp = ["metadata", "annotations", ANNOTATION_AUTHOR];
-        annotations.push(request.due_author().map_or_else(|| remove(stamp), |author| add(stamp, json!(author))));
+    if has_author(kind) {
+        annotations.extend(annotate(request, ANNOTATION_AUTHOR, request.due_author().map(str::to_owned)));
     }
     if has_policy(kind) {
         annotations.extend(policy_change(request, now));
@@ -139,18 +138,20 @@ fn policy_change(request: &Request, now: Timestamp) -> Option<PatchOperation> {
     } else {
         annotation(request.old(), ANNOTATION_POLICY_CHANGE).map(str::to_owned)
     };
-    let stamp = ["metadata", "annotations", ANNOTATION_POLICY_CHANGE];
-    let has = annotation(request.object(), ANNOTATION_POLICY_CHANGE);
-    (has != due.as_deref()).then(|| due.map_or_else(|| remove(stamp), |due| add(stamp, json!(due))))
+    annotate(request, ANNOTATION_POLICY_CHANGE, due)
 }
 
 /// Writes author and date (UTC) of each answer into an annotation: the requesting user and today for a new answer, the stored values for any
 /// other.
 fn answers(request: &Request, now: Timestamp) -> Option<PatchOperation> {
-    let due = answers::due(request, &now.strftime("%Y-%m-%d").to_string());
-    let stamp = ["metadata", "annotations", ANNOTATION_ANSWERS];
-    let has = annotation(request.object(), ANNOTATION_ANSWERS);
-    (has != due.as_deref()).then(|| due.map_or_else(|| remove(stamp), |due| add(stamp, json!(due))))
+    annotate(request, ANNOTATION_ANSWERS, answers::due(request, &now.strftime("%Y-%m-%d").to_string()))
+}
+
+/// Gives an annotation the value that is due, or removes it.
+fn annotate(request: &Request, name: &str, due: Option<String>) -> Option<PatchOperation> {
+    let path = ["metadata", "annotations", name];
+    let has = annotation(request.object(), name);
+    (has != due.as_deref()).then(|| due.map_or_else(|| remove(path), |due| add(path, json!(due))))
 }
 
 /// Sets a field, whether it exists or not.
