@@ -10,6 +10,7 @@ use enact_domain::names::DEFAULT_TENANT;
 use enact_domain::record::Record;
 use enact_domain::text;
 use enact_domain::time::Millis;
+use enact_service::api_server;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -161,8 +162,17 @@ impl Context {
         let note = text::message(note, 1024);
         let event =
             Event { type_, reason: reason.into(), note: Some(note), action: "Reconcile".into(), secondary: None };
-        if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
-            tracing::warn!(%error, reason, "cannot write an Event");
+        let about = object.object_ref(&());
+        if let Err(error) = self.events.publish(&event, &about).await {
+            let error = api_server::message(&error);
+            tracing::warn!(
+                kind = about.kind,
+                namespace = about.namespace,
+                name = about.name,
+                reason,
+                error,
+                "cannot write an Event"
+            );
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use enact_domain::attempt::{PodPhase, PodView, SetupFailure};
 use enact_domain::time::Millis;
+use enact_service::api_server;
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
@@ -68,7 +69,8 @@ async fn list(ctx: &Context, namespace: &str) -> HashMap<String, SetupFailure> {
         Ok(found) => setup_events::newest(&found.items),
         Err(error) => {
             // The cause of a wait only informs people. A pod whose cause is unknown counts as pending.
-            tracing::warn!(namespace, %error, "cannot read the Events of pods that do not start");
+            let error = api_server::message(&error);
+            tracing::warn!(namespace, error, "cannot read the Events of pods that do not start");
             HashMap::new()
         }
     }
