@@ -5,6 +5,7 @@
 
 pub mod agents;
 pub mod analysis;
+pub mod appendix;
 pub mod approval;
 pub mod assignment;
 pub mod attempt;

@@ -8,14 +8,13 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::finding::{Finding, Severity};
+use crate::appendix::{END, append};
 
 /// Location of findings about a document as a whole.
 pub(super) const DOCUMENT: &str = "Document";
 
 /// First line of the appendix.
 const BEGIN: &str = "<!-- enact.dev/accepted\n";
-/// End of the appendix.
-const END: &str = "-->\n";
 
 /// An acceptance of findings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,30 +136,13 @@ pub(super) fn separate(findings: Vec<Finding>, acceptances: &[Acceptance]) -> Se
 ///
 /// An acceptance by location or id is appended; one from a comment is in the document already.
 pub fn with_appendix(document: &[u8], acceptances: &[Acceptance]) -> Vec<u8> {
-    let mut text = without_appendix(document);
-    let mut lines = acceptances.iter().filter_map(entry).peekable();
-    if lines.peek().is_none() {
-        return text;
-    }
-    // Markdown starts an HTML comment after an empty line.
-    while !text.ends_with(b"\n\n") {
-        text.push(b'\n');
-    }
-    text.extend_from_slice(BEGIN.as_bytes());
-    for line in lines {
-        text.extend_from_slice(line.as_bytes());
-        text.push(b'\n');
-    }
-    text.extend_from_slice(END.as_bytes());
-    text
+    append(without_appendix(document), BEGIN, acceptances.iter().filter_map(entry))
 }
 
-fn entry(acceptance: &Acceptance) -> Option<String> {
+fn entry(acceptance: &Acceptance) -> Option<Entry> {
     let Acceptance { code, reason, by, scope } = acceptance;
     let Scope::Named(at) = scope else { return None };
-    let entry = Entry { code: code.clone(), at: at.clone(), reason: reason.clone(), by: by.clone() };
-    // `--` would end the comment.
-    Some(serde_json::to_string(&entry).unwrap_or_default().replace("--", "-\\u002d"))
+    Some(Entry { code: code.clone(), at: at.clone(), reason: reason.clone(), by: by.clone() })
 }
 
 /// Returns a document with its appendix blanked, so that neither the parser nor the analysis reads it as text, and what it accepts.

@@ -1,32 +1,14 @@
 //! Appendix: the rules of a constitution, appended to its document, so that people approve and the record store keeps both.
-//!
-//! The appendix is an HTML comment, which readers of the document do not see, with one rule per line as JSON.
 
+use enact_domain::appendix::{END, append};
 use enact_domain::rules::Rule;
 
 const BEGIN: &str = "<!-- enact.dev/rules\n";
-const END: &str = "-->\n";
 
 /// Appends rules to a document, if there are any. An existing appendix is replaced: the document came from the record store, with an older
 /// revision.
 pub fn with(document: &[u8], rules: &[Rule]) -> Vec<u8> {
-    let mut text = document[..start(document)].to_vec();
-    if rules.is_empty() {
-        return text;
-    }
-    // Markdown starts an HTML comment after an empty line.
-    while !text.ends_with(b"\n\n") {
-        text.push(b'\n');
-    }
-    text.extend_from_slice(BEGIN.as_bytes());
-    for rule in rules {
-        // `--` would end the comment.
-        let line = serde_json::to_string(rule).unwrap_or_default().replace("--", "-\\u002d");
-        text.extend_from_slice(line.as_bytes());
-        text.push(b'\n');
-    }
-    text.extend_from_slice(END.as_bytes());
-    text
+    append(document[..start(document)].to_vec(), BEGIN, rules)
 }
 
 /// Returns the rules that are appended to a document.
