@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use enact_crds::identity::tenant;
 use enact_domain::names::{PUSH_SECRET, RESULT_AUDIENCE};
-use enact_service::api_server::{may_review_tokens, user_of_token};
+use enact_service::api_server::{self, may_review_tokens, user_of_token};
 use k8s_openapi::api::authentication::v1::UserInfo;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::timeout;
 use warp::http::Request;
@@ -58,21 +57,7 @@ impl Cluster {
     /// # Errors
     /// When the API server does not answer.
     pub(crate) async fn may(&self, user: &UserInfo, right: ResourceAttributes) -> Result<bool, Problem> {
-        let review = SubjectAccessReview {
-            spec: SubjectAccessReviewSpec {
-                extra: user.extra.clone(),
-                groups: user.groups.clone(),
-                uid: user.uid.clone(),
-                user: user.username.clone(),
-                resource_attributes: Some(right),
-                ..SubjectAccessReviewSpec::default()
-            },
-            ..SubjectAccessReview::default()
-        };
-        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let answer = api.create(&PostParams::default(), &review).await;
-        let status = answer.map_err(|error| unavailable("check a right", &error))?.status.unwrap_or_default();
-        Ok(status.allowed && status.denied != Some(true))
+        api_server::may(&self.client, user, right).await.map_err(|error| unavailable("check a right", &error))
     }
 
     /// Returns the secrets with which Git hosts sign their pushes to this namespace; empty when the namespace has no such Secret.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
+    SubjectAccessReviewSpec,
+};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -70,6 +73,27 @@ pub async fn user_of_token(client: &Client, token: &str, audience: &str) -> Resu
     let text = client.request_text(request).await.map_err(|error| message(&error))?;
     let review: TokenReview = serde_json::from_str(&text).map_err(|_| "its answer is not a TokenReview".to_owned())?;
     Ok(accepted_user(review.status.unwrap_or_default(), audience))
+}
+
+/// Returns whether a user has a right.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn may(client: &Client, user: &UserInfo, right: ResourceAttributes) -> kube::Result<bool> {
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            extra: user.extra.clone(),
+            groups: user.groups.clone(),
+            uid: user.uid.clone(),
+            user: user.username.clone(),
+            resource_attributes: Some(right),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let api: Api<SubjectAccessReview> = Api::all(client.clone());
+    let status = api.create(&PostParams::default(), &review).await?.status.unwrap_or_default();
+    Ok(status.allowed && status.denied != Some(true))
 }
 
 /// Returns whether a pod has neither ended nor is being deleted.

@@ -11,11 +11,12 @@ use enact_crds::validation::UNFINISHED_PLANS;
 use enact_crds::{Constitution, ModelProvider, ModelProviderSpec, Plan, Specification, Tenant};
 use enact_domain::names::{DEFAULT_TENANT, GROUP};
 use enact_domain::record::Kind;
+use enact_service::api_server;
 use futures::future::try_join_all;
 use k8s_openapi::api::authentication::v1::UserInfo;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::{GroupVersionKind, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -163,21 +164,7 @@ impl Lookup for ClusterLookup {
             namespace: Some(namespace.to_owned()),
             ..ResourceAttributes::default()
         };
-        let review = SubjectAccessReview {
-            spec: SubjectAccessReviewSpec {
-                extra: user.extra.clone(),
-                groups: user.groups.clone(),
-                uid: user.uid.clone(),
-                user: user.username.clone(),
-                resource_attributes: Some(right),
-                ..SubjectAccessReviewSpec::default()
-            },
-            ..SubjectAccessReview::default()
-        };
-        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let answer = api.create(&PostParams::default(), &review).await;
-        let status = answer.map_err(|e| failed("the right to create Approvals", e))?.status.unwrap_or_default();
-        Ok(status.allowed && status.denied != Some(true))
+        api_server::may(&self.client, user, right).await.map_err(|e| failed("the right to create Approvals", e))
     }
 
     async fn uid(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<String>, LookupError> {
