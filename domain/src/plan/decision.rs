@@ -73,7 +73,7 @@ pub enum NextStep {
 
 impl Action {
     /// Returns node and number of the attempt that it ends.
-    pub(super) fn ended(&self) -> Option<(NodeId, u32)> {
+    pub fn ended(&self) -> Option<(NodeId, u32)> {
         if let Self::End { node, attempt, .. } = self { Some((*node, *attempt)) } else { None }
     }
 

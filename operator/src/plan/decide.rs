@@ -113,14 +113,6 @@ fn rank(action: &Action) -> u8 {
     }
 }
 
-/// Returns the attempt that an action ends.
-fn ended_attempt(action: &Action) -> Option<(NodeId, u32)> {
-    match action {
-        Action::End { node, attempt, .. } => Some((*node, *attempt)),
-        _ => None,
-    }
-}
-
 /// The slots of the tenant.
 impl Decided<'_> {
     /// Reserves a slot for each attempt that starts, and returns the decision without the starts that get none: other plans of the tenant
@@ -158,7 +150,7 @@ impl Decided<'_> {
         for (node, _) in refused {
             // The scheduler set it to Running. The status must not show an attempt that does not start.
             let is_contest = self.nodes[node].contest.is_some();
-            if !is_contest || self.running_attempts().all(|(running, _)| running != node) {
+            if !is_contest || self.running_at(node) == 0 {
                 self.decision.phases[node] = TaskPhase::Pending;
             }
         }
@@ -208,7 +200,7 @@ impl Decided<'_> {
 
     /// Returns the attempts that run after this decision.
     pub fn running_attempts(&self) -> impl Iterator<Item = (NodeId, u32)> {
-        let ends: HashSet<(NodeId, u32)> = self.decision.actions.iter().filter_map(ended_attempt).collect();
+        let ends: HashSet<(NodeId, u32)> = self.decision.actions.iter().filter_map(Action::ended).collect();
         let running = self.nodes.iter().flat_map(|(id, node)| {
             let running = node.series().filter(|series| !matches!(series.current, scheduler::CurrentAttempt::None));
             running.map(move |series| (id, series.attempts))
@@ -223,14 +215,21 @@ impl Decided<'_> {
             let ended = self.end_of(node, series.attempts);
             !ended.map_or(series.phase, NextStep::phase).is_finished()
         });
-        let running = self.running_attempts().any(|(running, _)| running == node);
-        if running || !open { TaskPhase::Running } else { TaskPhase::Pending }
+        if self.running_at(node) > 0 || !open { TaskPhase::Running } else { TaskPhase::Pending }
     }
 
     /// Returns the number of contestants whose attempts run after this decision, and of all.
     pub fn running_contestants(&self, node: NodeId) -> (usize, usize) {
-        let running = self.running_attempts().filter(|(running, _)| *running == node).count();
-        (running, self.nodes[node].series().count())
+        (self.running_at(node), self.nodes[node].series().count())
+    }
+
+    /// Returns the number of attempts at a node that run after this decision.
+    fn running_at(&self, node: NodeId) -> usize {
+        let continues = |series: &&Node| {
+            !matches!(series.current, scheduler::CurrentAttempt::None) && self.end_of(node, series.attempts).is_none()
+        };
+        let new = self.new_starts().filter(|(start, _)| *start == node);
+        self.nodes[node].series().filter(continues).count() + new.count()
     }
 
     /// Returns the step that follows the end of an attempt, if this decision ends it.
