@@ -1,6 +1,6 @@
 //! The warm pool of an Agent: its pods are created, replaced and deleted here, and used by plans.
 
-use enact_crds::common::{LocalRef, Resources};
+use enact_crds::common::LocalRef;
 use enact_crds::warm_pool::{WarmPool, WarmPoolStatus};
 use enact_crds::{Agent, AgentStatus};
 use enact_domain::clone_cache;
@@ -19,7 +19,8 @@ use crate::context::Membership;
 use crate::error::Error;
 use crate::metadata_cache::ObjectKey;
 use crate::pods::{self, AttemptPod};
-use crate::task::{build, pod, template};
+use crate::task::pod::{self, NO_RESOURCES};
+use crate::task::{build, template};
 use crate::warm_pool::KnownPod;
 
 /// The argument of the runner in a waiting pod.
@@ -28,7 +29,6 @@ const WAIT: &str = "wait";
 const FAILED: &str = "WarmPoolFailed";
 /// Seconds after which the creation of a pod is tried again, for example because the quota was full.
 const RETRY_SECONDS: u32 = 30;
-const NONE: Resources = Resources { cpu: None, memory: None, ephemeral_storage: None };
 
 /// What a reconcile of a pool results in.
 pub struct Kept {
@@ -176,7 +176,7 @@ fn blueprint(
         assignment: serde_json::to_string(&waiting).map_err(json)?,
         // The lifetime of the token for the model gateway follows from it.
         timeout_seconds: MAX_AGE_SECONDS + MAX_TIMEOUT_SECONDS,
-        resources: [&NONE, &agent.resources, &NONE],
+        resources: [&NO_RESOURCES, &agent.resources, &NO_RESOURCES],
         default_resources: pod::DefaultResources::of(agent.adapter),
     };
     let mut pod = pod::for_agent(&frame, WAIT, agent, credentials);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use enact_crds::agent::{ProbeMode, ProbeStatus};
 use enact_crds::agent_run::agent_run;
-use enact_crds::common::Resources;
 use enact_crds::{Agent, AgentSpec, convert};
 use enact_domain::agents::health::RETRY_SECONDS;
 use enact_domain::agents::probe::{self, Known, Next, ProbeJob, TIMEOUT_SECONDS, Verdict};
@@ -29,14 +28,13 @@ use crate::error::Error;
 use crate::metadata_cache::ObjectKey;
 use crate::pods::{self, AttemptPod};
 use crate::task::build;
-use crate::task::pod::{self, DefaultResources, Frame};
+use crate::task::pod::{self, DefaultResources, Frame, NO_RESOURCES};
 use crate::watch::restarting;
 
 /// Seconds after which a probe that found all of them running, or an earlier pod of its name, is tried again.
 const SLOT_SECONDS: u32 = 10;
 /// Seconds after which a running probe is checked although no event arrived.
 const CHECK_SECONDS: u32 = 60;
-const NO_RESOURCES: Resources = Resources { cpu: None, memory: None, ephemeral_storage: None };
 
 /// The probe of an Agent after a reconcile.
 #[derive(Debug, Default)]

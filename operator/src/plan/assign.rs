@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use enact_crds::AgentSpec;
-use enact_crds::common::{OnNoChange, Resources};
+use enact_crds::common::OnNoChange;
 use enact_crds::plan::Workspace;
 use enact_crds::task::ContestantStatus;
 use enact_crds::{convert, prompt};
@@ -24,11 +24,11 @@ use k8s_openapi::api::core::v1::Pod;
 use super::context::Context;
 use super::decide::Decided;
 use super::nodes::series_of;
-use crate::task::{build, pod};
+use crate::task::build;
+use crate::task::pod::{self, NO_RESOURCES};
 
 /// The role label of a task's pod, and the argument of its runner.
 const TASK: &str = "task";
-const NONE: Resources = Resources { cpu: None, memory: None, ephemeral_storage: None };
 
 /// Builds the pod of an attempt.
 ///
@@ -94,7 +94,7 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
         owner,
         assignment: pod::assignment_json(&assignment(ctx, decided, &entry.uid, attempt, git, Work::Task(work)))?,
         timeout_seconds,
-        resources: [template.resources.as_ref().unwrap_or(&NONE), &agent.resources, &spec.execution.resources],
+        resources: [template.resources.as_ref().unwrap_or(&NO_RESOURCES), &agent.resources, &spec.execution.resources],
         default_resources: pod::DefaultResources::of(agent.adapter),
     };
     Ok(pod::for_agent(&frame, TASK, agent, workspace.and_then(|w| w.credentials_secret_ref.as_ref())))
@@ -159,7 +159,7 @@ fn integration_pod(ctx: &Context, decided: &Decided, attempt: u32, name: String)
         owner: build::controlled_by(observed.plan.as_ref()),
         assignment: pod::assignment_json(&assignment(ctx, decided, &observed.uid, attempt, Some(git), work))?,
         timeout_seconds: spec.execution.timeout_seconds,
-        resources: [&NONE, &NONE, &spec.execution.resources],
+        resources: [&NO_RESOURCES, &NO_RESOURCES, &spec.execution.resources],
         default_resources: pod::DefaultResources::SCRIPT,
     };
     let integration = workspace.integration.credentials_secret_ref.as_ref();

@@ -18,13 +18,13 @@ use serde_json::json;
 
 use super::context::Context;
 use super::job_pods::{self, StartResult};
-use super::jobs::{JobPod, JobRole, JobState, NO_RESOURCES};
+use super::jobs::{JobPod, JobRole, JobState};
 use super::sourced::{Drafter, Sourced, Subject, member, server_url};
 use crate::context::Membership;
 use crate::documents::constitution_chain::chain_of_reference;
 use crate::documents::effective_constitution::{self, EffectiveConstitution};
 use crate::error::Error;
-use crate::task::pod::{self, Frame};
+use crate::task::pod::{self, Frame, NO_RESOURCES};
 
 /// Seconds after which a running pod is checked although no event arrived.
 const WATCH_SECONDS: u32 = 60;

@@ -11,12 +11,12 @@ use enact_domain::time::Millis;
 
 use super::context::Context;
 use super::job_pods::{self, StartResult};
-use super::jobs::{JobRole, JobState, NO_RESOURCES};
+use super::jobs::{JobRole, JobState};
 use super::poll_state::PollState;
 use super::sourced::{SOURCE_MISSING, Sourced, Subject, jittered, member, portion, server_url};
 use crate::context::Membership;
 use crate::error::Error;
-use crate::task::pod::{self, Frame};
+use crate::task::pod::{self, Frame, NO_RESOURCES};
 
 /// Time limit of one poll, in seconds.
 const TIMEOUT_SECONDS: u32 = 300;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use enact_crds::common::Resources;
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, PodView, classify};
 use enact_domain::names;
@@ -21,8 +20,6 @@ use crate::metadata_cache::{MetadataCache, ObjectKey, key};
 use crate::pods::AttemptPod;
 use crate::references::References;
 
-/// Compute resources of a container that requests none.
-pub const NO_RESOURCES: Resources = Resources { cpu: None, memory: None, ephemeral_storage: None };
 /// Seconds after which an unschedulable pod counts as failed.
 const UNSCHEDULED_SECONDS: u32 = 600;
 /// Highest number of concurrent jobs of a tenant. It is low, so that jobs do not delay tasks.

@@ -37,6 +37,8 @@ const UID: i64 = 10_001;
 const TOKEN_SECONDS: i64 = 3600;
 /// Seconds for which the token for the model gateway is valid after the time limit of the attempt.
 const GATEWAY_TOKEN_MARGIN_SECONDS: i64 = 600;
+/// Compute resources of a container that requests none.
+pub const NO_RESOURCES: Resources = Resources { cpu: None, memory: None, ephemeral_storage: None };
 /// Seconds between SIGTERM and SIGKILL. The runner gives its agent ten of them.
 const GRACE_SECONDS: i64 = 30;
 /// Path of the runner in a pod whose Agent has its own image.
