@@ -15,7 +15,7 @@ pub const ASSIGNMENT_WAIT_SECONDS: u32 = 15;
 pub const MAX_AGE_SECONDS: u32 = 1800;
 /// Longest time limit of an attempt that a waiting pod is assigned to, in seconds. The pod's token for the model gateway must outlive it.
 pub const MAX_TIMEOUT_SECONDS: u32 = 14_400;
-/// Seconds for which a pod that ended without an attempt keeps its place, so that one that always fails is not created in a loop.
+/// Seconds for which a pod that ended without an attempt counts in the size of the pool, so that one that always fails is not created in a loop.
 const PAUSE_SECONDS: u32 = 60;
 
 /// What the runner of a waiting pod needs to know.

@@ -89,7 +89,7 @@ impl Cluster {
                     WatchEvent::Added(pod) | WatchEvent::Modified(pod)
                         if label(&pod.metadata, LABEL_ROLE) == Some(ROLE_WAITING) => {}
                     WatchEvent::Bookmark(_) => {}
-                    // The next look at the pod shows what it is.
+                    // The next read of the pod shows what it is.
                     _ => return Ok(true),
                 }
             }

@@ -1,4 +1,4 @@
-//! Lines that look like work and are no task: nothing that a person would call a task is dropped silently.
+//! Lines that look like work and are not tasks: nothing that a person would call a task is dropped silently.
 
 use std::collections::BTreeMap;
 
