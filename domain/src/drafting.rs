@@ -105,13 +105,19 @@ pub fn validate(document: &[u8]) -> Result<(), String> {
     if errors == 0 && stories > 0 && requirements > 0 {
         return Ok(());
     }
-    let mut text = format!("the document has {stories} user stories, {requirements} requirements and {errors} errors");
-    let mut worst: Vec<&Diagnostic> = parsed.diagnostics.iter().filter(|d| d.severity < Severity::Info).collect();
+    let summary = format!("the document has {stories} user stories, {requirements} requirements and {errors} errors");
+    Err(describe(&summary, &parsed.diagnostics))
+}
+
+/// Returns the reason why a document is not usable: a summary, and the worst diagnostics with lines and remedies.
+pub(crate) fn describe(summary: &str, diagnostics: &[Diagnostic]) -> String {
+    let mut text = summary.to_owned();
+    let mut worst: Vec<&Diagnostic> = diagnostics.iter().filter(|d| d.severity < Severity::Info).collect();
     worst.sort_by_key(|d| (d.severity, d.line));
     for diagnostic in worst.into_iter().take(MAX_DIAGNOSTICS) {
         let _ = write!(text, "\n{diagnostic}");
     }
-    Err(truncated(&text, MAX_PROBLEM).to_owned())
+    truncated(&text, MAX_PROBLEM).to_owned()
 }
 
 #[cfg(test)]

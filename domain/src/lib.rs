@@ -18,6 +18,7 @@ pub mod drafting;
 pub mod graph;
 pub mod names;
 pub mod plan;
+pub mod planning;
 pub mod push;
 pub mod quota;
 pub mod reason;

@@ -6,7 +6,7 @@ use crate::text::truncated;
 
 /// Writes a text of at most `max_bytes` bytes between two fences, which the text does not contain. The line before the fence says what the
 /// text is.
-pub(super) fn write(prompt: &mut String, what: &str, text: &str, max_bytes: usize) {
+pub(crate) fn write(prompt: &mut String, what: &str, text: &str, max_bytes: usize) {
     let text = clean(truncated(text.trim(), max_bytes), text.trim().len() > max_bytes);
     let fence = fence(&text);
     let _ = write!(prompt, "{fence}text {what}\n{text}\n{fence}\n");

@@ -212,7 +212,8 @@ fn story_text(text: &mut String, story: &UserStory) {
     }
 }
 
-fn constitution(prompt: &mut String, effective: EffectiveConstitution) {
+/// Writes the principles, and the rules for plans and tasks.
+pub(crate) fn constitution(prompt: &mut String, effective: EffectiveConstitution) {
     let principles = |of: &&Constitution| {
         let each = of
             .principles

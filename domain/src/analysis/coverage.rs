@@ -88,6 +88,13 @@ pub struct Coverage {
     pub accepted: Vec<AcceptedFinding>,
 }
 
+impl Coverage {
+    /// Returns the findings about identifiers that tasks name and the specification does not define.
+    pub fn unknown_items(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.code == UNKNOWN_ID_IN_TASK.code)
+    }
+}
+
 /// Finds the tasks that cover each requirement, story and criterion: by identifier, by story, and otherwise by shared terms.
 pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
     let own = own_number(spec);

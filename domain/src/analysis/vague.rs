@@ -177,6 +177,11 @@ pub(super) fn is_listed(line: &str) -> bool {
     item || (numbered.len() < line.len() && numbered.starts_with(['.', ')', '、']))
 }
 
+/// Returns whether a text has vague phrases that nothing in it makes precise.
+pub fn is_vague(text: &str) -> bool {
+    !find(text, &words(text), || Around::item(text)).is_empty()
+}
+
 /// Returns the vague phrases of a text, except those that the text or the item around it makes precise.
 pub(super) fn find(text: &str, words: &[Word<'_>], around: impl Fn() -> Around) -> Vec<Hit> {
     let mut found = Vec::new();

@@ -1,0 +1,62 @@
+//! Plans that agents write: the prompt of a planner, the check of its proposal, and the score by which proposals are compared.
+//!
+//! A proposal is the text of a Spec Kit tasks.md. The same inputs always give the same prompt, problem, score and choice.
+
+mod check;
+mod paths;
+mod prompt;
+mod score;
+
+pub use check::check;
+pub use prompt::{PromptInput, prompt};
+pub use score::{Component, Input, MAX_SCORE, Score, score};
+
+use std::cmp::Reverse;
+
+/// Maximum number of planners of one plan.
+pub const MAX_PLANNERS: usize = 8;
+
+/// A proposal that can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate<'a> {
+    pub agent: &'a str,
+    pub score: u32,
+    pub tasks: u32,
+}
+
+/// Returns the index of the best proposal: the one with the highest score, then with the fewest tasks, then of the first agent by name.
+pub fn best(candidates: &[Candidate]) -> Option<usize> {
+    let key =
+        |(_, candidate): &(usize, &Candidate)| (Reverse(candidate.score), candidate.tasks, candidate.agent.to_owned());
+    candidates.iter().enumerate().min_by_key(key).map(|(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn candidate(agent: &str, score: u32, tasks: u32) -> Candidate<'_> {
+        Candidate { agent, score, tasks }
+    }
+
+    #[test]
+    fn the_best_score_wins_and_ties_have_an_order() {
+        assert_eq!(best(&[]), None);
+        assert_eq!(best(&[candidate("a", 700, 3), candidate("b", 701, 9)]), Some(1));
+        assert_eq!(best(&[candidate("a", 700, 9), candidate("b", 700, 3)]), Some(1));
+        assert_eq!(best(&[candidate("b", 700, 3), candidate("a", 700, 3)]), Some(1));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_proposals_does_not_matter(scores in proptest::collection::vec((0u32..3, 0u32..3), 1..8)) {
+            let names: Vec<String> = (0..scores.len()).map(|n| format!("agent-{n}")).collect();
+            let all: Vec<Candidate> =
+                names.iter().zip(&scores).map(|(name, (score, tasks))| candidate(name, *score, *tasks)).collect();
+            let reversed: Vec<Candidate> = all.iter().rev().copied().collect();
+            prop_assert_eq!(best(&all).map(|index| all[index]), best(&reversed).map(|index| reversed[index]));
+        }
+    }
+}
