@@ -141,17 +141,17 @@ pub fn pool_pod(
     Ok(PoolPod::Assigned { attempt, assignment: assignment.clone() })
 }
 
-/// Returns the draft of a document or the probe of an Agent that `pod` works on, with the checks of [`attempt_pod`]. An object of `kind`
-/// controls the pod.
+/// Returns the draft of a document or the probe of an Agent that `pod` works on, with the checks of [`attempt_pod`]. An object of one of the
+/// `kinds` controls the pod.
 fn pod_without_plan(
-    kind: &str,
+    kinds: &[&str],
     bound: BoundPod,
     pod: &ObjectMeta,
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<AttemptPod, String> {
     let tenant = tenant_of_pod(&bound, pod, namespace, default_namespaces)?.to_owned();
-    controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
+    controller(pod, kinds).ok_or_else(|| missing(&format!("{} as its controller", kinds.join(" or "))))?;
     Ok(AttemptPod {
         tenant,
         namespace: bound.namespace,
@@ -179,13 +179,14 @@ pub fn agent_pod(
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<AgentPod, String> {
-    let without_plan = match label(pod, LABEL_ROLE) {
-        Some(ROLE_DRAFT) => Some("Specification"),
-        Some(ROLE_PROBE) => Some("Agent"),
+    let without_plan: Option<&[&str]> = match label(pod, LABEL_ROLE) {
+        // A planner's proposal belongs to no attempt at its plan.
+        Some(ROLE_DRAFT) => Some(&["Specification", "Plan"]),
+        Some(ROLE_PROBE) => Some(&["Agent"]),
         _ => None,
     };
     let attempt = match without_plan {
-        Some(kind) => pod_without_plan(kind, bound, pod, namespace, default_namespaces)?,
+        Some(kinds) => pod_without_plan(kinds, bound, pod, namespace, default_namespaces)?,
         None => attempt_pod(bound, pod, namespace, default_namespaces)?,
     };
     let named = |key: &str| label(pod, key).map(str::to_owned).ok_or_else(|| missing(key));
@@ -306,6 +307,8 @@ mod tests {
         assert_eq!((found.plan.as_str(), found.task.as_str(), found.attempt.plan_uid.as_str()), ("", "", ""));
         assert_eq!((found.attempt.subject_uid.as_str(), found.attempt.attempt), ("pod-uid", 1));
         assert_eq!(found.agent_id(), "team/claude");
+        draft.owner_references.as_mut().unwrap()[0].kind = "Plan".into();
+        assert_eq!(identify(&draft).unwrap().plan, "", "a planner's proposal");
         // It is not an attempt, so that the server takes no result from it.
         let bound = BoundPod { namespace: "team".into(), name: "draft".into(), uid: "pod-uid".into() };
         let namespace =

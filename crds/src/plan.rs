@@ -13,9 +13,13 @@ use crate::document::{AcceptedFinding, Finding, Source, SourceStatus};
 use crate::task::TaskTemplate;
 
 mod agents;
+mod generate;
 mod usage;
 
 pub use agents::PlanAgent;
+pub use generate::{
+    ChosenProposal, Generate, GeneratedPlan, Planner, Proposal, ProposalSelection, ProposalState, ScoreComponent,
+};
 pub use usage::{Discarded, EstimateBasis, NumberRange, PlanEstimate, PlanUsage, UsdRange};
 
 /// A graph of tasks over a Git workspace, for one specification.
@@ -46,7 +50,8 @@ pub use usage::{Discarded, EstimateBasis, NumberRange, PlanEstimate, PlanUsage, 
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("(has(self.tasks) && self.tasks.size() > 0) != has(self.source)").message("set exactly one of tasks and source"),
+    validation = Rule::new("[has(self.tasks) && self.tasks.size() > 0, has(self.source), has(self.generate)].exists_one(set, set)").message("set exactly one of tasks, source and generate"),
+    validation = Rule::new("!has(self.generate) || has(self.specificationRef)").message("generate requires specificationRef: planners plan an approved specification"),
     validation = Rule::new("has(self.agentRef) != (has(self.agents) && self.agents.size() > 0)").message("set exactly one of agentRef (one agent for all tasks) and agents (a pool, from which each attempt gets the best agent)"),
 )]
 pub struct PlanSpec {
@@ -70,6 +75,9 @@ pub struct PlanSpec {
     /// A Spec Kit tasks.md, instead of `tasks`: phases, `[P]` markers and stories become dependencies; ticked tasks are skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// Planners that write the tasks.md, instead of `tasks` and `source`. They start when the specification is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generate: Option<Generate>,
     /// What happens if the tasks.md has lines that look like tasks and could not be read. Default: `Refuse`.
     #[serde(default)]
     pub unread_tasks: UnreadTasks,
@@ -428,6 +436,14 @@ pub struct PlanStatus {
     /// State of the source outside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceStatus>,
+    /// Planners and their proposals, for a plan with `generate`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["agent".into()]))]
+    #[schemars(length(max = 8))]
+    pub proposals: Vec<Proposal>,
+    /// The proposal that is the tasks.md of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<GeneratedPlan>,
     /// Coverage of the requirements of the specification by the tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,

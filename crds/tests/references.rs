@@ -23,7 +23,7 @@ enum Change {
 }
 use Change::{Covered, Irrelevant, OwnApproval, Pinned, ResultApproved, Secret};
 
-const CLASSIFIED: [(&str, Change); 27] = [
+const CLASSIFIED: [(&str, Change); 28] = [
     ("Agent.env[].secretKeyRef", Secret),
     ("Agent.mcpServers[].env[].secretKeyRef", Secret),
     ("Agent.mcpServers[].headers[].secretKeyRef", Secret),
@@ -37,6 +37,7 @@ const CLASSIFIED: [(&str, Change); 27] = [
     ("Constitution.source.git.credentialsSecretRef", Secret),
     ("Plan.agentRef", Covered),
     ("Plan.agents[].name", Covered),
+    ("Plan.generate.agents[].name", ResultApproved),
     ("Plan.source.configMapKeyRef", Pinned),
     ("Plan.source.git.credentialsSecretRef", Secret),
     ("Plan.specificationRef", OwnApproval),

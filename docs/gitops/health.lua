@@ -5,6 +5,7 @@
 -- Reasons of objects that wait for a decision of a person: nothing is wrong with them.
 local people = {
   WaitingForApproval = true,
+  WaitingForChoice = true,
   WaitingForSpecification = true,
   SpecificationChanged = true,
   AgentChanged = true,

@@ -18,8 +18,15 @@ pub const STALLED: &str = "Stalled";
 const MAX_MESSAGE_BYTES: usize = 8192;
 
 /// Reasons of an object that waits for a decision of a person, or for an object that does. They are a part of normal work, not a problem.
-const WAITS_FOR_PEOPLE: [&str; 6] =
-    ["WaitingForApproval", "WaitingForSpecification", "SpecificationChanged", "AgentChanged", "Suspended", "Paused"];
+const WAITS_FOR_PEOPLE: [&str; 7] = [
+    "WaitingForApproval",
+    "WaitingForChoice",
+    "WaitingForSpecification",
+    "SpecificationChanged",
+    "AgentChanged",
+    "Suspended",
+    "Paused",
+];
 
 /// Returns whether an object with this reason waits for a decision of a person. It is stalled, because it does not continue by itself, but
 /// nothing is wrong with it.

@@ -130,6 +130,23 @@ pub enum Event {
         winner: Option<u32>,
         message: String,
     },
+    /// A planner has delivered a proposal for the plan that is the subject, and it can be chosen. Keyed by agent and digest.
+    Proposal {
+        /// Name of the Agent.
+        agent: String,
+        /// Digest of the document, which the record has.
+        digest: Digest,
+        score: u32,
+        tasks: u32,
+    },
+    /// A proposal becomes the tasks.md of the plan that is the subject, by its score or by a person, who is the actor. Keyed by `key`.
+    ProposalChosen {
+        /// Unique for the subject: the generation of the plan and the digest.
+        key: String,
+        /// Name of the Agent.
+        agent: String,
+        digest: Digest,
+    },
     /// A person sends a message to the agent of the task that is the subject. Keyed by `id`.
     Message {
         plan_uid: String,

@@ -1,11 +1,15 @@
 //! The audit log. It decides what is new: a record that has an entry is already in all other tables, too.
 
 use enact_domain::record::{Event, Kind};
+use enact_domain::text::truncated;
 use serde_json::{Value, json};
 
 use crate::error::StoreError;
 use crate::numbering::NumberedRecord;
 use crate::session::Session;
+
+/// Most bytes of a name in a key, which has at most 256.
+const MAX_KEY_NAME: usize = 200;
 
 /// The part of an entry that depends on the event.
 struct Entry {
@@ -125,6 +129,18 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
             key: newest.to_string(),
             plan_uid: Some(plan_uid.clone()),
             details: json!({ "winner": winner, "message": message }),
+        },
+        Event::Proposal { agent, digest, score, tasks } => Entry {
+            event: "Proposal",
+            key: format!("{}/{}", truncated(agent, MAX_KEY_NAME), digest.short()),
+            plan_uid: own_plan(),
+            details: json!({ "agent": agent, "digest": digest, "score": score, "tasks": tasks }),
+        },
+        Event::ProposalChosen { key, agent, digest } => Entry {
+            event: "ProposalChosen",
+            key: key.clone(),
+            plan_uid: own_plan(),
+            details: json!({ "agent": agent, "digest": digest }),
         },
         Event::Message { plan_uid, id, text } => Entry {
             event: "Message",

@@ -56,6 +56,8 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
             clean(plan_uid);
             truncate(message, MAX_TEXT_BYTES);
         }
+        Event::Proposal { agent, digest: _, score: _, tasks: _ } => clean(agent),
+        Event::ProposalChosen { key, agent, digest: _ } => [key, agent].into_iter().for_each(clean),
         Event::Message { plan_uid, text, id: _ } => {
             clean(plan_uid);
             truncate(text, MAX_TEXT_BYTES);

@@ -1,5 +1,5 @@
 //! The fields that the webhook writes into objects: tenant, author, approver, the UID of what was decided on, who changed an approval policy,
-//! and author and date of an answer, of an accepted finding and of a message. It writes no others.
+//! and author and date of an answer, of an accepted finding, of a chosen proposal and of a message. It writes no others.
 
 use enact_crds::approval::{Person, Subject};
 use enact_domain::agents::message;
@@ -69,6 +69,9 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     if matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan) && request.changes_spec() {
         patch.extend(signatures(request, "accepted", &["code", "at", "reason"], now));
     }
+    if kind == Kind::Plan && request.changes_spec() {
+        patch.extend(choice(request, now));
+    }
     Ok(Patch(patch))
 }
 
@@ -119,16 +122,43 @@ fn signatures(request: &Request, name: &str, content: &[&str], now: Timestamp) -
     // The schema refuses what is not a list of objects.
     for (index, entry) in list(request.object()).into_iter().flatten().enumerate().filter(|(_, e)| e.is_object()) {
         let known = stored.into_iter().flatten().find(|old| is_same(old, entry));
-        let due = match known {
-            Some(old) => [("by", old.get("by").cloned()), ("date", old.get("date").cloned())],
-            None => [("by", Some(json!(request.user()))), ("date", Some(json!(now.strftime("%Y-%m-%d").to_string())))],
-        };
-        for (field, value) in due.into_iter().filter(|(field, value)| entry.get(field) != value.as_ref()) {
+        for (field, value) in wrong_signature(request, entry, known, now) {
             let at = ["spec", name, &index.to_string(), field];
             patch.push(value.map_or_else(|| remove(at), |value| add(at, value)));
         }
     }
     patch
+}
+
+/// Returns the fields for author and date of an entry that have wrong values, with the right ones: those of the `known` entry, or the
+/// requesting user and today.
+fn wrong_signature(
+    request: &Request,
+    entry: &Value,
+    known: Option<&Value>,
+    now: Timestamp,
+) -> Vec<(&'static str, Option<Value>)> {
+    let due = match known {
+        Some(old) => [("by", old.get("by").cloned()), ("date", old.get("date").cloned())],
+        None => [("by", Some(json!(request.user()))), ("date", Some(json!(now.strftime("%Y-%m-%d").to_string())))],
+    };
+    due.into_iter().filter(|(field, value)| entry.get(field) != value.as_ref()).collect()
+}
+
+/// Writes author and date (UTC) into the proposal that a person has chosen for a Plan, in the same way.
+fn choice(request: &Request, now: Timestamp) -> Vec<PatchOperation> {
+    let chosen = |object| part(object, "spec")?.get("generate")?.get("chosen");
+    // The schema refuses what is not an object.
+    let Some(new) = chosen(request.object()).filter(|chosen| chosen.is_object()) else { return Vec::new() };
+    let known = chosen(request.old());
+    let known = known.filter(|old| ["agent", "digest"].iter().all(|field| old.get(field) == new.get(field)));
+    let wrong = wrong_signature(request, new, known, now).into_iter();
+    wrong
+        .map(|(field, value)| {
+            let at = ["spec", "generate", "chosen", field];
+            value.map_or_else(|| remove(at), |value| add(at, value))
+        })
+        .collect()
 }
 
 /// Writes who changes the approval policy, and when, into an annotation. Without a change, it writes what is stored.

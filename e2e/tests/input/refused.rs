@@ -102,7 +102,7 @@ fn tasks_documents() -> Vec<Case> {
             tasks_md(&["# Tasks: A"]),
             &["spec.source.inline", "line 1", "no task was found", "write tasks as"],
         ),
-        ("neither tasks nor source", plan("suspend: true"), &["spec", "set exactly one of tasks and source"]),
+        ("neither tasks nor source", plan("suspend: true"), &["spec", "set exactly one of tasks, source and generate"]),
     ]
 }
 

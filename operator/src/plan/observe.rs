@@ -18,6 +18,7 @@ use kube::ResourceExt as _;
 use super::context::Context;
 use super::estimate;
 use super::observed::{Content, Documents, Loaded, Observed, PromptDocuments, StartedFor};
+use super::planning::{self, Planned};
 use crate::context::lookup;
 use crate::documents::constitution_chain::{Chain, chain_of_specification};
 use crate::documents::effective_constitution;
@@ -71,6 +72,8 @@ fn targets(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Target> {
         targets.extend(constitution_chain(ctx, plan, namespace).targets());
     }
     targets.extend(sourcing::targets(places, plan.spec.source.as_ref(), None));
+    let planners = plan.spec.generate.iter().flat_map(|generate| &generate.agents);
+    targets.extend(planners.flat_map(|planner| places.map(|place| Target::new::<Agent>(place, &planner.name))));
     targets
 }
 
@@ -172,6 +175,8 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
     let loaded = Loaded {
         documents: documents(ctx, observed).await?,
         source: observed.status().source,
+        proposals: observed.status().proposals,
+        generated: observed.status().generated,
         content: cached,
         ..Loaded::default()
     };
@@ -218,9 +223,16 @@ fn decisions_on_agents(ctx: &Context, observed: &Observed, content: &Content) ->
     decisions_on(ctx, SubjectKind::Plan, observed.plan.as_ref())
 }
 
-/// Reads a tasks.md outside the spec.
+/// Reads a tasks.md outside the spec, or has planners write it.
 async fn document(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<Loaded, Error> {
     let plan = observed.plan.as_ref();
+    if let Some(generate) = &plan.spec.generate {
+        let Planned { document, proposals, generated, requeue_at } =
+            planning::advance(ctx, observed, generate, &loaded.documents).await?;
+        let document = Some(document);
+        return Ok(Loaded { document, proposals, generated, source: None, source_requeue_at: requeue_at, ..loaded });
+    }
+    let loaded = Loaded { proposals: Vec::new(), generated: None, ..loaded };
     let Some(source) = plan.spec.source.as_ref().filter(|source| source.inline.is_none()) else {
         sourcing::delete_jobs(&ctx.sourcing, plan).await?;
         return Ok(Loaded { source: None, ..loaded });

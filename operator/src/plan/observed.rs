@@ -7,7 +7,7 @@ use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::compile::{self, Compiled};
 use enact_crds::document::SourceStatus;
 use enact_crds::models::ModelProblem;
-use enact_crds::plan::{Cleanup, Phase, PlanStatus, Workspace};
+use enact_crds::plan::{Cleanup, GeneratedPlan, Phase, PlanStatus, Proposal, Workspace};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Agent, Plan, PlanSpec, Specification, convert};
 use enact_domain::approval::{Decision, Policy};
@@ -84,6 +84,8 @@ impl Content {
         let read = |text: &str| compile::from_markdown(text.as_bytes(), spec.unread_tasks).0;
         let inline = spec.source.as_ref().map(|s| s.inline.as_deref().map(read));
         let tasks = match &inline {
+            // Planners wrote the tasks.md.
+            None if spec.generate.is_some() => &self.compiled.tasks,
             None => &spec.tasks,
             Some(Some(tasks)) => tasks,
             Some(None) => &self.compiled.tasks,
@@ -132,7 +134,11 @@ pub struct Loaded {
     pub document: Option<Result<Vec<u8>, Readiness>>,
     /// The new `status.source`.
     pub source: Option<SourceStatus>,
-    /// Time of the next poll of the source.
+    /// The new `status.proposals`.
+    pub proposals: Vec<Proposal>,
+    /// The new `status.generated`.
+    pub generated: Option<GeneratedPlan>,
+    /// Time of the next poll of the source, or of the next look at the planners.
     pub source_requeue_at: Option<Millis>,
     pub documents: Documents,
     /// Finished tasks of the tenant, for the estimate of a plan that has not started and uses models. None while the record is unavailable.

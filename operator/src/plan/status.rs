@@ -106,7 +106,7 @@ pub async fn write_blocked(
 ) -> Result<LastWrite, Error> {
     let mut new = observed.status();
     new.observed_generation = observed.plan.metadata.generation;
-    new.source.clone_from(&loaded.source);
+    set_source(&mut new, loaded);
     if let Some(content) = &blocked.content {
         set_content(&mut new, observed, content);
     }
@@ -165,7 +165,7 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     let outcome = decided.outcome(applied.failure.as_ref());
     let mut new = old.clone();
     new.observed_generation = observed.plan.metadata.generation;
-    new.source.clone_from(&decided.loaded.source);
+    set_source(&mut new, decided.loaded);
     new.phase = outcome.phase;
     // Part of the key of the recorded transition: it changes with the phase, in the same write.
     new.turns = old.turns + u32::from(old.phase != new.phase);
@@ -198,6 +198,13 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     new.waiting = waits::of_plan(observed, &outcome.readiness, wait.as_ref()).filter(|_| !new.phase.is_finished());
     new.conditions = patch::conditions(observed.plan.as_ref(), &old.conditions, outcome.readiness.conditions(), now);
     new
+}
+
+/// Sets where the tasks.md comes from.
+fn set_source(new: &mut PlanStatus, loaded: &Loaded) {
+    new.source.clone_from(&loaded.source);
+    new.proposals.clone_from(&loaded.proposals);
+    new.generated.clone_from(&loaded.generated);
 }
 
 /// Sets the digest of the content that people decide on, and its Agents.

@@ -318,7 +318,8 @@ fn compare_revisions(
     Some(staleness)
 }
 
-fn not_in_tenant(observed: &Observed) -> Readiness {
+/// Returns the reason of a plan whose namespace belongs to no tenant.
+pub fn not_in_tenant(observed: &Observed) -> Readiness {
     let namespace = &observed.namespace;
     let message = format!("namespace {namespace} belongs to no Tenant; add it to a Tenant's spec.namespaces");
     Readiness::stalled("NotInTenant", message)
@@ -331,8 +332,8 @@ fn content_changed() -> Readiness {
 }
 
 /// A plan whose content cannot be compiled.
-struct Refused {
-    readiness: Readiness,
+pub struct Refused {
+    pub readiness: Readiness,
     findings: Vec<Finding>,
 }
 
@@ -357,11 +358,10 @@ fn compile_content(
     if let Some(pinned) = &loaded.content {
         return Ok(CachedContent { generation, document: None, content: pinned.clone() });
     }
-    let document = match (&spec.source, &loaded.document) {
-        (Some(_), Some(Ok(bytes))) => Some(bytes.as_slice()),
-        (Some(_), Some(Err(missing))) => return Err(missing.clone().into()),
-        (Some(source), None) => source.inline.as_deref().map(str::as_bytes),
-        (None, _) => None,
+    let document = match (&loaded.document, &spec.source) {
+        (Some(Ok(bytes)), _) => Some(bytes.as_slice()),
+        (Some(Err(missing)), _) => return Err(missing.clone().into()),
+        (None, source) => source.as_ref().and_then(|source| source.inline.as_deref()).map(str::as_bytes),
     };
     let digest = document.filter(|_| loaded.document.is_some()).map(Digest::of_bytes);
     if let Some(cached) = cached
@@ -369,6 +369,15 @@ fn compile_content(
     {
         return Ok(cached.clone());
     }
+    Ok(CachedContent { generation, document: digest, content: Arc::new(content_of(observed, document)?) })
+}
+
+/// Compiles the content of a plan from a tasks.md or, without one, from the tasks in its spec.
+///
+/// # Errors
+/// The reason why it cannot be run, and the findings in the tasks.md.
+pub fn content_of(observed: &Observed, document: Option<&[u8]>) -> Result<Content, Refused> {
+    let spec = &observed.plan.spec;
     let parsed = document.map(|document| compile::parse(document, spec.unread_tasks));
     let tasks = parsed.as_ref().map_or_else(|| spec.tasks.clone(), compile::open_tasks);
     let diagnostics = parsed.as_ref().map_or(&[][..], |parsed| &parsed.diagnostics);
@@ -392,8 +401,7 @@ fn compile_content(
     }
     let done = parsed.map(|parsed| compile::done_tasks(&parsed.model)).unwrap_or_default();
     let digest_of_content = Digest::of_bytes(canonical.as_bytes());
-    let content = Arc::new(Content { digest: digest_of_content, canonical, compiled, agents, done });
-    Ok(CachedContent { generation, document: digest, content })
+    Ok(Content { digest: digest_of_content, canonical, compiled, agents, done })
 }
 
 fn invalid_plan(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Refused {
@@ -484,7 +492,10 @@ fn check_script(task: &TaskTemplate, name: &str, agent: &AgentSpec) -> Result<()
 }
 
 /// Returns the digest of the specification as it was approved; none if the plan names no specification.
-fn check_specification(observed: &Observed) -> Result<Option<String>, Readiness> {
+///
+/// # Errors
+/// The reason why it is not ready.
+pub fn check_specification(observed: &Observed) -> Result<Option<String>, Readiness> {
     let Some(reference) = &observed.plan.spec.specification_ref else { return Ok(None) };
     let Some(specification) = &observed.specification else {
         let message = format!("there is no Specification {} in this namespace; create it", reference.name);

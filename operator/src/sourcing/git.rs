@@ -79,7 +79,7 @@ pub async fn content(
     }
     let name = reconcile.pod_name();
     // The name contains the digest of the source: pods of an older URL, revision or path are deleted here.
-    job_pods::delete_others(ctx, subject, &name).await?;
+    job_pods::delete_others(ctx, subject, std::slice::from_ref(&name)).await?;
     let requeue_at = match ctx.jobs.get(subject, &name) {
         Some(entry) => match entry.state(reconcile.now) {
             JobState::Running(why) => {

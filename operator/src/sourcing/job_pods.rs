@@ -84,22 +84,34 @@ async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Resu
 /// # Errors
 /// When the API server fails.
 pub async fn delete_all(ctx: &Context, subject: &Subject) -> Result<(), Error> {
-    delete_others(ctx, subject, "").await
+    delete_others(ctx, subject, &[]).await
 }
 
-/// Deletes all pods of a subject but the one with this name.
+/// Deletes all pods of a subject but those with these names.
 ///
 /// # Errors
 /// When the API server fails.
-pub async fn delete_others(ctx: &Context, subject: &Subject, kept: &str) -> Result<(), Error> {
+pub async fn delete_others(ctx: &Context, subject: &Subject, kept: &[String]) -> Result<(), Error> {
     let unwanted = |(namespace, name): &ObjectKey, pod: &JobPod| {
-        *namespace == subject.namespace && name != kept && pod.owner == subject.uid && pod.view.deleting.is_none()
+        *namespace == subject.namespace
+            && !kept.contains(name)
+            && pod.owner == subject.uid
+            && pod.view.deleting.is_none()
     };
-    for (namespace, name) in ctx.jobs.pods.keys(unwanted) {
-        if let Some(pod) = ctx.jobs.get(subject, &name) {
-            // With the UID, a new pod of the same name stays.
-            pods::delete(ctx, &namespace, &name, &pod.uid).await?;
-        }
+    for (_, name) in ctx.jobs.pods.keys(unwanted) {
+        delete(ctx, subject, &name).await?;
     }
     Ok(())
+}
+
+/// Deletes a pod of a subject, if it exists.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn delete(ctx: &Context, subject: &Subject, name: &str) -> Result<(), Error> {
+    match ctx.jobs.get(subject, name) {
+        // With the UID, a new pod of the same name stays.
+        Some(pod) => pods::delete(ctx, &subject.namespace, name, &pod.uid).await,
+        None => Ok(()),
+    }
 }

@@ -5,6 +5,7 @@
 //! the digest in the pod's termination message. A pod is deleted only after the object's status holds its result, so that a crash loses
 //! neither.
 
+pub mod agent_job;
 pub mod context;
 mod draft;
 mod git;
@@ -25,7 +26,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
 
 pub use context::Context;
-pub use job_pods::follow;
+pub use job_pods::{delete_others, follow};
 use sourced::SOURCE_MISSING;
 pub use sourced::{Drafter, Sourced, Subject};
 

@@ -137,6 +137,10 @@ impl InMemoryRecordStore {
                 format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
             }
             Happened::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
+            Happened::Proposal { agent, score, .. } => format!("{}: proposal of {agent} {score}", record.subject.name),
+            Happened::ProposalChosen { agent, .. } => {
+                format!("{}: {agent} chosen by {}", record.subject.name, record.actor)
+            }
             Happened::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
             Happened::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),
             Happened::Approval { approved, .. } => format!("{}: approved {approved}", record.subject.name),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use enact_crds::common::LocalRef;
 use enact_crds::compile::{self, CompileError};
-use enact_crds::plan::Workspace;
+use enact_crds::plan::{Generate, Workspace};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{PlanSpec, validation};
 use enact_domain::digest::Digest;
@@ -13,6 +13,7 @@ use enact_domain::names::{ANNOTATION_KEEP, ANNOTATION_REDO};
 use enact_domain::record::Kind;
 use enact_domain::speckit::tasks::TasksFile;
 use kube::core::admission::Operation;
+use serde_json::Value;
 
 use super::validator::{Validate, Validator};
 use super::{document, reference};
@@ -45,6 +46,8 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
                 warnings.extend(warning);
             }
             causes.extend(checked.causes);
+        } else if let Some(generate) = &spec.generate {
+            causes.extend(chosen(request, generate));
         } else {
             causes.extend(listed_tasks(request.name(), &spec.tasks));
         }
@@ -57,7 +60,7 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
             let agent = LocalRef { name: member.name.clone() };
             warnings.extend(self.warn_unless_exists(request, &pool(i), Kind::Agent, &agent).await);
         }
-        for (field, name) in contest_agents(&spec) {
+        for (field, name) in contest_agents(&spec).chain(planners(&spec)) {
             let agent = LocalRef { name: name.to_owned() };
             warnings.extend(self.warn_unless_exists(request, &field, Kind::Agent, &agent).await);
         }
@@ -129,7 +132,7 @@ fn references(spec: &PlanSpec) -> Vec<Cause> {
         let agent = task.agent_ref.as_ref();
         causes.extend(agent.and_then(|r| reference::check(&format!("spec.tasks[{i}].agentRef"), Kind::Agent, r)));
     }
-    for (field, name) in contest_agents(spec) {
+    for (field, name) in contest_agents(spec).chain(planners(spec)) {
         causes.extend(reference::check_name(&field, Kind::Agent, name));
     }
     causes
@@ -142,6 +145,32 @@ fn contest_agents(spec: &PlanSpec) -> impl Iterator<Item = (String, &str)> {
         let agents = attempts.agents.iter().enumerate();
         agents.map(move |(k, name)| (format!("spec.tasks[{i}].attempts.agents[{k}]"), name.as_str()))
     })
+}
+
+/// Returns the planners, with the paths of their names.
+fn planners(spec: &PlanSpec) -> impl Iterator<Item = (String, &str)> {
+    let planners = spec.generate.iter().flat_map(|generate| &generate.agents).enumerate();
+    planners.map(|(i, planner)| (format!("spec.generate.agents[{i}].name"), planner.name.as_str()))
+}
+
+/// Refuses the choice of a proposal that does not exist: the operator would ignore it. It does not check a stored choice again.
+fn chosen(request: &Request, generate: &Generate) -> Option<Cause> {
+    let chosen = generate.chosen.as_ref().filter(|_| request.operation() == &Operation::Update)?;
+    let is_chosen = |value: &Value| value["agent"] == *chosen.agent && value["digest"] == *chosen.digest;
+    let old = request.old();
+    if part(old, "spec").is_some_and(|spec| is_chosen(&spec["generate"]["chosen"])) {
+        return None;
+    }
+    let proposals = part(old, "status").and_then(|status| status["proposals"].as_array());
+    if proposals.into_iter().flatten().any(is_chosen) {
+        return None;
+    }
+    let message = format!(
+        "there is no proposal of {:?} with this digest; use `kubectl enact choose {} --agent NAME`",
+        cut(chosen.agent.clone(), MAX_QUOTED),
+        request.name()
+    );
+    Some(Cause::new("spec.generate.chosen", message))
 }
 
 fn workspace(workspace: &Workspace) -> Vec<Cause> {

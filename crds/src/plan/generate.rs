@@ -1,0 +1,175 @@
+//! Plans that agents write from an approved specification: the settings, the proposals and the choice.
+
+use enact_domain::planning::{Component, Score};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::Time;
+
+/// Settings for agents that write the tasks.md.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Generate {
+    /// Planners: each writes a proposal, at the same time as the others.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(min = 1, max = 8))]
+    pub agents: Vec<Planner>,
+    /// What the planners should know in addition to the specification and the constitution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8192))]
+    pub guidance: Option<String>,
+    /// Timeout of one attempt of a planner, in seconds. Default: 900.
+    #[serde(default = "default_timeout")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub timeout_seconds: u32,
+    /// Maximum number of attempts of each planner. When its proposal is not usable, the next attempt receives the reason. Default: 3.
+    #[serde(default = "default_attempts")]
+    #[schemars(range(min = 1, max = 10))]
+    pub max_attempts: u32,
+    /// Who chooses among the proposals. Default: `BestScore`.
+    #[serde(default)]
+    pub selection: ProposalSelection,
+    /// Proposal that a person has chosen. `kubectl enact choose` writes it; it wins over the scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<ChosenProposal>,
+}
+
+fn default_timeout() -> u32 {
+    900
+}
+
+fn default_attempts() -> u32 {
+    3
+}
+
+/// An agent that writes a proposal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Planner {
+    /// Name of the Agent, in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Who chooses among the proposals of planners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ProposalSelection {
+    /// The highest score decides, when all planners have ended; then the lowest number of tasks, then the name of the agent.
+    #[default]
+    BestScore,
+    /// A person decides.
+    Person,
+}
+
+/// A proposal that a person has chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChosenProposal {
+    /// Name of the planner.
+    #[schemars(length(min = 1, max = 253))]
+    pub agent: String,
+    /// Digest of the proposal. Another proposal of the same planner is not chosen.
+    #[schemars(length(min = 1, max = 128))]
+    pub digest: String,
+    /// User who chose it. The webhook sets it from the user of the request and replaces the value of the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub by: Option<String>,
+    /// Day of the choice, `YYYY-MM-DD`. The webhook sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 10))]
+    pub date: Option<String>,
+}
+
+/// State of a planner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ProposalState {
+    /// The planner works, or will try again.
+    #[default]
+    Planning,
+    /// There is a proposal that can be chosen.
+    Proposed,
+    /// The planner has no usable proposal after its last attempt.
+    Dropped,
+}
+
+/// A planner and its proposal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Proposal {
+    /// Name of the planner.
+    pub agent: String,
+    /// State of the planner.
+    #[serde(default)]
+    pub state: ProposalState,
+    /// Digest of the specification, the guidance and the name of the planner. A change of it restarts the planner.
+    pub inputs: String,
+    /// Number of attempts that were started.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Digest of the proposal, when a usable one exists. The record has its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Number of tasks of the proposal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<u32>,
+    /// Score of the proposal, from 0 to 1000: the sum of the components.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<u32>,
+    /// Components of the score.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<ScoreComponent>,
+    /// Reason why the last attempt produced no usable proposal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Earliest time of the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Time>,
+}
+
+impl Proposal {
+    /// Sets the score and its components.
+    pub fn set_score(&mut self, score: &Score) {
+        self.score = Some(score.total());
+        self.components = score.components.iter().map(ScoreComponent::from).collect();
+    }
+}
+
+/// A component of the score of a proposal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScoreComponent {
+    /// Name of the component: `requirements`.
+    pub name: String,
+    /// Points of the proposal.
+    pub points: u32,
+    /// Highest number of points.
+    pub max: u32,
+    /// Explanation of the points.
+    pub explanation: String,
+}
+
+impl From<&Component> for ScoreComponent {
+    fn from(component: &Component) -> Self {
+        Self {
+            name: component.name.to_owned(),
+            points: component.points,
+            max: component.max,
+            explanation: component.explanation.clone(),
+        }
+    }
+}
+
+/// The proposal that is the tasks.md of the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GeneratedPlan {
+    /// Name of the planner.
+    pub agent: String,
+    /// Digest of the proposal.
+    pub digest: String,
+    /// User who chose it; none if the scores decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}

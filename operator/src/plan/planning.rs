@@ -1,0 +1,432 @@
+//! Planning: agents write proposals for a plan with `spec.generate`, and one of them becomes its tasks.md.
+//!
+//! Each planner is a document job with attempts of its own. The status has the state of all of them, the record the text of each proposal.
+
+use enact_crds::plan::{Generate, GeneratedPlan, Planner, Proposal, ProposalSelection, ProposalState};
+use enact_crds::specification::DraftStatus;
+use enact_domain::condition::Readiness;
+use enact_domain::digest::Digest;
+use enact_domain::drafting::{EffectiveConstitution, PreviousAttempt};
+use enact_domain::planning::{self, Candidate, PromptInput};
+use enact_domain::record::{Event, Record};
+use enact_domain::rules::Program;
+use enact_domain::time::Millis;
+use serde_json::json;
+
+use super::context::Context;
+use super::observed::{Documents, Observed};
+use super::proposal::Assignment;
+use super::validate::{check_specification, not_in_tenant};
+use crate::context::{ACTOR, Membership};
+use crate::error::Error;
+use crate::sourcing::agent_job::{Advanced, AgentJob, Step};
+use crate::sourcing::{self, Subject};
+
+/// The reason while planners work.
+const PLANNING: &str = "Planning";
+/// The reason when no planner has a usable proposal.
+const FAILED: &str = "PlanningFailed";
+
+/// The state of a plan with planners.
+pub struct Planned {
+    /// The chosen proposal, or the reason why there is none.
+    pub document: Result<Vec<u8>, Readiness>,
+    pub proposals: Vec<Proposal>,
+    pub generated: Option<GeneratedPlan>,
+    /// Time of the next reconcile if no event arrives earlier.
+    pub requeue_at: Option<Millis>,
+}
+
+/// Starts planners, reads what they deliver, and chooses a proposal.
+///
+/// # Errors
+/// When the API server or the record fails.
+pub async fn advance(
+    ctx: &Context,
+    observed: &Observed,
+    generate: &Generate,
+    documents: &Documents,
+) -> Result<Planned, Error> {
+    let status = observed.status();
+    let subject = Subject::of(observed.plan.as_ref(), status.observed_generation);
+    let (member, assignment) = match assignment(observed, documents) {
+        Ok(found) => found,
+        Err(missing) => {
+            // What they plan is not approved any more, or not wanted.
+            sourcing::delete_others(&ctx.sourcing, &subject, &[]).await?;
+            let (proposals, generated) = (status.proposals, status.generated);
+            return Ok(Planned { document: Err(missing), proposals, generated, requeue_at: None });
+        }
+    };
+    let proposals = generate.agents.iter().map(|planner| remembered(&assignment, generate, planner));
+    let proposals = proposals.collect::<Result<Vec<_>, _>>()?;
+    let planners = Planners { ctx, generate, subject: &subject, member, assignment };
+    let Round { mut proposals, mut records, pending, mut requeue_at } = planners.advance(proposals).await?;
+    let mut document = Err(pending);
+    let mut generated = None;
+    match choose(&observed.name(), generate, &proposals) {
+        Choice::None => {}
+        Choice::Waits(waits) => document = Err(waits),
+        Choice::Made(made) => {
+            let digest = Digest::from(made.digest.clone());
+            if let Some(content) = ctx.record_store.content(&member.tenant, &digest).await? {
+                records.extend((status.generated.as_ref() != Some(&made)).then(|| chosen(observed, member, &made)));
+                (document, generated) = (Ok(content), Some(made));
+            } else {
+                // The record lost the proposal: the planner writes another one.
+                let lost = proposals.iter_mut().filter(|proposal| proposal.digest.as_deref() == Some(digest.as_str()));
+                lost.for_each(|proposal| *proposal = restarted(proposal));
+                requeue_at = Some(observed.now);
+                document = Err(Readiness::reconciling(PLANNING, "the record does not hold the chosen proposal"));
+            }
+        }
+    }
+    if !records.is_empty() {
+        ctx.record(records).await?;
+    }
+    Ok(Planned { document, proposals, generated, requeue_at })
+}
+
+/// Returns what the planners plan, and for which tenant.
+///
+/// # Errors
+/// The reason why there is nothing to plan.
+fn assignment<'a>(
+    observed: &'a Observed,
+    documents: &'a Documents,
+) -> Result<(&'a Membership, Assignment<'a>), Readiness> {
+    let member = observed.member.as_ref().ok_or_else(|| not_in_tenant(observed))?;
+    if observed.plan.spec.cancel {
+        return Err(Readiness::stalled("Cancelled", "the plan was cancelled before it had tasks; delete it"));
+    }
+    if check_specification(observed)?.is_none() {
+        let message = "spec.generate requires spec.specificationRef; name the Specification that the planners plan";
+        return Err(Readiness::stalled("InvalidPlan", message));
+    }
+    let (Some(specification), Some(constitution)) = (documents.specification.as_deref(), &documents.constitution) else {
+        let message = "the document of the specification is not recorded yet";
+        return Err(Readiness::reconciling("WaitingForSpecification", message));
+    };
+    let constitution = constitution.as_ref().map_err(Clone::clone)?;
+    Ok((member, Assignment { observed, documents, specification, constitution }))
+}
+
+/// Returns the state of a planner in the status, if it has the same inputs.
+fn remembered(assignment: &Assignment, generate: &Generate, planner: &Planner) -> Result<Proposal, Error> {
+    let inputs = json!({
+        "specification": assignment.specification.digest, "guidance": generate.guidance, "agent": planner.name,
+    });
+    let inputs =
+        Digest::of_json(&inputs).map_err(|source| Error::Json { what: "a plan to write", source })?.to_string();
+    let mut known = assignment.observed.plan.status.iter().flat_map(|status| &status.proposals);
+    let known = known.find(|proposal| proposal.agent == planner.name && proposal.inputs == inputs).cloned();
+    Ok(known.unwrap_or_else(|| Proposal { agent: planner.name.clone(), inputs, ..Proposal::default() }))
+}
+
+/// Returns the state of a planner that begins again.
+fn restarted(proposal: &Proposal) -> Proposal {
+    Proposal { agent: proposal.agent.clone(), inputs: proposal.inputs.clone(), ..Proposal::default() }
+}
+
+/// The planners of one plan.
+struct Planners<'a> {
+    ctx: &'a Context,
+    generate: &'a Generate,
+    subject: &'a Subject,
+    member: &'a Membership,
+    assignment: Assignment<'a>,
+}
+
+/// The result of one reconcile of the planners.
+struct Round {
+    proposals: Vec<Proposal>,
+    /// New proposals.
+    records: Vec<Record>,
+    /// The reason why there is no proposal to choose yet.
+    pending: Readiness,
+    requeue_at: Option<Millis>,
+}
+
+impl Planners<'_> {
+    /// Reconciles all planners without a proposal.
+    async fn advance(&self, mut proposals: Vec<Proposal>) -> Result<Round, Error> {
+        if self.assignment.observed.plan.spec.suspend {
+            let message = "suspended before its planners ended; continue with `kubectl enact resume`";
+            let pending = Readiness::stalled("Suspended", message);
+            return Ok(Round { proposals, records: Vec::new(), pending, requeue_at: None });
+        }
+        let effective = self.assignment.constitution;
+        let constitutions: Vec<_> = effective.texts.iter().map(|text| &text.parsed.model).collect();
+        let rules: Vec<_> = effective.programs.iter().map(Program::rule).collect();
+        let prompt = |previous: Option<PreviousAttempt<'_>>| {
+            planning::prompt(&PromptInput {
+                specification: &self.assignment.specification.parsed.model.source,
+                effective: EffectiveConstitution { constitutions: &constitutions, rules: &rules },
+                guidance: self.generate.guidance.as_deref(),
+                previous,
+            })
+        };
+        let check = |document: &[u8]| self.assignment.examine(document).map(drop);
+        let known: Vec<DraftStatus> = proposals.iter().map(draft_of).collect();
+        let jobs: Vec<AgentJob> =
+            known.iter().enumerate().map(|(index, known)| self.job(index, known, &prompt, &check)).collect();
+        let drafts: Vec<Option<DraftStatus>> = jobs
+            .iter()
+            .zip(&known)
+            .map(|(job, known)| known.digest.is_none().then(|| job.adopt(known.clone())))
+            .collect();
+        let kept = jobs.iter().zip(&drafts).filter_map(|(job, draft)| Some(job.pod_name(draft.as_ref()?)));
+        let kept: Vec<String> = kept.collect();
+        // The pods of planners that are not wanted any more, and of proposals that the status has.
+        sourcing::delete_others(&self.ctx.sourcing, self.subject, &kept).await?;
+        let (mut records, mut notes, mut blocked, mut next) = (Vec::new(), Vec::new(), None, None);
+        for ((job, draft), proposal) in jobs.iter().zip(drafts).zip(&mut proposals) {
+            let Some(draft) = draft else { continue };
+            if let Some(refused) = self.refused(job) {
+                blocked = blocked.or(Some(refused));
+                continue;
+            }
+            let Advanced { draft, step, requeue_at } = job.advance(draft).await?;
+            next = [next, requeue_at].into_iter().flatten().min();
+            set_draft(proposal, draft);
+            proposal.state =
+                if matches!(step, Step::Failed) { ProposalState::Dropped } else { ProposalState::Planning };
+            match step {
+                Step::Delivered(document) => records.extend(self.proposed(proposal, &document)),
+                Step::Blocked(missing) => blocked = blocked.or(Some(missing)),
+                Step::Failed => {}
+                step => notes.push(note(proposal, job.max_attempts, step)),
+            }
+        }
+        let pending = blocked.unwrap_or_else(|| Readiness::reconciling(PLANNING, notes.join("; ")));
+        Ok(Round { proposals, records, pending, requeue_at: next })
+    }
+
+    fn job<'j>(
+        &'j self,
+        index: usize,
+        known: &'j DraftStatus,
+        prompt: &'j (dyn Fn(Option<PreviousAttempt<'_>>) -> String + Sync),
+        check: &'j (dyn Fn(&[u8]) -> Result<(), String> + Sync),
+    ) -> AgentJob<'j> {
+        AgentJob {
+            ctx: &self.ctx.sourcing,
+            subject: self.subject,
+            member: self.member,
+            now: self.assignment.observed.now,
+            agent: &self.generate.agents[index].name,
+            field: format!("spec.generate.agents[{index}]"),
+            max_attempts: self.generate.max_attempts,
+            timeout_seconds: self.generate.timeout_seconds,
+            known: Some(known),
+            failed: FAILED,
+            prompt,
+            check,
+        }
+    }
+
+    /// Returns the reason why a planner may not run: it could push to the target branch.
+    fn refused(&self, job: &AgentJob) -> Option<Readiness> {
+        let agent = self.ctx.agent(&self.subject.namespace, &self.member.tenant, job.agent)?;
+        let field = self.assignment.observed.integration_secret_field(&agent)?;
+        let message = format!(
+            "{}: {field} of Agent {} is the Secret of spec.workspace.integration, which only the integration pod may use; \
+             name another Secret in one of them",
+            job.field, job.agent
+        );
+        Some(Readiness::stalled("InvalidWorkspace", message))
+    }
+
+    /// Sets tasks and score of a proposal that was delivered, and returns its record.
+    fn proposed(&self, proposal: &mut Proposal, document: &[u8]) -> Option<Record> {
+        let Ok(usable) = self.assignment.examine(document) else {
+            // The job has checked it in the same way.
+            *proposal = restarted(proposal);
+            return None;
+        };
+        proposal.state = ProposalState::Proposed;
+        proposal.tasks = Some(usable.tasks);
+        proposal.set_score(&usable.score);
+        let event = Event::Proposal {
+            agent: proposal.agent.clone(),
+            digest: proposal.digest.clone()?.into(),
+            score: usable.score.total(),
+            tasks: usable.tasks,
+        };
+        Some(new_record(self.assignment.observed, self.member, ACTOR, event))
+    }
+}
+
+fn draft_of(proposal: &Proposal) -> DraftStatus {
+    DraftStatus {
+        request: proposal.inputs.clone(),
+        attempts: proposal.attempts,
+        digest: proposal.digest.clone(),
+        problem: proposal.problem.clone(),
+        retry_at: proposal.retry_at.clone(),
+    }
+}
+
+fn set_draft(proposal: &mut Proposal, draft: DraftStatus) {
+    let DraftStatus { request, attempts, digest, problem, retry_at } = draft;
+    proposal.inputs = request;
+    proposal.attempts = attempts;
+    proposal.digest = digest;
+    proposal.problem = problem;
+    proposal.retry_at = retry_at;
+}
+
+/// Returns what a planner does, for a person.
+fn note(proposal: &Proposal, max_attempts: u32, step: Step) -> String {
+    let (agent, attempt) = (&proposal.agent, proposal.attempts);
+    match step {
+        Step::Running(None) => format!("Agent {agent} plans (attempt {attempt} of {max_attempts})"),
+        Step::Running(Some(why)) => format!("Agent {agent} plans (attempt {attempt} of {max_attempts}): {why}"),
+        Step::Waiting(why) => format!("Agent {agent} waits: {why}"),
+        _ => {
+            let problem = proposal.problem.as_deref().unwrap_or_default();
+            format!(
+                "attempt {attempt} of {max_attempts} of Agent {agent} delivered no usable proposal, and another one follows: {problem}"
+            )
+        }
+    }
+}
+
+/// Which proposal becomes the tasks.md.
+#[derive(Debug, PartialEq)]
+enum Choice {
+    /// Planners still work.
+    None,
+    /// A person has to do something.
+    Waits(Readiness),
+    Made(GeneratedPlan),
+}
+
+/// Chooses among the proposals. The choice of a person counts at once; the scores count when all planners have ended.
+fn choose(plan: &str, generate: &Generate, proposals: &[Proposal]) -> Choice {
+    let usable: Vec<&Proposal> = proposals.iter().filter(|p| p.state == ProposalState::Proposed).collect();
+    if let Some(chosen) = &generate.chosen
+        && usable.iter().any(|p| p.agent == chosen.agent && p.digest.as_ref() == Some(&chosen.digest))
+    {
+        let (agent, digest) = (chosen.agent.clone(), chosen.digest.clone());
+        return Choice::Made(GeneratedPlan { agent, digest, by: chosen.by.clone() });
+    }
+    if proposals.iter().any(|proposal| proposal.state == ProposalState::Planning) {
+        return Choice::None;
+    }
+    let scored = usable.iter().map(|proposal| Candidate {
+        agent: &proposal.agent,
+        score: proposal.score.unwrap_or_default(),
+        tasks: proposal.tasks.unwrap_or_default(),
+    });
+    let candidates: Vec<Candidate> = scored.collect();
+    let Some(best) = planning::best(&candidates).and_then(|index| usable.get(index)) else {
+        return Choice::Waits(failed(proposals));
+    };
+    match generate.selection {
+        ProposalSelection::Person => {
+            let message = format!(
+                "{} proposals wait for the choice of a person; compare them with `kubectl enact explain plan/{plan}`, and choose with \
+                 `kubectl enact choose {plan} --agent {}`",
+                usable.len(),
+                best.agent
+            );
+            Choice::Waits(Readiness::stalled("WaitingForChoice", message))
+        }
+        ProposalSelection::BestScore => Choice::Made(GeneratedPlan {
+            agent: best.agent.clone(),
+            digest: best.digest.clone().unwrap_or_default(),
+            by: None,
+        }),
+    }
+}
+
+/// Returns the reason when no planner has a usable proposal.
+fn failed(proposals: &[Proposal]) -> Readiness {
+    let problem = |proposal: &Proposal| {
+        let problem = proposal.problem.as_deref().unwrap_or("the pod was deleted before the operator read its result");
+        format!("Agent {}: {problem}", proposal.agent)
+    };
+    let problems: Vec<String> = proposals.iter().map(problem).collect();
+    let message = format!(
+        "no planner has delivered a usable proposal; change spec.generate (guidance, agents), raise spec.generate.maxAttempts, or write \
+         the tasks into spec.source. The last problems: {}",
+        problems.join("; ")
+    );
+    Readiness::stalled(FAILED, message)
+}
+
+fn chosen(observed: &Observed, member: &Membership, made: &GeneratedPlan) -> Record {
+    let digest = Digest::from(made.digest.clone());
+    let key = format!("{}/{}", observed.plan.metadata.generation.unwrap_or_default(), digest.short());
+    let actor = made.by.as_deref().unwrap_or(ACTOR);
+    new_record(observed, member, actor, Event::ProposalChosen { key, agent: made.agent.clone(), digest })
+}
+
+fn new_record(observed: &Observed, member: &Membership, actor: &str, event: Event) -> Record {
+    Record {
+        tenant: member.tenant.clone(),
+        subject: observed.subject(),
+        at: observed.now,
+        actor: actor.to_owned(),
+        event,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposal(agent: &str, state: ProposalState, score: u32) -> Proposal {
+        Proposal {
+            agent: agent.into(),
+            state,
+            digest: (state == ProposalState::Proposed).then(|| format!("sha256:{agent}")),
+            score: Some(score),
+            tasks: Some(3),
+            problem: (state == ProposalState::Dropped).then(|| "line 1: no task was found".to_owned()),
+            ..Proposal::default()
+        }
+    }
+
+    fn generate(more: serde_json::Value) -> Generate {
+        let mut generate = json!({ "agents": [{ "name": "a" }, { "name": "b" }] });
+        generate.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(generate).unwrap()
+    }
+
+    fn made(agent: &str, by: Option<&str>) -> Choice {
+        let (agent, digest) = (agent.to_owned(), format!("sha256:{agent}"));
+        Choice::Made(GeneratedPlan { agent, digest, by: by.map(str::to_owned) })
+    }
+
+    #[test]
+    fn the_best_score_counts_when_all_planners_have_ended() {
+        let by_score = generate(json!({}));
+        let (a, b) = (proposal("a", ProposalState::Proposed, 600), proposal("b", ProposalState::Proposed, 700));
+        assert_eq!(choose("cart", &by_score, &[a.clone(), proposal("b", ProposalState::Planning, 0)]), Choice::None);
+        assert_eq!(choose("cart", &by_score, &[a.clone(), b]), made("b", None));
+        assert_eq!(choose("cart", &by_score, &[a, proposal("b", ProposalState::Dropped, 0)]), made("a", None));
+    }
+
+    #[test]
+    fn a_person_chooses_one_digest() {
+        let all = [proposal("a", ProposalState::Proposed, 600), proposal("b", ProposalState::Proposed, 700)];
+        let Choice::Waits(waits) = choose("cart", &generate(json!({"selection": "Person"})), &all) else {
+            panic!("chosen")
+        };
+        assert_eq!(waits.reason, "WaitingForChoice");
+        assert!(waits.message.contains("kubectl enact choose cart --agent b"), "{}", waits.message);
+        let chosen = |digest: &str| generate(json!({"chosen": {"agent": "a", "digest": digest, "by": "dana"}}));
+        assert_eq!(choose("cart", &chosen("sha256:a"), &all), made("a", Some("dana")));
+        assert_eq!(choose("cart", &chosen("sha256:older"), &all), made("b", None), "another proposal is not chosen");
+    }
+
+    #[test]
+    fn a_plan_without_proposals_says_why() {
+        let all = [proposal("a", ProposalState::Dropped, 0), proposal("b", ProposalState::Dropped, 0)];
+        let Choice::Waits(waits) = choose("cart", &generate(json!({})), &all) else { panic!("chosen") };
+        assert_eq!(waits.reason, FAILED);
+        assert!(waits.message.contains("Agent b: line 1: no task was found"), "{}", waits.message);
+    }
+}

@@ -1,0 +1,288 @@
+//! A document that an agent writes, with attempts until one delivers a usable document.
+//!
+//! An attempt counts as soon as its pod is created. The pod of the last attempt stays until the next one starts: its result goes into the
+//! next prompt.
+
+use std::sync::Arc;
+
+use enact_crds::specification::DraftStatus;
+use enact_crds::{Agent, convert, validation};
+use enact_domain::assignment::Report;
+use enact_domain::condition::Readiness;
+use enact_domain::digest::Digest;
+use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
+use enact_domain::drafting::PreviousAttempt;
+use enact_domain::names;
+use enact_domain::time::Millis;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::context::Context;
+use super::job_pods::{self, StartResult};
+use super::jobs::{JobPod, JobRole, JobState};
+use super::sourced::{Subject, server_url};
+use crate::context::Membership;
+use crate::error::Error;
+use crate::task::pod::{self, Frame, NO_RESOURCES};
+
+/// Seconds after which a running pod is checked although no event arrived.
+const WATCH_SECONDS: u32 = 60;
+/// Seconds after which an attempt that found no free slot is retried.
+const NO_SLOT_SECONDS: u32 = 10;
+/// Seconds before the second attempt; doubled each time.
+const BACKOFF_SECONDS: u32 = 10;
+/// Longest wait between two attempts, in seconds.
+const MAX_BACKOFF_SECONDS: u32 = 300;
+/// The reason while the agent cannot be used.
+const AGENT_NOT_READY: &str = "AgentNotReady";
+
+/// One reconcile of a document that an agent writes.
+pub struct AgentJob<'a> {
+    pub ctx: &'a Context,
+    pub subject: &'a Subject,
+    pub member: &'a Membership,
+    pub now: Millis,
+    pub agent: &'a str,
+    /// Path of the field that names the agent.
+    pub field: String,
+    pub max_attempts: u32,
+    pub timeout_seconds: u32,
+    /// The state in the status of the object.
+    pub known: Option<&'a DraftStatus>,
+    /// The reason of the object if the job cannot be started.
+    pub failed: &'static str,
+    /// Returns the prompt of an attempt after a previous one.
+    pub prompt: &'a (dyn Fn(Option<PreviousAttempt<'_>>) -> String + Sync),
+    /// Returns why a document is not usable.
+    pub check: &'a (dyn Fn(&[u8]) -> Result<(), String> + Sync),
+}
+
+/// The state after a reconcile.
+pub struct Advanced {
+    pub draft: DraftStatus,
+    pub step: Step,
+    /// Time of the next reconcile if no event arrives earlier.
+    pub requeue_at: Option<Millis>,
+}
+
+/// What happens with a document that an agent writes.
+pub enum Step {
+    /// The document is usable. Its pod stays until the status has the digest.
+    Delivered(Vec<u8>),
+    /// An attempt runs; the text is the cause of a delay.
+    Running(Option<String>),
+    /// The last attempt delivered no usable document, and another one follows.
+    Retrying,
+    /// The next attempt waits, for this reason.
+    Waiting(String),
+    /// The last attempt delivered no usable document.
+    Failed,
+    /// The agent cannot be used.
+    Blocked(Readiness),
+}
+
+impl AgentJob<'_> {
+    /// Returns the name of the pod of the last attempt.
+    pub fn pod_name(&self, draft: &DraftStatus) -> String {
+        self.pod_of(draft, draft.attempts)
+    }
+
+    fn pod_of(&self, draft: &DraftStatus, attempt: u32) -> String {
+        let seed = format!("{}/{}/{attempt}", self.subject.uid, draft.request);
+        names::document_pod_name(&self.subject.name, names::ROLE_DRAFT, &Digest::of_bytes(seed.as_bytes()))
+    }
+
+    fn entry(&self, draft: &DraftStatus, attempt: u32) -> Option<JobPod> {
+        self.ctx.jobs.get(self.subject, &self.pod_of(draft, attempt))
+    }
+
+    /// Counts attempts that the status does not count: a crash after the creation of a pod leaves one.
+    pub fn adopt(&self, mut draft: DraftStatus) -> DraftStatus {
+        while self.entry(&draft, draft.attempts + 1).is_some() {
+            draft.attempts += 1;
+            draft.retry_at = None;
+        }
+        draft
+    }
+
+    /// Reads the result of the last attempt, and starts the next one when it is due.
+    ///
+    /// # Errors
+    /// When the API server or the record store fails.
+    pub async fn advance(&self, draft: DraftStatus) -> Result<Advanced, Error> {
+        let attempt = draft.attempts;
+        match self.entry(&draft, attempt) {
+            Some(entry) => match entry.state(self.now) {
+                JobState::Running(why) => Ok(self.running(draft, why)),
+                JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
+            },
+            None if attempt == 0 => self.start(draft, None).await,
+            // The pod of the last attempt is gone, so its result is in the status or lost.
+            None if attempt >= self.max_attempts => Ok(Self::after(draft, Step::Failed, None)),
+            None => match self.retry_at(&draft) {
+                Some(until) => Ok(Self::after(draft, Step::Retrying, Some(until))),
+                None => self.start(draft, None).await,
+            },
+        }
+    }
+
+    /// Handles the end of the last attempt.
+    async fn finished(
+        &self,
+        mut draft: DraftStatus,
+        entry: &JobPod,
+        outcome: Result<Report, String>,
+    ) -> Result<Advanced, Error> {
+        let (document, problem) = match self.read(outcome).await? {
+            Ok((digest, content)) => {
+                // The pod stays until the status has the digest: a later reconcile deletes it.
+                draft = DraftStatus { digest: Some(digest), problem: None, retry_at: None, ..draft };
+                return Ok(Self::after(draft, Step::Delivered(content), None));
+            }
+            Err(why) => why,
+        };
+        let last = draft.attempts >= self.max_attempts;
+        let wait = BACKOFF_SECONDS.saturating_mul(1 << (draft.attempts - 1).min(16)).min(MAX_BACKOFF_SECONDS);
+        let retry_at = convert::time_not_before(entry.ended_at(self.now).plus_seconds(wait));
+        // Compared with the status of the object, which may lag behind `draft` of this reconcile.
+        let is_shown = self.known.is_some_and(|known| {
+            known.request == draft.request
+                && known.attempts == draft.attempts
+                && known.problem.as_ref() == Some(&problem)
+        });
+        draft.problem = Some(problem);
+        // `last` may become false later: a person can raise maxAttempts.
+        draft.retry_at = if last { None } else { draft.retry_at.filter(|_| is_shown).or(Some(retry_at)) };
+        match self.retry_at(&draft) {
+            _ if last => {
+                if is_shown {
+                    job_pods::delete(self.ctx, self.subject, &self.pod_name(&draft)).await?;
+                }
+                Ok(Self::after(draft, Step::Failed, None))
+            }
+            Some(until) => Ok(Self::after(draft, Step::Retrying, Some(until))),
+            None if is_shown => self.start(draft, document.as_deref()).await,
+            // The status shows the problem before the next attempt starts, because the pod that reported it is deleted then.
+            None => Ok(Self::after(draft, Step::Retrying, Some(self.now))),
+        }
+    }
+
+    /// Returns the document of an attempt if it is usable, else the text as far as there is one, and the problem.
+    async fn read(
+        &self,
+        outcome: Result<Report, String>,
+    ) -> Result<Result<(String, Vec<u8>), (Option<String>, String)>, Error> {
+        let report = match outcome {
+            Ok(report) => report,
+            Err(why) => return Ok(Err((None, why))),
+        };
+        let Some(digest) = report.document else { return Ok(Err((None, "the pod delivered no document".into()))) };
+        let Some(content) = self.ctx.record_store.content(&self.member.tenant, &digest).await? else {
+            return Ok(Err((None, "the record store does not hold the document that the pod delivered".into())));
+        };
+        Ok(match (self.check)(&content) {
+            Ok(()) => Ok((digest.to_string(), content)),
+            Err(why) => Err((String::from_utf8(content).ok(), why)),
+        })
+    }
+
+    /// Returns when the next attempt may start, if that is in the future.
+    fn retry_at(&self, draft: &DraftStatus) -> Option<Millis> {
+        draft.retry_at.as_ref().map(convert::millis).filter(|at| self.now < *at)
+    }
+
+    /// Starts the next attempt; its prompt contains the document of the last one.
+    async fn start(&self, mut draft: DraftStatus, document: Option<&str>) -> Result<Advanced, Error> {
+        let attempt = draft.attempts + 1;
+        let pod = match self.pod(&draft, attempt, document) {
+            Ok(pod) => pod,
+            Err(missing) => return Ok(Self::after(draft, Step::Blocked(missing), None)),
+        };
+        let waiting =
+            |draft, why: String, seconds| Self::after(draft, Step::Waiting(why), Some(self.now.plus_seconds(seconds)));
+        match job_pods::start(self.ctx, self.member, JobRole::Draft, &pod).await? {
+            StartResult::Started => {
+                draft.attempts = attempt;
+                draft.retry_at = None;
+                Ok(self.running(draft, None))
+            }
+            StartResult::NoSlot => {
+                let why = "the tenant runs its highest number of concurrent drafts".to_owned();
+                Ok(waiting(draft, why, NO_SLOT_SECONDS))
+            }
+            StartResult::Refused(why) => Ok(waiting(draft, why, WATCH_SECONDS)),
+        }
+    }
+
+    /// Returns the agent, if it can be used.
+    fn agent(&self) -> Result<Arc<Agent>, Readiness> {
+        let (name, field) = (self.agent, &self.field);
+        let Some(agent) = self.ctx.agent(&self.subject.namespace, &self.member.tenant, name) else {
+            let why = format!(
+                "{field}: there is no Agent {name} in this namespace, and the installation shares none of this name; \
+                 create it, or correct the name"
+            );
+            return Err(Readiness::reconciling("AgentNotFound", why));
+        };
+        if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+            return Err(Readiness::stalled(AGENT_NOT_READY, format!("{field}: Agent {name}: {error}")));
+        }
+        if let Some((index, problem)) = self.ctx.model_problem(&agent, &self.member.tenant) {
+            let why = format!("{field}: Agent {name}: spec.models[{index}]: {problem}");
+            return Err(Readiness::reconciling(AGENT_NOT_READY, why));
+        }
+        Ok(agent)
+    }
+
+    fn pod(&self, draft: &DraftStatus, attempt: u32, document: Option<&str>) -> Result<Pod, Readiness> {
+        let agent = self.agent()?;
+        let failed = |why: String| Readiness::stalled(self.failed, why);
+        let gateway_url = self.ctx.config.gateway_url.as_deref();
+        let previous = |document| draft.problem.as_deref().map(|problem| PreviousAttempt { problem, document });
+        let mut job = DocumentJob {
+            subject_uid: self.subject.uid.clone(),
+            server_url: server_url(self.ctx).map_err(failed)?,
+            work: DocumentWork::Draft(DraftWork {
+                name: self.subject.name.clone(),
+                attempt,
+                prompt: (self.prompt)(previous(document)),
+                adapter: pod::adapter(self.agent, &agent.spec, None, gateway_url, self.timeout_seconds)
+                    .map_err(failed)?,
+                agent: self.agent.to_owned(),
+            }),
+        };
+        let mut assignment = pod::document_job_json(&job);
+        // An assignment has a size limit: leave the last document out when it does not fit.
+        if let (Err(_), DocumentWork::Draft(work)) = (&assignment, &mut job.work) {
+            work.prompt = (self.prompt)(previous(None));
+            assignment = pod::document_job_json(&job);
+        }
+        let uses_gateway = pod::uses_gateway(&self.ctx.config, &agent.spec);
+        let frame = Frame {
+            config: &self.ctx.config,
+            member: self.member,
+            name: self.pod_of(draft, attempt),
+            namespace: self.subject.namespace.clone(),
+            labels: vec![
+                (names::LABEL_ROLE, JobRole::Draft.as_str().to_owned()),
+                (names::LABEL_ATTEMPT, attempt.to_string()),
+            ],
+            agent: uses_gateway.then(|| self.agent.to_owned()),
+            uses_gateway,
+            repository: None,
+            owner: self.subject.owner.clone(),
+            assignment: assignment.map_err(|report| failed(report.message))?,
+            timeout_seconds: self.timeout_seconds,
+            resources: [&NO_RESOURCES, &agent.spec.resources, &NO_RESOURCES],
+            default_resources: pod::DefaultResources::of(agent.spec.adapter),
+        };
+        Ok(pod::for_agent(&frame, JobRole::Draft.as_str(), &agent.spec, None))
+    }
+
+    fn running(&self, draft: DraftStatus, why: Option<String>) -> Advanced {
+        Self::after(draft, Step::Running(why), Some(self.now.plus_seconds(WATCH_SECONDS)))
+    }
+
+    fn after(draft: DraftStatus, step: Step, requeue_at: Option<Millis>) -> Advanced {
+        Advanced { draft, step, requeue_at }
+    }
+}
