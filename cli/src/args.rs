@@ -10,15 +10,19 @@ use crate::server::ServerAddress;
 
 pub use check::{Check, CheckOutput, DocumentKind};
 pub use diff::{Compared, Diff};
+pub use git::Git;
 pub use parse::{DocumentName, Kind, PlanOrTask, SubjectName, kind_and_name};
 use parse::{
-    answer, constitution, digest, document, git_revision, git_url, object_name, plan, plan_name, plan_or_task,
-    recorded_revision, secret_name, specification, subject, target_branch, usd,
+    answer, constitution, digest, document, object_name, plan, plan_name, plan_or_task, recorded_revision,
+    specification, subject, usd,
 };
+pub use planning::{Choose, Explain, NewPlan, Selection};
 
 mod check;
 mod diff;
+mod git;
 mod parse;
+mod planning;
 
 /// Build software on Kubernetes from a constitution and specifications
 ///
@@ -62,6 +66,8 @@ pub enum Command {
     // The long help of these commands is at their arguments. A doc comment here would replace it.
     Import(Box<Import>),
     Check(Check),
+    Plan(Box<NewPlan>),
+    Choose(Choose),
     /// Show the progress of plans
     #[command(visible_alias = "st")]
     Status(Status),
@@ -98,7 +104,6 @@ pub enum Command {
     Requests(Requests),
     /// Print the prompt that the agent of a task gets
     Prompt(Prompt),
-    /// Show why the agent of a task was selected from the pool of its plan
     Explain(Explain),
     /// Print the logs of an attempt
     Logs(Logs),
@@ -180,27 +185,6 @@ pub struct Import {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub git: Git,
-}
-
-/// The Git repository of a Plan.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Workspace")]
-pub struct Git {
-    /// Git repository for the tasks: an https://, http:// or ssh:// URL without a credential
-    #[arg(id = "git_url", long = "git-url", value_name = "URL", value_parser = git_url)]
-    pub url: Option<String>,
-    /// Branch, tag or commit to start from [default: main]
-    #[arg(long, requires = "git_url", value_parser = git_revision)]
-    pub revision: Option<String>,
-    /// Secret with the Git credential of the tasks, which clone and push their own branches; agents can read it
-    #[arg(long, requires_all = ["git_url", "integration_secret"], value_name = "SECRET", value_parser = secret_name)]
-    pub credentials_secret: Option<String>,
-    /// Branch that receives the merged work, not below enact/ [default: plan/<name of the plan>]
-    #[arg(long, requires = "git_url", value_name = "BRANCH", value_parser = target_branch)]
-    pub integration_branch: Option<String>,
-    /// Secret with the Git credential of the integration, which pushes that branch; must differ from --credentials-secret
-    #[arg(long, requires = "git_url", value_name = "SECRET", value_parser = secret_name)]
-    pub integration_secret: Option<String>,
 }
 
 /// Show the progress of plans
@@ -288,6 +272,9 @@ pub struct Show {
     /// Print the findings of the analysis instead
     #[arg(long)]
     pub findings: bool,
+    /// For a Plan: print the proposal of this Agent instead
+    #[arg(long, value_name = "AGENT", conflicts_with = "findings", value_parser = object_name)]
+    pub proposal: Option<String>,
 }
 
 /// Edit a document
@@ -484,22 +471,6 @@ pub struct Prompt {
     /// Document with the constitution (constitution.md)
     #[arg(long, value_name = "FILE", requires = "tasks")]
     pub constitution: Option<PathBuf>,
-}
-
-/// Show why the agent of a task was selected from the pool of its plan
-///
-/// Prints all agents of the pool with the components of their scores, and why the others were excluded.
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  kubectl enact explain task/shop-t004\n  kubectl enact explain shop/T004 --attempt 2"
-)]
-pub struct Explain {
-    /// PLAN/TASKID, or the name of a Task
-    #[arg(value_name = "TASK")]
-    pub task: String,
-    /// Explain this attempt [default: the newest one]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub attempt: Option<u32>,
 }
 
 /// Open a shell beside the running agent of a task

@@ -44,6 +44,8 @@ struct Content {
     policy: ApprovalPolicy,
     summary: String,
     source: Option<Source>,
+    /// For a plan: the planner whose proposal it is.
+    planner: Option<String>,
     /// For a plan: its Agents, whose contents the digest covers.
     agents: Vec<PlanAgent>,
     /// For a plan: the budgets in its spec.
@@ -225,7 +227,16 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
             let kind = format!("{:?}", subject.kind).to_ascii_lowercase();
             format!("  read it: kubectl get {kind} {} {namespace} -o jsonpath='{{.spec.source.inline}}'", subject.name)
         }
-        None => format!("  read it: kubectl get plan {} {namespace} -o yaml", subject.name),
+        None => match &content.planner {
+            Some(agent) => {
+                format!(
+                    "  read it: kubectl enact show plan/{} --proposal {} {namespace}",
+                    subject.name,
+                    one_line(agent)
+                )
+            }
+            None => format!("  read it: kubectl get plan {} {namespace} -o yaml", subject.name),
+        },
     });
     lines
 }
@@ -364,6 +375,7 @@ fn constitution(constitution: Constitution) -> Content {
         policy: constitution.spec.approval,
         summary: format!("{version}{} principles", status.principles),
         source: Some(constitution.spec.source),
+        planner: None,
         agents: Vec::new(),
         budgets: Vec::new(),
         estimate: None,
@@ -391,6 +403,7 @@ fn specification(specification: Specification) -> Content {
             status.open_questions
         ),
         source: specification.spec.source,
+        planner: None,
         agents: Vec::new(),
         budgets: Vec::new(),
         estimate: None,
@@ -419,6 +432,7 @@ fn plan(plan: Plan) -> Content {
         policy: spec.approval,
         summary,
         source: spec.source,
+        planner: status.generated.map(|generated| generated.agent),
         agents: status.agents,
         budgets: budgets(&spec.execution),
         estimate: status.estimate,

@@ -1,4 +1,4 @@
-//! `explain`: why the agent of a task was selected.
+//! `explain`: why the agent of a task was selected, and the proposals for a plan.
 
 use anyhow::{Result, bail};
 use enact_crds::task::Phase;
@@ -8,15 +8,20 @@ use enact_domain::condition::READY;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use crate::args::Explain;
+use crate::args::{Explain, Kind, kind_and_name};
 use crate::cluster::Cluster;
 use crate::control::{Target, task_of};
 use crate::record::{Record, Selected};
-use crate::terminal;
 use crate::text::{align, one_line};
+use crate::{planning, terminal};
 
-/// Prints the candidates of a task with all components of their scores, and why the others were excluded.
+/// Prints the proposals for a plan, or the candidates of a task with all components of their scores, and why the others were excluded.
 pub async fn run(cluster: &Cluster, options: &Explain) -> Result<()> {
+    if let (Some(Kind::Plan), name) = kind_and_name(&options.task)
+        && !name.contains('/')
+    {
+        return planning::explain(cluster, name).await;
+    }
     let task: Task = match Target::parse(&options.task) {
         Target::TaskOfPlan(plan, id) => task_of(cluster, &plan, &id).await?,
         Target::Name(name) => cluster.get(&name).await?,

@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use crate::args::{Compared, Diff, History, Show};
 use crate::cluster::Cluster;
-use crate::compare;
 use crate::document::{self, Document};
 use crate::record::{Finding, Record, Revision};
 use crate::subject::{handle, resolve, title};
 use crate::terminal::{self, Paint, note};
 use crate::text::{align, fit, one_line, safe};
+use crate::{compare, planning};
 
 /// Most revisions in one answer of the server.
 const PAGE: u32 = 50;
@@ -106,7 +106,11 @@ pub async fn show(cluster: &Cluster, options: &Show) -> Result<()> {
     if options.findings {
         return findings(cluster, &subject, revision).await;
     }
-    let text = text(cluster, &subject, revision).await?;
+    let text = match &options.proposal {
+        Some(_) if subject.kind != SubjectKind::Plan => bail!("only a Plan has proposals; omit --proposal"),
+        Some(agent) => planning::read(cluster, &subject.name, agent).await?,
+        None => text(cluster, &subject, revision).await?,
+    };
     // A file or pipe gets the exact bytes, so that the output can be edited and saved again.
     let shown = if io::stdout().is_terminal() { safe(&text).into_owned() } else { text };
     terminal::print(&shown)
@@ -203,8 +207,13 @@ pub async fn recorded(record: &Record, subject: &Subject, revision: &str) -> Res
 /// # Errors
 /// When the tasks are in Git, or the content does not match `digest`, which comes from the status.
 pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<String> {
-    let Plan { spec, status, .. } = cluster.get(name).await?;
+    let plan: Plan = cluster.get(name).await?;
+    let Plan { spec, status, .. } = &plan;
     let tasks = match &spec.source {
+        None if spec.generate.is_some() => {
+            let text = planning::chosen(cluster, &plan).await?;
+            compile::from_markdown(text.as_bytes(), spec.unread_tasks).0
+        }
         Some(source) => {
             let text = document::read(cluster, source).await?.0;
             let text = text
@@ -213,8 +222,8 @@ pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<Stri
         }
         None => spec.tasks.clone(),
     };
-    let agents = status.unwrap_or_default().agent_digests();
-    let content = compile::canonical(&spec, &tasks, &agents)?;
+    let agents = status.clone().unwrap_or_default().agent_digests();
+    let content = compile::canonical(spec, &tasks, &agents)?;
     // A person must review exactly the content that the digest in the Approval names.
     if Digest::of_bytes(content.as_bytes()).as_str() != digest {
         bail!(

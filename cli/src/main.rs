@@ -18,6 +18,7 @@ mod history;
 mod import;
 mod logs;
 mod message;
+mod planning;
 mod prompt;
 mod record;
 mod requests;
@@ -58,6 +59,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         // Its exit code says more than success or failure.
         Command::Check(options) => return check::run(&options),
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
+        Command::Plan(options) => Box::pin(planning::create(&cluster().await?, &options)).await,
+        Command::Choose(options) => Box::pin(planning::choose(&cluster().await?, &options)).await,
         Command::Status(options) => Box::pin(status::run(&cluster().await?, &options)).await,
         Command::Approve(options) => Box::pin(decide::approve(&cluster().await?, &options)).await,
         Command::Reject(options) => Box::pin(decide::reject(&cluster().await?, &options)).await,

@@ -1,5 +1,6 @@
 //! The path and query of a reader's request.
 
+use enact_domain::digest::Digest;
 use enact_domain::names::{is_label, is_subdomain};
 use enact_domain::record::Kind;
 use enact_store::{Dimension, ItemKind, RequestLogFilter, RevisionSelector};
@@ -109,6 +110,8 @@ pub enum Resource {
         /// Name of the Task.
         task: String,
     },
+    /// The text of a proposal of a planner.
+    Proposal { of: ObjectName, digest: Digest },
     /// The attempts at a task of a plan.
     Attempts {
         of: ObjectName,
@@ -154,6 +157,7 @@ impl Resource {
             Self::Content { .. } => "content",
             Self::Findings { .. } => "findings",
             Self::Selections { .. } => "selections",
+            Self::Proposal { .. } => "proposal",
             Self::Attempts { .. } => "attempts",
             Self::Log { .. } => "log",
             Self::Related { .. } => "related",
@@ -172,6 +176,7 @@ impl Resource {
             | Self::Content { of, .. }
             | Self::Findings { of, .. }
             | Self::Selections { of, .. }
+            | Self::Proposal { of, .. }
             | Self::Attempts { of, .. }
             | Self::Log { of, .. }
             | Self::Related { of, .. } => Some(of),
@@ -222,6 +227,14 @@ impl ReadRequest {
             ["budgets"] => Resource::Budgets { plan: plan(query)?, month: month(query)? },
             ["plans", name, "tasks", task, "selections"] => {
                 Resource::Selections { of: object_name("plans", name)?, task: task_name(task)? }
+            }
+            ["plans", name, "proposals", digest] => {
+                let of = object_name("plans", name)?;
+                let digest = Digest::from((*digest).to_owned());
+                if !digest.is_valid() {
+                    return Err(bad("the digest of a proposal must be `sha256:` and 64 hex digits"));
+                }
+                Resource::Proposal { of, digest }
             }
             ["plans", name, "tasks", task, "attempts"] => {
                 Resource::Attempts { of: object_name("plans", name)?, task: task_name(task)? }
@@ -418,6 +431,16 @@ mod tests {
             let found = parsed(&format!("{base}/{digest}/findings"));
             assert_eq!(found, Ok(Resource::Findings { of: of(), which: prefix(digest) }), "{digest}");
         }
+    }
+
+    #[test]
+    fn a_proposal_has_a_whole_digest() {
+        let of = ObjectName { kind: Kind::Plan, name: "shop".into() };
+        let digest = Digest::of_bytes(b"# Tasks: Shop");
+        let found = parsed(&format!("/v1/namespaces/team/plans/shop/proposals/{digest}"));
+        assert_eq!(found, Ok(Resource::Proposal { of, digest }));
+        assert_eq!(parsed("/v1/namespaces/team/plans/shop/proposals/sha256:12"), Err(ProblemKind::BadParameter));
+        assert_eq!(parsed("/v1/namespaces/team/specifications/shop/proposals/a"), Err(ProblemKind::NotFound));
     }
 
     #[test]

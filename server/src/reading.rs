@@ -24,6 +24,8 @@ use crate::token::Token;
 
 /// Time limit for the embedding of a search.
 const EMBEDDING: Duration = Duration::from_secs(3);
+/// Media type of documents.
+const MARKDOWN: &str = "text/markdown; charset=utf-8";
 /// Most related documents that are checked for the reader's rights.
 const MAX_RELATED: u32 = 50;
 
@@ -96,7 +98,8 @@ impl Reading {
                 let revision = self.revision(tenant, namespace, of, which).await?;
                 let content = read(Box::pin(self.store.content(tenant, &revision.digest)).await)?;
                 let content = content.ok_or_else(|| missing("the record does not hold this content"))?;
-                Ok(document(of.kind, content))
+                let media = if of.kind == Kind::Plan { "application/json" } else { MARKDOWN };
+                Ok(document(media, content))
             }
             Resource::Findings { of, which } => {
                 let revision = self.revision(tenant, namespace, of, which).await?;
@@ -110,6 +113,12 @@ impl Reading {
             Resource::Selections { of, task } => {
                 let found = Box::pin(self.store.selections(tenant, namespace, &of.name, task)).await;
                 Ok(json(&json!({ "selections": read(found)? })))
+            }
+            Resource::Proposal { of, digest } => {
+                let found = read(Box::pin(self.store.proposal(tenant, namespace, &of.name, digest)).await)?;
+                let content =
+                    found.ok_or_else(|| missing("the record has no proposal with this digest of this plan"))?;
+                Ok(document(MARKDOWN, content))
             }
             Resource::Attempts { of, task } => {
                 let found = Box::pin(self.store.attempts_of_task(tenant, namespace, &of.name, task)).await;
@@ -249,8 +258,7 @@ fn json<T: Serialize>(value: &T) -> Response {
 }
 
 /// Returns the response with a document: Markdown, or for a Plan the canonical JSON of its content.
-fn document(kind: Kind, content: Vec<u8>) -> Response {
-    let media = if kind == Kind::Plan { "application/json" } else { "text/markdown; charset=utf-8" };
+fn document(media: &'static str, content: Vec<u8>) -> Response {
     let mut response = warp::reply::with_status(content, StatusCode::OK).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     response

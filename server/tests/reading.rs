@@ -236,6 +236,24 @@ async fn the_selection_of_an_agent_is_explained_to_whoever_may_get_the_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proposal_is_shown_to_whoever_may_get_its_plan() {
+    let (database, _api, server) = scene().await;
+    let text = "# Tasks: P\n";
+    let digest = database.store().store_content("acme", text.as_bytes()).await.unwrap();
+    let path = format!("team/plans/p/proposals/{digest}");
+    // Whatever else the tenant has recorded is not readable by its digest.
+    server.read("reader", &path).await.assert_problem(404, "not-found", "no proposal");
+    let event = Event::Proposal { agent: "claude".into(), digest, score: 900, tasks: 1 };
+    let delivered = Record { event, ..database::plan_transition("acme", "p", "Pending", 500) };
+    database.store().record(vec![delivered]).await.unwrap();
+    let found = server.read("reader", &path).await;
+    assert_eq!((found.status, found.text().as_str()), (200, text));
+    let other = path.replace("/p/", "/q/");
+    server.read("reader", &other).await.assert_problem(404, "not-found", "no proposal");
+    server.read("elsewhere", &path).await.assert_problem(403, "forbidden", "may not get Plan p");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attempts_are_shown_to_whoever_may_get_the_plan() {
     let (database, _api, server) = scene().await;
     let lost = database::end("acme", "p-t001", 1, Some("Task"), database::done());

@@ -248,9 +248,11 @@ create table enact.audit (
     unique (tenant_id, subject_uid, event, key)
 );
 create index audit_of_plan on enact.audit (tenant_id, plan_uid) where plan_uid is not null;
+create index audit_of_proposals on enact.audit (tenant_id, namespace, name) where event = 'Proposal';
 comment on table enact.audit is
     'The audit log: who did what and when. Rows are only added. Written by the operator with each record and by the server with each '
-    'result. Both recognise in it what is recorded already. Auditors read it by SQL until REST and the export exist.';
+    'result. Both recognise in it what is recorded already. The server reads in it which proposals a plan has. Auditors read it by SQL '
+    'until REST and the export exist.';
 comment on column enact.audit.key is 'Distinguishes the events of one type of one object, such as the number of an attempt.';
 
 -- Postgres assigns ids before the commit, so a reader that remembers the last id skips transactions that commit late. It must read rows

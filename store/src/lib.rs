@@ -13,6 +13,7 @@ mod error;
 mod migrate;
 mod numbering;
 mod projections;
+mod proposals;
 mod pushes;
 mod recorder;
 mod results;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use enact_crds::approval::Subject;
+use enact_domain::digest::Digest;
 use enact_domain::names::{ANNOTATION_SERVER, READ_PORT, READER_SERVICE_ACCOUNT, RESULT_AUDIENCE};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -112,6 +113,16 @@ impl Record {
         let found = self.get(&format!("{}/revisions/{revision}/content", path(subject))).await?;
         let bytes = found.ok_or_else(|| missing(subject, revision))?;
         String::from_utf8(bytes).map_err(|_| anyhow!("revision {revision} of {} is not UTF-8 text", title(subject)))
+    }
+
+    /// Reads the text of a proposal for a plan.
+    pub async fn proposal(&self, plan: &str, digest: &Digest) -> Result<String> {
+        if !digest.is_valid() {
+            bail!("the status of Plan {plan} names a proposal without a valid digest");
+        }
+        let found = self.get(&format!("plans/{plan}/proposals/{digest}")).await?;
+        let bytes = found.with_context(|| format!("the record has no proposal {digest} of Plan {plan}"))?;
+        String::from_utf8(bytes).map_err(|_| anyhow!("the proposal {digest} of Plan {plan} is not UTF-8 text"))
     }
 
     /// Reads the findings of a revision, if they are recorded.

@@ -16,9 +16,9 @@ use kube::ResourceExt as _;
 
 use super::display::{Display, Length};
 use super::snapshot::{ApprovalState, Row, Snapshot};
-use crate::estimate;
 use crate::terminal::{BAD, WARNING};
 use crate::text::{amount, elapsed, fit, one_line, pad, some, width};
+use crate::{estimate, planning};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BUSY: Style = AnsiColor::Cyan.on_default().bold();
@@ -127,6 +127,7 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
     // A plan that runs without an estimate will not get one.
     let is_useful =
         |estimate: &&plan::PlanEstimate| status.started_at.is_none() || estimate.basis != plan::EstimateBasis::Unknown;
+    lines.extend(status.proposals.iter().map(|proposal| proposed(proposal, status.generated.as_ref(), display)));
     lines.extend(status.estimate.as_ref().filter(is_useful).map(|estimate| estimated(estimate, display)));
     lines.extend(status.usage.as_ref().map(|usage| models(usage, display)));
     let unfinished = status.phase != plan::Phase::Succeeded;
@@ -168,6 +169,16 @@ fn outdated(stale: &plan::Stale, snapshot: &Snapshot, display: Display) -> Strin
         let _ = write!(text, "; no task covers {}", names(&stale.uncovered));
     }
     display.line().add(WARNING, "Stale  ").plain(&text).end()
+}
+
+/// Returns the line about a planner.
+fn proposed(proposal: &plan::Proposal, generated: Option<&plan::GeneratedPlan>, display: Display) -> String {
+    let chosen = generated.filter(|generated| generated.agent == proposal.agent);
+    let chosen =
+        chosen.map_or("", |generated| if generated.by.is_some() { ", chosen by a person" } else { ", chosen" });
+    let style = if proposal.state == plan::ProposalState::Dropped { WARNING } else { FAINT };
+    let text = format!("{}{chosen}", planning::summary(proposal));
+    display.line().plain(&format!("Proposal of {}  ", one_line(&proposal.agent))).add(style, &text).end()
 }
 
 /// Returns the line about the estimate.

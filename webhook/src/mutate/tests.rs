@@ -223,6 +223,28 @@ async fn an_accepted_finding_keeps_its_author_and_date() {
 }
 
 #[tokio::test]
+async fn a_choice_has_the_name_of_who_chooses() {
+    let chosen = |agent: &str, by: Option<&str>| {
+        let mut chosen = json!({ "agent": agent, "digest": format!("sha256:{agent}") });
+        if let Some(by) = by {
+            chosen["by"] = json!(by);
+            chosen["date"] = json!("2026-01-02");
+        }
+        let generate = json!({ "agents": [{ "name": "claude" }, { "name": "codex" }], "chosen": chosen });
+        object("Plan", "o", &json!({ "specificationRef": { "name": "o" }, "generate": generate }))
+    };
+    let old = chosen("claude", Some("bob"));
+    let after = stamped(&by(update(&old, &chosen("codex", Some("bob"))), "cem")).await;
+    let of = |object: &Value| object["spec"]["generate"]["chosen"].clone();
+    assert_eq!(of(&after), json!({ "agent": "codex", "digest": "sha256:codex", "by": "cem", "date": "2026-11-25" }));
+    assert_eq!(after.pointer(AUTHOR), Some(&json!("cem")), "who chooses a proposal writes content");
+    let mut suspended = chosen("claude", None);
+    suspended["spec"]["suspend"] = json!(true);
+    let after = stamped(&by(update(&old, &suspended), "cem")).await;
+    assert_eq!(of(&after), of(&old), "who sends a known choice again has not made it");
+}
+
+#[tokio::test]
 async fn applying_again_changes_nothing_for_any_user_and_patch_type() {
     let spec =
         json!({ "source": { "inline": "# Feature Specification: A" }, "clarifications": [answer("Q-1", "yes")] });

@@ -268,3 +268,48 @@ async fn redo_and_keep_name_the_awaited_revision() {
     let elsewhere = object("Specification", "shop", &json!({ "source": { "inline": "# Feature Specification: A\n" } }));
     assert_admitted(admit(&lookup(), &create(&says(&elsewhere, "redo", &json!("of no meaning")))).await);
 }
+
+#[tokio::test]
+async fn planners_are_agents_of_the_namespace() {
+    let planned = |agent: &str| {
+        let generate = json!({ "agents": [{ "name": "coder" }, { "name": agent }] });
+        let spec =
+            json!({ "agentRef": { "name": "coder" }, "specificationRef": { "name": "shop" }, "generate": generate });
+        object("Plan", "shop", &spec)
+    };
+    let lookup = FakeLookup {
+        existing: vec!["Agent team-a/coder".into(), "Specification team-a/shop".into()],
+        ..FakeLookup::two_tenants()
+    };
+    let warnings = assert_admitted(admit(&lookup, &create(&planned("writer"))).await);
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("spec.generate.agents[1].name: there is no Agent writer"),
+        "{warnings:?}"
+    );
+    let refused = admit(&lookup, &create(&planned("team-b/coder"))).await;
+    assert_refused(refused, "invalid", &["spec.generate.agents[1].name", "same namespace"]);
+}
+
+#[tokio::test]
+async fn only_an_existing_proposal_can_be_chosen() {
+    let planned = |chosen: Value| {
+        let generate = json!({ "agents": [{ "name": "coder" }], "chosen": chosen });
+        let spec =
+            json!({ "agentRef": { "name": "coder" }, "specificationRef": { "name": "shop" }, "generate": generate });
+        let proposals = json!([{ "agent": "coder", "state": "Proposed", "inputs": "i", "digest": "sha256:1" }]);
+        with(object("Plan", "shop", &spec), "/status", json!({ "proposals": proposals }))
+    };
+    let choice = |digest: &str| planned(json!({ "agent": "coder", "digest": digest }));
+    let open = with(planned(Value::Null), "/spec/generate/chosen", Value::Null);
+    let lookup = FakeLookup {
+        existing: vec!["Agent team-a/coder".into(), "Specification team-a/shop".into()],
+        ..FakeLookup::two_tenants()
+    };
+    assert_admitted(admit(&lookup, &update(&open, &choice("sha256:1"))).await);
+    let parts = ["spec.generate.chosen", "no proposal of \"coder\"", "kubectl enact choose shop"];
+    assert_refused(admit(&lookup, &update(&open, &choice("sha256:2"))).await, "invalid", &parts);
+    // A choice that was stored earlier blocks no other change.
+    let suspended = with(choice("sha256:2"), "/spec/suspend", json!(true));
+    assert_admitted(admit(&lookup, &update(&choice("sha256:2"), &suspended)).await);
+    assert_admitted(admit(&lookup, &create(&choice("sha256:2"))).await);
+}

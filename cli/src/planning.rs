@@ -1,0 +1,288 @@
+//! `plan`, `choose` and the proposals of planners.
+
+use anyhow::{Context as _, Result, bail};
+use enact_crds::Plan;
+use enact_crds::plan::{Proposal, ProposalState, ScoreComponent};
+use enact_domain::digest::Digest;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::{Map, Value, json};
+
+use crate::args::{Choose, Git, NewPlan, Selection};
+use crate::cluster::{Cluster, api_error};
+use crate::record::Record;
+use crate::terminal;
+use crate::text::{align, one_line};
+
+/// Cell of a value that does not exist.
+const NOTHING: &str = "-";
+
+/// Creates a Plan whose tasks agents write.
+pub async fn create(cluster: &Cluster, options: &NewPlan) -> Result<()> {
+    let plan: Plan = serde_json::from_value(manifest(options))?;
+    cluster.api::<Plan>().create(&PostParams::default(), &plan).await.map_err(api_error)?;
+    let name = &options.name;
+    terminal::print_line(&format!(
+        "Plan {name} is created; its planners ({}) start when Specification {} is approved, and `kubectl enact status {name}` shows them",
+        options.agents.join(", "),
+        options.spec.as_ref().unwrap_or(name),
+    ))
+}
+
+/// Returns the manifest of the Plan, with the fields that the options set.
+fn manifest(options: &NewPlan) -> Value {
+    let named = |names: &[String]| names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>();
+    let mut generate = json!({
+        "agents": named(&options.agents),
+        "maxAttempts": options.attempts,
+        "selection": match options.select {
+            Selection::BestScore => "BestScore",
+            Selection::Person => "Person",
+        },
+    });
+    if let Some(guidance) = &options.guidance {
+        generate["guidance"] = json!(guidance);
+    }
+    let specification = options.spec.as_ref().unwrap_or(&options.name);
+    let mut spec = json!({ "specificationRef": { "name": specification }, "generate": generate });
+    match &options.agent {
+        Some(agent) => spec["agentRef"] = json!({ "name": agent }),
+        None => spec["agents"] = json!(named(&options.agents)),
+    }
+    if !options.approve_groups.is_empty() {
+        spec["approval"] = json!({ "required": 1, "groups": options.approve_groups, "fourEyes": true });
+    }
+    if let Some(url) = &options.git.url {
+        spec["workspace"] = workspace(url, &options.git);
+    }
+    json!({ "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": { "name": options.name }, "spec": spec })
+}
+
+fn workspace(url: &str, git: &Git) -> Value {
+    let secret = |name: &String| json!({ "name": name });
+    let some = |fields: [(&str, Option<Value>); 2]| {
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        fields.collect::<Map<_, _>>()
+    };
+    let mut workspace = some([
+        ("revision", git.revision.as_ref().map(|revision| json!(revision))),
+        ("credentialsSecretRef", git.credentials_secret.as_ref().map(secret)),
+    ]);
+    let integration = some([
+        ("branch", git.integration_branch.as_ref().map(|branch| json!(branch))),
+        ("credentialsSecretRef", git.integration_secret.as_ref().map(secret)),
+    ]);
+    workspace.insert("url".to_owned(), json!(url));
+    workspace.insert("integration".to_owned(), Value::Object(integration));
+    Value::Object(workspace)
+}
+
+/// Chooses the proposal that becomes the tasks of a plan.
+pub async fn choose(cluster: &Cluster, options: &Choose) -> Result<()> {
+    let name = &options.plan;
+    let plan: Plan = cluster.get(name).await?;
+    if plan.status.as_ref().is_some_and(|status| status.started_at.is_some()) {
+        bail!("Plan {name} has started with its tasks; create another Plan for another proposal");
+    }
+    let proposal = proposal_of(&plan, &options.agent)?;
+    let digest = proposal.digest.as_deref().unwrap_or_default();
+    let question = format!(
+        "Choose the proposal {} of Agent {} for Plan {name} ({})?",
+        Digest::from(digest.to_owned()).short(),
+        one_line(&proposal.agent),
+        summary(proposal)
+    );
+    if !options.yes && !terminal::confirm(&question)? {
+        bail!("the choice was not confirmed; nothing was changed");
+    }
+    // The webhook writes who chose it. The digest is that of the proposal that the person saw.
+    let chosen = json!({ "agent": proposal.agent, "digest": digest, "by": null, "date": null });
+    let patch = json!({ "spec": { "generate": { "chosen": chosen } } });
+    let plans: Api<Plan> = cluster.api();
+    plans.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(api_error)?;
+    terminal::print_line(&format!("Plan {name}: the proposal of Agent {} is chosen", one_line(&proposal.agent)))
+}
+
+/// Returns the usable proposal of an agent.
+fn proposal_of<'a>(plan: &'a Plan, agent: &str) -> Result<&'a Proposal> {
+    let name = plan.name_any();
+    if plan.spec.generate.is_none() {
+        bail!("agents write no tasks for Plan {name}: it has no spec.generate");
+    }
+    let proposals = plan.status.as_ref().map_or(&[][..], |status| status.proposals.as_slice());
+    let Some(proposal) = proposals.iter().find(|proposal| proposal.agent == agent) else {
+        bail!("Agent {agent} is not a planner of Plan {name}; `kubectl enact explain plan/{name}` lists them");
+    };
+    if proposal.state != ProposalState::Proposed {
+        bail!("Agent {agent} has no proposal for Plan {name}: {}", summary(proposal));
+    }
+    Ok(proposal)
+}
+
+/// Reads the text of the proposal of an agent.
+pub async fn read(cluster: &Cluster, plan: &str, agent: &str) -> Result<String> {
+    let found: Plan = cluster.get(plan).await?;
+    let digest = proposal_of(&found, agent)?.digest.clone();
+    text(cluster, plan, &digest.unwrap_or_default()).await
+}
+
+/// Reads the text of the proposal that is the tasks.md of a plan.
+pub async fn chosen(cluster: &Cluster, plan: &Plan) -> Result<String> {
+    let name = plan.name_any();
+    let generated = plan.status.as_ref().and_then(|status| status.generated.as_ref());
+    let generated = generated.with_context(|| {
+        format!("no proposal for Plan {name} is chosen yet; `kubectl enact explain plan/{name}` lists the proposals")
+    })?;
+    text(cluster, &name, &generated.digest).await
+}
+
+async fn text(cluster: &Cluster, plan: &str, digest: &str) -> Result<String> {
+    Record::open(cluster).await?.proposal(plan, &Digest::from(digest.to_owned())).await
+}
+
+/// Returns the state of a planner for a sentence.
+pub fn summary(proposal: &Proposal) -> String {
+    match proposal.state {
+        ProposalState::Planning => format!("planning, attempt {}", proposal.attempts.max(1)),
+        ProposalState::Proposed => {
+            format!("{} points, {} tasks", proposal.score.unwrap_or_default(), proposal.tasks.unwrap_or_default())
+        }
+        ProposalState::Dropped => {
+            let problem = proposal.problem.as_deref().unwrap_or("it delivered nothing");
+            format!("dropped after {} attempts: {}", proposal.attempts, one_line(problem))
+        }
+    }
+}
+
+/// Prints the proposals for a plan with all components of their scores.
+pub async fn explain(cluster: &Cluster, name: &str) -> Result<()> {
+    let plan: Plan = cluster.get(name).await?;
+    if plan.spec.generate.is_none() {
+        bail!("agents write no tasks for Plan {name}; name a task as {name}/TASKID to see why its agent was selected");
+    }
+    lines(&plan).iter().try_for_each(|line| terminal::print_line(line))
+}
+
+fn lines(plan: &Plan) -> Vec<String> {
+    let status = plan.status.clone().unwrap_or_default();
+    if status.proposals.is_empty() {
+        return vec!["no planner has started: they wait until the Specification is approved".to_owned()];
+    }
+    let mut lines = table(&status.proposals);
+    for proposal in &status.proposals {
+        lines.extend([String::new(), format!("{}: {}", one_line(&proposal.agent), summary(proposal))]);
+        let component =
+            |c: &ScoreComponent| one_line(&format!("{} {} of {}: {}", c.name, c.points, c.max, c.explanation));
+        lines.extend(proposal.components.iter().map(|found| format!("  {}", component(found))));
+    }
+    if let Some(generated) = &status.generated {
+        let by = generated.by.as_ref().map_or_else(|| "by its score".to_owned(), |by| format!("by {}", one_line(by)));
+        lines.extend([String::new(), format!("the proposal of Agent {} was chosen {by}", one_line(&generated.agent))]);
+    }
+    lines
+}
+
+/// Returns one line for each proposal, with a column for each component.
+fn table(proposals: &[Proposal]) -> Vec<String> {
+    let names: Vec<&str> = proposals
+        .iter()
+        .map(|proposal| proposal.components.as_slice())
+        .find(|components| !components.is_empty())
+        .unwrap_or_default()
+        .iter()
+        .map(|component| component.name.as_str())
+        .collect();
+    let mut head = ["AGENT", "STATE", "TASKS", "SCORE"].map(str::to_owned).to_vec();
+    head.extend(names.iter().map(|name| one_line(name).to_uppercase()));
+    let mut rows = vec![head];
+    for proposal in proposals {
+        let number = |number: Option<u32>| number.map_or_else(|| NOTHING.to_owned(), |number| number.to_string());
+        let mut row = vec![one_line(&proposal.agent), format!("{:?}", proposal.state)];
+        row.extend([number(proposal.tasks), number(proposal.score)]);
+        let points = |name: &&str| proposal.components.iter().find(|c| c.name == **name).map(|c| c.points);
+        row.extend(names.iter().map(|name| number(points(name))));
+        rows.push(row);
+    }
+    align(&mut rows);
+    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let components = json!([
+            {"name": "requirements", "points": 150, "max": 300, "explanation": "tasks cover 1 of 2 requirements; not FR-002"},
+            {"name": "rules", "points": 50, "max": 50, "explanation": "0 rules of severity SHOULD are violated"},
+        ]);
+        serde_json::from_value(json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": {"name": "cart"},
+            "spec": {"specificationRef": {"name": "cart"}, "agentRef": {"name": "coder"}, "generate": {"agents": [{"name": "claude"}, {"name": "codex"}]}},
+            "status": {
+                "proposals": [
+                    {"agent": "claude", "state": "Proposed", "inputs": "i", "attempts": 1, "digest": "sha256:1", "tasks": 3, "score": 200, "components": components},
+                    {"agent": "codex", "state": "Dropped", "inputs": "i", "attempts": 3, "problem": "the document has 0 tasks and 1 errors\nline 1: no task was found"},
+                ],
+                "generated": {"agent": "claude", "digest": "sha256:1", "by": "dana"},
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn shows_all_proposals_and_components() {
+        assert_eq!(
+            lines(&plan()),
+            [
+                "AGENT   STATE     TASKS  SCORE  REQUIREMENTS  RULES",
+                "claude  Proposed  3      200    150           50",
+                "codex   Dropped   -      -      -             -",
+                "",
+                "claude: 200 points, 3 tasks",
+                "  requirements 150 of 300: tasks cover 1 of 2 requirements; not FR-002",
+                "  rules 50 of 50: 0 rules of severity SHOULD are violated",
+                "",
+                "codex: dropped after 3 attempts: the document has 0 tasks and 1 errors line 1: no task was found",
+                "",
+                "the proposal of Agent claude was chosen by dana",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_a_usable_proposal_can_be_chosen() {
+        let plan = plan();
+        assert_eq!(proposal_of(&plan, "claude").unwrap().digest.as_deref(), Some("sha256:1"));
+        assert!(proposal_of(&plan, "codex").unwrap_err().to_string().contains("dropped after 3 attempts"));
+        assert!(proposal_of(&plan, "other").unwrap_err().to_string().contains("not a planner"));
+    }
+
+    #[test]
+    fn the_manifest_has_what_the_options_set() {
+        let mut options = NewPlan {
+            name: "cart".into(),
+            agents: vec!["claude".into(), "codex".into()],
+            spec: None,
+            agent: None,
+            guidance: None,
+            select: Selection::BestScore,
+            attempts: 3,
+            approve_groups: Vec::new(),
+            git: Git::default(),
+        };
+        let planners = json!([{ "name": "claude" }, { "name": "codex" }]);
+        let spec = json!({
+            "specificationRef": { "name": "cart" }, "agents": planners,
+            "generate": { "agents": planners, "maxAttempts": 3, "selection": "BestScore" },
+        });
+        assert_eq!(manifest(&options)["spec"], spec);
+        options.agent = Some("coder".into());
+        options.git.url = Some("https://git.example.org/cart.git".into());
+        let spec = &manifest(&options)["spec"];
+        assert_eq!((&spec["agentRef"]["name"], &spec["agents"]), (&json!("coder"), &Value::Null));
+        let workspace = json!({ "url": "https://git.example.org/cart.git", "integration": {} });
+        assert_eq!(spec["workspace"], workspace);
+        let _: Plan = serde_json::from_value(manifest(&options)).unwrap();
+    }
+}
