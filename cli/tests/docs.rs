@@ -133,6 +133,10 @@ fn usable(source: &Source, parse: impl FnOnce(&[u8]) -> Vec<Diagnostic>) {
 }
 
 fn runs(plan: &Plan) {
+    // Planners write the tasks later.
+    if plan.spec.generate.is_some() {
+        return;
+    }
     let name = plan.metadata.name.as_deref().unwrap();
     let document = plan.spec.source.as_ref().and_then(|source| source.inline.as_deref());
     let tasks = document.map_or_else(

@@ -9,6 +9,7 @@ mod bound;
 mod edited;
 mod example;
 mod overlapping;
+mod planned;
 mod remembered;
 mod ruled;
 mod searched;
