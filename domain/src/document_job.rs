@@ -1,4 +1,4 @@
-//! Document jobs: a pod that fetches a document from Git, or that lets an agent draft it.
+//! Document jobs: a pod that fetches a document from Git, or that lets an agent write it.
 //!
 //! A [`DocumentJob`] is the JSON in [`ASSIGNMENT_ENV`](crate::assignment::ASSIGNMENT_ENV). The pod sends the document to the server,
 //! which stores it by its digest, and leaves a [`Report`](crate::assignment::Report) with that digest as its termination message.
@@ -28,7 +28,7 @@ pub struct DocumentJob {
 pub enum DocumentWork {
     /// Job that reads one file of a repository.
     Fetch(FetchWork),
-    /// Job in which an agent writes a specification.
+    /// Job in which an agent writes a specification, or the tasks.md of a plan.
     Draft(DraftWork),
 }
 
@@ -48,7 +48,7 @@ pub struct FetchWork {
     pub known: Option<String>,
 }
 
-/// A specification to write.
+/// A specification, or the tasks.md of a plan, to write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DraftWork {

@@ -1,4 +1,4 @@
-//! Lets an agent draft a specification.
+//! Lets an agent write a document: the draft of a specification, or a proposal for a plan.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -19,7 +19,7 @@ use crate::settings::Settings;
 use crate::workspace::WorkspaceLayout;
 
 /// Name of the document in the directory for outputs.
-const DOCUMENT: &str = "spec.md";
+const DOCUMENT: &str = "document.md";
 
 /// Runs the agent and returns the document that it wrote.
 pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &DraftWork) -> Result<Document, Failure> {
@@ -64,14 +64,13 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
     Ok(Document { commit: None, content: Some(content) })
 }
 
-/// Copies recorded work: `<specification>.<attempt>.md` if it exists, otherwise `<specification>.md`.
+/// Copies recorded work: `<name>.<attempt>.md` if it exists, otherwise `<name>.md`.
 fn replay(recorded: &Path, work: &DraftWork, file: &Path) -> Result<(), Failure> {
     let (name, attempt) = (&work.name, work.attempt);
     let for_attempt = recorded.join(format!("{name}.{attempt}.md"));
     let from = if for_attempt.is_file() { for_attempt } else { recorded.join(format!("{name}.md")) };
     fs::copy(&from, file).map(drop).map_err(|error| {
-        let message =
-            format!("there is no recorded work `{name}.{attempt}.md` or `{name}.md` for Specification {name}: {error}");
+        let message = format!("there is no recorded work `{name}.{attempt}.md` or `{name}.md`: {error}");
         Failure::new(Reason::ReplayFailed, message)
     })
 }

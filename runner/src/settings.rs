@@ -104,7 +104,7 @@ fn check_document_job(job: &DocumentJob) -> Result<(), String> {
             .map_err(|error| error.to_string()),
         // The name becomes part of a file name.
         DocumentWork::Draft(work) if !is_subdomain(&work.name) => {
-            Err(format!("`{}` is not a valid name of a Specification", work.name.escape_debug()))
+            Err(format!("`{}` is not a valid name of a Specification or Plan", work.name.escape_debug()))
         }
         DocumentWork::Draft(_) => Ok(()),
     }
