@@ -25,7 +25,7 @@ names. Nothing else that you write is kept. You work alone, without a person to 
 ";
 
 /// The required form of the document, as a part of the prompt.
-pub(super) const FORM: &str = "\
+const FORM: &str = "\
 The document is Markdown in the form of Spec Kit's `tasks.md`:
 
 1. The title: `# Tasks: <name>`.

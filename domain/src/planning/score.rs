@@ -86,16 +86,18 @@ fn share(name: &'static str, max: u32, (part, whole): (usize, usize), mut explan
     Component { name, points: u32::try_from(points).unwrap_or(max).min(max), max, explanation }
 }
 
-/// Returns a list of names for the end of an explanation; empty without names.
-fn without<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.into_iter().collect();
-    let more = names.len().saturating_sub(MAX_NAMED);
+/// Returns the first names as a list.
+fn list(names: &[&str]) -> String {
     let shown = names.iter().take(MAX_NAMED).map(|name| one_line(name)).collect::<Vec<_>>().join(", ");
-    match (names.len(), more) {
-        (0, _) => String::new(),
-        (_, 0) => format!("; not {shown}"),
-        _ => format!("; not {shown} and {more} more"),
+    match names.len().saturating_sub(MAX_NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
+}
+
+/// Returns the end of an explanation that names what is missing.
+fn without(names: &[&str]) -> String {
+    if names.is_empty() { String::new() } else { format!("; not {}", list(names)) }
 }
 
 fn covered(name: &'static str, max: u32, what: &str, items: &[&CoveredItem]) -> Component {
@@ -103,7 +105,7 @@ fn covered(name: &'static str, max: u32, what: &str, items: &[&CoveredItem]) -> 
     let (all, served) = (items.len(), items.len() - missing.len());
     let explanation = match all {
         0 => format!("the specification has no {what}"),
-        _ => format!("tasks cover {served} of {all} {what}{}", without(missing)),
+        _ => format!("tasks cover {served} of {all} {what}{}", without(&missing)),
     };
     share(name, max, (served, all), explanation)
 }
@@ -134,7 +136,7 @@ fn scenarios(input: &Input) -> Component {
     }
     let explanation = match whole {
         0 => "the specification has no stories".to_owned(),
-        _ => format!("{part} of {whole} acceptance scenarios are of stories with tasks{}", without(missing)),
+        _ => format!("{part} of {whole} acceptance scenarios are of stories with tasks{}", without(&missing)),
     };
     share("scenarios", SCENARIOS, (part, whole), explanation)
 }
@@ -152,7 +154,7 @@ fn checks(tasks: &[&Task]) -> Component {
     let missing: Vec<&str> = tasks.iter().filter(|task| !is_checked(task)).map(|task| task.id.as_str()).collect();
     let (part, whole) = (tasks.len() - missing.len(), tasks.len());
     let explanation =
-        format!("{part} of {whole} tasks are tests or have one in their story or phase{}", without(missing));
+        format!("{part} of {whole} tasks are tests or have one in their story or phase{}", without(&missing));
     share("checks", CHECKS, (part, whole), explanation)
 }
 
@@ -192,7 +194,7 @@ fn clarity(input: &Input, tasks: &[&Task]) -> Component {
     let is_clear = |task: &Task| is_bounded(task) && !is_vague(task.span.text(&input.file.source));
     let unclear: Vec<&str> = tasks.iter().filter(|task| !is_clear(task)).map(|task| task.id.as_str()).collect();
     let (part, whole) = (tasks.len() - unclear.len(), tasks.len());
-    let explanation = format!("{part} of {whole} tasks name a file or an item and no vague words{}", without(unclear));
+    let explanation = format!("{part} of {whole} tasks name a file or an item and no vague words{}", without(&unclear));
     share("clarity", CLARITY, (part, whole), explanation)
 }
 
@@ -203,11 +205,9 @@ fn claims(input: &Input, tasks: &[&Task]) -> Component {
     }
     let found = paths::claims(tasks, input.graph);
     let (conflicting, whole) = (found.conflicting.len(), found.paths);
-    let explanation = format!(
-        "tasks that can run at the same time claim {conflicting} of {whole} paths together{}",
-        without(found.conflicting)
-    )
-    .replace("; not ", ": ");
+    let names = if conflicting == 0 { String::new() } else { format!(": {}", list(&found.conflicting)) };
+    let explanation =
+        format!("tasks that can run at the same time claim {conflicting} of {whole} paths together{names}");
     share("claims", CLAIMS, (whole - conflicting, whole), explanation)
 }
 

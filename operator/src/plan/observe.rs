@@ -184,6 +184,7 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
         let loaded = Loaded { history: history(ctx, observed).await, ..loaded };
         return document(ctx, observed, loaded).await;
     }
+    let loaded = Loaded { proposals: planning::ended(loaded.proposals), ..loaded };
     let loaded = recorded(ctx, observed, loaded).await?;
     let decisions = match &loaded.content {
         Some(content) => decisions_on_agents(ctx, observed, content),

@@ -87,6 +87,16 @@ pub async fn advance(
     Ok(Planned { document, proposals, generated, requeue_at })
 }
 
+/// Returns the planners of a plan that has started: those that have not ended will not.
+pub fn ended(mut proposals: Vec<Proposal>) -> Vec<Proposal> {
+    for proposal in proposals.iter_mut().filter(|proposal| proposal.state == ProposalState::Planning) {
+        proposal.state = ProposalState::Dropped;
+        proposal.problem = Some("the plan has started without it".to_owned());
+        proposal.retry_at = None;
+    }
+    proposals
+}
+
 /// Returns what the planners plan, and for which tenant.
 ///
 /// # Errors
@@ -103,7 +113,8 @@ fn assignment<'a>(
         let message = "spec.generate requires spec.specificationRef; name the Specification that the planners plan";
         return Err(Readiness::stalled("InvalidPlan", message));
     }
-    let (Some(specification), Some(constitution)) = (documents.specification.as_deref(), &documents.constitution) else {
+    let (Some(specification), Some(constitution)) = (documents.specification.as_deref(), &documents.constitution)
+    else {
         let message = "the document of the specification is not recorded yet";
         return Err(Readiness::reconciling("WaitingForSpecification", message));
     };
@@ -374,59 +385,4 @@ fn new_record(observed: &Observed, member: &Membership, actor: &str, event: Even
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn proposal(agent: &str, state: ProposalState, score: u32) -> Proposal {
-        Proposal {
-            agent: agent.into(),
-            state,
-            digest: (state == ProposalState::Proposed).then(|| format!("sha256:{agent}")),
-            score: Some(score),
-            tasks: Some(3),
-            problem: (state == ProposalState::Dropped).then(|| "line 1: no task was found".to_owned()),
-            ..Proposal::default()
-        }
-    }
-
-    fn generate(more: serde_json::Value) -> Generate {
-        let mut generate = json!({ "agents": [{ "name": "a" }, { "name": "b" }] });
-        generate.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        serde_json::from_value(generate).unwrap()
-    }
-
-    fn made(agent: &str, by: Option<&str>) -> Choice {
-        let (agent, digest) = (agent.to_owned(), format!("sha256:{agent}"));
-        Choice::Made(GeneratedPlan { agent, digest, by: by.map(str::to_owned) })
-    }
-
-    #[test]
-    fn the_best_score_counts_when_all_planners_have_ended() {
-        let by_score = generate(json!({}));
-        let (a, b) = (proposal("a", ProposalState::Proposed, 600), proposal("b", ProposalState::Proposed, 700));
-        assert_eq!(choose("cart", &by_score, &[a.clone(), proposal("b", ProposalState::Planning, 0)]), Choice::None);
-        assert_eq!(choose("cart", &by_score, &[a.clone(), b]), made("b", None));
-        assert_eq!(choose("cart", &by_score, &[a, proposal("b", ProposalState::Dropped, 0)]), made("a", None));
-    }
-
-    #[test]
-    fn a_person_chooses_one_digest() {
-        let all = [proposal("a", ProposalState::Proposed, 600), proposal("b", ProposalState::Proposed, 700)];
-        let Choice::Waits(waits) = choose("cart", &generate(json!({"selection": "Person"})), &all) else {
-            panic!("chosen")
-        };
-        assert_eq!(waits.reason, "WaitingForChoice");
-        assert!(waits.message.contains("kubectl enact choose cart --agent b"), "{}", waits.message);
-        let chosen = |digest: &str| generate(json!({"chosen": {"agent": "a", "digest": digest, "by": "dana"}}));
-        assert_eq!(choose("cart", &chosen("sha256:a"), &all), made("a", Some("dana")));
-        assert_eq!(choose("cart", &chosen("sha256:older"), &all), made("b", None), "another proposal is not chosen");
-    }
-
-    #[test]
-    fn a_plan_without_proposals_says_why() {
-        let all = [proposal("a", ProposalState::Dropped, 0), proposal("b", ProposalState::Dropped, 0)];
-        let Choice::Waits(waits) = choose("cart", &generate(json!({})), &all) else { panic!("chosen") };
-        assert_eq!(waits.reason, FAILED);
-        assert!(waits.message.contains("Agent b: line 1: no task was found"), "{}", waits.message);
-    }
-}
+mod tests;

@@ -1,0 +1,199 @@
+//! Planners: what they get and deliver, and which proposal becomes the tasks of the plan.
+
+use enact_domain::assignment::ASSIGNMENT_ENV;
+use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
+use serde_json::Value;
+
+use super::*;
+use crate::testing::Bench;
+
+const SPEC: &str = "# Feature Specification: Keys\n\n## User Scenarios & Testing\n\n### User Story 1 - Lend (Priority: P1)\n\nA key is lent.\n\n\
+    ## Requirements\n\n### Functional Requirements\n\n- **FR-001**: The list MUST show every key.\n\
+    - **FR-002**: A key MUST expire after 30 days.\n";
+
+const GOOD: &str = "# Tasks: Keys\n\n## Phase 1: User Story 1 - Lend\n\n- [ ] T001 [P] [US1] Test the list in `tests/a.rs` (FR-001)\n\
+    - [ ] T002 [P] [US1] Let keys expire after 30 days in `b.rs` (FR-002)\n";
+
+const POOR: &str = "# Tasks: Keys\n\n## Phase 1: Setup\n\n- [ ] T001 Show the list in `a.rs` (FR-001)\n";
+
+/// Returns a bench with a plan whose planners are the agents `a` and `b`. `more` contains fields of `generate`, and `approval` is the policy
+/// of the specification.
+async fn bench(more: &Value, approval: &Value) -> Bench {
+    let mut bench = Bench::new().await;
+    for agent in ["scripts", "a", "b"] {
+        bench.agent_with(agent, json!({"adapter": "Command", "script": "true"}));
+    }
+    let object = |kind: &str, name: &str, spec: &Value| {
+        let metadata = json!({"name": name, "namespace": "ns", "generation": 1});
+        json!({"apiVersion": "enact.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+    };
+    let specification = json!({"source": {"inline": SPEC}, "approval": approval});
+    bench.api.put("specifications/keys", object("Specification", "keys", &specification));
+    let generate = generate(more);
+    let plan = json!({"agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"}, "generate": generate});
+    bench.api.put("plans/p", object("Plan", "p", &plan));
+    bench.specification("keys").await.unwrap();
+    bench.settle().await;
+    reconcile(&mut bench).await;
+    bench
+}
+
+async fn reconcile(bench: &mut Bench) {
+    for _ in 0..3 {
+        bench.plan("p").await.unwrap();
+    }
+}
+
+fn status(bench: &Bench) -> Value {
+    bench.api.get("plans/p")["status"].clone()
+}
+
+fn reason(bench: &Bench) -> String {
+    status(bench)["conditions"][0]["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Returns the work of each planner's pod, with the pod's name.
+fn work(bench: &Bench) -> Vec<(String, DraftWork)> {
+    let mut found = Vec::new();
+    for pod in bench.api.all("pods").iter().filter(|pod| pod["metadata"]["labels"]["enact.dev/role"] == "draft") {
+        let env = pod["spec"]["containers"][0]["env"].as_array().unwrap();
+        let assignment = env.iter().find(|var| var["name"] == ASSIGNMENT_ENV).unwrap()["value"].as_str().unwrap();
+        let job: DocumentJob = serde_json::from_str(&assignment.replace("$$", "$")).unwrap();
+        let DocumentWork::Draft(work) = job.work else { panic!("a draft was expected") };
+        found.push((pod["metadata"]["name"].as_str().unwrap().to_owned(), work));
+    }
+    found
+}
+
+/// Ends the pod of an attempt of a planner with this document.
+async fn delivers(bench: &mut Bench, agent: &str, attempt: u32, document: &str) {
+    let (pod, _) = work(bench).into_iter().find(|(_, work)| work.agent == agent && work.attempt == attempt).unwrap();
+    bench.record_store.documents.lock().unwrap().push(document.as_bytes().to_vec());
+    let report = json!({"reason": "Succeeded", "document": Digest::of_bytes(document.as_bytes())});
+    let ended = json!({"exitCode": 0, "reason": "Ended", "message": report.to_string()});
+    let main = json!({"name": "main", "state": {"terminated": ended}});
+    bench.set_job_status(&pod, json!({"phase": "Succeeded", "containerStatuses": [main]})).await;
+}
+
+#[tokio::test]
+async fn nobody_plans_what_is_not_approved() {
+    let bench = bench(&json!({}), &json!({"required": 1})).await;
+    assert_eq!((reason(&bench).as_str(), work(&bench).len()), ("WaitingForSpecification", 0));
+}
+
+#[tokio::test]
+async fn the_best_proposal_becomes_the_tasks() {
+    let mut bench = bench(&json!({"guidance": "Use Rust.", "maxAttempts": 2}), &json!({})).await;
+    assert_eq!(reason(&bench), "Planning");
+    let first = work(&bench);
+    assert_eq!(first.len(), 2, "both planners work at the same time");
+    for (_, work) in &first {
+        assert!(work.prompt.contains("A key MUST expire") && work.prompt.contains("Use Rust."), "{}", work.prompt);
+    }
+    delivers(&mut bench, "a", 1, GOOD).await;
+    delivers(&mut bench, "b", 1, "I thought about it.\n").await;
+    reconcile(&mut bench).await;
+    let proposals = status(&bench)["proposals"].clone();
+    assert_eq!((&proposals[0]["state"], &proposals[0]["tasks"]), (&json!("Proposed"), &json!(2)), "{proposals}");
+    assert_eq!((&proposals[1]["state"], reason(&bench).as_str()), (&json!("Planning"), "Planning"), "{proposals}");
+
+    bench.pass(12);
+    reconcile(&mut bench).await;
+    let (_, second) = work(&bench).into_iter().find(|(_, work)| work.attempt == 2).unwrap();
+    assert!(second.agent == "b" && second.prompt.contains("the document has 0 tasks"), "{}", second.prompt);
+    delivers(&mut bench, "b", 2, POOR).await;
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    assert_eq!(status["phase"], "Running", "{status}");
+    assert_eq!(status["generated"]["agent"], "a", "{status}");
+    let (good, poor) = (&status["proposals"][0], &status["proposals"][1]);
+    assert!(good["score"].as_u64() > poor["score"].as_u64(), "{status}");
+    assert!(bench.api.has("tasks/p-t002"));
+    assert_eq!(work(&bench).len(), 0, "a plan that has started needs no planner");
+    let records = bench.record_store.summaries().join("\n");
+    assert!(records.contains("p: proposal of a ") && records.contains("p: proposal of b "), "{records}");
+    assert!(records.contains("p: a chosen by system:enact"), "{records}");
+}
+
+#[tokio::test]
+async fn a_person_chooses_among_the_proposals() {
+    let mut bench = bench(&json!({"selection": "Person"}), &json!({})).await;
+    delivers(&mut bench, "a", 1, GOOD).await;
+    reconcile(&mut bench).await;
+    delivers(&mut bench, "b", 1, POOR).await;
+    reconcile(&mut bench).await;
+    assert_eq!(reason(&bench), "WaitingForChoice");
+    let chosen = json!({"agent": "b", "digest": Digest::of_bytes(POOR.as_bytes()), "by": "dana"});
+    bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"generate": {"chosen": chosen}}}));
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    assert_eq!((&status["phase"], &status["generated"]["by"]), (&json!("Running"), &json!("dana")), "{status}");
+    assert_eq!(status["tasks"]["total"], 1);
+    let records = bench.record_store.summaries().join("\n");
+    assert!(records.contains("p: b chosen by dana"), "{records}");
+}
+
+#[tokio::test]
+async fn tasks_that_count_as_done_are_refused() {
+    let mut bench = bench(&json!({"maxAttempts": 1}), &json!({})).await;
+    delivers(&mut bench, "a", 1, "# Tasks: Keys\n\n## Phase 1: Setup\n\n- [x] T001 All of FR-001\n").await;
+    delivers(&mut bench, "b", 1, "# Tasks: Keys\n\n## Phase 1: Setup\n\n- [ ] T001 All of FR-099\n").await;
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    assert_eq!(reason(&bench), FAILED, "{status}");
+    let problem = |index: usize| status["proposals"][index]["problem"].as_str().unwrap_or_default();
+    assert!(problem(0).contains("not open") && problem(1).contains("FR-099"), "{status}");
+}
+
+fn proposal(agent: &str, state: ProposalState, score: u32) -> Proposal {
+    Proposal {
+        agent: agent.into(),
+        state,
+        digest: (state == ProposalState::Proposed).then(|| format!("sha256:{agent}")),
+        score: Some(score),
+        tasks: Some(3),
+        problem: (state == ProposalState::Dropped).then(|| "line 1: no task was found".to_owned()),
+        ..Proposal::default()
+    }
+}
+
+fn generate(more: &Value) -> Generate {
+    let mut generate = json!({ "agents": [{ "name": "a" }, { "name": "b" }] });
+    generate.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(generate).unwrap()
+}
+
+fn made(agent: &str, by: Option<&str>) -> Choice {
+    let (agent, digest) = (agent.to_owned(), format!("sha256:{agent}"));
+    Choice::Made(GeneratedPlan { agent, digest, by: by.map(str::to_owned) })
+}
+
+#[test]
+fn the_best_score_counts_when_all_planners_have_ended() {
+    let by_score = generate(&json!({}));
+    let (a, b) = (proposal("a", ProposalState::Proposed, 600), proposal("b", ProposalState::Proposed, 700));
+    assert_eq!(choose("cart", &by_score, &[a.clone(), proposal("b", ProposalState::Planning, 0)]), Choice::None);
+    assert_eq!(choose("cart", &by_score, &[a.clone(), b]), made("b", None));
+    assert_eq!(choose("cart", &by_score, &[a, proposal("b", ProposalState::Dropped, 0)]), made("a", None));
+}
+
+#[test]
+fn a_person_chooses_one_digest() {
+    let all = [proposal("a", ProposalState::Proposed, 600), proposal("b", ProposalState::Proposed, 700)];
+    let Choice::Waits(waits) = choose("cart", &generate(&json!({"selection": "Person"})), &all) else {
+        panic!("chosen")
+    };
+    assert_eq!(waits.reason, "WaitingForChoice");
+    assert!(waits.message.contains("kubectl enact choose cart --agent b"), "{}", waits.message);
+    let chosen = |digest: &str| generate(&json!({"chosen": {"agent": "a", "digest": digest, "by": "dana"}}));
+    assert_eq!(choose("cart", &chosen("sha256:a"), &all), made("a", Some("dana")));
+    assert_eq!(choose("cart", &chosen("sha256:older"), &all), made("b", None), "another proposal is not chosen");
+}
+
+#[test]
+fn a_plan_without_proposals_says_why() {
+    let all = [proposal("a", ProposalState::Dropped, 0), proposal("b", ProposalState::Dropped, 0)];
+    let Choice::Waits(waits) = choose("cart", &generate(&json!({})), &all) else { panic!("chosen") };
+    assert_eq!(waits.reason, FAILED);
+    assert!(waits.message.contains("Agent b: line 1: no task was found"), "{}", waits.message);
+}
