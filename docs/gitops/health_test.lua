@@ -31,6 +31,7 @@ local cases = {
     2,
   },
   { "a plan that waits for approval", "Suspended", stalled("WaitingForApproval"), 2 },
+  { "a plan that waits for a choice", "Suspended", stalled("WaitingForChoice"), 2 },
   { "a suspended plan", "Suspended", stalled("Suspended"), 2 },
   { "a plan that has paused after a phase", "Suspended", stalled("Paused"), 2 },
   { "a plan that waits for a specification", "Suspended", stalled("WaitingForSpecification"), 2 },

@@ -172,11 +172,12 @@ pub fn report_to_constitutions(ctx: &Context, observed: &Observed, cached: &Plan
 /// # Errors
 /// When the record or the API server fails.
 pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content>>) -> Result<Loaded, Error> {
+    let status = observed.status();
     let loaded = Loaded {
         documents: documents(ctx, observed).await?,
-        source: observed.status().source,
-        proposals: observed.status().proposals,
-        generated: observed.status().generated,
+        source: status.source,
+        proposals: status.proposals,
+        generated: status.generated,
         content: cached,
         ..Loaded::default()
     };
