@@ -290,6 +290,44 @@ fn unrestricted_pods_are_refused() {
     });
 }
 
+/// Network policies add up, so that another one could allow what that of the Tenant denies.
+#[test]
+fn an_editor_cannot_open_a_tenants_network() {
+    on_stage("opened", |stage| async move {
+        let said = "spec.isolation.egress of the Tenant";
+        let editor = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: editor}\n\
+                      roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}\n\
+                      subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: eve}]\n";
+        stage.apply(editor).await?;
+        let open = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: open}\n\
+                    spec: {podSelector: {}, egress: [{}], policyTypes: [Egress]}\n";
+        // Until the API server knows the binding, RBAC refuses.
+        until("the refusal by the admission policy", PATIENCE, || async {
+            let Err(error) = stage.apply_as("eve", &[], open).await else { bail!("an editor opens the network") };
+            let refused = format!("{error:#}");
+            Ok(if refused.contains(said) { Answer::Yes(()) } else { Answer::NotYet(refused) })
+        })
+        .await?;
+        let policies: Api<NetworkPolicy> =
+            Api::namespaced(stage.client_of("eve", &["system:authenticated"]).await?, &stage.name);
+        let wider = Patch::Merge(json!({"spec": {"egress": [{}]}}));
+        let attempts = [
+            policies.patch(KEPT, &PatchParams::default(), &wider).await.map(drop),
+            policies.delete(KEPT, &DeleteParams::default()).await.map(drop),
+        ];
+        for attempt in attempts {
+            match attempt {
+                Err(kube::Error::Api(status)) if status.message.contains(said) => {}
+                other => bail!("the tenant's own policy: {other:?}"),
+            }
+        }
+        // Who may change Tenants may open the network too, and an editor may close it again.
+        stage.apply(open).await?;
+        policies.delete("open", &DeleteParams::default()).await?;
+        Ok(())
+    });
+}
+
 #[test]
 fn a_namespace_belongs_to_one_tenant() {
     on_stages([("taken-a", ""), ("taken-b", "")], |[a, b]| async move {
