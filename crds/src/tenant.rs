@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::agent_images::AgentImages;
 use crate::common::{ApprovalPolicy, Budget, Condition, NamespacedRef, bytes_schema, cpu_schema, quantity};
 use crate::provider::RateLimits;
 
@@ -63,6 +64,9 @@ pub struct TenantSpec {
     /// Isolation of its pods.
     #[serde(default)]
     pub isolation: Isolation,
+    /// Images that Agents in its namespaces may name. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_images: Option<AgentImages>,
     /// Approvals that its objects require at least. The policy of an object can require more, but not less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_approvals: Option<MinimumApprovals>,

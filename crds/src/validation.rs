@@ -11,6 +11,7 @@ use enact_domain::text::has_windows_lines;
 use url::Url;
 
 use crate::agent::is_image;
+use crate::agent_images::{AgentImages, has_digest};
 use crate::common::{Gate, LocalRef};
 use crate::document::GitSource;
 use crate::plan::Workspace;
@@ -310,6 +311,24 @@ pub fn image(image: &str) -> Option<FieldError> {
     })
 }
 
+/// Checks an Agent's `spec.image` by the rules of the Tenant that owns its namespace. An Agent without an image uses one of the installation.
+pub fn agent_image(rules: &AgentImages, spec: &AgentSpec) -> Option<FieldError> {
+    const REMEDY: &str = "or ask who may change the Tenant for another spec.agentImages";
+    let image = spec.image.as_deref()?;
+    let shown = image.escape_debug();
+    let message = if !rules.admits(image) {
+        format!(
+            "`{shown}` is in no place that the Tenant allows; name an image below {}, with its registry, {REMEDY}",
+            rules.allowed.join(" or ")
+        )
+    } else if rules.require_digest && !has_digest(image) {
+        format!("`{shown}` has no digest, which the Tenant requires; write `registry/name@sha256:…`, {REMEDY}")
+    } else {
+        return None;
+    };
+    Some(FieldError::new("spec.image", message))
+}
+
 /// Checks a Tenant's `spec.isolation.egress`.
 pub fn egress(egress: &[Egress]) -> Vec<FieldError> {
     let mut errors = Vec::new();
@@ -456,6 +475,26 @@ mod tests {
             ]
         );
         assert_eq!(provider(&spec(&json!({"shareWith": {"tenants": ["acme"]}})), true), []);
+    }
+
+    #[test]
+    fn the_tenant_decides_about_images() {
+        let error = |rules: Value, image: Option<&str>| {
+            let spec = json!({"adapter": "Command", "image": image});
+            agent_image(&serde_json::from_value(rules).unwrap(), &serde_json::from_value(spec).unwrap())
+        };
+        let digest = format!("ghcr.io/acme/a@sha256:{}", "a".repeat(64));
+        let both = || json!({"allowed": ["ghcr.io/acme"], "requireDigest": true});
+        assert_eq!(error(json!({}), Some("a")), None);
+        assert_eq!(error(both(), None), None, "an image of the installation");
+        assert_eq!(error(both(), Some(&digest)), None);
+        for (image, part) in
+            [("quay.io/a:1", "name an image below ghcr.io/acme"), ("ghcr.io/acme/a:1", "has no digest")]
+        {
+            let error = error(both(), Some(image)).unwrap();
+            assert!(error.field == "spec.image" && error.message.contains(part), "{error}");
+            assert!(error.message.contains(image), "{error}");
+        }
     }
 
     #[test]

@@ -430,7 +430,7 @@ fn check_named_agent(observed: &Observed, task: &TaskTemplate, name: &str) -> Re
         let message = format!("task {}: there is no Agent {name} in this namespace; create it", task.id);
         return Err(Readiness::reconciling("AgentNotFound", message));
     };
-    if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+    if let Some(error) = validation::agent(&agent.spec).into_iter().chain(observed.image_problem(agent)).next() {
         let message = format!("task {}: Agent {name}: {error}", task.id);
         return Err(Readiness::stalled("AgentNotReady", message));
     }
