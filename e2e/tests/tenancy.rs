@@ -329,6 +329,30 @@ fn an_editor_cannot_open_a_tenants_network() {
 }
 
 #[test]
+fn a_tenant_decides_about_images() {
+    let rules = "  agentImages: {allowed: [registry.example.org], requireDigest: true}\n";
+    on_stages([("images", rules)], |[stage]| async move {
+        let agent = |image: &str| {
+            format!(
+                "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: own}}\n\
+                 spec: {{adapter: Command, script: 'true', image: '{image}'}}\n"
+            )
+        };
+        for (image, part) in
+            [("debian:13", "name an image below registry.example.org"), ("registry.example.org/a:1", "has no digest")]
+        {
+            let refused = stage.refusal(&agent(image)).await?;
+            ensure!(refused.contains("spec.image") && refused.contains(part), "`{part}` is not in: {refused}");
+        }
+        stage.apply(&agent(&format!("registry.example.org/a@sha256:{}", "a".repeat(64)))).await?;
+        // An Agent without an image uses that of the installation.
+        stage.apply(&scripted_plan("allowed", "  tasks: [{id: T001, title: one, script: 'true'}]\n")).await?;
+        stage.finished("allowed", Phase::Succeeded, PATIENCE).await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn a_namespace_belongs_to_one_tenant() {
     on_stages([("taken-a", ""), ("taken-b", "")], |[a, b]| async move {
         let tenants: Api<Tenant> = Api::all(b.client.clone());
