@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use enact_domain::approval::Policy;
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::document_job::check_path;
 use enact_domain::names::{self, MODEL_KEYS_SECRET};
@@ -13,7 +14,7 @@ use url::Url;
 use crate::agent::is_image;
 use crate::agent_images::{AgentImages, has_digest};
 use crate::common::{Gate, LocalRef};
-use crate::document::GitSource;
+use crate::document::{GitSource, Source};
 use crate::plan::Workspace;
 use crate::tenant::Egress;
 use crate::warm_pool::WarmPool;
@@ -141,6 +142,17 @@ pub fn git_source(field: &str, git: &GitSource) -> Vec<FieldError> {
         failed.map(|(name, error)| FieldError::new(format!("{field}.{name}"), error)).collect();
     errors.extend(credentials(&format!("{field}.credentialsSecretRef"), git.credentials_secret_ref.as_ref()));
     errors
+}
+
+/// Checks that somebody is known as the author of a document in `spec.source` if its approval requires four eyes. Kubernetes does not record
+/// who wrote a ConfigMap; a Git host does, and can require a review.
+pub fn source_author(policy: &Policy, source: Option<&Source>) -> Option<FieldError> {
+    let is_unknown = source.is_some_and(|source| source.config_map_key_ref.is_some());
+    (is_unknown && policy.four_eyes && policy.requires_people()).then(|| {
+        let message = "the approval requires four eyes, and nobody knows who wrote a ConfigMap; write the document into inline, or use git \
+                       with a review at the Git host";
+        FieldError::new("spec.source.configMapKeyRef", message)
+    })
 }
 
 /// Checks an Agent: its image, that it names no key of a model provider, and that its adapter can do what the spec demands.
@@ -495,6 +507,22 @@ mod tests {
             assert!(error.field == "spec.image" && error.message.contains(part), "{error}");
             assert!(error.message.contains(image), "{error}");
         }
+    }
+
+    #[test]
+    fn four_eyes_need_an_author() {
+        let field = |policy: &Policy, source: Value| {
+            source_author(policy, Some(&serde_json::from_value(source).unwrap())).map(|error| error.field)
+        };
+        let map = || json!({"configMapKeyRef": {"name": "a", "key": "b"}});
+        let four_eyes = Policy { required: 1, four_eyes: true, ..Policy::default() };
+        assert_eq!(field(&four_eyes, map()).as_deref(), Some("spec.source.configMapKeyRef"));
+        assert_eq!(field(&four_eyes, json!({"inline": "# A"})), None);
+        assert_eq!(field(&Policy { required: 1, ..Policy::default() }, map()), None);
+        assert_eq!(field(&Policy { four_eyes: true, ..Policy::default() }, map()), None, "nobody approves");
+        let minimum = Policy::default().with_minimum(Some(four_eyes.clone()));
+        assert!(field(&minimum, map()).is_some(), "the minimum of the Tenant");
+        assert_eq!(source_author(&four_eyes, None), None, "drafted");
     }
 
     #[test]

@@ -283,6 +283,9 @@ fn check_start(
         let message = format!("the ConfigMaps of Agent {agent} have not been read yet; wait");
         return Err(Readiness::reconciling("AgentNotReady", message));
     }
+    if let Some(error) = validation::source_author(&observed.policy, observed.plan.spec.source.as_ref()) {
+        return Err(Readiness::stalled("AuthorUnknown", error.to_string()));
+    }
     // After the rules: people are asked to approve only a plan that violates no MUST rule.
     check_approval(observed, &content.digest, &evaluation)?;
     if observed.plan.spec.suspend {
