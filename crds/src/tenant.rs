@@ -131,7 +131,7 @@ fn default_log_days() -> u32 {
     7
 }
 
-/// Resource quota of a namespace. Each field becomes an entry of a ResourceQuota.
+/// Resource quota of a namespace. Each field becomes an entry of a ResourceQuota; `containerCpu` becomes a LimitRange.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Quota {
@@ -143,6 +143,11 @@ pub struct Quota {
     #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "cpu_schema")]
     pub cpu: Option<String>,
+    /// CPU limit of each container as a Kubernetes quantity; a container that requests more is refused. Default: containers share the idle CPU
+    /// of a node by their requests.
+    #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "cpu_schema")]
+    pub container_cpu: Option<String>,
     /// Sum of memory limits as a Kubernetes quantity.
     #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bytes_schema")]
