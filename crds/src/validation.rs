@@ -499,7 +499,7 @@ mod tests {
         let both = || json!({"allowed": ["ghcr.io/acme"], "requireDigest": true});
         assert_eq!(error(json!({}), Some("a")), None);
         assert_eq!(error(both(), None), None, "an image of the installation");
-        assert_eq!(error(both(), Some(&digest)), None);
+        assert_eq!(error(both(), Some(digest.as_str())), None);
         for (image, part) in
             [("quay.io/a:1", "name an image below ghcr.io/acme"), ("ghcr.io/acme/a:1", "has no digest")]
         {
