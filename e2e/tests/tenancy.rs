@@ -290,6 +290,68 @@ fn unrestricted_pods_are_refused() {
     });
 }
 
+/// Network policies add up, so that another one could allow what that of the Tenant denies.
+#[test]
+fn an_editor_cannot_open_a_tenants_network() {
+    on_stage("opened", |stage| async move {
+        let said = "spec.isolation.egress of the Tenant";
+        let editor = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: editor}\n\
+                      roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}\n\
+                      subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: eve}]\n";
+        stage.apply(editor).await?;
+        let open = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: open}\n\
+                    spec: {podSelector: {}, egress: [{}], policyTypes: [Egress]}\n";
+        // Until the API server knows the binding, RBAC refuses.
+        until("the refusal by the admission policy", PATIENCE, || async {
+            let Err(error) = stage.apply_as("eve", &[], open).await else { bail!("an editor opens the network") };
+            let refused = format!("{error:#}");
+            Ok(if refused.contains(said) { Answer::Yes(()) } else { Answer::NotYet(refused) })
+        })
+        .await?;
+        let policies: Api<NetworkPolicy> =
+            Api::namespaced(stage.client_of("eve", &["system:authenticated"]).await?, &stage.name);
+        let wider = Patch::Merge(json!({"spec": {"egress": [{}]}}));
+        let attempts = [
+            policies.patch(KEPT, &PatchParams::default(), &wider).await.map(drop),
+            policies.delete(KEPT, &DeleteParams::default()).await.map(drop),
+        ];
+        for attempt in attempts {
+            match attempt {
+                Err(kube::Error::Api(status)) if status.message.contains(said) => {}
+                other => bail!("the tenant's own policy: {other:?}"),
+            }
+        }
+        // Who may change Tenants may open the network too, and an editor may close it again.
+        stage.apply(open).await?;
+        policies.delete("open", &DeleteParams::default()).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_tenant_decides_about_images() {
+    let rules = "  agentImages: {allowed: [registry.example.org], requireDigest: true}\n";
+    on_stages([("images", rules)], |[stage]| async move {
+        let agent = |image: &str| {
+            format!(
+                "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: own}}\n\
+                 spec: {{adapter: Command, script: 'true', image: '{image}'}}\n"
+            )
+        };
+        for (image, part) in
+            [("debian:13", "name an image below registry.example.org"), ("registry.example.org/a:1", "has no digest")]
+        {
+            let refused = stage.refusal(&agent(image)).await?;
+            ensure!(refused.contains("spec.image") && refused.contains(part), "`{part}` is not in: {refused}");
+        }
+        stage.apply(&agent(&format!("registry.example.org/a@sha256:{}", "a".repeat(64)))).await?;
+        // An Agent without an image uses that of the installation.
+        stage.apply(&scripted_plan("allowed", "  tasks: [{id: T001, title: one, script: 'true'}]\n")).await?;
+        stage.finished("allowed", Phase::Succeeded, PATIENCE).await?;
+        Ok(())
+    });
+}
+
 #[test]
 fn a_namespace_belongs_to_one_tenant() {
     on_stages([("taken-a", ""), ("taken-b", "")], |[a, b]| async move {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use enact_crds::ModelProviderSpec;
+use enact_crds::agent_images::AgentImages;
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
 use enact_crds::ownership::Consent;
@@ -42,6 +43,8 @@ pub struct FakeLookup {
     pub constitutions: HashMap<String, (Vec<Rule>, Option<String>)>,
     /// The constitutions that Tenants name, by namespace.
     pub tenant_constitutions: HashMap<String, NamespacedRef>,
+    /// The rules of every Tenant about images of Agents.
+    pub agent_images: AgentImages,
     /// ModelProviders, by `namespace/name`.
     pub providers: HashMap<String, ModelProviderSpec>,
     /// Namespaces that exist, with the Tenant that can own each.
@@ -111,6 +114,10 @@ impl Lookup for FakeLookup {
 
     async fn tenant_constitution(&self, namespace: &str) -> Result<Option<NamespacedRef>, LookupError> {
         self.up(self.tenant_constitutions.get(namespace).cloned())
+    }
+
+    async fn agent_images(&self, _: &str) -> Result<AgentImages, LookupError> {
+        self.up(self.agent_images.clone())
     }
 
     async fn provider(&self, namespace: &str, name: &str) -> Result<Option<ModelProviderSpec>, LookupError> {

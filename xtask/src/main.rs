@@ -17,6 +17,7 @@ mod model;
 mod parallel;
 mod postgres;
 mod random;
+mod sbom;
 mod schemas;
 mod test;
 mod tools;
@@ -58,6 +59,9 @@ enum Xtask {
     #[command(subcommand)]
     Postgres(postgres::Action),
 
+    /// Write the software bills of materials of the images to dist/sbom, without Debian's packages
+    Sbom,
+
     /// Run kubectl against the cluster of this machine, or the cluster in KUBECONFIG
     #[command(disable_help_flag = true)]
     Kubectl(kube::Arguments),
@@ -91,6 +95,7 @@ fn run(task: Xtask) -> Result<()> {
         Xtask::Images(build) => images::run(&build),
         Xtask::Model => model::run(),
         Xtask::Postgres(action) => postgres::run(&action),
+        Xtask::Sbom => sbom::run(),
         Xtask::Kubectl(arguments) => kube::exec("kubectl", &arguments),
         Xtask::Helm(arguments) => kube::exec("helm", &arguments),
         Xtask::HelmUnittest(arguments) => kube::exec("helm-unittest", &arguments),

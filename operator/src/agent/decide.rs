@@ -2,6 +2,7 @@
 //! read them.
 
 use enact_crds::agent::Skill;
+use enact_crds::agent_images::AgentImages;
 use enact_crds::models::ModelProblem;
 use enact_crds::{AgentSpec, validation};
 use enact_domain::condition::Readiness;
@@ -44,17 +45,19 @@ pub fn skill_problem(index: usize, skill: &Skill, keys: Option<&[String]>) -> Op
 
 /// What the namespace of an Agent is.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Place<'a> {
     /// Whether it belongs to a tenant.
     pub in_tenant: bool,
     /// Whether it is the namespace of the installation.
     pub in_installation: bool,
+    /// The images that its tenant allows.
+    pub images: Option<&'a AgentImages>,
 }
 
 /// Returns the readiness of an Agent. `problem` is the first problem with its models, `skill` the first one with its skills.
 pub fn decide(
     spec: &AgentSpec,
-    place: Place,
+    place: Place<'_>,
     recorded: &Recorded,
     problem: Option<&(usize, ModelProblem)>,
     skill: Option<String>,
@@ -68,6 +71,9 @@ pub fn decide(
     if let Some(error) = validation::agent(spec).into_iter().chain(sharing).next() {
         let reason = if error.field == "spec.image" { "InvalidImage" } else { "InvalidAgent" };
         return Readiness::stalled(reason, error.to_string());
+    }
+    if let Some(error) = place.images.and_then(|images| validation::agent_image(images, spec)) {
+        return Readiness::stalled("ImageNotAllowed", error.to_string());
     }
     if let Some((index, problem)) = problem {
         let message = format!("spec.models[{index}]: {problem}");
@@ -100,8 +106,8 @@ mod tests {
     fn a_shared_agent_names_nothing_of_its_namespace() {
         let reason = |spec: serde_json::Value, in_installation: bool| {
             let spec = serde_json::from_value(spec).unwrap();
-            let readiness =
-                decide(&spec, Place { in_tenant: !in_installation, in_installation }, &Recorded::None, None, None);
+            let place = Place { in_tenant: !in_installation, in_installation, images: None };
+            let readiness = decide(&spec, place, &Recorded::None, None, None);
             format!("{}: {}", readiness.reason, readiness.message)
         };
         let shared = |field: &str, value: serde_json::Value| {
@@ -124,7 +130,8 @@ mod tests {
     fn every_state_has_its_reason() {
         let spec = |image: Option<&str>| serde_json::from_value(json!({"adapter": "Command", "image": image})).unwrap();
         let readiness = |Readiness { progress, reason, message }| format!("{progress:?} {reason}: {message}\n");
-        let place = |in_tenant| Place { in_tenant, in_installation: false };
+        let images: AgentImages = serde_json::from_value(json!({"allowed": ["ghcr.io"]})).unwrap();
+        let place = |in_tenant| Place { in_tenant, in_installation: false, images: Some(&images) };
         let shown = |image, in_tenant, recorded: &Recorded| {
             readiness(decide(&spec(image), place(in_tenant), recorded, None, None))
         };
@@ -142,6 +149,7 @@ mod tests {
                 shown(Some("ghcr.io/a/b:1"), true, &Recorded::new("work", Some(&["T001.patch".into()]))),
                 shown(None, false, &Recorded::None),
                 shown(Some("https://ghcr.io/a\nb"), true, &Recorded::None),
+                shown(Some("quay.io/a/b:1"), true, &Recorded::None),
                 shown(None, true, &Recorded::new("work", None)),
                 shown(None, true, &Recorded::new("work", Some(&["README".into()]))),
                 readiness(decide(&serde_json::from_value(unable).unwrap(), place(true), &Recorded::None, None, None)),

@@ -57,7 +57,11 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     let member = ctx.tenant_of(&namespace);
     let tenant = member.as_ref().map(|member| member.tenant.clone());
     let problem = ctx.model_problem(&object, tenant.as_deref().unwrap_or_default());
-    let place = decide::Place { in_tenant: tenant.is_some(), in_installation: namespace == ctx.config.namespace };
+    let place = decide::Place {
+        in_tenant: tenant.is_some(),
+        in_installation: namespace == ctx.config.namespace,
+        images: member.as_ref().map(|member| &member.agent_images),
+    };
     let readiness = decide::decide(&object.spec, place, &recorded, problem.as_ref(), skill);
     let key = (namespace.clone(), object.name_any());
     let mut probed = probe::Probed::unchanged(&object);

@@ -9,6 +9,7 @@ use enact_crds::document::SourceStatus;
 use enact_crds::models::ModelProblem;
 use enact_crds::plan::{Cleanup, Phase, PlanStatus, Workspace};
 use enact_crds::task::TaskTemplate;
+use enact_crds::validation::FieldError;
 use enact_crds::{Agent, Plan, PlanSpec, Specification, convert};
 use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
@@ -249,6 +250,11 @@ impl Observed {
     pub fn integration_secret_field(&self, agent: &Agent) -> Option<String> {
         let integrator = &self.plan.spec.workspace.as_ref()?.integration.credentials_secret_ref.as_ref()?.name;
         agent.spec.secret_keys().into_iter().find(|(_, key)| key.name == *integrator).map(|(field, _)| field)
+    }
+
+    /// Returns the problem with the image of an agent, by the rules of the tenant.
+    pub fn image_problem(&self, agent: &Agent) -> Option<FieldError> {
+        self.member.as_ref()?.image_problem(agent, &self.namespace)
     }
 
     /// Returns the branch that receives the plan's work.

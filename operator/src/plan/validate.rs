@@ -283,6 +283,9 @@ fn check_start(
         let message = format!("the ConfigMaps of Agent {agent} have not been read yet; wait");
         return Err(Readiness::reconciling("AgentNotReady", message));
     }
+    if let Some(error) = validation::source_author(&observed.policy, observed.plan.spec.source.as_ref()) {
+        return Err(Readiness::stalled("AuthorUnknown", error.to_string()));
+    }
     // After the rules: people are asked to approve only a plan that violates no MUST rule.
     check_approval(observed, &content.digest, &evaluation)?;
     if observed.plan.spec.suspend {
@@ -430,7 +433,7 @@ fn check_named_agent(observed: &Observed, task: &TaskTemplate, name: &str) -> Re
         let message = format!("task {}: there is no Agent {name} in this namespace; create it", task.id);
         return Err(Readiness::reconciling("AgentNotFound", message));
     };
-    if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+    if let Some(error) = validation::agent(&agent.spec).into_iter().chain(observed.image_problem(agent)).next() {
         let message = format!("task {}: Agent {name}: {error}", task.id);
         return Err(Readiness::stalled("AgentNotReady", message));
     }

@@ -230,7 +230,8 @@ impl DraftReconcile<'_> {
             return Err(Readiness::reconciling("AgentNotFound", why));
         };
         let failed = |why: String| Readiness::stalled(FAILED, why);
-        if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+        let image_problem = self.member.image_problem(&agent, &self.subject.namespace);
+        if let Some(error) = validation::agent(&agent.spec).into_iter().chain(image_problem).next() {
             let why = format!("spec.drafting.agentRef: Agent {name}: {error}");
             return Err(Readiness::stalled(AGENT_NOT_READY, why));
         }

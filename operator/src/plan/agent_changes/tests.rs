@@ -226,3 +226,24 @@ async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
     bench.plan("p").await.unwrap();
     assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
 }
+
+#[tokio::test]
+async fn a_tenant_decides_about_images() {
+    let mut bench = bench(0).await;
+    let image = |image: &str| json!({"adapter": "Command", "script": "make", "image": image});
+    let rules = json!({"allowed": ["ghcr.io/acme"]});
+    bench.tenant_with("acme", json!({"namespaces": ["ns"], "parallelism": 9, "agentImages": rules}));
+    bench.agent_with("coder", image("quay.io/a:1"));
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "AgentNotReady", "{}", status(&bench));
+    let message = status(&bench)["conditions"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains("Agent coder: spec.image: `quay.io/a:1`"), "{message}");
+    bench.agent_with("coder", image("ghcr.io/acme/a:1"));
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{}", status(&bench));
+    bench.agent_with("coder", image("quay.io/a:1"));
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t002-1")), ("AgentNotReady", false));
+}

@@ -168,3 +168,19 @@ async fn accepted_findings_about_coverage_are_counted_apart() {
     assert_eq!(after["coverage"], before["coverage"], "the requirement has no task");
     assert_ne!(after["digest"], before["digest"], "an approval covers what is accepted");
 }
+
+#[tokio::test]
+async fn four_eyes_need_an_author() {
+    let mut bench = bench(json!([])).await;
+    let tasks = "# Tasks: Keys\n\n## Phase 1: A\n\n- [ ] T001 Show the list (FR-001)\n";
+    let map = json!({"metadata": {"name": "docs", "namespace": "ns"}, "data": {"tasks.md": tasks}});
+    bench.api.put("configmaps/docs", map);
+    bench.agent_with("scripts", json!({"adapter": "Command", "script": "true"}));
+    let source = json!({"configMapKeyRef": {"name": "docs", "key": "tasks.md"}});
+    let policy = json!({"required": 1, "fourEyes": true});
+    bench.api.change("plans/p", &json!({"spec": {"tasks": null, "source": source, "approval": policy}}));
+    bench.plan("p").await.unwrap();
+    let (reason, message) = ready(&bench);
+    assert_eq!(reason, "AuthorUnknown", "{message}");
+    assert!(message.starts_with("spec.source.configMapKeyRef: "), "{message}");
+}
