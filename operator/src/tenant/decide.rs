@@ -165,7 +165,13 @@ fn release_all(seen: &Observed, valid: &Valid) -> Decision {
 fn make_way(seen: &Observed, former: &Former) -> Decision {
     let busy = former.unfinished_plans.iter().find(|(_, unfinished)| !unfinished.is_empty());
     let is_vacant = seen.owned().next().is_none();
-    let steps = |(name, state): (&String, &NamespaceState)| (name.clone(), release(state));
+    let steps = if busy.is_some() {
+        // Running plans stay isolated until they end.
+        BTreeMap::new()
+    } else {
+        let left_behind = seen.owned().filter(|(_, state)| state.stands());
+        left_behind.map(|(name, state)| (name.clone(), release(state))).collect()
+    };
     let uid = &former.uid;
     let readiness = if let Some((name, unfinished)) = busy {
         let message = format!(
@@ -188,11 +194,7 @@ fn make_way(seen: &Observed, former: &Former) -> Decision {
         Readiness::reconciling("ErasingRecord", message)
     };
     Decision {
-        steps: match busy {
-            // Running plans stay isolated until they end.
-            Some(_) => BTreeMap::new(),
-            None => seen.owned().filter(|(_, state)| state.stands()).map(steps).collect(),
-        },
+        steps,
         finalizer: if seen.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
         erases_record: is_vacant && former.kept.is_none(),
         readiness,
