@@ -79,7 +79,8 @@ create table enact.revisions (
     unique (tenant_id, kind, namespace, name, position),
     foreign key (tenant_id, digest) references enact.contents (tenant_id, digest)
 );
-create index revisions_by_content on enact.revisions (tenant_id, subject_uid, digest);
+-- In this order, it also serves the check that no revision refers to a content that is deleted.
+create index revisions_by_content on enact.revisions (tenant_id, digest, subject_uid);
 comment on table enact.revisions is
     'Revisions of each document in order. Content that returns is a revision of its own. Written by the operator when a document or a '
     'started Plan has new content. Read by the server (history, diff, rollback, related documents).';
