@@ -528,6 +528,10 @@ fn a_tenant_gets_nothing_of_a_former_one() {
         ensure!(said.contains(&format!("enact.dev/keep-record-of={former}")), "{said}");
         let namespace = namespaces.get_opt(&stage.name).await?;
         ensure!(namespace.is_none(), "the Tenant has its namespace before the erasure: {namespace:?}");
+        // Three minutes pass.
+        let left = stage.record("select count(*) > 0 from enact.contents")?;
+        ensure!(left == ["t"], "it is erased at once");
+        stage.record("update enact.tenants set successor_at = successor_at - interval '3 minutes'")?;
         stage.watch(&tenants, &stage.name, "SetUp", PATIENCE, |t: &Tenant| reason(t, "SetUp")).await?;
 
         for table in ["contents", "revisions", "search_items", "plans", "attempts", "results", "model_requests"] {

@@ -429,7 +429,8 @@ $$;
 
 -- Erases a part of what the former Tenant of this name left, at most `batch` rows, and returns their number. Returns 0 when nothing is left:
 -- the record then belongs to the Tenant with the UID `successor`. Returns null while it must not erase, since `successor` is not the newer
--- Tenant that was seen, or was seen less than a minute ago: requests that began before the namespaces left the tenant end in that time.
+-- Tenant that was seen, or was seen less than three minutes ago: requests and reconciles that began before the namespaces left the tenant
+-- end in that time.
 --
 -- A function of the schema's owner, so that the application can erase the record of a tenant in this case only. Entries of the audit log
 -- are not erased: they move to the tenant `<name>.<UID>`, which no Tenant can be named, so that no program reads them for anybody.
@@ -447,7 +448,7 @@ declare
 begin
     -- Locks the row: two operators at once erase one after the other.
     select * into former from enact.tenants
-    where tenant_id = tenant and successor_uid = successor and successor_at <= clock_timestamp() - interval '1 minute' for update;
+    where tenant_id = tenant and successor_uid = successor and successor_at <= clock_timestamp() - interval '3 minutes' for update;
     if not found then
         return null;
     end if;

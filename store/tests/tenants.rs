@@ -76,9 +76,9 @@ async fn rows_of(database: &Database, tenant: &str) -> Vec<(String, i64)> {
     rows
 }
 
-/// Lets the minute pass in which nothing is erased.
-async fn pass_a_minute(database: &Database) {
-    let later = "update enact.tenants set successor_at = successor_at - interval '61 seconds'";
+/// Lets the time pass in which nothing is erased.
+async fn pass_the_wait(database: &Database) {
+    let later = "update enact.tenants set successor_at = successor_at - interval '181 seconds'";
     database.superuser().await.execute(later).await.unwrap();
 }
 
@@ -116,7 +116,7 @@ async fn nothing_of_a_former_tenant_is_left() {
     let (before, others) = (rows_of(&database, "a").await, rows_of(&database, "b").await);
     assert!(before.len() >= 13, "{before:?}");
     claim(&store, "uid-2", true).await;
-    pass_a_minute(&database).await;
+    pass_the_wait(&database).await;
     let erased = erase(&store, "uid-2").await;
     let count = |rows: &[(String, i64)]| rows.iter().map(|(_, count)| count.unsigned_abs()).sum::<u64>();
     assert_eq!(erased, count(&before) - 1, "all but the row of the tenant");
@@ -139,7 +139,7 @@ async fn the_audit_log_of_a_former_tenant_is_kept_for_auditors() {
     work(&store, "a").await;
     let entries = database.number("select count(*) from audit").await;
     claim(&store, "uid-2", true).await;
-    pass_a_minute(&database).await;
+    pass_the_wait(&database).await;
     erase(&store, "uid-2").await;
     let kept = "select count(*) from audit where tenant_id = 'a.uid-1' and event <> 'RecordErased'";
     assert_eq!(database.number(kept).await, entries);
@@ -167,16 +167,16 @@ async fn an_erasure_waits_until_late_writes_have_ended() {
     assert_eq!(store.erase_former("a", "uid-1").await.unwrap(), Erasure::Waiting, "the owner has no successor");
     claim(&store, "uid-2", true).await;
     assert_eq!(store.erase_former("a", "uid-2").await.unwrap(), Erasure::Waiting, "it was seen just now");
-    pass_a_minute(&database).await;
+    pass_the_wait(&database).await;
     claim(&store, "uid-2", false).await;
     assert_eq!(store.erase_former("a", "uid-2").await.unwrap(), Erasure::Waiting, "a namespace belongs to the name");
     claim(&store, "uid-2", true).await;
-    pass_a_minute(&database).await;
+    pass_the_wait(&database).await;
     claim(&store, "uid-2", true).await;
     assert_eq!(store.erase_former("a", "uid-1").await.unwrap(), Erasure::Waiting, "it is not the successor");
     claim(&store, "uid-3", true).await;
     assert_eq!(store.erase_former("a", "uid-2").await.unwrap(), Erasure::Waiting, "there is a newer successor");
-    assert_eq!(store.erase_former("a", "uid-3").await.unwrap(), Erasure::Waiting, "its minute begins now");
+    assert_eq!(store.erase_former("a", "uid-3").await.unwrap(), Erasure::Waiting, "its wait begins now");
     assert_eq!(database.rows().await, rows);
 }
 
@@ -188,7 +188,7 @@ async fn an_erasure_continues_after_a_crash() {
     let transition = |n: i64| plan_transition("a", &format!("p{n}"), "Running", n);
     store.record((0..250).map(transition).collect()).await.unwrap();
     claim(&store, "uid-2", true).await;
-    pass_a_minute(&database).await;
+    pass_the_wait(&database).await;
     assert_eq!(store.erase_former("a", "uid-2").await.unwrap(), Erasure::Erased(200), "a part of it");
     // The next process begins again.
     let store = database.store();

@@ -188,7 +188,7 @@ fn make_way(seen: &Observed, former: &Former) -> Decision {
     } else {
         let message = format!(
             "the record of the former Tenant with this name (UID {uid}) is erased before this one gets its namespaces, but not within the \
-             first minute; to keep that record, run in that minute: kubectl annotate tenant {} {ANNOTATION_KEEP_RECORD_OF}={uid}",
+             first three minutes; to keep that record, run in that time: kubectl annotate tenant {} {ANNOTATION_KEEP_RECORD_OF}={uid}",
             seen.tenant
         );
         Readiness::reconciling("ErasingRecord", message)
