@@ -27,7 +27,7 @@ const ACCEPTED: &str = "send the cache token that is mounted into the pod of an 
 pub struct Requester {
     pub tenant: String,
     pub pod_uid: String,
-    /// Name of the repository in the cache, 64 hex digits: a digest of tenant, namespace, URL and credential.
+    /// Name of the repository in the cache, 64 hex digits: a digest of tenant, namespace and its UID, URL and credential.
     pub repository: String,
 }
 
@@ -87,8 +87,9 @@ impl Identifier {
         let annotation = pod.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_REPOSITORY));
         let named =
             annotation.filter(|name| !name.is_empty()).ok_or_else(|| refused(missing(ANNOTATION_REPOSITORY)))?;
-        // Names of Secrets belong to a namespace, and a namespace can move to another tenant.
-        let name = Digest::of_bytes(format!("{}\0{}\0{named}", attempt.tenant, attempt.namespace).as_bytes());
+        // Names of Secrets belong to a namespace. A namespace can move to another tenant, and another one can have its name later.
+        let uid = namespace.uid.as_deref().unwrap_or_default();
+        let name = Digest::of_bytes(format!("{}\0{}\0{uid}\0{named}", attempt.tenant, attempt.namespace).as_bytes());
         Ok(Requester {
             tenant: attempt.tenant,
             pod_uid: attempt.pod_uid,

@@ -9,6 +9,8 @@ pub const LABEL_TENANT: &str = "enact.dev/tenant";
 /// Annotation on a namespace: the tenant that may own it, or `*` for any. The operator sets it on the namespaces that it creates; on another
 /// namespace, it is the consent of someone who may change the namespace.
 pub const ANNOTATION_ALLOW_TENANT: &str = "enact.dev/allow-tenant";
+/// Annotation on a Tenant: the UID of the earlier Tenant with the same name whose record it keeps. Without it, that record is erased.
+pub const ANNOTATION_KEEP_RECORD_OF: &str = "enact.dev/keep-record-of";
 /// Label on Tasks and Pods: the Plan they belong to.
 pub const LABEL_PLAN: &str = "enact.dev/plan";
 /// Label on Pods: the UID of the Plan, so that the children of another Plan with the same name are not taken for its own.

@@ -104,7 +104,14 @@ impl Contexts {
         let limiter = Arc::new(ConcurrencyLimiter::default());
         let sourcing =
             Arc::new(sourcing::Context { common: common.clone(), jobs, document_cache: document_cache.clone() });
-        let tenants = Arc::new(tenant::Context { common: common.clone(), cluster, limiter: limiter.clone() });
+        let history = Arc::new(History::default());
+        let tenants = Arc::new(tenant::Context {
+            common: common.clone(),
+            cluster,
+            limiter: limiter.clone(),
+            history: history.clone(),
+            record_owners: Mutex::default(),
+        });
         let agents = Arc::new(agent::Context {
             common: common.clone(),
             limiter: limiter.clone(),
@@ -127,7 +134,7 @@ impl Contexts {
             limiter,
             warm_pods,
             reservations: Reservations::default(),
-            history: History::default(),
+            history,
             setup_events: SetupEvents::default(),
             document_cache,
             dependents,

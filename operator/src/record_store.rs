@@ -5,12 +5,36 @@ use enact_domain::record::{Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
 use enact_store::{
-    AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Recorder, Refusal, StartedPod, Store, StoreError,
+    AgentEnd, AgentHistory, Discarded, Erasure, FinishedTask, ModelRequest, RecordOwner, Recorder, Refusal, StartedPod,
+    Store, StoreError,
 };
 use futures::future::BoxFuture;
 
+/// Which Tenant the records of a name belong to.
+pub trait RecordOwners {
+    /// Returns the owner of the records of a name; this one if the name has none yet. `vacant` says that no namespace belongs to the name.
+    fn claim_record<'a>(
+        &'a self,
+        tenant: &'a str,
+        uid: &'a str,
+        vacant: bool,
+        at: Millis,
+    ) -> BoxFuture<'a, Result<RecordOwner, StoreError>>;
+
+    /// Gives the records of a name to the Tenant with the UID `uid`, if they belong to the one with the UID `former`.
+    fn keep_record<'a>(
+        &'a self,
+        tenant: &'a str,
+        uid: &'a str,
+        former: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Erases a part of the records of the former Tenant of a name, for its successor with this UID.
+    fn erase_former<'a>(&'a self, tenant: &'a str, successor: &'a str) -> BoxFuture<'a, Result<Erasure, StoreError>>;
+}
+
 /// The records that controllers write, and those that they read again.
-pub trait RecordStore: Send + Sync {
+pub trait RecordStore: RecordOwners + Send + Sync {
     /// Writes records. A record that exists is not written again.
     fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>>;
 
@@ -31,9 +55,6 @@ pub trait RecordStore: Send + Sync {
     /// Returns the content with this digest, if it is recorded.
     fn content<'a>(&'a self, tenant: &'a str, digest: &'a Digest)
     -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
-
-    /// Records a tenant.
-    fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Sets the limits that the model gateway enforces.
     fn set_budgets<'a>(
@@ -94,6 +115,31 @@ pub struct PostgresRecordStore {
     pub recorder: Recorder,
 }
 
+impl RecordOwners for PostgresRecordStore {
+    fn claim_record<'a>(
+        &'a self,
+        tenant: &'a str,
+        uid: &'a str,
+        vacant: bool,
+        at: Millis,
+    ) -> BoxFuture<'a, Result<RecordOwner, StoreError>> {
+        Box::pin(self.store.claim_record(tenant, uid, vacant, at))
+    }
+
+    fn keep_record<'a>(
+        &'a self,
+        tenant: &'a str,
+        uid: &'a str,
+        former: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.store.keep_record(tenant, uid, former))
+    }
+
+    fn erase_former<'a>(&'a self, tenant: &'a str, successor: &'a str) -> BoxFuture<'a, Result<Erasure, StoreError>> {
+        Box::pin(self.store.erase_former(tenant, successor))
+    }
+}
+
 impl RecordStore for PostgresRecordStore {
     fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.recorder.record(records))
@@ -121,10 +167,6 @@ impl RecordStore for PostgresRecordStore {
         digest: &'a Digest,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
         Box::pin(self.store.content(tenant, digest))
-    }
-
-    fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.store.upsert_tenant(tenant, uid, at))
     }
 
     fn set_budgets<'a>(

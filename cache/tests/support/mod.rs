@@ -34,6 +34,8 @@ const NAMESPACES: [(&str, &str); 3] = [("team", "acme"), ("team-two", "acme"), (
 
 /// A running cache for repositories of at most 1 MiB.
 pub struct Cache {
+    /// The API server with the pods.
+    pub api: FakeApi,
     url: String,
     health: String,
     audiences: Arc<Mutex<Vec<String>>>,
@@ -62,11 +64,12 @@ impl Cache {
         ];
         let settings = Cli::parse_from(args).settings;
         let audiences = Arc::new(Mutex::new(Vec::new()));
-        let app = App::bind(&settings, client(Arc::clone(&audiences))).await.unwrap();
+        let api = FakeApi::default();
+        let app = App::bind(&settings, client(&api, Arc::clone(&audiences))).await.unwrap();
         let [url, health] = app.addresses().unwrap().map(|address| format!("http://{address}"));
         let stop = CancellationToken::new();
         tokio::spawn(app.run(stop.clone()));
-        Self { url, health, audiences, stop, _folder: folder }
+        Self { api, url, health, audiences, stop, _folder: folder }
     }
 
     /// Returns the audiences of all token reviews.
@@ -149,12 +152,16 @@ impl Cache {
     }
 }
 
-/// Returns a client of an API server with [`PODS`], which notes the audiences of token reviews.
-fn client(audiences: Arc<Mutex<Vec<String>>>) -> Client {
-    let api = FakeApi::default();
+/// Creates a namespace of a tenant.
+pub fn create_namespace(api: &FakeApi, name: &str, tenant: &str) {
+    let metadata = json!({ "name": name, "labels": { "enact.dev/tenant": tenant } });
+    api.put(&format!("namespaces/{name}"), json!({ "metadata": metadata }));
+}
+
+/// Adds [`PODS`] to an API server, and returns a client of it which notes the audiences of token reviews.
+fn client(api: &FakeApi, audiences: Arc<Mutex<Vec<String>>>) -> Client {
     for (name, tenant) in NAMESPACES {
-        let metadata = json!({ "name": name, "labels": { "enact.dev/tenant": tenant } });
-        api.put(&format!("namespaces/{name}"), json!({ "metadata": metadata }));
+        create_namespace(api, name, tenant);
     }
     for (token, namespace, repository, phase) in PODS {
         let tenant = NAMESPACES.iter().find(|(name, _)| *name == namespace).unwrap().1;
@@ -173,6 +180,7 @@ fn client(audiences: Arc<Mutex<Vec<String>>>) -> Client {
         let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": { "containers": [] }, "status": { "phase": phase } });
         api.put(&format!("pods/pod-{token}"), pod);
     }
+    let api = api.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
         let (audiences, inner) = (Arc::clone(&audiences), api.client());
         async move {

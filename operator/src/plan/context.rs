@@ -23,7 +23,7 @@ pub struct Context {
     pub limiter: Arc<ConcurrencyLimiter>,
     pub warm_pods: Arc<WarmPods>,
     pub reservations: Reservations,
-    pub history: History,
+    pub history: Arc<History>,
     pub setup_events: SetupEvents,
     pub document_cache: Arc<DocumentCache>,
     pub dependents: Arc<Dependents>,

@@ -28,23 +28,11 @@ pub fn is_transition(object: &Tenant, decision: &Decision) -> bool {
 /// The keys contain the object's resource version: a retry after a crash has the same keys.
 pub fn records(object: &Tenant, seen: &Observed, decision: &Decision, now: Millis) -> Vec<Record> {
     let version = object.resource_version().unwrap_or_default();
-    let record = |key: String, state: &str, reason: &str, message: String| Record {
-        tenant: seen.tenant.clone(),
-        subject: Subject {
-            kind: Kind::Tenant,
-            namespace: String::new(),
-            name: seen.tenant.clone(),
-            uid: object.uid().unwrap_or_default(),
-        },
-        at: now,
-        actor: ACTOR.to_owned(),
-        event: Event::Transition { key, state: state.to_owned(), reason: reason.to_owned(), message, task: None },
-    };
     let uid =
         |name: &str| seen.namespaces.get(name).and_then(|p| p.namespace.as_ref()).map_or("new", |n| n.uid.as_str());
     let moved = |reason: &'static str, name: &str, what: &str| {
         let key = format!("{reason}/{name}/{}/{version}", uid(name));
-        record(key, "Namespaces", reason, format!("namespace {name} {what}"))
+        transition(object, now, key, "Namespaces", reason, format!("namespace {name} {what}"))
     };
     // Restoring a label that a person removed is not a change of the owner.
     let added = decision.adopted().filter(|name| seen.namespaces.get(*name).is_none_or(|p| !p.owned_by(&seen.tenant)));
@@ -54,9 +42,31 @@ pub fn records(object: &Tenant, seen: &Observed, decision: &Decision, now: Milli
     if is_transition(object, decision) {
         let Readiness { progress, reason, message } = &decision.readiness;
         let (key, state) = (format!("{reason}/{version}"), format!("{progress:?}"));
-        records.push(record(key, &state, reason, message.clone()));
+        records.push(transition(object, now, key, &state, reason, message.clone()));
     }
     records
+}
+
+/// Returns the record that a Tenant keeps the record of an earlier one.
+pub fn kept_record(object: &Tenant, former: &str, now: Millis) -> Record {
+    let message = format!("the record of the former Tenant with this name (UID {former}) is kept");
+    transition(object, now, format!("RecordKept/{former}"), "Record", "RecordKept", message)
+}
+
+fn transition(object: &Tenant, at: Millis, key: String, state: &str, reason: &str, message: String) -> Record {
+    let tenant = object.name_any();
+    Record {
+        subject: Subject {
+            kind: Kind::Tenant,
+            namespace: String::new(),
+            name: tenant.clone(),
+            uid: object.uid().unwrap_or_default(),
+        },
+        tenant,
+        at,
+        actor: ACTOR.to_owned(),
+        event: Event::Transition { key, state: state.to_owned(), reason: reason.to_owned(), message, task: None },
+    }
 }
 
 /// Writes the records of a decision.
@@ -65,13 +75,7 @@ pub fn records(object: &Tenant, seen: &Observed, decision: &Decision, now: Milli
 /// When the record store fails, unless a deletion has waited for it long enough.
 pub async fn record(object: &Tenant, ctx: &Context, seen: &Observed, decision: &Decision) -> Result<(), Error> {
     let now = ctx.now();
-    let written = async {
-        if !seen.has_finalizer {
-            ctx.record_store.tenant(&seen.tenant, &object.uid().unwrap_or_default(), now).await?;
-        }
-        ctx.record(records(object, seen, decision, now)).await
-    };
-    match written.await {
+    match ctx.record(records(object, seen, decision, now)).await {
         Err(Error::Store(error))
             if error.class() != ErrorClass::Permanent
                 && seen.deleting.is_some_and(|since| now >= since.plus_seconds(MAX_WAIT_SECONDS)) =>

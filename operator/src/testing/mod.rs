@@ -1,5 +1,7 @@
 //! Shared test support: settings, an API server in memory, a record store in memory, and the contexts of the controllers over both.
 
+mod owners;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -40,6 +42,7 @@ use crate::record_store::RecordStore;
 use crate::references::Requeued;
 use crate::search::IndexJob;
 use crate::tenant::objects::ObjectKind;
+use owners::Owners;
 
 /// Settings of an installation in the namespace `enact-system`, whose default tenant owns the namespace `ns`.
 pub fn config() -> Config {
@@ -91,6 +94,8 @@ pub struct InMemoryRecordStore {
     pub end_reads: AtomicUsize,
     /// Usage that agents reported themselves.
     pub reported: Mutex<Vec<(ModelRequest, Charge)>>,
+    /// Which Tenant the records of every name belong to.
+    pub owners: Mutex<Owners>,
     pub down: AtomicBool,
 }
 
@@ -186,10 +191,6 @@ impl RecordStore for InMemoryRecordStore {
             let recorded = self.records.lock().unwrap().iter().find_map(of);
             recorded.or_else(|| self.documents.lock().unwrap().iter().find(brought).cloned())
         })))
-    }
-
-    fn tenant<'a>(&'a self, _: &'a str, _: &'a str, _: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(future::ready(self.reach(|| ())))
     }
 
     fn set_budgets<'a>(&'a self, _: &'a str, budgets: &'a [(Scope, Limit)]) -> BoxFuture<'a, Result<(), StoreError>> {
