@@ -202,7 +202,7 @@ async fn recorded(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<
             return document(ctx, observed, loaded).await;
         };
         // If the spec has changed, the plan keeps its recorded content, and starts no new attempt until the spec is restored.
-        let changed = !content.matches(&observed.plan.spec);
+        let changed = !content.matches(&observed.plan);
         sourcing::delete_jobs(&ctx.sourcing, &observed.plan).await?;
         return Ok(Loaded { content: Some(Arc::new(content)), changed, ..loaded });
     }

@@ -9,12 +9,13 @@ use enact_crds::document::SourceStatus;
 use enact_crds::models::ModelProblem;
 use enact_crds::plan::{Cleanup, Phase, PlanStatus, Workspace};
 use enact_crds::task::TaskTemplate;
-use enact_crds::{Agent, Plan, PlanSpec, Specification, convert};
+use enact_crds::{Agent, Plan, Specification, convert};
 use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::record::{Kind, Subject};
+use enact_domain::stamps::Stamps;
 use enact_domain::time::Millis;
 use enact_domain::usage::{Limit, Sample};
 use kube::ResourceExt as _;
@@ -79,8 +80,9 @@ impl Content {
         Ok(Self { compiled: self.compiled.clone(), agents, canonical, digest, done: self.done.clone() })
     }
 
-    /// Returns whether a spec still has this content. A tasks.md outside the spec does not count: it was read at the start.
-    pub fn matches(&self, spec: &PlanSpec) -> bool {
+    /// Returns whether a plan still has this content. A tasks.md outside its spec does not count: it was read at the start.
+    pub fn matches(&self, plan: &Plan) -> bool {
+        let spec = &plan.spec;
         let read = |text: &str| compile::from_markdown(text.as_bytes(), spec.unread_tasks).0;
         let inline = spec.source.as_ref().map(|s| s.inline.as_deref().map(read));
         let tasks = match &inline {
@@ -88,7 +90,8 @@ impl Content {
             Some(Some(tasks)) => tasks,
             Some(None) => &self.compiled.tasks,
         };
-        compile::canonical(spec, tasks, &self.agents).is_ok_and(|canonical| canonical == self.canonical)
+        let stamps = Stamps::of(plan.annotations(), names::ANNOTATION_ACCEPTED);
+        compile::canonical(spec, tasks, &self.agents, &stamps).is_ok_and(|canonical| canonical == self.canonical)
     }
 }
 

@@ -17,6 +17,8 @@ use enact_domain::graph::{Graph, NodeId, PerNode};
 use enact_domain::names;
 use enact_domain::plan::{Action, Decision, Node, Phases, Policy, TaskPhase};
 use enact_domain::speckit::{Diagnostic, Severity};
+use enact_domain::stamps::Stamps;
+use kube::ResourceExt as _;
 
 use super::agent_changes::{self, AgentChange, ChangedContent};
 use super::evaluate::{Evaluation, evaluate};
@@ -381,7 +383,8 @@ fn compile_content(
         );
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
-    let canonical = compile::canonical(spec, &compiled.tasks, &agents)
+    let stamps = Stamps::of(observed.plan.annotations(), names::ANNOTATION_ACCEPTED);
+    let canonical = compile::canonical(spec, &compiled.tasks, &agents, &stamps)
         .map_err(|e| Readiness::stalled("InvalidPlan", e.to_string()))?;
     if canonical.len() > MAX_CONTENT {
         let message = format!(
