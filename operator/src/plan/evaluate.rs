@@ -48,8 +48,9 @@ pub fn evaluate(
     let text = documents.specification.as_deref();
     let key = Digest::of_bytes(
         format!(
-            "{} {:?} {:?} {:?} {:?} {:?}",
+            "{} {:?} {:?} {:?} {:?} {:?} {:?}",
             content.digest,
+            content.unread,
             observed.plan.metadata.generation,
             observed.policy,
             text.map(|t| &t.digest),
@@ -72,6 +73,7 @@ pub fn evaluate(
         evaluation.findings.extend(rules.findings);
         evaluation.violation = rules.blocked;
     }
+    evaluation.findings.extend(content.unread.iter().cloned());
     sort(&mut evaluation.findings);
     evaluation.findings = top(&evaluation.findings);
     Arc::new(evaluation)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::compile::{self, Compiled};
-use enact_crds::document::SourceStatus;
+use enact_crds::document::{Finding, SourceStatus};
 use enact_crds::models::ModelProblem;
 use enact_crds::plan::{Cleanup, Phase, PlanStatus, Workspace};
 use enact_crds::task::TaskTemplate;
@@ -43,6 +43,8 @@ pub struct Content {
     pub digest: Digest,
     /// The ticked tasks of the tasks.md, for its coverage; none once the plan has started.
     pub done: Vec<TaskTemplate>,
+    /// The lines of the tasks.md that look like tasks and were left out (`unreadTasks: Warn`); none once the plan has started.
+    pub unread: Vec<Finding>,
 }
 
 impl Content {
@@ -59,7 +61,14 @@ impl Content {
             String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
         let compiled = compile::compile(plan, recorded.tasks).ok()?;
-        Some(Self { compiled, agents: recorded.agent_digests, canonical, digest: digest.clone(), done: Vec::new() })
+        Some(Self {
+            compiled,
+            agents: recorded.agent_digests,
+            canonical,
+            digest: digest.clone(),
+            done: Vec::new(),
+            unread: Vec::new(),
+        })
     }
 
     /// Returns the digests of its Agents as they are now. One that does not exist now cannot be used, so its digest stays.
@@ -77,7 +86,14 @@ impl Content {
         json.insert(compile::AGENT_DIGESTS.to_owned(), serde_json::to_value(&agents)?);
         let canonical = serde_json::Value::Object(json).to_string();
         let digest = Digest::of_bytes(canonical.as_bytes());
-        Ok(Self { compiled: self.compiled.clone(), agents, canonical, digest, done: self.done.clone() })
+        Ok(Self {
+            compiled: self.compiled.clone(),
+            agents,
+            canonical,
+            digest,
+            done: self.done.clone(),
+            unread: self.unread.clone(),
+        })
     }
 
     /// Returns whether a plan still has this content. A tasks.md outside its spec does not count: it was read at the start.

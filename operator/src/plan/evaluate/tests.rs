@@ -168,3 +168,18 @@ async fn accepted_findings_about_coverage_are_counted_apart() {
     assert_eq!(after["coverage"], before["coverage"], "the requirement has no task");
     assert_ne!(after["digest"], before["digest"], "an approval covers what is accepted");
 }
+
+#[tokio::test]
+async fn lines_that_a_plan_leaves_out_are_findings() {
+    let rule =
+        json!({"name": "gates", "appliesTo": "Task", "expression": "task.gates.size() > 0", "message": "mind gates"});
+    let mut bench = bench(json!([rule])).await;
+    let text = "# Tasks: Keys\n\n## Phase 1: Setup\n\n- [ ] T001 Show the list (FR-001)\n\n> - [ ] T002 Add an alarm\n";
+    let spec = json!({"tasks": null, "source": {"inline": text}, "unreadTasks": "Warn"});
+    bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": spec}));
+    bench.plan("p").await.unwrap();
+    let status = status(&bench);
+    let unread = status["topFindings"].as_array().unwrap().iter().find(|f| f["code"] == "UnreadTask");
+    let unread = unread.unwrap_or_else(|| panic!("{status:#}"));
+    assert_eq!((&unread["line"], &unread["severity"]), (&json!(7), &json!("Medium")));
+}
