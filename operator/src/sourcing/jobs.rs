@@ -7,6 +7,7 @@ use enact_domain::attempt::{AttemptState, PodView, classify};
 use enact_domain::names;
 use enact_domain::plan::{LOST_SECONDS, STUCK_SECONDS};
 use enact_domain::time::Millis;
+use enact_domain::waiting::{Facts, Waiting, waiting};
 use futures::{Stream, StreamExt as _};
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
@@ -67,8 +68,8 @@ pub struct JobPod {
 /// The state of a document job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// The pod runs, or waits; the text is the cause of a delay.
-    Running(Option<String>),
+    /// The pod runs, or waits for this.
+    Running(Option<Waiting>),
     /// The pod ended or timed out, with a report or a problem.
     Finished(Box<Result<Report, String>>),
 }
@@ -230,11 +231,13 @@ impl JobPod {
             AttemptState::Unscheduled { message } if since(self.view.created, UNSCHEDULED_SECONDS) => {
                 over(format!("no node can run the pod: {message}"))
             }
-            AttemptState::Unscheduled { message } => {
-                JobState::Running(Some(format!("no node can run the pod yet: {message}")))
+            state @ (AttemptState::Unscheduled { .. }
+            | AttemptState::Stuck { .. }
+            | AttemptState::Pending
+            | AttemptState::Running) => {
+                let facts = Facts::Attempt { state: &state, created: self.view.created };
+                JobState::Running(waiting(&facts, None))
             }
-            AttemptState::Stuck { message, .. } => JobState::Running(Some(message)),
-            AttemptState::Pending | AttemptState::Running => JobState::Running(None),
         }
     }
 

@@ -45,6 +45,21 @@ async fn next_attempt_gets_the_last_problem() {
 }
 
 #[tokio::test]
+async fn a_draft_says_why_its_pod_waits() {
+    let mut scene = Scene::drafting().await;
+    scene.poll().await;
+    let condition =
+        json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"});
+    scene.bench.set_job_status(&scene.name(), json!({"phase": "Pending", "conditions": [condition]})).await;
+    let waits = scene.poll().await.bytes.unwrap_err();
+    assert_eq!((waits.progress, &*waits.reason), (Progress::Reconciling, "Unschedulable"));
+    let message = "Agent scribe drafts the document (attempt 1 of 2): its pod waits for a node: 0/1 nodes (since ";
+    assert!(waits.message.starts_with(message), "{waits:?}");
+    scene.bench.set_job_status(&scene.name(), json!({"phase": "Running"})).await;
+    assert_eq!(state(&scene.poll().await), (Progress::Reconciling, "Drafting"));
+}
+
+#[tokio::test]
 async fn last_failed_attempt_is_reported() {
     let mut scene = Scene::drafting().await;
     scene.poll().await;
