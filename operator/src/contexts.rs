@@ -21,6 +21,7 @@ use crate::index::Index;
 use crate::initial_sync::InitialSync;
 use crate::metrics::Metrics;
 use crate::monthly_budgets::MonthlyBudgets;
+use crate::plan::digest_cache::AgentDigestCache;
 use crate::plan::history::History;
 use crate::plan::limiter::ConcurrencyLimiter;
 use crate::plan::reservations::Reservations;
@@ -129,6 +130,7 @@ impl Contexts {
             reservations: Reservations::default(),
             history: History::default(),
             setup_events: SetupEvents::default(),
+            agent_digests: AgentDigestCache::default(),
             document_cache,
             dependents,
             sourcing: sourcing.clone(),

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::digest_cache::AgentDigestCache;
 use super::history::History;
 use super::limiter::ConcurrencyLimiter;
 use super::reservations::Reservations;
@@ -25,6 +26,7 @@ pub struct Context {
     pub reservations: Reservations,
     pub history: History,
     pub setup_events: SetupEvents,
+    pub agent_digests: AgentDigestCache,
     pub document_cache: Arc<DocumentCache>,
     pub dependents: Arc<Dependents>,
     pub sourcing: Arc<sourcing::Context>,

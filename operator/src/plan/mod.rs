@@ -10,6 +10,7 @@ mod assign;
 mod budgets;
 pub mod context;
 mod decide;
+pub mod digest_cache;
 mod estimate;
 mod evaluate;
 pub mod history;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use enact_crds::agent_content::{self, AgentDigests};
+use enact_crds::agent_content::AgentDigests;
 use enact_crds::approval::SubjectKind;
 use enact_crds::models::{ModelProblem, Resolved};
 use enact_crds::subject::effective_policy;
@@ -102,7 +102,7 @@ fn agents(ctx: &Context, plan: &Plan, namespace: &str, tenant: &str) -> HashMap<
 fn agent_digests(ctx: &Context, tenant: &str, agents: &HashMap<String, Arc<Agent>>) -> AgentDigests {
     let digest = |agent: &Agent| {
         let namespace = agent.namespace().unwrap_or_default();
-        agent_content::digest(agent, |provider| match ctx.provider(&namespace, tenant, provider) {
+        ctx.agent_digests.digest(agent, tenant, |provider| match ctx.provider(&namespace, tenant, provider) {
             Resolved::Found(provider) => Some((provider.api, provider.base_url)),
             Resolved::NotShared | Resolved::NotFound => None,
         })
