@@ -1,5 +1,7 @@
 //! Shared test support: settings, an API server in memory, a record store in memory, and the contexts of the controllers over both.
 
+pub mod plans;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

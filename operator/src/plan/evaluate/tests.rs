@@ -28,11 +28,8 @@ async fn bench(rules: Value) -> Bench {
         json!({"apiVersion": api, "kind": "Specification", "metadata": meta("keys", "ns"), "spec": {"source": {"inline": SPEC}}}),
     );
     let task = json!({"id": "T001", "title": "Show the list (FR-001, FR-003–FR-004)", "script": "true"});
-    bench.api.put(
-        "plans/p",
-        json!({"apiVersion": api, "kind": "Plan", "metadata": meta("p", "ns"),
-            "spec": {"agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"}, "tasks": [task]}}),
-    );
+    let spec = json!({"agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"}, "tasks": [task]});
+    bench.put_plan("p", &spec);
     bench.plan("p").await.unwrap();
     bench.constitution("base").await.unwrap();
     bench.specification("keys").await.unwrap();
