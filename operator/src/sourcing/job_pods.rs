@@ -44,13 +44,9 @@ pub enum StartResult {
 /// When the API server fails temporarily.
 pub async fn start(ctx: &Context, member: &Membership, role: JobRole, pod: &Pod) -> Result<StartResult, Error> {
     let key = key(pod);
-    if !ctx.jobs.reserve(member, role, &key) {
-        return Ok(StartResult::NoSlot);
-    }
-    let started = create(ctx, &key, pod).await;
-    // `create` has put the pod into the cache, where `reserve` counts it from now on.
-    ctx.jobs.release(&key);
-    started
+    let Some(_reserved) = ctx.jobs.reserve(member, role, &key) else { return Ok(StartResult::NoSlot) };
+    // It puts the pod into the cache, where `reserve` counts it from then on.
+    create(ctx, &key, pod).await
 }
 
 async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Result<StartResult, Error> {
