@@ -26,10 +26,10 @@ use crate::plan::history::History;
 use crate::plan::limiter::ConcurrencyLimiter;
 use crate::plan::reservations::Reservations;
 use crate::plan::runtime::Runtimes;
-use crate::plan::setup_events::SetupEvents;
 use crate::record_store::RecordStore;
 use crate::references::{References, Requeued};
 use crate::search::{IndexJob, Search};
+use crate::setup_events::SetupEvents;
 use crate::sourcing::jobs::DocumentJobs;
 use crate::tenant::cluster::ClusterView;
 use crate::warm_pool::WarmPods;
@@ -100,6 +100,7 @@ impl Contexts {
             agent_histories: AgentHistories::default(),
             agent_health: AgentHealth::default(),
             policy_changes: ChangeDetector::default(),
+            setup_events: SetupEvents::default(),
         });
         let (search, dependents) = (Arc::new(search), Arc::new(Dependents::default()));
         let limiter = Arc::new(ConcurrencyLimiter::default());
@@ -129,7 +130,6 @@ impl Contexts {
             warm_pods,
             reservations: Reservations::default(),
             history: History::default(),
-            setup_events: SetupEvents::default(),
             agent_digests: AgentDigestCache::default(),
             document_cache,
             dependents,

@@ -110,10 +110,13 @@ impl DraftReconcile<'_> {
         let attempt = draft.attempts;
         job_pods::delete_others(self.ctx, self.subject, &self.pod_name(&draft, attempt)).await?;
         match self.entry(&draft, attempt) {
-            Some(entry) => match entry.state(self.now) {
-                JobState::Running(wait) => Ok(self.running(draft, wait)),
-                JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
-            },
+            Some(entry) => {
+                let (entry, read_again_at) = job_pods::with_setup_failure(self.ctx, self.subject, entry).await;
+                match entry.state(self.now) {
+                    JobState::Running(wait) => Ok(self.running(draft, wait, read_again_at)),
+                    JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
+                }
+            }
             None if attempt == 0 => self.start(draft, None).await,
             // The pod of the last attempt is gone, so its result is in the status or lost.
             None if attempt >= self.max_attempts() => Ok(Self::failed(draft)),
@@ -211,7 +214,7 @@ impl DraftReconcile<'_> {
             StartResult::Started => {
                 draft.attempts = attempt;
                 draft.retry_at = None;
-                Ok(self.running(draft, None))
+                Ok(self.running(draft, None, None))
             }
             StartResult::NoSlot => {
                 Ok(waiting("the tenant runs its highest number of concurrent drafts".into(), NO_SLOT_SECONDS, draft))
@@ -287,11 +290,12 @@ impl DraftReconcile<'_> {
         drafting::prompt(self.drafter.request, effective, previous)
     }
 
-    fn running(&self, draft: DraftStatus, wait: Option<Waiting>) -> Sourced {
+    /// Returns the result while a pod works. `again_at` is the time of another look at a pod that does not start.
+    fn running(&self, draft: DraftStatus, wait: Option<Waiting>, again_at: Option<Millis>) -> Sourced {
         let agent = &self.drafter.drafting.agent_ref.name;
         let message =
             format!("Agent {agent} drafts the document (attempt {} of {})", draft.attempts, self.max_attempts());
-        let requeue_at = Some(self.now.plus_seconds(WATCH_SECONDS));
+        let requeue_at = again_at.into_iter().chain([self.now.plus_seconds(WATCH_SECONDS)]).min();
         let bytes = Err(at_work(DRAFTING, &message, wait));
         Sourced { bytes, status: None, draft: Some(draft), requeue_at }
     }

@@ -82,21 +82,25 @@ pub async fn content(
     // The name contains the digest of the source: pods of an older URL, revision or path are deleted here.
     job_pods::delete_others(ctx, subject, &name).await?;
     let requeue_at = match ctx.jobs.get(subject, &name) {
-        Some(entry) => match entry.state(reconcile.now) {
-            JobState::Running(wait) => {
-                let requeue_at = reconcile.now.plus_seconds(WATCH_SECONDS);
-                return Ok(reconcile.sourced(wait, Some(requeue_at)));
-            }
-            JobState::Finished(outcome) => {
-                reconcile.read_result(*outcome).await?;
-                let next = reconcile.remember_result(&entry.uid);
-                // The status shows the result. Deleted earlier, a crash before the status write would lose it.
-                if reconcile.status == known {
-                    job_pods::delete_all(ctx, subject).await?;
+        Some(entry) => {
+            let (entry, read_again_at) = job_pods::with_setup_failure(ctx, subject, entry).await;
+            match entry.state(reconcile.now) {
+                JobState::Running(wait) => {
+                    let watch_at = reconcile.now.plus_seconds(WATCH_SECONDS);
+                    let requeue_at = read_again_at.into_iter().chain([watch_at]).min();
+                    return Ok(reconcile.sourced(wait, requeue_at));
                 }
-                Some(next)
+                JobState::Finished(outcome) => {
+                    reconcile.read_result(*outcome).await?;
+                    let next = reconcile.remember_result(&entry.uid);
+                    // The status shows the result. Deleted earlier, a crash before the status write would lose it.
+                    if reconcile.status == known {
+                        job_pods::delete_all(ctx, subject).await?;
+                    }
+                    Some(next)
+                }
             }
-        },
+        }
         None => match reconcile.due() {
             Due::Now => reconcile.poll(name).await?,
             Due::At(next) => Some(next),
