@@ -37,16 +37,17 @@ impl SetupFailures {
     }
 }
 
-/// Reads the setup failures of pods in a namespace. If the API server fails, there are none until the next read.
-pub async fn read<'a>(
-    ctx: &Context,
-    namespace: &str,
-    now: Millis,
-    pods: impl Iterator<Item = &'a PodView>,
-) -> SetupFailures {
-    let Some(first) = pods.filter_map(usually_set_up_at).min() else { return SetupFailures::default() };
-    if now < first {
-        return SetupFailures { read_again_at: Some(first), ..SetupFailures::default() };
+/// Returns the first time at which one of these pods takes longer than usual; none if no node sets one up.
+pub fn late_at<'a>(pods: impl IntoIterator<Item = &'a PodView>) -> Option<Millis> {
+    pods.into_iter().filter_map(usually_set_up_at).min()
+}
+
+/// Reads the setup failures of the pods in a namespace, of which the first is late at [`late_at`]. If the API server fails, there are none
+/// until the next read.
+pub async fn read(ctx: &Context, namespace: &str, now: Millis, late_at: Option<Millis>) -> SetupFailures {
+    let Some(late_at) = late_at else { return SetupFailures::default() };
+    if now < late_at {
+        return SetupFailures { read_again_at: Some(late_at), ..SetupFailures::default() };
     }
     let (read_at, by_pod) = if let Some(recent) = ctx.setup_events.recent(namespace, now) {
         recent

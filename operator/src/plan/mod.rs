@@ -116,8 +116,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     runtime.messages = messages::pass(ctx, observed, &valid.member.tenant, &runtime.messages).await?;
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
-    let pods = observed.children.pods.values().map(|pod| &pod.view);
-    let setup_failures = setup_failures::read(ctx, &observed.namespace, now, pods).await;
+    let late_at = setup_failures::late_at(observed.children.pods.values().map(|pod| &pod.view));
+    let setup_failures = setup_failures::read(ctx, &observed.namespace, now, late_at).await;
     let mut nodes = nodes::nodes(observed, &valid, &runtime.attempts, &setup_failures);
     let mut agents = agents::read(ctx, observed, &valid).await?;
     agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);

@@ -79,7 +79,8 @@ async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Resu
 
 /// Returns the pod of a job with the reason for which its node cannot set it up, and the time at which that is read again.
 pub async fn with_setup_failure(ctx: &Context, subject: &Subject, mut pod: JobPod) -> (JobPod, Option<Millis>) {
-    let failures = setup_failures::read(ctx, &subject.namespace, ctx.now(), [&pod.view].into_iter()).await;
+    let late_at = setup_failures::late_at([&pod.view]);
+    let failures = setup_failures::read(ctx, &subject.namespace, ctx.now(), late_at).await;
     pod.view.setup_failure = failures.of(&pod.uid).cloned();
     (pod, failures.read_again_at)
 }
