@@ -30,6 +30,9 @@ pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
 pub const ANNOTATION_POLICY_CHANGE: &str = "enact.dev/policy-change";
 /// Annotation on a Specification: author and date of each answer, in the form of [`crate::stamps`]. The webhook sets it; clients cannot.
 pub const ANNOTATION_ANSWERS: &str = "enact.dev/answers";
+/// Annotation on Constitutions, Specifications and Plans: author and date of each entry of `spec.accepted`, in the form of
+/// [`crate::stamps`]. The webhook sets it; clients cannot.
+pub const ANNOTATION_ACCEPTED: &str = "enact.dev/accepted";
 /// Annotation on Specifications and Constitutions: the reason for the change of the document, in the form of
 /// [`crate::record::format_reason`].
 pub const ANNOTATION_REASON: &str = "enact.dev/reason";

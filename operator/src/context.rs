@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::monthly_budgets::MonthlyBudgets;
 use crate::record_store::RecordStore;
 use crate::references::References;
+use crate::setup_events::SetupEvents;
 
 /// The actor of records that no person caused.
 pub const ACTOR: &str = "system:enact";
@@ -63,6 +64,8 @@ pub struct Context {
     pub agent_health: AgentHealth,
     /// The changes of approval policies that are recorded.
     pub policy_changes: ChangeDetector,
+    /// The Events about pods that nodes could not set up.
+    pub setup_events: SetupEvents,
 }
 
 /// The tenant that owns a namespace, with the settings that a reconcile needs.

@@ -21,14 +21,15 @@ use crate::index::Index;
 use crate::initial_sync::InitialSync;
 use crate::metrics::Metrics;
 use crate::monthly_budgets::MonthlyBudgets;
+use crate::plan::digest_cache::AgentDigestCache;
 use crate::plan::history::History;
 use crate::plan::limiter::ConcurrencyLimiter;
 use crate::plan::reservations::Reservations;
 use crate::plan::runtime::Runtimes;
-use crate::plan::setup_events::SetupEvents;
 use crate::record_store::RecordStore;
 use crate::references::{References, Requeued};
 use crate::search::{IndexJob, Search};
+use crate::setup_events::SetupEvents;
 use crate::sourcing::jobs::DocumentJobs;
 use crate::tenant::cluster::ClusterView;
 use crate::warm_pool::WarmPods;
@@ -99,6 +100,7 @@ impl Contexts {
             agent_histories: AgentHistories::default(),
             agent_health: AgentHealth::default(),
             policy_changes: ChangeDetector::default(),
+            setup_events: SetupEvents::default(),
         });
         let (search, dependents) = (Arc::new(search), Arc::new(Dependents::default()));
         let limiter = Arc::new(ConcurrencyLimiter::default());
@@ -135,7 +137,7 @@ impl Contexts {
             warm_pods,
             reservations: Reservations::default(),
             history,
-            setup_events: SetupEvents::default(),
+            agent_digests: AgentDigestCache::default(),
             document_cache,
             dependents,
             sourcing: sourcing.clone(),

@@ -32,6 +32,8 @@ pub mod record_store;
 pub mod references;
 pub mod run;
 pub mod search;
+pub mod setup_events;
+pub mod setup_failures;
 pub mod sourcing;
 pub mod task;
 pub mod tenant;

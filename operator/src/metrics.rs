@@ -238,12 +238,8 @@ mod tests {
         let mut bench = Bench::new().await;
         bench.agent("canary-agent");
         let task = json!({"id": "CANARY", "title": "canary", "script": "true"});
-        bench.api.put(
-            "plans/canary",
-            json!({"apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-                "metadata": {"name": "canary", "namespace": "ns", "generation": 1, "uid": "canary-uid"},
-                "spec": {"agentRef": {"name": "canary-agent"}, "tasks": [task]}}),
-        );
+        let spec = json!({"agentRef": {"name": "canary-agent"}, "tasks": [task]});
+        bench.put_plan_with("canary", &json!({"uid": "canary-uid"}), &spec);
         bench.plan("canary").await.unwrap();
         bench.plan("canary").await.unwrap();
         bench.succeed("canary-canary-1").await;

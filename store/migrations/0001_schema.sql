@@ -179,6 +179,30 @@ comment on column enact.attempts.lost_to is
     'The attempt that won the contest in which this one passed and lost. What a lost attempt used is discarded.';
 comment on column enact.attempts.report is 'The final report, with the tokens and the cost that the agent reported.';
 
+-- Which attempts have discarded work: those that failed, those that lost a contest, and those that a later attempt of the same contestant
+-- replaced. An attempt that ended for one of `continued_reasons` shares the fate of the one that continues its work. A function in one
+-- statement, so that Postgres inlines it; the windows have the columns that callers filter by, so that it reads only their attempts.
+create function enact.discarded_attempts(continued_reasons text[])
+    returns table (tenant_id enact.tenant, plan_uid enact.uid, namespace enact.namespace, subject_uid enact.uid, number integer,
+                   discarded boolean)
+    language sql stable parallel safe
+as $$
+    select tenant_id, plan_uid, namespace, subject_uid, number,
+           coalesce(min(number) filter (where not continued) over rest < max(number) over whole
+                        or (not last_value(continued) over whole and last_value(failed) over whole),
+                    false)
+    from (
+        select a.tenant_id, a.plan_uid, a.namespace, a.subject_uid, a.number, a.number % a.contestants as series,
+               a.failure is not null or a.lost_to is not null as failed,
+               coalesce(a.report ->> 'reason' = any (continued_reasons), false) as continued
+        from enact.attempts a
+    ) result
+    window whole as (partition by tenant_id, plan_uid, namespace, subject_uid, series order by number
+                     rows between unbounded preceding and unbounded following),
+           rest as (partition by tenant_id, plan_uid, namespace, subject_uid, series order by number
+                    rows between current row and unbounded following)
+$$;
+
 create table enact.results (
     tenant_id   enact.tenant not null,
     subject_uid enact.uid not null,

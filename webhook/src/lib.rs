@@ -5,7 +5,6 @@
 //! are tested without a cluster. Nothing here needs Postgres: approvals and plans are admitted while the record is down.
 
 pub mod admission;
-pub mod answers;
 pub mod app;
 pub mod certs;
 pub mod config;
@@ -15,6 +14,7 @@ pub mod metrics;
 pub mod mutate;
 pub mod parsing;
 pub mod request;
+pub mod stamps;
 pub mod validate;
 
 #[cfg(test)]

@@ -3,9 +3,7 @@
 
 use enact_crds::approval::{Person, Subject};
 use enact_domain::agents::message;
-use enact_domain::names::{
-    ANNOTATION_ANSWERS, ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, ANNOTATION_POLICY_CHANGE, LABEL_TENANT,
-};
+use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, ANNOTATION_POLICY_CHANGE, LABEL_TENANT};
 use enact_domain::record::Kind;
 use enact_domain::stamps::PolicyChange;
 use json_patch::jsonptr::PointerBuf;
@@ -14,10 +12,10 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::admission::Operation;
 use serde_json::{Value, json};
 
-use crate::answers;
 use crate::denial::Denial;
 use crate::lookup::Lookup;
 use crate::request::{Request, annotation, has_author, has_policy, part};
+use crate::stamps::{self, StampedList};
 
 /// Returns the patch that stamps the object of `request`, received at the time `now`; empty when there is nothing to stamp. An object
 /// outside every tenant's namespaces is left as it is, because the validating webhook refuses it.
@@ -52,9 +50,7 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     if has_policy(kind) {
         annotations.extend(policy_change(request, now));
     }
-    if kind == Kind::Specification {
-        annotations.extend(answers(request, now));
-    }
+    annotations.extend(stamps::lists(kind).iter().filter_map(|list| stamps_of(list, request, now)));
     if object.metadata.annotations.is_none() && !annotations.is_empty() {
         patch.push(add(["metadata", "annotations"], json!({})));
     }
@@ -65,9 +61,6 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     if kind == Kind::Approval && request.operation() == &Operation::Create {
         patch.extend(sign(request));
         patch.extend(identify(request, lookup).await?);
-    }
-    if matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan) && request.changes_spec() {
-        patch.extend(signatures(request, "accepted", &["code", "at", "reason"], now));
     }
     Ok(Patch(patch))
 }
@@ -108,29 +101,6 @@ fn messages(request: &Request, now: Timestamp) -> Option<PatchOperation> {
     (stamped != new).then(|| add(["metadata", "annotations", ANNOTATION_MESSAGES], json!(stamped)))
 }
 
-/// Writes author and date (UTC) into each entry of a list in `spec`, such as the accepted findings in `spec.accepted`: the requesting user and
-/// today for a new entry, the stored values for any other. `content` are the fields in which the same entry is equal.
-fn signatures(request: &Request, name: &str, content: &[&str], now: Timestamp) -> Vec<PatchOperation> {
-    let list = |object| part(object, "spec")?.get(name)?.as_array();
-    let stored = list(request.old());
-    // Clients such as GitOps tools send known entries without stamps, so only their content is compared.
-    let is_same = |one: &Value, other: &Value| content.iter().all(|field| one.get(field) == other.get(field));
-    let mut patch = Vec::new();
-    // The schema refuses what is not a list of objects.
-    for (index, entry) in list(request.object()).into_iter().flatten().enumerate().filter(|(_, e)| e.is_object()) {
-        let known = stored.into_iter().flatten().find(|old| is_same(old, entry));
-        let due = match known {
-            Some(old) => [("by", old.get("by").cloned()), ("date", old.get("date").cloned())],
-            None => [("by", Some(json!(request.user()))), ("date", Some(json!(now.strftime("%Y-%m-%d").to_string())))],
-        };
-        for (field, value) in due.into_iter().filter(|(field, value)| entry.get(field) != value.as_ref()) {
-            let at = ["spec", name, &index.to_string(), field];
-            patch.push(value.map_or_else(|| remove(at), |value| add(at, value)));
-        }
-    }
-    patch
-}
-
 /// Writes who changes the approval policy, and when, into an annotation. Without a change, it writes what is stored.
 fn policy_change(request: &Request, now: Timestamp) -> Option<PatchOperation> {
     let due = if request.changes_policy() {
@@ -141,10 +111,10 @@ fn policy_change(request: &Request, now: Timestamp) -> Option<PatchOperation> {
     annotate(request, ANNOTATION_POLICY_CHANGE, due)
 }
 
-/// Writes author and date (UTC) of each answer into an annotation: the requesting user and today for a new answer, the stored values for any
-/// other.
-fn answers(request: &Request, now: Timestamp) -> Option<PatchOperation> {
-    annotate(request, ANNOTATION_ANSWERS, answers::due(request, &now.strftime("%Y-%m-%d").to_string()))
+/// Writes author and date (UTC) of each entry of a list into an annotation: the requesting user and today for a new entry, the stored values
+/// for any other.
+fn stamps_of(list: &StampedList, request: &Request, now: Timestamp) -> Option<PatchOperation> {
+    annotate(request, list.annotation, list.due(request, &now.strftime("%Y-%m-%d").to_string()))
 }
 
 /// Gives an annotation the value that is due, or removes it.

@@ -20,10 +20,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+/// The token of a pod that waits for an attempt.
+pub const WAITING: &str = "waiting";
 /// Pods by their tokens: namespace, repository and phase.
-const PODS: [(&str, &str, Option<&str>, &str); 7] = [
+const PODS: [(&str, &str, Option<&str>, &str); 8] = [
     ("one", "team", Some("sha256:shop"), "Running"),
     ("two", "team", Some("sha256:shop"), "Running"),
+    (WAITING, "team", Some("sha256:shop"), "Running"),
     ("another-credential", "team", Some("sha256:other"), "Running"),
     ("another-namespace", "team-two", Some("sha256:shop"), "Running"),
     ("another-tenant", "rivals", Some("sha256:shop"), "Running"),
@@ -166,7 +169,7 @@ fn client(api: &FakeApi, audiences: Arc<Mutex<Vec<String>>>) -> Client {
     for (token, namespace, repository, phase) in PODS {
         let tenant = NAMESPACES.iter().find(|(name, _)| *name == namespace).unwrap().1;
         let annotations = repository.map(|name| json!({ "enact.dev/repository": name }));
-        let metadata = json!({
+        let mut metadata = json!({
             "name": format!("pod-{token}"), "namespace": namespace, "uid": format!("uid-{token}"),
             "labels": {
                 "enact.dev/tenant": tenant, "enact.dev/plan": "shop", "enact.dev/plan-uid": "plan-uid",
@@ -177,6 +180,10 @@ fn client(api: &FakeApi, audiences: Arc<Mutex<Vec<String>>>) -> Client {
                 "apiVersion": "enact.dev/v1alpha1", "kind": "Task", "name": "shop-t001", "uid": "uid-task", "controller": true,
             }],
         });
+        if token == WAITING {
+            metadata["labels"] = json!({ "enact.dev/tenant": tenant, "enact.dev/role": "waiting" });
+            metadata["ownerReferences"][0]["kind"] = "Agent".into();
+        }
         let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": { "containers": [] }, "status": { "phase": phase } });
         api.put(&format!("pods/pod-{token}"), pod);
     }

@@ -5,7 +5,7 @@ use enact_crds::agent::Skill;
 use enact_crds::agent_images::AgentImages;
 use enact_crds::models::ModelProblem;
 use enact_crds::{AgentSpec, validation};
-use enact_domain::condition::Readiness;
+use enact_domain::condition::{Condition, Readiness, Truth};
 
 /// The ConfigMap with the recorded work that an Agent replays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +96,18 @@ pub fn decide(
     }
 }
 
+/// Returns the condition of an Agent that wants a probe and gets none because of its place.
+pub fn not_probed(spec: &AgentSpec, place: Place) -> Option<Condition> {
+    if !spec.wants_probe() || place.in_tenant || !place.in_installation {
+        return None;
+    }
+    // Pods of agents are untrusted. In the namespace of the installation they would be beside its Secrets and programs, and the admission policy
+    // of the chart allows the operator no pod there.
+    let message = "the pods of a shared Agent run in the namespaces of tenants, and the operator starts no pod of an agent in the namespace of \
+                   the installation; attempts show whether the agent works, and an Agent with the same fields in a namespace of a tenant is probed";
+    Some(Condition::new("Probed", Truth::False, "NotProbed", message))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -124,6 +136,25 @@ mod tests {
         assert!(
             reason(shared("monthlyBudget", json!({"usd": "1"})), true).contains("set monthlyBudget of the Tenants")
         );
+    }
+
+    #[test]
+    fn a_shared_agent_says_that_it_is_not_probed() {
+        let shown = |spec: serde_json::Value, in_installation: bool| {
+            let spec: AgentSpec = serde_json::from_value(spec).unwrap();
+            not_probed(&spec, Place { in_tenant: !in_installation, in_installation })
+        };
+        let shared = |fields: serde_json::Value| {
+            let mut spec = json!({"adapter": "Codex", "image": "codex:1", "shareWith": {"allTenants": true}});
+            spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            spec
+        };
+        let condition = shown(shared(json!({})), true).unwrap();
+        assert_eq!((condition.type_.as_str(), condition.reason.as_str()), ("Probed", "NotProbed"));
+        assert!(condition.message.contains("in a namespace of a tenant is probed"), "{}", condition.message);
+        assert_eq!(shown(shared(json!({"probe": "Off"})), true), None, "nobody wants a probe");
+        assert_eq!(shown(shared(json!({"adapter": "Command"})), true), None, "a script is not probed anywhere");
+        assert_eq!(shown(shared(json!({})), false), None, "it is probed");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod assign;
 mod budgets;
 pub mod context;
 mod decide;
+pub mod digest_cache;
 mod estimate;
 mod evaluate;
 pub mod history;
@@ -26,8 +27,6 @@ mod refusals;
 pub mod reservations;
 pub mod runtime;
 mod self_reported;
-pub mod setup_events;
-mod setup_failures;
 mod shortage;
 mod staleness;
 mod status;
@@ -51,7 +50,7 @@ use runtime::Runtime;
 
 use crate::context::RESYNC;
 use crate::error::Error;
-use crate::policy_changes;
+use crate::{policy_changes, setup_failures};
 
 /// Reconciles a Plan.
 ///
@@ -117,7 +116,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     runtime.messages = messages::pass(ctx, observed, &valid.member.tenant, &runtime.messages).await?;
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
-    let setup_failures = setup_failures::read(ctx, observed).await;
+    let late_at = setup_failures::late_at(observed.children.pods.values().map(|pod| &pod.view));
+    let setup_failures = setup_failures::read(ctx, &observed.namespace, now, late_at).await;
     let mut nodes = nodes::nodes(observed, &valid, &runtime.attempts, &setup_failures);
     let mut agents = agents::read(ctx, observed, &valid).await?;
     agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);

@@ -118,8 +118,7 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
         }
         Action::Judge { node, verdict } => judged(decided, *node, verdict),
         Action::Close { node, phase, reason } => {
-            // The key is the same when a crash repeats this decision.
-            let key = decided.nodes[*node].attempts.to_string();
+            let key = closing_key(decided, *node);
             let message = "stopped before it was started";
             task_transition(decided, *node, *phase, &key, reason.as_str(), message).into_iter().collect()
         }
@@ -130,12 +129,25 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
                     let message = format!("the specification {digest} makes the work stale; it is repeated");
                     (format!("{attempts}/{digest}"), "Redo", message)
                 }
-                None => (attempts.to_string(), "Rerun", "a person requested another attempt".to_owned()),
+                None => {
+                    // With the request: a task that was closed again before it started has the same number of attempts.
+                    let request = decided.task_entry(*node).and_then(|task| task.rerun.as_deref()).unwrap_or_default();
+                    (format!("{attempts}/{request}"), "Rerun", "a person requested another attempt".to_owned())
+                }
             };
             task_transition(decided, *node, TaskPhase::Pending, &key, reason, &message).into_iter().collect()
         }
         Action::Create(_) | Action::MarkRunning { .. } => Vec::new(),
     }
+}
+
+/// Returns the key of a task that is closed without an attempt. It is the same when a crash repeats the decision, and differs from that of
+/// the close before, after which a person reopened the task.
+fn closing_key(decided: &Decided, node: NodeId) -> String {
+    let reopened = decided.task_entry(node).map(|task| (task.observed_rerun.as_deref(), task.observed_redo.as_deref()));
+    let (rerun, redo) = reopened.unwrap_or_default();
+    let attempts = decided.nodes[node].attempts;
+    format!("{attempts}/closed/{}/{}", rerun.unwrap_or_default(), redo.unwrap_or_default())
 }
 
 /// Returns the records of a verdict: which attempt won, and the transition of the task.
@@ -211,3 +223,6 @@ fn new_record(decided: &Decided, subject: Subject, event: Event) -> Record {
         event,
     }
 }
+
+#[cfg(test)]
+mod tests;

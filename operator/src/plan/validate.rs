@@ -16,7 +16,10 @@ use enact_domain::digest::Digest;
 use enact_domain::graph::{Graph, NodeId, PerNode};
 use enact_domain::names;
 use enact_domain::plan::{Action, Decision, Node, Phases, Policy, TaskPhase};
+use enact_domain::speckit::tasks::UNREAD_TASK;
 use enact_domain::speckit::{Diagnostic, Severity};
+use enact_domain::stamps::Stamps;
+use kube::ResourceExt as _;
 
 use super::agent_changes::{self, AgentChange, ChangedContent};
 use super::evaluate::{Evaluation, evaluate};
@@ -384,7 +387,8 @@ fn compile_content(
         );
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
-    let canonical = compile::canonical(spec, &compiled.tasks, &agents)
+    let stamps = Stamps::of(observed.plan.annotations(), names::ANNOTATION_ACCEPTED);
+    let canonical = compile::canonical(spec, &compiled.tasks, &agents, &stamps)
         .map_err(|e| Readiness::stalled("InvalidPlan", e.to_string()))?;
     if canonical.len() > MAX_CONTENT {
         let message = format!(
@@ -393,9 +397,11 @@ fn compile_content(
         );
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
+    let left_out: Vec<Diagnostic> = diagnostics.iter().filter(|d| d.code == UNREAD_TASK).cloned().collect();
+    let unread = of_diagnostics(&left_out);
     let done = parsed.map(|parsed| compile::done_tasks(&parsed.model)).unwrap_or_default();
     let digest_of_content = Digest::of_bytes(canonical.as_bytes());
-    let content = Arc::new(Content { digest: digest_of_content, canonical, compiled, agents, done });
+    let content = Arc::new(Content { digest: digest_of_content, canonical, compiled, agents, done, unread });
     Ok(CachedContent { generation, document: digest, content })
 }
 

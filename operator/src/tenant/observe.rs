@@ -1,6 +1,6 @@
 //! Observe: the namespaces that a Tenant lists or still owns, and other Tenants that list them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enact_crds::validation::UNFINISHED_PLANS;
 use enact_crds::{Plan, Tenant};
@@ -97,16 +97,12 @@ impl NamespaceState {
 /// When the API server fails.
 pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> {
     let tenant = object.name_any();
+    let (names, claims) = register(object, ctx);
     let mut namespaces: BTreeMap<String, NamespaceState> =
-        labelled(ctx, &tenant).map(|name| (name, NamespaceState::default())).collect();
+        names.into_iter().map(|name| (name, NamespaceState::default())).collect();
     for name in &object.spec.namespaces {
         namespaces.entry(name.clone()).or_default().listed = true;
     }
-    let claims = claims(object, ctx);
-    let known = claims.values().map(|name| Target::new::<Tenant>("", name));
-    ctx.references
-        .tenants
-        .set(object, namespaces.keys().map(|n| Target::namespace(n)).chain(known).collect::<Vec<_>>());
     let deleting = object.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis);
     // After the references are registered: a namespace or object that changes from now on requeues the Tenant.
     for (name, state) in &mut namespaces {
@@ -136,6 +132,27 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
         namespaces,
         tenant,
     })
+}
+
+/// Registers the objects that a Tenant depends on, and returns its namespaces and their other owners.
+fn register(object: &Tenant, ctx: &Context) -> (BTreeSet<String>, BTreeMap<String, String>) {
+    let read = || {
+        let names: BTreeSet<String> =
+            labelled(ctx, &object.name_any()).chain(object.spec.namespaces.iter().cloned()).collect();
+        (names, claims(object, ctx))
+    };
+    let mut known = read();
+    loop {
+        let (names, claims) = &known;
+        let owners = claims.values().map(|name| Target::new::<Tenant>("", name));
+        ctx.references.tenants.set(object, names.iter().map(|name| Target::namespace(name)).chain(owners));
+        // Which objects these are was read before they were registered, and a change in between requeues nobody. So they are read again.
+        let again = read();
+        if again == known {
+            return known;
+        }
+        known = again;
+    }
 }
 
 /// Returns the namespaces whose label names `tenant`.

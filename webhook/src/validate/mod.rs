@@ -25,10 +25,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::validator::Validate;
-use crate::answers;
 use crate::denial::{Denial, Outcome};
 use crate::lookup::Lookup;
 use crate::request::Request;
+use crate::stamps;
 
 pub use self::validator::{Settings, Validator};
 
@@ -70,7 +70,7 @@ impl<L: Lookup> Validator<L> {
         tenancy::rerun(request)?;
         plan::decision(request)?;
         task::messages(request)?;
-        answers::check(request)?;
+        stamps::check(request)?;
         // No lookup here: finalizers can be removed even if the Tenant is gone or the API server is slow.
         if !request.changes_spec() && tenancy::keeps_guarded(request) {
             return Ok(Vec::new());

@@ -9,17 +9,8 @@ async fn bench(required: u32) -> Bench {
     let mut bench = Bench::new().await;
     set_script(&mut bench, "make");
     let task = |id: &str, needs: &[&str]| json!({"id": id, "title": id, "dependsOn": needs});
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {
-                "agentRef": {"name": "coder"}, "approval": {"required": required},
-                "tasks": [task("T001", &[]), task("T002", &["T001"])],
-            },
-        }),
-    );
+    let tasks = [task("T001", &[]), task("T002", &["T001"])];
+    bench.put_plan("p", &json!({"agentRef": {"name": "coder"}, "approval": {"required": required}, "tasks": tasks}));
     bench
 }
 
@@ -37,15 +28,7 @@ fn reason(bench: &Bench) -> String {
 
 /// Adds a decision on the present content.
 fn decide(bench: &mut Bench, name: &str, decision: &str) {
-    let digest = status(bench)["digest"].clone();
-    bench.approval(&json!({
-        "apiVersion": "enact.dev/v1alpha1", "kind": "Approval",
-        "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {
-            "subject": {"kind": "Plan", "name": "p"}, "digest": digest, "decision": decision, "comment": "no",
-            "by": {"user": name, "groups": []},
-        },
-    }));
+    bench.decide_on_plan(name, decision, &json!({"comment": "no"}));
 }
 
 /// Returns the bench with the first task of the approved plan running.
