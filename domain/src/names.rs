@@ -23,9 +23,9 @@ pub const LABEL_ROLE: &str = "enact.dev/role";
 pub const LABEL_PROBE: &str = "enact.dev/probe";
 /// Annotation on Specifications, Plans, Constitutions and Agents: the user who last changed the spec. The webhook sets it; clients cannot.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
-/// Annotation on Specifications, Plans and Constitutions: who changed the approval policy last, and when, in the form of
-/// [`crate::stamps::PolicyChange`]. The webhook sets it; clients cannot.
-pub const ANNOTATION_POLICY_CHANGE: &str = "enact.dev/policy-change";
+/// Annotation on Tenants, Constitutions, Specifications, Plans and Tasks: who changed each of their controls last, such as the approval policy
+/// or the request for another attempt, and when, in the form of [`crate::stamps::Changes`]. The webhook sets it; clients cannot.
+pub const ANNOTATION_CHANGES: &str = "enact.dev/changes";
 /// Annotation on a Specification: author and date of each answer, in the form of [`crate::stamps`]. The webhook sets it; clients cannot.
 pub const ANNOTATION_ANSWERS: &str = "enact.dev/answers";
 /// Annotation on Specifications and Constitutions: the reason for the change of the document, in the form of

@@ -144,6 +144,18 @@ pub enum Event {
         /// The policy after the change.
         policy: serde_json::Value,
     },
+    /// A person changes how the subject is handled: suspends or cancels it, requests another attempt, or decides about stale work. Keyed by
+    /// `key`.
+    ControlChanged {
+        /// The UID of the plan, if the subject is a Plan or a Task.
+        plan_uid: Option<String>,
+        /// The control and the time of the change, as the webhook wrote them.
+        key: String,
+        /// Name of a field or of an annotation without its prefix, such as `suspend` or `rerun`.
+        control: String,
+        /// The value after the change.
+        value: serde_json::Value,
+    },
     /// A person approves or rejects one content of an object. Keyed by the UID of the Approval, which is the record's subject.
     Approval {
         /// Kind of the object that the person decided on.

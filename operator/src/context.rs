@@ -59,8 +59,8 @@ pub struct Context {
     pub monthly_budgets: MonthlyBudgets,
     pub agent_histories: AgentHistories,
     pub agent_health: AgentHealth,
-    /// The changes of approval policies that are recorded.
-    pub policy_changes: ChangeDetector,
+    /// The changes of controls that are recorded.
+    pub control_changes: ChangeDetector,
 }
 
 /// The tenant that owns a namespace, with the settings that a reconcile needs.

@@ -98,7 +98,7 @@ impl Contexts {
             monthly_budgets: MonthlyBudgets::default(),
             agent_histories: AgentHistories::default(),
             agent_health: AgentHealth::default(),
-            policy_changes: ChangeDetector::default(),
+            control_changes: ChangeDetector::default(),
         });
         let (search, dependents) = (Arc::new(search), Arc::new(Dependents::default()));
         let limiter = Arc::new(ConcurrencyLimiter::default());

@@ -15,6 +15,7 @@ use enact_domain::approval::{Content, Policy};
 use enact_domain::digest::Digest;
 use enact_domain::record::Kind;
 use enact_domain::rules::Rule;
+use enact_domain::stamps::{Change, Changes};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
@@ -28,6 +29,8 @@ use crate::validate::{Settings, Validator};
 
 pub const OPERATOR: &str = "system:serviceaccount:enact:enact-operator";
 pub const ANN: &str = "ann@example.org";
+/// Where an object has the stamps on its controls.
+pub const CHANGES: &str = "/metadata/annotations/enact.dev~1changes";
 
 /// Lookups that answer from these fields, and fail while `broken`.
 #[derive(Clone, Default)]
@@ -189,8 +192,16 @@ pub fn create(object: &Value) -> Value {
     review("CREATE", object, None, ANN)
 }
 
+/// Returns the review of an update by `ann`, with her stamps on the controls that it changes, unless `new` has stamps of its own.
 pub fn update(old: &Value, new: &Value) -> Value {
-    review("UPDATE", new, Some(old), ANN)
+    let mut sent = review("UPDATE", new, Some(old), ANN);
+    let controls = request(&sent).changed_controls();
+    if !controls.is_empty() && new.pointer(CHANGES) == old.pointer(CHANGES) {
+        let change = Change { by: ANN.into(), at: "2026-01-01T00:00:00Z".into() };
+        let stored = Changes::parse(old.pointer(CHANGES).and_then(Value::as_str));
+        sent["request"]["object"] = with(new.clone(), CHANGES, json!(stored.after(&controls, &change).format()));
+    }
+    sent
 }
 
 pub fn delete(old: &Value) -> Value {

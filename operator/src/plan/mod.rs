@@ -9,6 +9,7 @@ mod apply;
 mod assign;
 mod budgets;
 pub mod context;
+mod controls;
 mod decide;
 mod estimate;
 mod evaluate;
@@ -51,7 +52,6 @@ use runtime::Runtime;
 
 use crate::context::RESYNC;
 use crate::error::Error;
-use crate::policy_changes;
 
 /// Reconciles a Plan.
 ///
@@ -98,8 +98,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     let now = observed.now;
     let resync = now.plus_seconds(u32::try_from(RESYNC.as_secs()).unwrap_or(u32::MAX));
     if let Some(member) = &observed.member {
-        let (plan, subject) = (observed.plan.as_ref(), observed.subject());
-        policy_changes::record(ctx, &member.tenant, subject, plan, &plan.spec.approval).await?;
+        controls::record(ctx, observed, &member.tenant).await?;
     }
     let loaded = observe::load(ctx, observed, runtime.cache.pinned(&observed.plan)).await?;
 

@@ -2,16 +2,19 @@
 
 use enact_crds::Tenant;
 use enact_domain::condition::Readiness;
+use enact_domain::names::ANNOTATION_CHANGES;
 use enact_domain::record::{Event, Kind, Record, Subject};
 use enact_domain::time::Millis;
 use enact_store::ErrorClass;
 use kube::ResourceExt as _;
+use serde_json::json;
 
 use super::context::Context;
 use super::decide::Decision;
 use super::observe::Observed;
 use super::status::reason_of;
 use crate::context::ACTOR;
+use crate::control_changes;
 use crate::error::Error;
 
 /// Seconds that the deletion of a Tenant waits for Postgres. After that it is not recorded: an uninstalled database must not block it
@@ -30,12 +33,7 @@ pub fn records(object: &Tenant, seen: &Observed, decision: &Decision, now: Milli
     let version = object.resource_version().unwrap_or_default();
     let record = |key: String, state: &str, reason: &str, message: String| Record {
         tenant: seen.tenant.clone(),
-        subject: Subject {
-            kind: Kind::Tenant,
-            namespace: String::new(),
-            name: seen.tenant.clone(),
-            uid: object.uid().unwrap_or_default(),
-        },
+        subject: subject(object),
         at: now,
         actor: ACTOR.to_owned(),
         event: Event::Transition { key, state: state.to_owned(), reason: reason.to_owned(), message, task: None },
@@ -59,7 +57,13 @@ pub fn records(object: &Tenant, seen: &Observed, decision: &Decision, now: Milli
     records
 }
 
-/// Writes the records of a decision.
+/// Returns a Tenant as the subject of records.
+fn subject(object: &Tenant) -> Subject {
+    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+    Subject { kind: Kind::Tenant, namespace: String::new(), name, uid }
+}
+
+/// Writes the records of a decision, and who changed the minimum of approvals.
 ///
 /// # Errors
 /// When the record store fails, unless a deletion has waited for it long enough.
@@ -69,7 +73,11 @@ pub async fn record(object: &Tenant, ctx: &Context, seen: &Observed, decision: &
         if !seen.has_finalizer {
             ctx.record_store.tenant(&seen.tenant, &object.uid().unwrap_or_default(), now).await?;
         }
-        ctx.record(records(object, seen, decision, now)).await
+        ctx.record(records(object, seen, decision, now)).await?;
+        let changes = object.annotations().get(ANNOTATION_CHANGES).map(String::as_str);
+        // The only control of a Tenant.
+        let value = |_: &str| json!(object.spec.minimum_approvals);
+        control_changes::record(ctx, &seen.tenant, &subject(object), None, changes, value).await
     };
     match written.await {
         Err(Error::Store(error))

@@ -139,6 +139,9 @@ impl InMemoryRecordStore {
             Happened::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
             Happened::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
             Happened::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),
+            Happened::ControlChanged { control, value, .. } => {
+                format!("{}: {control} {value} by {}", record.subject.name, record.actor)
+            }
             Happened::Approval { approved, .. } => format!("{}: approved {approved}", record.subject.name),
         };
         self.records.lock().unwrap().iter().map(word).collect()
