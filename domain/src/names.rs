@@ -26,6 +26,8 @@ pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
 /// Annotation on Tenants, Constitutions, Specifications, Plans and Tasks: who changed each of their controls last, such as the approval policy
 /// or the request for another attempt, and when, in the form of [`crate::stamps::Changes`]. The webhook sets it; clients cannot.
 pub const ANNOTATION_CHANGES: &str = "enact.dev/changes";
+/// Label on a ConfigMap in the namespace of the installation: it is a note of the webhook about a deletion, [`crate::deletion::Deletion`].
+pub const LABEL_DELETION: &str = "enact.dev/deletion";
 /// Annotation on a Specification: author and date of each answer, in the form of [`crate::stamps`]. The webhook sets it; clients cannot.
 pub const ANNOTATION_ANSWERS: &str = "enact.dev/answers";
 /// Annotation on Specifications and Constitutions: the reason for the change of the document, in the form of

@@ -28,9 +28,6 @@ use crate::monthly_budgets::MonthlyBudgets;
 use crate::record_store::RecordStore;
 use crate::references::References;
 
-/// The actor of records that no person caused.
-pub const ACTOR: &str = "system:enact";
-
 /// Time after which an object is reconciled again although no event arrived. It bounds how long a broken watch, or a change that passed
 /// while the webhook was down, stays unnoticed.
 pub const RESYNC: Duration = Duration::from_mins(10);

@@ -16,6 +16,8 @@ pub mod context;
 pub mod contexts;
 pub mod control_changes;
 pub mod controller;
+pub mod deleted;
+pub mod deletion_records;
 pub mod documents;
 pub mod error;
 pub mod index;

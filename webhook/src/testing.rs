@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod https;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::ModelProviderSpec;
@@ -12,15 +13,18 @@ use enact_crds::common::NamespacedRef;
 use enact_crds::ownership::Consent;
 use enact_crds::subject::ApprovalSubject;
 use enact_domain::approval::{Content, Policy};
+use enact_domain::deletion::Deletion;
 use enact_domain::digest::Digest;
 use enact_domain::record::Kind;
 use enact_domain::rules::Rule;
 use enact_domain::stamps::{Change, Changes};
+use futures::future::{self, BoxFuture};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
 use serde_json::{Value, json};
 
+use crate::deletions::Notes;
 use crate::denial::{Denial, Outcome};
 use crate::lookup::{Claim, Lookup, LookupError, owner};
 use crate::parsing::Parsing;
@@ -132,6 +136,17 @@ impl Lookup for FakeLookup {
     async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {
         self.up(self.existing.contains(&format!("{} {namespace}/{name}", kind.as_str())))
     }
+}
+
+/// Returns notes about deletions that cannot be written.
+pub fn no_notes() -> Arc<dyn Notes> {
+    struct NoNotes;
+    impl Notes for NoNotes {
+        fn add<'a>(&'a self, _: &'a Deletion) -> BoxFuture<'a, Result<(), kube::Error>> {
+            Box::pin(future::ready(Err(kube::Error::LinesCodecMaxLineLengthExceeded)))
+        }
+    }
+    Arc::new(NoNotes)
 }
 
 /// Returns the rules of an installation in namespace `enact` that uses these lookups.

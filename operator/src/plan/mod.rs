@@ -11,6 +11,7 @@ mod budgets;
 pub mod context;
 mod controls;
 mod decide;
+pub mod deletion;
 mod estimate;
 mod evaluate;
 pub mod history;
@@ -45,6 +46,7 @@ use enact_domain::time::Millis;
 use enact_store::{ErrorClass, StoreError};
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
 pub use context::Context;
 use observed::Observed;
@@ -70,6 +72,12 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     let runtime = ctx.runtimes.of(&uid, &ctx.caches.plans);
     // A controller never reconciles the same object twice at the same time: nothing else waits for this lock.
     let mut runtime = runtime.lock().await;
+    // It was deleted while this reconcile waited: nothing of it may be recorded after its deletion.
+    let known = ctx.caches.plans.get(&ObjectRef::from_obj(plan.as_ref()));
+    if known.is_none_or(|known| known.uid() != plan.uid()) {
+        ctx.runtimes.forget(&uid);
+        return Ok(Action::await_change());
+    }
     let observed = observe::observe(&ctx, runtime.last_write.newest(plan.clone()));
     // Before the early returns: a plan that has just finished must be removed from the impact of its constitutions.
     observe::report_to_constitutions(&ctx, &observed, &plan);

@@ -6,7 +6,7 @@ use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
 use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_CHANGES};
 use enact_domain::plan::{Action, NextStep, TaskPhase, Verdict};
-use enact_domain::record::{Event, Record, Subject, TaskRef, failure_kind};
+use enact_domain::record::{ACTOR, Event, Record, Subject, TaskRef, failure_kind};
 use enact_domain::stamps::Changes;
 use kube::ResourceExt as _;
 
@@ -15,7 +15,6 @@ use super::context::Context;
 use super::decide::Decided;
 use super::known_budgets::KnownBudgets;
 use super::{limits, warm};
-use crate::context::ACTOR;
 use crate::error::Error;
 use crate::search;
 use crate::task::contest;

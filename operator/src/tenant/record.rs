@@ -3,7 +3,7 @@
 use enact_crds::Tenant;
 use enact_domain::condition::Readiness;
 use enact_domain::names::ANNOTATION_CHANGES;
-use enact_domain::record::{Event, Kind, Record, Subject};
+use enact_domain::record::{ACTOR, Event, Kind, Record, Subject};
 use enact_domain::time::Millis;
 use enact_store::ErrorClass;
 use kube::ResourceExt as _;
@@ -13,7 +13,6 @@ use super::context::Context;
 use super::decide::Decision;
 use super::observe::Observed;
 use super::status::reason_of;
-use crate::context::ACTOR;
 use crate::control_changes;
 use crate::error::Error;
 
