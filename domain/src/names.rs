@@ -25,9 +25,11 @@ pub const LABEL_ROLE: &str = "enact.dev/role";
 pub const LABEL_PROBE: &str = "enact.dev/probe";
 /// Annotation on Specifications, Plans, Constitutions and Agents: the user who last changed the spec. The webhook sets it; clients cannot.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
-/// Annotation on Specifications, Plans and Constitutions: who changed the approval policy last, and when, in the form of
-/// [`crate::stamps::PolicyChange`]. The webhook sets it; clients cannot.
-pub const ANNOTATION_POLICY_CHANGE: &str = "enact.dev/policy-change";
+/// Annotation on Tenants, Constitutions, Specifications, Plans and Tasks: who changed each of their controls last, such as the approval policy
+/// or the request for another attempt, and when, in the form of [`crate::stamps::Changes`]. The webhook sets it; clients cannot.
+pub const ANNOTATION_CHANGES: &str = "enact.dev/changes";
+/// Label on a ConfigMap in the namespace of the installation: it is a note of the webhook about a deletion, [`crate::deletion::Deletion`].
+pub const LABEL_DELETION: &str = "enact.dev/deletion";
 /// Annotation on a Specification: author and date of each answer, in the form of [`crate::stamps`]. The webhook sets it; clients cannot.
 pub const ANNOTATION_ANSWERS: &str = "enact.dev/answers";
 /// Annotation on Constitutions, Specifications and Plans: author and date of each entry of `spec.accepted`, in the form of

@@ -1,5 +1,5 @@
-//! Who gave each answer of a Specification, who accepted each finding, and who changed an approval policy, and when: annotations that the
-//! webhook writes.
+//! Who gave each answer of a Specification, who accepted each finding, and who changed what controls an object, and when: annotations that
+//! the webhook writes.
 //!
 //! They are not fields of the entries. A client that applies its list again would send it without them, so that its list would differ from
 //! the stored one each time.
@@ -82,26 +82,57 @@ impl Stamps {
     }
 }
 
-/// The last change of an approval policy.
+/// The last change of one control of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PolicyChange {
+pub struct Change {
     /// The user who changed it.
     pub by: String,
     /// Time of the change, as RFC 3339.
     pub at: String,
 }
 
-impl PolicyChange {
-    /// Reads the annotation; none if it cannot be read.
-    pub fn parse(annotation: &str) -> Option<Self> {
-        serde_json::from_str(annotation).ok()
+/// The last change of each control of an object, by the name of the control. Controls are fields and annotations that are not content, such
+/// as `suspend`, `approval` and `rerun`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Changes(BTreeMap<String, Change>);
+
+impl Changes {
+    /// Reads the annotation. One that cannot be read has no changes.
+    pub fn parse(annotation: Option<&str>) -> Self {
+        annotation.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 
     /// Returns the annotation.
     pub fn format(&self) -> String {
-        // Two texts can always be written as JSON.
+        // A map of texts can always be written as JSON.
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub fn get(&self, control: &str) -> Option<&Change> {
+        self.0.get(control)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Change)> {
+        self.0.iter().map(|(control, change)| (control.as_str(), change))
+    }
+
+    /// Returns the changes after another one of these controls.
+    #[must_use]
+    pub fn after(mut self, controls: &[&str], change: &Change) -> Self {
+        self.0.extend(controls.iter().map(|control| ((*control).to_owned(), change.clone())));
+        self
+    }
+
+    /// Returns whether these are the changes in `due`, of which those of `controls` may have any time.
+    pub fn are(&self, due: &Self, controls: &[&str]) -> bool {
+        let same = |(control, change): (&String, &Change)| {
+            self.0
+                .get(control)
+                .is_some_and(|own| own.by == change.by && (own.at == change.at || controls.contains(&control.as_str())))
+        };
+        self.0.len() == due.0.len() && due.0.iter().all(same)
     }
 }
 
@@ -143,6 +174,22 @@ mod tests {
         assert_ne!(key(&["a\0b", "c"]), key(&["a", "b\0c"]));
         assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
         assert_ne!(key(&["a", "b", ""]), key(&["a", "b"]));
+    }
+
+    #[test]
+    fn each_control_keeps_its_last_change() {
+        let change = |by: &str, at: &str| Change { by: by.into(), at: at.into() };
+        let stored = Changes::default().after(&["suspend", "rerun"], &change("ann", "1"));
+        let due = stored.clone().after(&["suspend"], &change("bob", ""));
+        let written = stored.clone().after(&["suspend"], &change("bob", "2"));
+        assert_eq!(Changes::parse(Some(&written.format())), written);
+        assert_eq!(written.get("rerun"), Some(&change("ann", "1")));
+        assert_eq!(written.iter().map(|(control, _)| control).collect::<Vec<_>>(), ["rerun", "suspend"]);
+        assert!(written.are(&due, &["suspend"]), "the webhook sets the time");
+        assert!(!written.are(&due, &[]) && !stored.are(&due, &["suspend"]));
+        let forged = written.after(&["rerun"], &change("eve", "1"));
+        assert!(!forged.are(&due, &["suspend"]));
+        assert_eq!(Changes::parse(Some("[]")), Changes::default());
     }
 
     #[test]

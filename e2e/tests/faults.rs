@@ -68,6 +68,31 @@ fn a_repeatedly_killed_operator_does_everything_once() {
 }
 
 #[test]
+fn a_plan_deleted_while_no_operator_runs_is_closed() {
+    on_stage("deleted-meanwhile", |stage| async move {
+        installation::await_healthy()?;
+        let tasks = format!("  tasks: [{{id: T001, title: wait, script: '{HOLD}'}}]\n");
+        stage.apply(&scripted_plan("gone", &tasks)).await?;
+        stage.running("gone", "T001", 1).await?;
+        let plan = stage.api::<Plan>().get("gone").await?;
+        let operator = Scaled::to("deployment/enact-operator", 0)?;
+        stage.api::<Plan>().delete("gone", &DeleteParams::default()).await?;
+        operator.back()?;
+        until("the end of the attempt in the record", PATIENCE, || async {
+            let attempts = stage.attempts(&plan)?;
+            let is_closed = attempts.len() == 1 && attempts.iter().all(|attempt| attempt.finished.is_some());
+            Ok(if is_closed { Answer::Yes(()) } else { Answer::NotYet(format!("{attempts:?}")) })
+        })
+        .await?;
+        let uid = plan.uid().context("a Plan without UID")?;
+        let query = format!("select actor from enact.audit where event = 'Deleted' and subject_uid = '{uid}'");
+        let by = stage.record(&query)?;
+        ensure!(by.len() == 1 && by[0] != "unknown", "the webhook saw who deleted it: {by:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_standby_replaces_a_killed_leader() {
     on_stage("leader-killed", |stage| async move {
         installation::await_healthy()?;

@@ -31,9 +31,6 @@ use crate::record_store::RecordStore;
 use crate::references::References;
 use crate::setup_events::SetupEvents;
 
-/// The actor of records that no person caused.
-pub const ACTOR: &str = "system:enact";
-
 /// Time after which an object is reconciled again although no event arrived. It bounds how long a broken watch, or a change that passed
 /// while the webhook was down, stays unnoticed.
 pub const RESYNC: Duration = Duration::from_mins(10);
@@ -62,8 +59,8 @@ pub struct Context {
     pub monthly_budgets: MonthlyBudgets,
     pub agent_histories: AgentHistories,
     pub agent_health: AgentHealth,
-    /// The changes of approval policies that are recorded.
-    pub policy_changes: ChangeDetector,
+    /// The changes of controls that are recorded.
+    pub control_changes: ChangeDetector,
     /// The Events about pods that nodes could not set up.
     pub setup_events: SetupEvents,
 }

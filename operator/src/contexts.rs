@@ -99,7 +99,7 @@ impl Contexts {
             monthly_budgets: MonthlyBudgets::default(),
             agent_histories: AgentHistories::default(),
             agent_health: AgentHealth::default(),
-            policy_changes: ChangeDetector::default(),
+            control_changes: ChangeDetector::default(),
             setup_events: SetupEvents::default(),
         });
         let (search, dependents) = (Arc::new(search), Arc::new(Dependents::default()));

@@ -1,7 +1,7 @@
 //! The record store as controllers use it. Apart from the API server it is their only dependency, and tests replace it.
 
 use enact_domain::digest::Digest;
-use enact_domain::record::{Record, RecordedAttempt};
+use enact_domain::record::{Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
 use enact_store::{
@@ -37,6 +37,10 @@ pub trait RecordOwners {
 pub trait RecordStore: RecordOwners + Send + Sync {
     /// Writes records. A record that exists is not written again.
     fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Returns plans that are not recorded as deleted, in the order of their UIDs: the next page after the UID `after`.
+    fn recorded_plans<'a>(&'a self, tenant: &'a str, after: &'a str)
+    -> BoxFuture<'a, Result<Vec<Subject>, StoreError>>;
 
     /// Returns the recorded attempts of a plan.
     fn attempts<'a>(
@@ -143,6 +147,14 @@ impl RecordOwners for PostgresRecordStore {
 impl RecordStore for PostgresRecordStore {
     fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.recorder.record(records))
+    }
+
+    fn recorded_plans<'a>(
+        &'a self,
+        tenant: &'a str,
+        after: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Subject>, StoreError>> {
+        Box::pin(self.store.recorded_plans(tenant, after))
     }
 
     fn attempts<'a>(

@@ -102,19 +102,21 @@ comment on table enact.findings is
 comment on column enact.findings.total is 'Number of all findings, those included that are too many to be stored.';
 
 create table enact.plans (
-    tenant_id enact.tenant not null,
-    plan_uid  enact.uid not null,
-    namespace enact.namespace not null,
-    name      enact.name not null,
-    state     text not null,
-    reason    text not null,
-    message   text not null,
-    state_at  timestamptz not null,
+    tenant_id  enact.tenant not null,
+    plan_uid   enact.uid not null,
+    namespace  enact.namespace not null,
+    name       enact.name not null,
+    state      text not null,
+    reason     text not null,
+    message    text not null,
+    state_at   timestamptz not null,
+    deleted_at timestamptz,
     primary key (tenant_id, plan_uid)
 );
 comment on table enact.plans is
     'Plans with their latest state; the audit log has the earlier ones. Written by the operator at each transition of a Plan. '
-    'Read by the server (why agents were selected).';
+    'Read by the server (why agents were selected), and by the operator, which looks for plans that were deleted while it did not run.';
+comment on column enact.plans.deleted_at is 'When the Plan was deleted. Its state stays the last one before that.';
 
 create table enact.tasks (
     tenant_id enact.tenant not null,

@@ -27,6 +27,7 @@ use crate::certs::rotation::{Clock, Rotation};
 use crate::certs::serving::Serving;
 use crate::certs::{CERTIFICATE, CertificateError, ClusterVault, files};
 use crate::config::Config;
+use crate::deletions::ClusterNotes;
 use crate::lookup::ClusterLookup;
 use crate::metrics::Metrics;
 use crate::parsing::Parsing;
@@ -100,10 +101,11 @@ pub async fn run_on(
     // `end` follows `stop` after the drain time: until then, servers, caches and certificates work as before.
     let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
     let lookup = lookup(&config, client.clone(), &health, &tasks, &end);
+    let notes = Arc::new(ClusterNotes::new(client.clone(), &config.namespace));
     certificates(config.clone(), &client, serving, &health, &metrics, &tasks, &end);
     let validator = Validator { lookup, settings: config.settings(), parsing: Parsing::default() };
     let leaving = stop.clone();
-    let routes = admission::routes(validator, metrics.clone());
+    let routes = admission::routes(validator, notes, metrics.clone());
     let routes = warp::service(routes.map(move |response: Response| until_left(response, &leaving)));
     tasks.spawn(serve(https, Some(tls), routes, LIMITS, metrics.connections, end.clone()));
     tasks.spawn(health::serve(http, health.clone(), metrics.registry, metrics.health_connections, end.clone()));

@@ -1,11 +1,11 @@
-//! The fields that the webhook writes into objects: tenant, author, approver, the UID of what was decided on, who changed an approval policy,
-//! and author and date of an answer, of an accepted finding and of a message. It writes no others.
+//! The fields that the webhook writes into objects: tenant, author, approver, the UID of what was decided on, who changed a control, and
+//! author and date of an answer, of an accepted finding and of a message. It writes no others.
 
 use enact_crds::approval::{Person, Subject};
 use enact_domain::agents::message;
-use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, ANNOTATION_POLICY_CHANGE, LABEL_TENANT};
+use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_CHANGES, ANNOTATION_MESSAGES, LABEL_TENANT};
 use enact_domain::record::Kind;
-use enact_domain::stamps::PolicyChange;
+use enact_domain::stamps::{Change, Changes};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
 use k8s_openapi::jiff::Timestamp;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, annotation, has_author, has_policy, part};
+use crate::request::{Request, annotation, has_author, part};
 use crate::stamps::{self, StampedList};
 
 /// Returns the patch that stamps the object of `request`, received at the time `now`; empty when there is nothing to stamp. An object
@@ -26,14 +26,15 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     let (Some(kind), Some(object)) = (request.kind(), request.object()) else {
         return Ok(Patch::default());
     };
-    // A Tenant is cluster-scoped and has neither a tenant label nor an author.
     let writes = matches!(request.operation(), Operation::Create | Operation::Update);
-    if !writes || kind == Kind::Tenant || request.subresource().is_some() {
+    if !writes || request.subresource().is_some() {
         return Ok(Patch::default());
     }
     // The patch is built directly, not as a diff of two copies, because documents are large.
     let mut patch = Vec::new();
-    if labels(request)
+    // A Tenant is cluster-scoped and has no tenant label.
+    if kind != Kind::Tenant
+        && labels(request)
         && let Some(tenant) = lookup.tenant_of(request.namespace()).await?
         && request.tenant_label() != Some(&tenant)
     {
@@ -47,9 +48,7 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     if has_author(kind) {
         annotations.extend(annotate(request, ANNOTATION_AUTHOR, request.due_author().map(str::to_owned)));
     }
-    if has_policy(kind) {
-        annotations.extend(policy_change(request, now));
-    }
+    annotations.extend(changes(request, now));
     annotations.extend(stamps::lists(kind).iter().filter_map(|list| stamps_of(list, request, now)));
     if object.metadata.annotations.is_none() && !annotations.is_empty() {
         patch.push(add(["metadata", "annotations"], json!({})));
@@ -101,14 +100,17 @@ fn messages(request: &Request, now: Timestamp) -> Option<PatchOperation> {
     (stamped != new).then(|| add(["metadata", "annotations", ANNOTATION_MESSAGES], json!(stamped)))
 }
 
-/// Writes who changes the approval policy, and when, into an annotation. Without a change, it writes what is stored.
-fn policy_change(request: &Request, now: Timestamp) -> Option<PatchOperation> {
-    let due = if request.changes_policy() {
-        Some(PolicyChange { by: request.user().to_owned(), at: now.to_string() }.format())
-    } else {
-        annotation(request.old(), ANNOTATION_POLICY_CHANGE).map(str::to_owned)
+/// Writes who changes each control, and when, into an annotation. Of controls without a change, it writes what is stored.
+fn changes(request: &Request, now: Timestamp) -> Option<PatchOperation> {
+    let stored = annotation(request.old(), ANNOTATION_CHANGES);
+    let due = match request.changed_controls().as_slice() {
+        [] => stored.map(str::to_owned),
+        controls => {
+            let change = Change { by: request.user().to_owned(), at: now.to_string() };
+            Some(Changes::parse(stored).after(controls, &change).format())
+        }
     };
-    annotate(request, ANNOTATION_POLICY_CHANGE, due)
+    annotate(request, ANNOTATION_CHANGES, due)
 }
 
 /// Writes author and date (UTC) of each entry of a list into an annotation: the requesting user and today for a new entry, the stored values

@@ -525,7 +525,7 @@ fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation)
     match evaluate_approvals(&observed.policy, &content, &observed.decisions, observed.now) {
         Verdict::Approved { .. } => Ok(()),
         Verdict::Rejected { user, comment } => {
-            let message = format!("{user} rejected this content: {comment}; change the plan, or delete the Approval");
+            let message = format!("{user} rejected this content: {comment}; change the plan");
             Err(Readiness::stalled("Rejected", message))
         }
         Verdict::Waiting(demand) => {

@@ -2,16 +2,18 @@
 
 use enact_crds::Tenant;
 use enact_domain::condition::Readiness;
-use enact_domain::record::{Event, Kind, Record, Subject};
+use enact_domain::names::ANNOTATION_CHANGES;
+use enact_domain::record::{ACTOR, Event, Kind, Record, Subject};
 use enact_domain::time::Millis;
 use enact_store::ErrorClass;
 use kube::ResourceExt as _;
+use serde_json::json;
 
 use super::context::Context;
 use super::decide::Decision;
 use super::observe::Observed;
 use super::status::reason_of;
-use crate::context::ACTOR;
+use crate::control_changes;
 use crate::error::Error;
 
 /// Seconds that the deletion of a Tenant waits for Postgres. After that it is not recorded: an uninstalled database must not block it
@@ -54,28 +56,35 @@ pub fn kept_record(object: &Tenant, former: &str, now: Millis) -> Record {
 }
 
 fn transition(object: &Tenant, at: Millis, key: String, state: &str, reason: &str, message: String) -> Record {
-    let tenant = object.name_any();
     Record {
-        subject: Subject {
-            kind: Kind::Tenant,
-            namespace: String::new(),
-            name: tenant.clone(),
-            uid: object.uid().unwrap_or_default(),
-        },
-        tenant,
+        tenant: object.name_any(),
+        subject: subject(object),
         at,
         actor: ACTOR.to_owned(),
         event: Event::Transition { key, state: state.to_owned(), reason: reason.to_owned(), message, task: None },
     }
 }
 
-/// Writes the records of a decision.
+/// Returns a Tenant as the subject of records.
+fn subject(object: &Tenant) -> Subject {
+    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+    Subject { kind: Kind::Tenant, namespace: String::new(), name, uid }
+}
+
+/// Writes the records of a decision, and who changed the minimum of approvals.
 ///
 /// # Errors
 /// When the record store fails, unless a deletion has waited for it long enough.
 pub async fn record(object: &Tenant, ctx: &Context, seen: &Observed, decision: &Decision) -> Result<(), Error> {
     let now = ctx.now();
-    match ctx.record(records(object, seen, decision, now)).await {
+    let written = async {
+        ctx.record(records(object, seen, decision, now)).await?;
+        let changes = object.annotations().get(ANNOTATION_CHANGES).map(String::as_str);
+        // The only control of a Tenant.
+        let value = |_: &str| json!(object.spec.minimum_approvals);
+        control_changes::record(ctx, &seen.tenant, &subject(object), None, changes, value).await
+    };
+    match written.await {
         Err(Error::Store(error))
             if error.class() != ErrorClass::Permanent
                 && seen.deleting.is_some_and(|since| now >= since.plus_seconds(MAX_WAIT_SECONDS)) =>

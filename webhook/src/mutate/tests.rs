@@ -1,17 +1,16 @@
 use enact_domain::approval::Policy;
-use enact_domain::stamps::Stamps;
+use enact_domain::stamps::{Changes, Stamps};
 use serde_json::{Value, json};
 
 use super::stamp;
 use crate::testing::{
-    ANN, FakeLookup, admit, assert_admitted, assert_refused, by, create, object, of, request, update, with,
+    ANN, CHANGES, FakeLookup, admit, assert_admitted, assert_refused, by, create, object, of, request, update, with,
 };
 
 const DAY: &str = "2026-11-25T23:59:59Z";
 const ANSWERS: &str = "/metadata/annotations/enact.dev~1answers";
 const ACCEPTED: &str = "/metadata/annotations/enact.dev~1accepted";
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
-const CHANGE: &str = "/metadata/annotations/enact.dev~1policy-change";
 const TENANT: &str = "/metadata/labels/enact.dev~1tenant";
 
 /// Returns the object after the API server has applied the patch.
@@ -93,11 +92,11 @@ async fn the_author_is_who_wrote_the_content() {
     let after = stamped(&update(&strict, &loosened)).await;
     assert_eq!(after.pointer(AUTHOR), Some(&json!(ANN)));
     // Each change of the policy names who made it, and clients cannot write that.
-    let change = |object: &Value| object.pointer(CHANGE).and_then(Value::as_str).map(str::to_owned);
-    let by_ann = format!(r#"{{"by":"{ANN}","at":"{DAY}"}}"#);
+    let change = |object: &Value| object.pointer(CHANGES).and_then(Value::as_str).map(str::to_owned);
+    let by_ann = format!(r#"{{"approval":{{"by":"{ANN}","at":"{DAY}"}}}}"#);
     assert_eq!(change(&after), Some(by_ann.clone()));
     assert_eq!(change(&stamped(&update(&loosened, &strict)).await), Some(by_ann));
-    let blamed = with(after.clone(), CHANGE, json!("eve"));
+    let blamed = with(after.clone(), CHANGES, json!("eve"));
     assert_eq!(stamped(&update(&after, &blamed)).await, after);
     assert_eq!(change(&stamped(&create(&blamed)).await), None);
     // A client that replaces the whole object, or names another user as the author, does not change the author.
@@ -107,6 +106,43 @@ async fn the_author_is_who_wrote_the_content() {
     assert_eq!(stamped(&update(&old, &blamed)).await.pointer(AUTHOR), Some(&json!("bob")));
     let unknown = with(old.clone(), AUTHOR, Value::Null);
     assert_eq!(stamped(&update(&unknown, &old)).await.pointer(AUTHOR), None);
+}
+
+#[tokio::test]
+async fn a_control_names_who_changed_it_last() {
+    let changes = |object: &Value| Changes::parse(object.pointer(CHANGES).and_then(Value::as_str));
+    let by_whom = |object: &Value| {
+        let changes = changes(object);
+        changes.iter().map(|(control, change)| format!("{control} {} {}", change.by, change.at)).collect::<Vec<_>>()
+    };
+    let plan = object("Plan", "o", &json!({ "agentRef": { "name": "a" }, "tasks": [{ "id": "T1", "title": "t" }] }));
+    assert_eq!(by_whom(&stamped(&create(&with(plan.clone(), "/spec/suspend", json!(true)))).await), [""; 0]);
+    let rerun = with(plan.clone(), "/metadata/annotations/enact.dev~1rerun", json!("1"));
+    let first = stamped(&update(&plan, &rerun)).await;
+    assert_eq!(by_whom(&first), [format!("rerun {ANN} {DAY}")]);
+    let both = with(with(first.clone(), "/spec/suspend", json!(true)), "/spec/execution", json!({ "parallelism": 2 }));
+    let second = stamped(&by(update(&first, &both), "bob")).await;
+    let expected = [format!("execution bob {DAY}"), format!("rerun {ANN} {DAY}"), format!("suspend bob {DAY}")];
+    assert_eq!(by_whom(&second), expected);
+    assert_admitted(admit(&FakeLookup::two_tenants(), &by(update(&first, &second), "bob")).await);
+    // To remove a request is none, and nobody writes the stamps.
+    let removed = with(second.clone(), "/metadata/annotations/enact.dev~1rerun", Value::Null);
+    assert_eq!(by_whom(&stamped(&by(update(&second, &removed), "cem")).await), expected);
+    let forged = with(second.clone(), CHANGES, json!("{}"));
+    assert_eq!(stamped(&update(&second, &forged)).await, second);
+    let refused = ["enact.dev/changes", "leave the annotation out"];
+    assert_refused(admit(&FakeLookup::two_tenants(), &update(&second, &forged)).await, "forbidden", &refused);
+
+    let tenant = |spec: Value| json!({ "apiVersion": "enact.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": "acme" }, "spec": spec });
+    let strict = json!({ "namespaces": [], "minimumApprovals": { "plans": { "required": 1 } } });
+    let made = stamped(&create(&tenant(strict.clone()))).await;
+    assert_eq!(by_whom(&made), [format!("minimumApprovals {ANN} {DAY}")], "a Tenant has no author");
+    assert_eq!(made.pointer(TENANT), None);
+    let loose = with(made.clone(), "/spec/minimumApprovals", Value::Null);
+    assert_eq!(by_whom(&stamped(&by(update(&made, &loose), "bob")).await), [format!("minimumApprovals bob {DAY}")]);
+    assert_eq!(by_whom(&stamped(&create(&tenant(json!({ "namespaces": [] })))).await), [""; 0]);
+    let unstamped = admit(&FakeLookup::two_tenants(), &create(&tenant(strict))).await;
+    assert_refused(unstamped, "forbidden", &["enact.dev/changes", "MutatingWebhookConfiguration"]);
 }
 
 #[tokio::test]

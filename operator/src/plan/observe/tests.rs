@@ -68,8 +68,8 @@ async fn a_rejection_holds_a_plan_without_required_approvals() {
 async fn a_change_of_the_policy_is_recorded_once() {
     let mut bench = bench().await;
     create(&bench, &json!({"suspend": true}));
-    let change = json!({"by": "ann", "at": "2025-12-31T23:59:59Z"}).to_string();
-    bench.api.change("plans/p", &json!({"metadata": {"annotations": {"enact.dev/policy-change": change}}}));
+    let change = json!({"approval": {"by": "ann", "at": "2025-12-31T23:59:59Z"}}).to_string();
+    bench.api.change("plans/p", &json!({"metadata": {"annotations": {"enact.dev/changes": change}}}));
     bench.record_store.down.store(true, Ordering::Relaxed);
     bench.plan("p").await.unwrap_err();
     bench.record_store.down.store(false, Ordering::Relaxed);
