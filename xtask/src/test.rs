@@ -176,7 +176,7 @@ fn tests_on_cluster(test: &Test, suite: Suite, archives: Vec<Archive>) -> Result
 /// Returns how much a test program disturbs the shared installation. Programs that disturb it run last, and one test at a time.
 fn disturbs(name: &str) -> u8 {
     match name {
-        "faults" => 1,
+        "faults" | "reliability" => 1,
         "release" => 2,
         _ => 0,
     }
