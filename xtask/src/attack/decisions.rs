@@ -202,6 +202,14 @@ pub(super) const CASES: &[Case] = &[
         "annotate plan probe --namespace=%own --overwrite enact.dev/keep=latest --dry-run=server",
         &["metadata.annotations[enact.dev/keep]"],
     ),
+    kubectl(
+        "ADM-R2",
+        "withdraw-anothers-approval",
+        "delete the approval of somebody else",
+        Author,
+        "delete approval signed --namespace=%own --dry-run=server",
+        &["denied request|denied the request"],
+    ),
     code("ADM-R2", "remove-a-rejection", "delete the rejection of a plan", removed_rejection).slow(),
     code("ADM-T7", "reuse-a-decision", "delete a plan after its approval, and create it again", reused_decision).slow(),
     code("ADM-T8", "swap-an-agent", "replace the script of an Agent after the approval", swapped_agent).slow(),
@@ -240,15 +248,14 @@ fn authorship(site: &Site) -> Result<Verdict> {
 }
 
 fn policy_change(site: &Site) -> Result<Verdict> {
-    let args =
-        "annotate plan held --namespace=%own --overwrite enact.dev/policy-change=boss --dry-run=server --output=json";
+    let args = "annotate plan held --namespace=%own --overwrite enact.dev/changes=boss --dry-run=server --output=json";
     let args = site.fill(args);
     let answer = site.ask(Editor, &args.split(' ').collect::<Vec<_>>(), "")?;
     if !answer.accepted {
         return Ok(Verdict::Stopped(short(&answer.text)));
     }
     let object: Value = serde_json::from_str(&answer.text)?;
-    let stamp = &object["metadata"]["annotations"]["enact.dev/policy-change"];
+    let stamp = &object["metadata"]["annotations"]["enact.dev/changes"];
     Ok(if stamp.as_str().is_some_and(|stamp| stamp.contains("boss")) {
         Verdict::NotStopped(format!("the annotation is {stamp}"))
     } else {

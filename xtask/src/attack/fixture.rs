@@ -30,6 +30,7 @@ spec:
   namespaces: [%own]
   owners: {groups: [%own-owners]}
   quota: {pods: 20, cpu: '4', memory: 8Gi, ephemeralStorage: 16Gi, tasks: 100, plans: 20, agents: 20}
+  isolation: {SANDBOX}
 ---
 apiVersion: enact.dev/v1alpha1
 kind: Tenant
@@ -108,7 +109,9 @@ spec: {subject: {kind: Plan, name: held}, digest: '%digest', decision: Approve}
 
 /// Creates the objects. The pod of the attacks by pod starts, and waits.
 pub(super) fn set(site: &mut Site) -> Result<()> {
-    site.apply(&TENANTS.replace("LABEL", LABEL)).context("the tenants cannot be created")?;
+    let sandbox = site.runtime_class.as_ref().map(|name| format!("runtimeClassName: {name}")).unwrap_or_default();
+    let tenants = TENANTS.replace("LABEL", LABEL).replace("SANDBOX", &sandbox);
+    site.apply(&tenants).context("the tenants cannot be created")?;
     for tenant in ["tenant/%own", "tenant/%other"] {
         site.wait(tenant, "condition=Ready", PATIENCE).context("the operator does not set up the suite's tenants")?;
     }

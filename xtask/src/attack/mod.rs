@@ -76,6 +76,10 @@ pub(crate) struct Attack {
     #[arg(long, value_name = "HOST:PORT")]
     outside: Option<String>,
 
+    /// RuntimeClass in which the attacks of an agent run, such as that of gVisor
+    #[arg(long, value_name = "NAME")]
+    runtime_class: Option<String>,
+
     /// List the attacks
     #[arg(long)]
     list: bool,
@@ -115,6 +119,7 @@ pub(crate) fn fast() -> Result<()> {
         only: None,
         accept: Vec::new(),
         outside: None,
+        runtime_class: None,
         list: false,
         clean: false,
         janitor: false,
@@ -163,6 +168,7 @@ impl Attack {
         let suffix: String = random::hex()?.chars().take(SUFFIX).collect();
         let mut site = Site::find(kube, &self.namespace, &suffix)?;
         site.outside.clone_from(&self.outside);
+        site.runtime_class.clone_from(&self.runtime_class);
         // It starts before there is anything to delete.
         let janitor = Janitor::start(&flags)?;
         let verdicts = self.attack(&mut site);

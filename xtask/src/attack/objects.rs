@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::case::{Case, Verdict, code, create, short};
+use super::case::{Case, Request, Verdict, code, create, short};
 use super::site::User::{Editor, KubeEditor, Owner, Root};
 use super::site::{Answer, Site};
 
@@ -51,6 +51,10 @@ const FLOOD: usize = 8;
 const FLOOD_BYTES: usize = 1_000_000;
 /// Longest wait of another tenant during the flood. On an idle machine it is a quarter of a second.
 const FLOOD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest wait until the webhook knows the change of a Tenant, and the time between two tries.
+const TENANT_PATIENCE: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(500);
 
 /// The attacks.
 pub(super) const CASES: &[Case] = &[
@@ -152,6 +156,17 @@ pub(super) const CASES: &[Case] = &[
         Editor,
         plan!("agentRef: {name: scripts}, tasks: [{id: T001, title: a, securityContext: {privileged: true}}]"),
         &["unknown field"],
+    ),
+    create(
+        "ADM-S2",
+        "write-in-a-config-map",
+        "hide the author of a document that requires four eyes in a ConfigMap",
+        Editor,
+        object!(
+            "Specification",
+            "source: {configMapKeyRef: {name: a, key: b}}, approval: {required: 1, fourEyes: true}"
+        ),
+        &["spec.source.configMapKeyRef", "four eyes"],
     ),
     create(
         "IMG-T1",
@@ -276,8 +291,34 @@ pub(super) const CASES: &[Case] = &[
         ),
         &["may cost", "spec.rules"],
     ),
+    code(
+        "IMG-T2",
+        "use-another-registry",
+        "run an image from a registry that the Tenant does not allow",
+        another_registry,
+    ),
     code("ADM-D1", "flood-the-webhook", "send eight documents of 1 MB of brackets at once", flood),
 ];
+
+/// Lets the Tenant allow one registry, and creates an Agent with an image of another one.
+fn another_registry(site: &Site) -> Result<Verdict> {
+    let policy = "--patch={\"spec\":{\"agentImages\":{\"allowed\":[\"registry.example.org/agents\"]}}}";
+    site.read(&["patch", "tenant", "%own", "--type=merge", policy])?;
+    let attack = Request {
+        user: Editor,
+        text: object!("Agent", "adapter: Command, image: 'elsewhere.example.org/agents/a:1'"),
+        stopped_by: &["spec.image"],
+    };
+    let end = Instant::now() + TENANT_PATIENCE;
+    loop {
+        let verdict = attack.try_create(site)?;
+        // The webhook may not have seen the change of the Tenant yet.
+        if matches!(verdict, Verdict::Stopped(_)) || Instant::now() > end {
+            return Ok(verdict);
+        }
+        thread::sleep(POLL);
+    }
+}
 
 /// Sends documents that are slow to parse, and creates an object of another tenant meanwhile.
 fn flood(site: &Site) -> Result<Verdict> {

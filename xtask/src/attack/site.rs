@@ -56,6 +56,8 @@ pub(super) struct Site {
     words: Vec<(&'static str, String)>,
     /// An address outside of the cluster that no agent must reach.
     pub(super) outside: Option<String>,
+    /// The RuntimeClass of the pod of the attacks.
+    pub(super) runtime_class: Option<String>,
 }
 
 impl User {
@@ -86,7 +88,7 @@ impl Site {
         let mut words: Vec<(&str, String)> =
             names.iter().map(|(word, end)| (*word, format!("attack-{suffix}-{end}"))).collect();
         words.push(("%system", system.to_owned()));
-        let mut site = Self { kube, words, outside: None };
+        let mut site = Self { kube, words, outside: None, runtime_class: None };
         let selector = "--selector=app.kubernetes.io/part-of=enact";
         let found = site.read(&["get", "deployments", "--namespace", system, selector, "--output=json"])?;
         let found: Value = serde_json::from_str(&found)?;

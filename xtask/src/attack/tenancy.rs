@@ -206,6 +206,14 @@ pub(super) const CASES: &[Case] = &[
     ),
     kubectl(
         "ADM-E6",
+        "delete-the-network-policy-as-editor",
+        "delete the NetworkPolicy of the tenant, with the role `edit` of Kubernetes",
+        KubeEditor,
+        "delete networkpolicy enact-tenant --namespace=%own --dry-run=server",
+        &["denied request|denied the request|cannot delete resource"],
+    ),
+    kubectl(
+        "ADM-E6",
         "delete-the-network-policy",
         "delete the NetworkPolicy of the own tenant",
         Owner,
