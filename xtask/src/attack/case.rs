@@ -130,14 +130,12 @@ fn judge(words: &[String], answer: &Answer) -> Verdict {
         return Verdict::NotStopped("it was accepted".to_owned());
     }
     let has = |text: &str, word: &str| word.split('|').any(|word| text.contains(word));
-    match words.iter().find(|word| !has(&answer.text, word)) {
-        Some(word) => Verdict::NotStopped(format!("refused, but not by `{word}`: {}", short(&answer.text))),
-        None => {
-            let first = words.first().map_or("", String::as_str);
-            let line = answer.text.lines().find(|line| has(line, first)).unwrap_or(&answer.text);
-            Verdict::Stopped(short(cause(line)))
-        }
+    if let Some(word) = words.iter().find(|word| !has(&answer.text, word)) {
+        return Verdict::NotStopped(format!("refused, but not by `{word}`: {}", short(&answer.text)));
     }
+    let first = words.first().map_or("", String::as_str);
+    let line = answer.text.lines().find(|line| has(line, first)).unwrap_or(&answer.text);
+    Verdict::Stopped(short(cause(line)))
 }
 
 /// Returns the cause in a line of kubectl, without what comes before it.

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -11,6 +13,9 @@ use super::site::LABEL;
 use crate::cmd::CommandExt;
 use crate::kube::Kube;
 
+/// Longest wait until a tenant can be deleted, and the time between two tries.
+const PATIENCE: Duration = Duration::from_mins(1);
+const POLL: Duration = Duration::from_secs(1);
 /// The flag of the cleaner's process.
 const FLAG: &str = "--janitor";
 
@@ -53,9 +58,7 @@ pub(super) fn clear(kube: &Kube) -> Result<()> {
         let plans = ["delete", "plans.enact.dev", "--all", "--namespace", namespace, "--timeout=60s"];
         kube.kubectl(plans).read()?;
     }
-    for tenant in &tenants {
-        kube.kubectl(["delete", "tenant", tenant, "--ignore-not-found", "--timeout=120s"]).read()?;
-    }
+    tenants.iter().try_for_each(|tenant| delete_tenant(kube, tenant))?;
     if !namespaces.is_empty() {
         let mut delete = kube.kubectl(["delete", "namespace", "--ignore-not-found", "--timeout=120s"]);
         delete.args(&namespaces).read()?;
@@ -66,6 +69,17 @@ pub(super) fn clear(kube: &Kube) -> Result<()> {
         println!("deleted the tenants and namespaces of the attacks");
     }
     Ok(())
+}
+
+/// Deletes a tenant. The webhook refuses that until it has seen the end of the plans.
+fn delete_tenant(kube: &Kube, tenant: &str) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match kube.kubectl(["delete", "tenant", tenant, "--ignore-not-found", "--timeout=120s"]).read() {
+            Err(_) if Instant::now() < end => sleep(POLL),
+            deleted => return deleted.map(drop),
+        }
+    }
 }
 
 /// Returns the names of the suite's objects of a kind.
