@@ -213,6 +213,7 @@ pub(super) const CASES: &[Case] = &[
     code("ADM-R2", "remove-a-rejection", "delete the rejection of a plan", removed_rejection).slow(),
     code("ADM-T7", "reuse-a-decision", "delete a plan after its approval, and create it again", reused_decision).slow(),
     code("ADM-T8", "swap-an-agent", "replace the script of an Agent after the approval", swapped_agent).slow(),
+    code("POD-T4", "swap-a-recording", "replace recorded work after the approval", swapped_recording).slow(),
 ];
 
 /// Creates an object as a dry run, and returns it as the API server would store it.
@@ -268,8 +269,7 @@ fn suspended(name: &str) -> String {
     format!(
         "apiVersion: enact.dev/v1alpha1\nkind: Plan\nmetadata: {{name: {name}, namespace: %own}}\n\
          spec: {{agentRef: {{name: {name}}}, suspend: true, approval: {{required: 1}}, \
-         tasks: [{{id: T001, title: Wait}}]}}\n---\n{}",
-        agent(name, "echo reviewed")
+         tasks: [{{id: T001, title: Wait}}]}}\n"
     )
 }
 
@@ -298,6 +298,7 @@ fn decide(site: &Site, plan: &str, decision: &str) -> Result<()> {
 }
 
 fn removed_rejection(site: &Site) -> Result<Verdict> {
+    site.apply(&agent("rejected", "echo reviewed"))?;
     site.apply(&suspended("rejected"))?;
     decide(site, "rejected", "Reject")?;
     reason(site, "rejected", "Rejected")?;
@@ -313,6 +314,7 @@ fn removed_rejection(site: &Site) -> Result<Verdict> {
 }
 
 fn reused_decision(site: &Site) -> Result<Verdict> {
+    site.apply(&agent("again", "echo reviewed"))?;
     site.apply(&suspended("again"))?;
     decide(site, "again", "Approve")?;
     reason(site, "again", "Suspended")?;
@@ -322,11 +324,28 @@ fn reused_decision(site: &Site) -> Result<Verdict> {
 }
 
 fn swapped_agent(site: &Site) -> Result<Verdict> {
+    site.apply(&agent("swapped", "echo reviewed"))?;
     site.apply(&suspended("swapped"))?;
     decide(site, "swapped", "Approve")?;
     reason(site, "swapped", "Suspended")?;
     site.apply_as(Editor, &agent("swapped", "id"))?;
     Ok(waits(site, "swapped"))
+}
+
+fn swapped_recording(site: &Site) -> Result<Verdict> {
+    let recorded = |text: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: recorded, namespace: %own}}\ndata: {{T001.sh: {text}}}\n"
+        )
+    };
+    let agent = "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {name: recorded, namespace: %own}\n\
+                 spec: {adapter: Replay, replay: {configMapRef: {name: recorded}}}\n";
+    site.apply(&format!("{}---\n{agent}", recorded("echo reviewed")))?;
+    site.apply(&suspended("recorded"))?;
+    decide(site, "recorded", "Approve")?;
+    reason(site, "recorded", "Suspended")?;
+    site.apply_as(Owner, &recorded("id"))?;
+    Ok(waits(site, "recorded"))
 }
 
 fn waits(site: &Site, plan: &str) -> Verdict {

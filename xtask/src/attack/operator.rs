@@ -240,6 +240,14 @@ pub(super) const CASES: &[Case] = &[
         &["cannot create resource \"approvals\""],
     ),
     kubectl(
+        "OPR-S2",
+        "take-the-lease",
+        "take the operator's Lease, so that no operator leads",
+        Server,
+        "patch lease enact-operator --namespace=%system --type=merge --patch={\"spec\":{\"holderIdentity\":\"mallory\"}} --dry-run=server",
+        &["cannot patch resource \"leases\"|cannot get resource \"leases\""],
+    ),
+    kubectl(
         "SRV-E2",
         "server-reads-secrets",
         "read the Secrets of a tenant as the server",
