@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask --help`.
 
 mod apt;
+mod attack;
 mod bench;
 mod binaries;
 mod charts;
@@ -39,6 +40,9 @@ enum Xtask {
 
     /// Run all checks, as CI does
     Test(test::Test),
+
+    /// Attack an installation, in tenants of its own, and report what stopped each attack
+    Attack(attack::Attack),
 
     /// Run the benchmarks on a real API server, next to a reference
     Bench(bench::Bench),
@@ -89,6 +93,7 @@ fn run(task: Xtask) -> Result<()> {
     match task {
         Xtask::Demo(demo) => demo::run(&demo),
         Xtask::Test(test) => test::run(&test),
+        Xtask::Attack(attack) => attack::run(&attack),
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Cluster(cluster) => cluster::run(cluster),
         Xtask::Crds => crds(),

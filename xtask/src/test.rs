@@ -12,7 +12,7 @@ use crate::cmd::{self, CommandExt, cmd};
 use crate::images::{self, archive::Archive};
 use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
-use crate::{apt, charts, cluster, dirs, parallel, postgres, tools};
+use crate::{apt, attack, charts, cluster, dirs, parallel, postgres, tools};
 
 /// Runs all checks, and installs what they need
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Test {
     #[arg(long)]
     keep: bool,
 
-    /// Run only the cluster tests whose name contains this text
+    /// Run only the cluster tests whose name contains this text; `attack` runs the attacks
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
 }
@@ -58,6 +58,8 @@ enum Suite {
 
 /// The test program of the suite [`Suite::Agents`].
 const AGENTS: &str = "agents";
+/// The filter that selects the attacks of `cargo xtask attack`.
+const ATTACKS: &str = "attack";
 /// The coding agent of the usual tests: the fastest one, which also needs the least memory.
 const USUAL_AGENT: &str = "agent-codex";
 
@@ -172,6 +174,11 @@ fn tests_on_cluster(test: &Test, suite: Suite, archives: Vec<Archive>) -> Result
     };
     let more = Images::load(images::archives(&more, Profile::WithTests)?)?;
     let model = more.name("minilm").ok();
+    if suite == Suite::Usual && test.filter.as_deref().is_none_or(|name| name == ATTACKS) {
+        let began = Instant::now();
+        attack::fast().context("the attacks failed")?;
+        println!("--- {ATTACKS} took {:.0} s", began.elapsed().as_secs_f32());
+    }
     let mut programs = e2e_programs()?;
     programs.retain(|(name, _)| (name == AGENTS) == (suite == Suite::Agents));
     // A disturbed installation could make the other tests fail, so the tests that disturb it run last.
@@ -188,7 +195,7 @@ fn tests_on_cluster(test: &Test, suite: Suite, archives: Vec<Archive>) -> Result
 /// Returns how much a test program disturbs the shared installation. Programs that disturb it run last, and one test at a time.
 fn disturbs(name: &str) -> u8 {
     match name {
-        "faults" => 1,
+        "faults" | "reliability" => 1,
         "release" => 2,
         _ => 0,
     }
