@@ -12,6 +12,7 @@ pub mod attempt;
 pub mod clone_cache;
 pub mod condition;
 pub mod contest;
+pub mod deletion;
 pub mod digest;
 pub mod document_job;
 pub mod drafting;

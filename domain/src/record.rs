@@ -14,6 +14,11 @@ use crate::time::Millis;
 /// Largest list of findings that is stored for one revision, as JSON in bytes.
 pub const MAX_FINDINGS_BYTES: usize = 1 << 20;
 
+/// The actor of records that no person caused.
+pub const ACTOR: &str = "system:enact";
+/// The actor of records about a person who is not known.
+pub const UNKNOWN_ACTOR: &str = "unknown";
+
 /// Kinds of objects that have records.
 #[derive(
     Clone, Copy, Debug, Display, EnumString, IntoStaticStr, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -54,7 +59,7 @@ pub struct Record {
     pub subject: Subject,
     /// Time of the decision.
     pub at: Millis,
-    /// Name of the user, or `system:enact`.
+    /// Name of the user, [`ACTOR`], or [`UNKNOWN_ACTOR`].
     pub actor: String,
     pub event: Event,
 }
@@ -143,6 +148,23 @@ pub enum Event {
         key: String,
         /// The policy after the change.
         policy: serde_json::Value,
+    },
+    /// A person changes how the subject is handled: suspends or cancels it, requests another attempt, or decides about stale work. Keyed by
+    /// `key`.
+    ControlChanged {
+        /// The UID of the plan, if the subject is a Plan or a Task.
+        plan_uid: Option<String>,
+        /// The control and the time of the change, as the webhook wrote them.
+        key: String,
+        /// Name of a field or of an annotation without its prefix, such as `suspend` or `rerun`.
+        control: String,
+        /// The value after the change.
+        value: serde_json::Value,
+    },
+    /// The subject was deleted. Recorded once. The attempts of a deleted Plan that have no recorded end get one.
+    Deleted {
+        /// Why the record does not have who deleted it; empty if it has.
+        note: String,
     },
     /// A person approves or rejects one content of an object. Keyed by the UID of the Approval, which is the record's subject.
     Approval {

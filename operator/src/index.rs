@@ -68,6 +68,8 @@ pub struct TaskEntry {
     pub observed_redo: Option<String>,
     /// Messages of people to the agent.
     pub messages: Vec<Message>,
+    /// Value of the annotation that says who requested another attempt.
+    pub changes: Option<String>,
 }
 
 /// The fields of a pod that a reconcile reads.
@@ -370,6 +372,7 @@ impl TaskEntry {
             observed_redo: status.and_then(|s| s.observed_redo.clone()),
             // The webhook refuses malformed ones.
             messages: messages_of(task),
+            changes: task.annotations().get(names::ANNOTATION_CHANGES).cloned(),
         }
     }
 }

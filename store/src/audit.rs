@@ -138,6 +138,19 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
             plan_uid: own_plan(),
             details: json!({ "policy": policy }),
         },
+        Event::ControlChanged { plan_uid, key, control, value } => Entry {
+            event: "ControlChanged",
+            key: key.clone(),
+            plan_uid: plan_uid.clone(),
+            details: json!({ "control": control, "value": value }),
+        },
+        Event::Deleted { note } => Entry {
+            event: "Deleted",
+            // An object is deleted once.
+            key: String::new(),
+            plan_uid: own_plan(),
+            details: json!({ "note": note }),
+        },
         Event::Approval { kind, name, digest, approved, comment } => Entry {
             // The subject is the Approval itself, so its UID is enough.
             event: "Approval",

@@ -9,9 +9,11 @@ mod audit;
 mod checkpoints;
 mod config;
 mod contents;
+mod deletions;
 mod error;
 mod migrate;
 mod numbering;
+mod plans;
 mod projections;
 mod pushes;
 mod recorder;
@@ -22,6 +24,7 @@ mod search;
 mod selections;
 mod session;
 mod store;
+mod tenants;
 mod usage;
 
 pub use attempts::{AttemptRow, GateOutcome, RecordedLog, StartedPod};
@@ -37,6 +40,7 @@ pub use revisions::{Revision, RevisionApproval, RevisionSelector};
 pub use search::{Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, PendingText, Query, Related};
 pub use selections::{AgentEnd, AgentHistory, RecordedSelection};
 pub use store::Store;
+pub use tenants::{Erasure, RecordOwner};
 pub use usage::{
     BudgetRow, Dimension, Discarded, FinishedTask, LoggedRequest, ModelRequest, Opened, Outcome, Refusal, RequestLog,
     RequestLogFilter, Settlement, UsageFilter, UsageQuery, UsageRow,

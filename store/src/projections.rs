@@ -3,6 +3,7 @@
 use enact_domain::record::{Event, Kind, MAX_FINDINGS_BYTES, Record};
 use serde_json::Value;
 
+use crate::deletions;
 use crate::error::StoreError;
 use crate::numbering::NumberedRecord;
 use crate::session::Session;
@@ -16,7 +17,9 @@ pub(crate) async fn write(session: &mut Session, tenant: &str, new: &[NumberedRe
     attempt_starts(session, tenant, records).await?;
     attempt_ends(session, tenant, records).await?;
     contests(session, tenant, records).await?;
-    approvals(session, tenant, records).await
+    approvals(session, tenant, records).await?;
+    // Last: a batch can contain the start of an attempt of a plan that is deleted.
+    deletions::end_attempts(session, tenant, records).await
 }
 
 async fn revisions(session: &mut Session, tenant: &str, new: &[NumberedRecord<'_>]) -> Result<(), StoreError> {

@@ -64,6 +64,11 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
             clean(key);
             clean_value(policy);
         }
+        Event::ControlChanged { plan_uid, key, control, value } => {
+            plan_uid.iter_mut().chain([key, control]).for_each(clean);
+            clean_value(value);
+        }
+        Event::Deleted { note } => truncate(note, MAX_TEXT_BYTES),
         Event::Approval { name, comment, kind: _, digest: _, approved: _ } => {
             clean(name);
             truncate(comment, MAX_TEXT_BYTES);

@@ -290,17 +290,3 @@ async fn outgoing_events_carry_their_transaction() {
         .unwrap();
     assert_eq!(names, ["t1", "t2", "t3"]);
 }
-
-#[tokio::test]
-async fn a_tenant_is_recorded() {
-    let database = Database::migrated().await;
-    let store = database.store();
-    store.upsert_tenant("a", "uid-1", Millis(5)).await.unwrap();
-    store.upsert_tenant("a", "uid-1", Millis(9)).await.unwrap();
-    assert_eq!(database.number("select count(*) from tenants where updated_at = to_timestamp(0.005)").await, 1);
-    store.upsert_tenant("a", "uid-2", Millis(9)).await.unwrap();
-    assert_eq!(
-        database.number("select count(*) from tenants where uid = 'uid-2' and updated_at > created_at").await,
-        1
-    );
-}

@@ -157,8 +157,11 @@ fn blueprint(
     let cached = repository.filter(|_| config.cache_url.is_some());
     let waiting = Waiting {
         server_url: server_url.to_owned(),
-        repository: repository
-            .map(|repository| Prefetch { url: repository.url.clone(), revision: repository.revision.clone() }),
+        repository: repository.map(|repository| Prefetch {
+            url: repository.url.clone(),
+            revision: repository.revision.clone(),
+            cache_url: config.cache_url.clone(),
+        }),
     };
     let json = |source| Error::Json { what: "a waiting pod", source };
     let frame = pod::Frame {

@@ -3,11 +3,11 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::digest_cache::AgentDigestCache;
 use super::history::History;
 use super::limiter::ConcurrencyLimiter;
 use super::reservations::Reservations;
 use super::runtime::Runtimes;
-use super::setup_events::SetupEvents;
 use crate::documents::dependents::Dependents;
 use crate::documents::document_cache::DocumentCache;
 use crate::index::Index;
@@ -23,8 +23,8 @@ pub struct Context {
     pub limiter: Arc<ConcurrencyLimiter>,
     pub warm_pods: Arc<WarmPods>,
     pub reservations: Reservations,
-    pub history: History,
-    pub setup_events: SetupEvents,
+    pub history: Arc<History>,
+    pub agent_digests: AgentDigestCache,
     pub document_cache: Arc<DocumentCache>,
     pub dependents: Arc<Dependents>,
     pub sourcing: Arc<sourcing::Context>,

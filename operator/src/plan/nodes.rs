@@ -18,10 +18,10 @@ use enact_domain::usage::Limit;
 use super::context::Context;
 use super::observed::Observed;
 use super::runtime::{OpenAttempt, OpenAttempts, SeriesId};
-use super::setup_failures::SetupFailures;
 use super::validate::Valid;
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
+use crate::setup_failures::SetupFailures;
 use crate::task::status::reported_state;
 
 /// Returns the open attempts of the plan: those known before, those of pods that appeared since, and, where `known` is not enough, those

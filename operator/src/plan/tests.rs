@@ -7,21 +7,14 @@ use enact_domain::digest::Digest;
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
+use crate::testing::plans::script_task;
 
 /// Returns a bench with a plan of two tasks, and a third that depends on both.
 async fn bench() -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
-    let task = |id: &str, needs: &[&str]| json!({"id": id, "title": id, "script": "true", "dependsOn": needs});
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "scripts"},
-                "tasks": [task("T001", &[]), task("T002", &[]), task("T003", &["T001", "T002"])]}
-        }),
-    );
+    let tasks = [script_task("T001", &[]), script_task("T002", &[]), script_task("T003", &["T001", "T002"])];
+    bench.put_plan("p", &json!({"agentRef": {"name": "scripts"}, "tasks": tasks}));
     bench
 }
 

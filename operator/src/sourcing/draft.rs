@@ -13,13 +13,14 @@ use enact_domain::drafting::{self, PreviousAttempt};
 use enact_domain::names;
 use enact_domain::rules::Program;
 use enact_domain::time::Millis;
+use enact_domain::waiting::Waiting;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use super::context::Context;
 use super::job_pods::{self, StartResult};
 use super::jobs::{JobPod, JobRole, JobState};
-use super::sourced::{Drafter, Sourced, Subject, member, server_url};
+use super::sourced::{Drafter, Sourced, Subject, at_work, member, server_url};
 use crate::context::Membership;
 use crate::documents::constitution_chain::chain_of_reference;
 use crate::documents::effective_constitution::{self, EffectiveConstitution};
@@ -109,10 +110,13 @@ impl DraftReconcile<'_> {
         let attempt = draft.attempts;
         job_pods::delete_others(self.ctx, self.subject, &self.pod_name(&draft, attempt)).await?;
         match self.entry(&draft, attempt) {
-            Some(entry) => match entry.state(self.now) {
-                JobState::Running(why) => Ok(self.running(draft, why)),
-                JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
-            },
+            Some(entry) => {
+                let (entry, read_again_at) = job_pods::with_setup_failure(self.ctx, self.subject, entry).await;
+                match entry.state(self.now) {
+                    JobState::Running(wait) => Ok(self.running(draft, wait, read_again_at)),
+                    JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
+                }
+            }
             None if attempt == 0 => self.start(draft, None).await,
             // The pod of the last attempt is gone, so its result is in the status or lost.
             None if attempt >= self.max_attempts() => Ok(Self::failed(draft)),
@@ -210,7 +214,7 @@ impl DraftReconcile<'_> {
             StartResult::Started => {
                 draft.attempts = attempt;
                 draft.retry_at = None;
-                Ok(self.running(draft, None))
+                Ok(self.running(draft, None, None))
             }
             StartResult::NoSlot => {
                 Ok(waiting("the tenant runs its highest number of concurrent drafts".into(), NO_SLOT_SECONDS, draft))
@@ -230,7 +234,8 @@ impl DraftReconcile<'_> {
             return Err(Readiness::reconciling("AgentNotFound", why));
         };
         let failed = |why: String| Readiness::stalled(FAILED, why);
-        if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+        let image_problem = self.member.image_problem(&agent, &self.subject.namespace);
+        if let Some(error) = validation::agent(&agent.spec).into_iter().chain(image_problem).next() {
             let why = format!("spec.drafting.agentRef: Agent {name}: {error}");
             return Err(Readiness::stalled(AGENT_NOT_READY, why));
         }
@@ -286,13 +291,14 @@ impl DraftReconcile<'_> {
         drafting::prompt(self.drafter.request, effective, previous)
     }
 
-    fn running(&self, draft: DraftStatus, why: Option<String>) -> Sourced {
-        let more = why.map_or_else(String::new, |why| format!(": {why}"));
+    /// Returns the result while a pod works. `again_at` is the time of another look at a pod that does not start.
+    fn running(&self, draft: DraftStatus, wait: Option<Waiting>, again_at: Option<Millis>) -> Sourced {
         let agent = &self.drafter.drafting.agent_ref.name;
         let message =
-            format!("Agent {agent} drafts the document (attempt {} of {}){more}", draft.attempts, self.max_attempts());
-        let requeue_at = Some(self.now.plus_seconds(WATCH_SECONDS));
-        Sourced { bytes: Err(Readiness::reconciling(DRAFTING, message)), status: None, draft: Some(draft), requeue_at }
+            format!("Agent {agent} drafts the document (attempt {} of {})", draft.attempts, self.max_attempts());
+        let requeue_at = again_at.into_iter().chain([self.now.plus_seconds(WATCH_SECONDS)]).min();
+        let bytes = Err(at_work(DRAFTING, &message, wait));
+        Sourced { bytes, status: None, draft: Some(draft), requeue_at }
     }
 
     fn waiting(&self, draft: DraftStatus, until: Millis) -> Sourced {

@@ -1,5 +1,8 @@
 //! Shared test support: settings, an API server in memory, a record store in memory, and the contexts of the controllers over both.
 
+mod owners;
+pub mod plans;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +12,7 @@ use clap::Parser as _;
 use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
 use enact_domain::agents::health::End;
 use enact_domain::digest::Digest;
-use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
+use enact_domain::record::{Event as Happened, Kind, Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
 use enact_store::{AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Refusal, StartedPod, StoreError};
@@ -24,12 +27,15 @@ use kube::runtime::reflector::store::{Writer, store};
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
+mod deletions;
+
+use deletions::recorded_plans;
 pub use enact_testing::FakeApi;
 
 use crate::caches::{Caches, NamespaceEntry};
 use crate::config::{Cli, Command, Config};
 use crate::contexts::{Contexts, Environment};
-use crate::documents::deletions::{self, Deleted};
+use crate::deleted::Deleted;
 use crate::error::Error;
 use crate::index::Occupancy;
 use crate::initial_sync::InitialSync;
@@ -40,6 +46,7 @@ use crate::record_store::RecordStore;
 use crate::references::Requeued;
 use crate::search::IndexJob;
 use crate::tenant::objects::ObjectKind;
+use owners::Owners;
 
 /// Settings of an installation in the namespace `enact-system`, whose default tenant owns the namespace `ns`.
 pub fn config() -> Config {
@@ -91,6 +98,8 @@ pub struct InMemoryRecordStore {
     pub end_reads: AtomicUsize,
     /// Usage that agents reported themselves.
     pub reported: Mutex<Vec<(ModelRequest, Charge)>>,
+    /// Which Tenant the records of every name belong to.
+    pub owners: Mutex<Owners>,
     pub down: AtomicBool,
 }
 
@@ -139,6 +148,10 @@ impl InMemoryRecordStore {
             Happened::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
             Happened::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
             Happened::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),
+            Happened::ControlChanged { control, .. } => {
+                format!("{}: {control} by {}", record.subject.name, record.actor)
+            }
+            Happened::Deleted { .. } => format!("{}: deleted by {}", record.subject.name, record.actor),
             Happened::Approval { approved, .. } => format!("{}: approved {approved}", record.subject.name),
         };
         self.records.lock().unwrap().iter().map(word).collect()
@@ -156,6 +169,10 @@ impl RecordStore for InMemoryRecordStore {
                 }
             }
         })))
+    }
+
+    fn recorded_plans<'a>(&'a self, _: &'a str, after: &'a str) -> BoxFuture<'a, Result<Vec<Subject>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| recorded_plans(&self.records.lock().unwrap(), after))))
     }
 
     fn attempts<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
@@ -186,10 +203,6 @@ impl RecordStore for InMemoryRecordStore {
             let recorded = self.records.lock().unwrap().iter().find_map(of);
             recorded.or_else(|| self.documents.lock().unwrap().iter().find(brought).cloned())
         })))
-    }
-
-    fn tenant<'a>(&'a self, _: &'a str, _: &'a str, _: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(future::ready(self.reach(|| ())))
     }
 
     fn set_budgets<'a>(&'a self, _: &'a str, budgets: &'a [(Scope, Limit)]) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -514,7 +527,7 @@ impl Bench {
         let object: Specification = serde_json::from_value(self.api.get(&key)).unwrap();
         self.api.remove(&key);
         self.specifications.apply_watcher_event(&Event::Delete(object.clone()));
-        deletions::handle(&self.contexts.documents, &Deleted::of(&object));
+        crate::documents::deletions::handle(&self.contexts.documents, &Deleted::of(Kind::Specification, &object));
     }
 
     /// Adds a Tenant with this spec, and its namespaces.

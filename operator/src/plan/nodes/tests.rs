@@ -10,16 +10,8 @@ use crate::testing::Bench;
 async fn started(tasks: Value, spec: &Value) -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {
-                "name": "p", "namespace": "ns", "generation": 1, "uid": "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d"
-            },
-            "spec": {"agentRef": {"name": "scripts"}, "tasks": tasks}
-        }),
-    );
+    let metadata = json!({"uid": "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d"});
+    bench.put_plan_with("p", &metadata, &json!({"agentRef": {"name": "scripts"}, "tasks": tasks}));
     bench.api.change("plans/p", &json!({ "spec": spec }));
     for _ in 0..2 {
         bench.plan("p").await.unwrap();
