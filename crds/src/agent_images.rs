@@ -2,7 +2,6 @@
 
 use enact_domain::digest::Digest;
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The registry whose images with a name of one component are those of `library/`, as container runtimes read them.

@@ -398,15 +398,12 @@ pub fn check_url(url: &str) -> Result<(), GitNameError> {
 
 /// Returns whether a text is a host name, an IPv4 address, or an IPv6 address in brackets, with or without a port.
 fn is_host(text: &str) -> bool {
-    let (is_known, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) => {
-            let is_part = |c: char| c.is_ascii_hexdigit() || ":.".contains(c);
-            (address.contains(':') && address.chars().all(is_part), port)
-        }
-        None => {
-            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            (is_host_name(name), port)
-        }
+    let (is_known, port) = if let Some((address, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let is_part = |c: char| c.is_ascii_hexdigit() || ":.".contains(c);
+        (address.contains(':') && address.chars().all(is_part), port)
+    } else {
+        let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+        (is_host_name(name), port)
     };
     let is_number =
         |port: &str| port.bytes().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);

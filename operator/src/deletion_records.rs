@@ -172,7 +172,7 @@ async fn record_ready(ctx: &Context, pending: &mut Pending) -> Result<(), Error>
             match api.delete(&name, &DeleteParams::default()).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => {
-                    tracing::warn!(%error, name, "cannot delete the note about a deletion; the next start repeats it")
+                    tracing::warn!(%error, name, "cannot delete the note about a deletion; the next start repeats it");
                 }
                 Ok(_) => {}
             }

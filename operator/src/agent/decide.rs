@@ -142,7 +142,7 @@ mod tests {
     fn a_shared_agent_says_that_it_is_not_probed() {
         let shown = |spec: serde_json::Value, in_installation: bool| {
             let spec: AgentSpec = serde_json::from_value(spec).unwrap();
-            not_probed(&spec, Place { in_tenant: !in_installation, in_installation })
+            not_probed(&spec, Place { in_tenant: !in_installation, in_installation, images: None })
         };
         let shared = |fields: serde_json::Value| {
             let mut spec = json!({"adapter": "Codex", "image": "codex:1", "shareWith": {"allTenants": true}});

@@ -151,16 +151,13 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
         }
         Action::Reopen(node) => {
             let attempts = decided.nodes[*node].attempts;
-            let (key, reason, message) = match decided.redone_for(*node) {
-                Some(digest) => {
-                    let message = format!("the specification {digest} makes the work stale; it is repeated");
-                    (format!("{attempts}/{digest}"), "Redo", message)
-                }
-                None => {
-                    // With the request: a task that was closed again before it started has the same number of attempts.
-                    let request = decided.task_entry(*node).and_then(|task| task.rerun.as_deref()).unwrap_or_default();
-                    (format!("{attempts}/{request}"), "Rerun", "a person requested another attempt".to_owned())
-                }
+            let (key, reason, message) = if let Some(digest) = decided.redone_for(*node) {
+                let message = format!("the specification {digest} makes the work stale; it is repeated");
+                (format!("{attempts}/{digest}"), "Redo", message)
+            } else {
+                // With the request: a task that was closed again before it started has the same number of attempts.
+                let request = decided.task_entry(*node).and_then(|task| task.rerun.as_deref()).unwrap_or_default();
+                (format!("{attempts}/{request}"), "Rerun", "a person requested another attempt".to_owned())
             };
             task_transition(decided, *node, TaskPhase::Pending, &key, reason, &message).into_iter().collect()
         }

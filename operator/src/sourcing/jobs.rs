@@ -257,12 +257,19 @@ impl JobPod {
 
 #[cfg(test)]
 mod tests {
+    use enact_crds::agent_images::AgentImages;
+
     use super::*;
 
     #[test]
     fn a_dropped_reservation_frees_its_slot() {
         let jobs = DocumentJobs::default();
-        let member = Membership { tenant: "acme".into(), parallelism: 1, runtime_class: None };
+        let member = Membership {
+            tenant: "acme".into(),
+            parallelism: 1,
+            runtime_class: None,
+            agent_images: AgentImages::default(),
+        };
         let reserve = |name: &str| jobs.reserve(&member, JobRole::Draft, &("ns".to_owned(), name.to_owned()));
         let first = reserve("one");
         assert!(first.is_some() && reserve("two").is_none());

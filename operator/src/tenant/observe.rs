@@ -68,6 +68,7 @@ pub struct NamespaceState {
 
 impl Observed {
     /// Returns the same with the earlier Tenant of this name, whose usage the Tenant does not show.
+    #[must_use]
     pub fn after(self, former: Option<Former>) -> Self {
         let usage = self.usage.filter(|_| former.is_none());
         Self { usage, former, ..self }

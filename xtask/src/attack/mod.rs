@@ -187,7 +187,7 @@ impl Attack {
         let chosen: Vec<&Case> = self.chosen().collect();
         let of_pod = |case: &&Case| matches!(case.means, Means::Pod);
         // The pod waits, so that attacks on its Task find a plan that runs. The others run beside its own attacks.
-        let (first, last) = chosen.iter().copied().partition::<Vec<&Case>, _>(|case| self.comes_before_the_pod(case));
+        let (first, last) = chosen.iter().copied().partition::<Vec<&Case>, _>(|case| comes_before_the_pod(case));
         make(site, &first, &verdicts);
         pod::release(site, self.fast)?;
         let (slow, fast) = last.into_iter().filter(|case| !of_pod(case)).partition::<Vec<&Case>, _>(|case| !case.fast);
@@ -199,12 +199,6 @@ impl Attack {
         }
         make(site, &slow, &verdicts);
         Ok(verdicts.into_inner().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Returns whether an attack needs the plan of the pod while it runs, or takes so little time that the pod can wait.
-    fn comes_before_the_pod(&self, case: &Case) -> bool {
-        let tables = [decisions::CASES, tenancy::CASES, operator::CASES];
-        case.fast && tables.iter().any(|table| table.iter().any(|known| known.name == case.name))
     }
 
     fn summary(&self, verdicts: &Verdicts) -> Result<()> {
@@ -223,6 +217,12 @@ impl Attack {
         }
         Ok(())
     }
+}
+
+/// Returns whether an attack needs the plan of the pod while it runs, or takes so little time that the pod can wait.
+fn comes_before_the_pod(case: &Case) -> bool {
+    let tables = [decisions::CASES, tenancy::CASES, operator::CASES];
+    case.fast && tables.iter().any(|table| table.iter().any(|known| known.name == case.name))
 }
 
 /// Makes attacks and prints their verdicts: requests several at once, and then the others one after the other.

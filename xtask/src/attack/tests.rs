@@ -49,8 +49,8 @@ fn each_attack_belongs_to_a_threat_that_names_it() {
         assert!(names.insert(case.name), "two attacks have the name {}", case.name);
         let threat =
             threats.get(case.threat).unwrap_or_else(|| panic!("{}: there is no threat {}", case.name, case.threat));
-        let named = code_of(&threat.shown_by).any(|name| name == case.name);
-        assert!(named, "{} does not name the attack {}", case.threat, case.name);
+        let is_known = code_of(&threat.shown_by).any(|name| name == case.name);
+        assert!(is_known, "{} does not name the attack {}", case.threat, case.name);
     }
     assert!(names.len() >= 60, "only {} attacks", names.len());
 }
@@ -60,15 +60,15 @@ fn each_threat_is_shown_or_accepted() {
     let attacks: BTreeSet<&str> = all().map(|case| case.name).collect();
     let mut unknown = Vec::new();
     for (id, threat) in threats() {
-        let names: Vec<&str> = code_of(&threat.shown_by).collect();
+        let shown: Vec<&str> = code_of(&threat.shown_by).collect();
         let accepted = threat.shown_by.starts_with("accepted: ");
         assert_eq!(threat.mitigation == "accepted", accepted, "{id}: both columns say that it is accepted, or none");
-        assert!(accepted || !names.is_empty(), "{id}: nothing shows the mitigation");
-        let files: Vec<&str> = names.iter().copied().filter(|name| is_file(name)).collect();
+        assert!(accepted || !shown.is_empty(), "{id}: nothing shows the mitigation");
+        let files: Vec<&str> = shown.iter().copied().filter(|name| is_file(name)).collect();
         let read = |file: &&str| fs::read_to_string(dirs::workspace().join(file));
         unknown.extend(files.iter().filter(|file| read(file).is_err()).map(|file| format!("{id}: {file}")));
         let sources: Vec<String> = files.iter().filter_map(|file| read(file).ok()).collect();
-        for name in names.iter().filter(|name| !is_file(name)) {
+        for name in shown.iter().filter(|name| !is_file(name)) {
             let is_test = sources.iter().any(|source| source.contains(&format!("fn {name}(")));
             // Settings that the reason of an accepted threat names.
             if !attacks.contains(name) && !is_test && !accepted {
