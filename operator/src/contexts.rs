@@ -125,6 +125,7 @@ impl Contexts {
             runtimes: Runtimes::default(),
             index,
             limiter,
+            start_secret: rand::random(),
             warm_pods,
             reservations: Reservations::default(),
             history: History::default(),

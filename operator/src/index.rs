@@ -83,10 +83,10 @@ pub struct PodEntry {
     pub owner: String,
     /// Name of the agent that the pod names.
     pub agent: Option<String>,
+    /// The key with which an attempt was started in it.
+    pub start_key: Option<String>,
     /// The tenant whose slot the pod occupies.
     pub tenant: String,
-    /// Whether the attempt got it from a warm pool. Its name is then not that of the attempt.
-    pub from_warm_pool: bool,
     /// Time at which the operator first saw its end.
     pub ended: Option<Instant>,
     pub view: PodView,
@@ -414,8 +414,8 @@ impl PodEntry {
             attempt: label(pod, names::LABEL_ATTEMPT)?.parse().ok()?,
             owner: owner.uid.clone(),
             agent: agent(pod),
+            start_key: pod.annotations().get(names::ANNOTATION_START_KEY).cloned(),
             tenant: label(pod, names::LABEL_TENANT).unwrap_or_default(),
-            from_warm_pool: pod.annotations().contains_key(names::ANNOTATION_ASSIGNED_AT),
             ended: pod.has_ended().then(Instant::now),
             view: pod.view(),
         })

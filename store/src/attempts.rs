@@ -1,6 +1,7 @@
 //! Recorded attempts.
 
 use enact_domain::assignment::{GateResult, Report};
+use enact_domain::digest::Digest;
 use enact_domain::record::RecordedAttempt;
 use enact_domain::time::Millis;
 use serde::{Deserialize, Serialize};
@@ -57,8 +58,12 @@ pub struct StartedPod {
     /// UID of the Task, or of the Plan for an integration.
     pub subject_uid: String,
     pub number: u32,
-    /// Name of the pod that the first record of the start names.
+    /// Name of the pod that the first record of the start names, or of the one that replaced it.
     pub pod: String,
+    /// UID of that pod, if it is recorded.
+    pub pod_uid: Option<String>,
+    /// The key by which the pod is recognised until its UID is recorded.
+    pub start_key: Option<Digest>,
 }
 
 /// What the pod of an attempt delivered.
@@ -124,7 +129,8 @@ impl Store {
         let rows = self
             .transaction("read the pods of attempts", tenant, async |session: &mut Session| {
                 sqlx::query!(
-                    r#"select subject_uid as "subject_uid!", number, pod as "pod!" from enact.attempts
+                    r#"select subject_uid as "subject_uid!", number, pod as "pod!", pod_uid as "pod_uid?", start_key
+                    from enact.attempts
                     where tenant_id = $1 and subject_uid = any($2::text[]) and pod is not null"#,
                     tenant,
                     subjects,
@@ -135,7 +141,13 @@ impl Store {
             .await?;
         let rows = rows.into_iter();
         Ok(rows
-            .map(|row| StartedPod { subject_uid: row.subject_uid, number: row.number.unsigned_abs(), pod: row.pod })
+            .map(|row| StartedPod {
+                subject_uid: row.subject_uid,
+                number: row.number.unsigned_abs(),
+                pod: row.pod,
+                pod_uid: row.pod_uid,
+                start_key: row.start_key.map(Digest::from),
+            })
             .collect())
     }
 
@@ -216,10 +228,12 @@ impl Store {
             .transaction("read a plan's attempts", tenant, async |session: &mut Session| {
                 sqlx::query!(
                     r#"select a.subject_uid as "subject_uid!", a.number, a.agent, a.finished_at is not null as "finished!", a.failure,
-                              coalesce(a.report, r.report) as "report?"
+                              a.pod_uid as "pod_uid?", a.start_key, coalesce(a.report, r.report) as "report?",
+                              coalesce(r.verified, false) as "verified!"
                     from enact.attempts a
                     left join enact.results r
                         on r.tenant_id = a.tenant_id and r.subject_uid = a.subject_uid and r.number = a.number and not r.stale
+                            and r.pod_uid = a.pod_uid
                     where a.tenant_id = $1 and a.plan_uid = $2
                     order by a.subject_uid, a.number"#,
                     tenant,
@@ -235,7 +249,10 @@ impl Store {
                     subject_uid: row.subject_uid,
                     number: row.number.unsigned_abs(),
                     agent: row.agent,
+                    pod_uid: row.pod_uid,
+                    start_key: row.start_key.map(Digest::from),
                     finished: row.finished.then_some(row.failure),
+                    verified: row.verified,
                     report: row
                         .report
                         .map(serde_json::from_value)

@@ -33,6 +33,10 @@ pub enum DeliveryOutcome {
     Stale,
     /// The runner of the attempt has registered another key: the result is not from the runner. Nothing is stored.
     Forged,
+    /// The attempt is not recorded as started, or has another pod. Nothing is stored.
+    NotItsPod,
+    /// The record does not have the pod of the attempt yet. The same result can be delivered again.
+    PodUnknown,
 }
 
 /// The outcome of the registration of a runner's key.
@@ -40,12 +44,14 @@ pub enum DeliveryOutcome {
 pub enum Registration {
     /// The attempt has this key now, or had it before.
     Accepted,
-    /// The attempt has another key, or it has ended.
+    /// The attempt has another key or another pod, is not recorded as started, or has ended.
     Refused,
+    /// The record does not have the pod of the attempt yet. The same key can be registered again.
+    PodUnknown,
 }
 
 impl Store {
-    /// Registers the digest of the key with which the runner of an attempt will deliver its result. The first key counts.
+    /// Registers the digest of the key with which the runner in the pod of an attempt will deliver its result. The first key counts.
     ///
     /// # Errors
     /// If it cannot be written. The same key can then be registered again.
@@ -54,20 +60,33 @@ impl Store {
         tenant: &str,
         subject_uid: &str,
         attempt: u32,
+        pod_uid: &str,
         key: &Digest,
     ) -> Result<Registration, StoreError> {
         self.transaction("register the runner of an attempt", tenant, async |session: &mut Session| {
-            let updated = sqlx::query!(
-                "update enact.attempts set runner_key = $4 where tenant_id = $1 and subject_uid = $2 and number = $3::bigint \
-                 and finished_at is null and coalesce(runner_key, $4) = $4",
+            let row = sqlx::query!(
+                r#"with registered as (
+                    update enact.attempts set runner_key = $4
+                    where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and pod_uid = $5 and finished_at is null
+                        and coalesce(runner_key, $4) = $4
+                    returning number
+                )
+                select exists (select from registered) as "registered!",
+                       exists (select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number = $3::bigint
+                               and pod_uid is null and finished_at is null) as "unknown!""#,
                 tenant,
                 subject_uid,
                 i64::from(attempt),
                 key.as_str(),
+                pod_uid,
             )
-            .execute(session.statement())
+            .fetch_one(session.statement())
             .await?;
-            Ok(if updated.rows_affected() == 1 { Registration::Accepted } else { Registration::Refused })
+            Ok(match row {
+                row if row.registered => Registration::Accepted,
+                row if row.unknown => Registration::PodUnknown,
+                _ => Registration::Refused,
+            })
         })
         .await
     }
@@ -85,20 +104,24 @@ impl Store {
             // Locking the attempt's row orders this against the statement that records the attempt's end, so that both agree on `stale`.
             let row = sqlx::query!(
                 r#"with attempt as (
-                    select name, failure, runner_key is not null and runner_key is distinct from $11 as forged,
+                    select name, failure, pod_uid, runner_key is not null and runner_key is distinct from $11 as forged,
+                           -- The containers of an integration that run the agents' code have no token.
+                           runner_key is not null or subject_uid = plan_uid as verified,
                            (number - 1) % contestants + 1 as contestant
                     from enact.attempts
                     where tenant_id = $1 and subject_uid = $2 and number = $3::bigint
                     for no key update
                 ), stored as (
                     insert into enact.results
-                        (tenant_id, subject_uid, number, plan_uid, namespace, pod_uid, report, transcript, gates, duration_ms, stale)
-                    select $1, $2, $3::bigint, $4, $5, $6, $7, $8, $9, $10,
-                        exists (select from attempt where failure is not null)
+                        (tenant_id, subject_uid, number, plan_uid, namespace, pod_uid, report, transcript, gates, duration_ms, verified,
+                         stale)
+                    select $1, $2, $3::bigint, $4, $5, $6, $7, $8, $9, $10, attempt.verified,
+                        attempt.failure is not null
                         -- An attempt of another contestant does not replace it.
                         or exists (select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number > $3::bigint
                                    and (number - $3::bigint) % contestants = 0)
-                    where not exists (select from attempt where forged)
+                    from attempt
+                    where attempt.pod_uid = $6 and not attempt.forged
                     on conflict (tenant_id, subject_uid, number) do nothing
                     returning stale, received_at
                 ), obsolete as (
@@ -122,6 +145,8 @@ impl Store {
                     select tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, details from entry
                 )
                 select exists (select from stored) as "new!", exists (select from attempt where forged) as "forged!",
+                       exists (select from attempt where pod_uid = $6) as "own!",
+                       exists (select from attempt where pod_uid is null) as "unknown!",
                        coalesce((select stale from stored),
                                 (select stale from enact.results where tenant_id = $1 and subject_uid = $2 and number = $3::bigint),
                                 false) as "stale!""#,
@@ -140,6 +165,8 @@ impl Store {
             .fetch_one(session.statement())
             .await?;
             Ok(match row {
+                row if row.unknown => DeliveryOutcome::PodUnknown,
+                row if !row.own => DeliveryOutcome::NotItsPod,
                 row if row.forged => DeliveryOutcome::Forged,
                 // First, since a stale result can be new or a repetition.
                 row if row.stale => DeliveryOutcome::Stale,

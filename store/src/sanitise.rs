@@ -41,11 +41,25 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
                 [&mut task.plan_uid, &mut task.id].into_iter().for_each(clean);
             }
         }
-        Event::AttemptStarted { plan_uid, pod, agent, capabilities, selection, number: _, contestants: _ } => {
-            [plan_uid, pod, agent].into_iter().chain(capabilities.iter_mut().flatten()).for_each(clean);
+        Event::AttemptStarted {
+            plan_uid,
+            pod,
+            pod_uid,
+            agent,
+            capabilities,
+            selection,
+            number: _,
+            start_key: _,
+            contestants: _,
+        } => {
+            let texts = [plan_uid, pod, agent].into_iter().chain(pod_uid);
+            texts.chain(capabilities.iter_mut().flatten()).for_each(clean);
             if let Some(selection) = selection {
                 selection.texts_mut().for_each(clean);
             }
+        }
+        Event::AttemptPod { plan_uid, pod, pod_uid, number: _ } => {
+            [plan_uid, pod, pod_uid].into_iter().for_each(clean);
         }
         Event::AttemptFinished { plan_uid, failure, report, number: _, started: _ } => {
             clean(plan_uid);

@@ -4,8 +4,9 @@ mod support;
 
 use enact_domain::assignment::{AttemptResult, GateResult, MAX_RESULT_BYTES, Reason, Report};
 use enact_domain::digest::Digest;
+use enact_domain::record::{Event, Kind};
 use enact_store::{Delivery, DeliveryOutcome, ErrorClass, Registration, Store};
-use support::{Database, done, end, start};
+use support::{Database, done, end, pod, start, subject};
 use tokio::task::JoinSet;
 
 fn delivery(task: &str, attempt: u32, message: &str) -> Delivery {
@@ -122,6 +123,7 @@ async fn an_end_and_a_result_at_once_agree() {
 async fn hostile_results_are_cleaned_and_bounded() {
     let database = Database::migrated().await;
     let store = database.store();
+    store.record(vec![start("a", "t", 1)]).await.unwrap();
     let mut hostile = delivery("t", 1, "a\0b");
     hostile.result.transcript = "\0".repeat(MAX_RESULT_BYTES);
     hostile.result.gates[0].output = "x\0".into();
@@ -131,8 +133,7 @@ async fn hostile_results_are_cleaned_and_bounded() {
     assert_eq!((kept.report.message.as_str(), kept.gates[0].output.as_str()), ("a\u{FFFD}b", "x\u{FFFD}"));
     assert!(kept.transcript.len() <= MAX_RESULT_BYTES);
     for attempt in [0, u32::MAX] {
-        let error = store.deliver(delivery("t", attempt, "")).await.expect_err("no such attempt");
-        assert_eq!(error.class(), ErrorClass::Permanent, "{error}");
+        assert_eq!(store.deliver(delivery("t", attempt, "")).await.unwrap(), DeliveryOutcome::NotItsPod);
     }
     let mut other = delivery("t", 2, "");
     other.tenant = "a' or true --".into();
@@ -156,7 +157,7 @@ async fn only_the_registered_runner_delivers() {
     let database = Database::migrated().await;
     let store = database.store();
     let (ours, others) = (Digest::of_bytes(b"runner"), Digest::of_bytes(b"agent"));
-    let register = async |key: &Digest| store.register_runner("a", "uid-t", 1, key).await.unwrap();
+    let register = async |key: &Digest| store.register_runner("a", "uid-t", 1, "pod-t-1", key).await.unwrap();
     assert_eq!(register(&ours).await, Registration::Refused, "the attempt is not recorded yet");
     store.record(vec![start("a", "t", 1)]).await.unwrap();
     assert_eq!(register(&ours).await, Registration::Accepted);
@@ -171,4 +172,61 @@ async fn only_the_registered_runner_delivers() {
     assert_eq!(store.deliver(with(Some(&ours))).await.unwrap(), DeliveryOutcome::Stored);
     store.record(vec![end("a", "t", 1, None, done())]).await.unwrap();
     assert_eq!(register(&ours).await, Registration::Refused, "the attempt has ended");
+}
+
+/// Whoever may create pods in the namespace can copy owner, labels and name of an attempt's pod.
+#[tokio::test]
+async fn only_the_recorded_pod_speaks_for_an_attempt() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let key = Digest::of_bytes(b"runner");
+    let register = async |pod_uid: &str| store.register_runner("a", "uid-t", 1, pod_uid, &key).await.unwrap();
+    let from = |pod_uid: &str, key: Option<&Digest>| Delivery {
+        pod_uid: pod_uid.into(),
+        runner_key: key.cloned(),
+        ..delivery("t", 1, "done")
+    };
+    let deliver = async |pod_uid: &str, key: Option<&Digest>| store.deliver(from(pod_uid, key)).await.unwrap();
+    assert_eq!(register("forged").await, Registration::Refused, "nobody has started the attempt");
+    assert_eq!(deliver("forged", None).await, DeliveryOutcome::NotItsPod);
+
+    let mut begun = start("a", "t", 1);
+    let Event::AttemptStarted { pod_uid, .. } = &mut begun.event else { panic!("a start is recorded") };
+    *pod_uid = None;
+    store.record(vec![begun]).await.unwrap();
+    let rows = database.rows().await;
+    for anyone in ["forged", "pod-t-1"] {
+        assert_eq!(register(anyone).await, Registration::PodUnknown, "the operator has not seen its pod yet");
+        assert_eq!(deliver(anyone, None).await, DeliveryOutcome::PodUnknown);
+    }
+    assert_eq!(database.rows().await, rows);
+
+    store.record(vec![pod("a", "t", 1, "pod-t-1")]).await.unwrap();
+    assert_eq!(register("forged").await, Registration::Refused);
+    assert_eq!(deliver("forged", None).await, DeliveryOutcome::NotItsPod);
+    assert_eq!(register("pod-t-1").await, Registration::Accepted);
+    store.record(vec![pod("a", "t", 1, "pod-t-1")]).await.unwrap();
+    assert_eq!(deliver("pod-t-1", Some(&key)).await, DeliveryOutcome::Stored, "a repetition changes nothing");
+    let recorded = store.recorded_attempts("a", "uid-p").await.unwrap();
+    assert_eq!((recorded.len(), recorded[0].verified), (1, true));
+}
+
+#[tokio::test]
+async fn a_result_is_verified_only_if_the_agent_cannot_send_it() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    // A runner of an older release registers no key, and its agent has the same token.
+    store.record(vec![start("a", "t", 1)]).await.unwrap();
+    assert_eq!(store.deliver(delivery("t", 1, "by anyone")).await.unwrap(), DeliveryOutcome::Stored);
+    // The containers of an integration that run the agents' code have no token.
+    let mut integration = start("a", "integration", 1);
+    integration.subject = subject(Kind::Plan, "p");
+    store.record(vec![integration]).await.unwrap();
+    let mut result = delivery("integration", 1, "published");
+    result.result.subject_uid = "uid-p".into();
+    assert_eq!(store.deliver(result).await.unwrap(), DeliveryOutcome::Stored);
+    let recorded = store.recorded_attempts("a", "uid-p").await.unwrap();
+    let mut verified: Vec<_> = recorded.iter().map(|a| (a.subject_uid.as_str(), a.verified)).collect();
+    verified.sort_unstable();
+    assert_eq!(verified, [("uid-p", true), ("uid-t", false)]);
 }

@@ -7,6 +7,7 @@ mod agent_changes;
 mod agents;
 mod apply;
 mod assign;
+mod attempt_pods;
 mod budgets;
 pub mod context;
 mod decide;
@@ -123,6 +124,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);
     let budgets = budgets::read(ctx, observed, &valid, &mut agents, &mut nodes, &runtime.budgets).await?;
     let mut decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
+    decided.pods = runtime.attempts.pods();
     decided.taken = warm::take(ctx, &decided);
 
     let recorded = match record::record(ctx, &decided).await {
@@ -137,9 +139,12 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     // If a pod cannot be created now, its attempt keeps the recorded agent.
     runtime.attempts.agents.extend(decided.selected_agents());
 
+    // If this future is dropped, or the record fails, the next reconcile reads which attempts were started, and recognises their pods.
+    runtime.attempts.loaded = false;
     let mut applied = apply::apply(ctx, &decided, recorded).await;
     // Before the status is written: if that fails, the next reconcile still knows which pods exist.
     runtime.attempts.update(std::mem::take(&mut applied.attempts));
+    runtime.attempts.loaded = !matches!(applied.failure, Some(Error::Store(_)));
 
     let written = status::write(ctx, &decided, &applied, &runtime.last_write).await?;
     runtime.last_write = written.last_write;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use enact_domain::graph::NodeId;
 use enact_domain::plan::{Action, NextStep, TaskPhase, Verdict};
 use enact_domain::record::{Event, Record, Subject, TaskRef, failure_kind};
+use enact_store::StartedPod;
 
 use super::agents::counted_needs;
 use super::context::Context;
@@ -20,8 +21,8 @@ use crate::task::contest;
 pub struct Recorded {
     /// The budgets, whose limits are written.
     pub budgets: KnownBudgets,
-    /// The pods that the record names for attempts that start, as far as a warm pool may be involved.
-    pub pods: HashMap<(NodeId, u32), String>,
+    /// The recorded starts of attempts that start again, or in whose start a warm pool may be involved.
+    pub starts: HashMap<(NodeId, u32), StartedPod>,
     _made_by_record: (),
 }
 
@@ -33,13 +34,13 @@ pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Er
     // Before the pods exist: the gateway enforces the limits from the first request on.
     let budgets = limits::write(ctx, decided).await?;
     ctx.record(records(decided)).await?;
-    let pods = warm::recorded_pods(ctx, decided).await?;
+    let starts = warm::recorded_starts(ctx, decided).await?;
     let valid = decided.valid;
     // After the record, so that search finds only recorded content. It never waits: a full queue postpones the document.
     ctx.search.offer(&valid.member.tenant, decided.observed.subject(), valid.content.digest.as_str(), || {
         search::of_plan(&decided.observed.plan.spec.decisions, &valid.content.compiled.tasks)
     });
-    Ok(Recorded { budgets, pods, _made_by_record: () })
+    Ok(Recorded { budgets, starts, _made_by_record: () })
 }
 
 /// Returns the records of a decision, in the order of its actions.
@@ -67,7 +68,8 @@ fn records(decided: &Decided) -> Vec<Record> {
     for action in &decided.decision.actions {
         // The Task of an action can be deleted meanwhile: its attempts then belong to no object.
         let Some(subject) = node_of(action).and_then(|node| decided.subject(node)) else { continue };
-        out.extend(events(decided, action).into_iter().map(|event| new_record(decided, subject.clone(), event)));
+        let events = events(decided, &subject, action);
+        out.extend(events.into_iter().map(|event| new_record(decided, subject.clone(), event)));
     }
     if let Some(transition) = plan_transition(decided) {
         out.push(new_record(decided, decided.observed.subject(), transition));
@@ -87,13 +89,15 @@ fn node_of(action: &Action) -> Option<NodeId> {
     }
 }
 
-fn events(decided: &Decided, action: &Action) -> Vec<Event> {
+fn events(decided: &Decided, subject: &Subject, action: &Action) -> Vec<Event> {
     let plan_uid = || decided.observed.uid.clone();
     match action {
         Action::Start { node, attempt } => vec![Event::AttemptStarted {
             plan_uid: plan_uid(),
             number: *attempt,
             pod: decided.started_pod(*node, *attempt),
+            pod_uid: decided.taken.get(&(*node, *attempt)).map(|taken| taken.uid().to_owned()),
+            start_key: decided.start_key(subject, *attempt),
             agent: decided.agent(*node, *attempt).to_owned(),
             contestants: contestants(decided, *node),
             capabilities: capabilities(decided, *node, *attempt),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use enact_crds::Plan;
 use enact_crds::plan::PlanStatus;
 use enact_domain::assignment::Report;
+use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
@@ -48,6 +49,10 @@ pub struct OpenAttempt {
     /// UID of the object that it belongs to: a Task, or the Plan for the integration.
     pub subject_uid: String,
     pub number: u32,
+    /// UID of its pod, which the API server returned. No other pod counts.
+    pub pod_uid: Option<String>,
+    /// The recorded key by which its pod is recognised if its UID is not recorded.
+    pub start_key: Option<Digest>,
     /// Whether this process saw its pod, or the record has its end: the pod is then never created again.
     pub seen: bool,
     /// Report of its end: from the record, from its pod, or made by the apply step when the API server refused the pod.
@@ -55,6 +60,12 @@ pub struct OpenAttempt {
 }
 
 impl OpenAttempts {
+    /// Returns the UIDs of the pods of the attempts.
+    pub fn pods(&self) -> HashMap<(NodeId, u32), String> {
+        let pod = |((node, _), open): (&SeriesId, &OpenAttempt)| Some(((*node, open.number), open.pod_uid.clone()?));
+        self.by_series.iter().filter_map(pod).collect()
+    }
+
     /// Applies the changes that the apply step made: an attempt that started, or none when one ended.
     pub fn update(&mut self, changes: Vec<(SeriesId, Option<OpenAttempt>)>) {
         for (series, attempt) in changes {

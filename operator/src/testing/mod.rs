@@ -26,6 +26,8 @@ use serde_json::{Value, json};
 
 pub use enact_testing::FakeApi;
 
+mod recorded;
+
 use crate::caches::{Caches, NamespaceEntry};
 use crate::config::{Cli, Command, Config};
 use crate::contexts::{Contexts, Environment};
@@ -133,6 +135,7 @@ impl InMemoryRecordStore {
             Happened::Findings { .. } => format!("{}: findings", record.subject.name),
             Happened::Transition { state, reason, .. } => format!("{}: {state} {reason}", record.subject.name),
             Happened::AttemptStarted { number, .. } => format!("{}: start {number}", record.subject.name),
+            Happened::AttemptPod { number, .. } => format!("{}: pod {number}", record.subject.name),
             Happened::AttemptFinished { number, report, .. } => {
                 format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
             }
@@ -159,7 +162,9 @@ impl RecordStore for InMemoryRecordStore {
     }
 
     fn attempts<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
-        Box::pin(future::ready(self.reach(|| self.attempts.lock().unwrap().clone())))
+        Box::pin(future::ready(
+            self.reach(|| recorded::attempts(&self.records.lock().unwrap(), &self.attempts.lock().unwrap())),
+        ))
     }
 
     fn started_pods<'a>(
@@ -167,13 +172,11 @@ impl RecordStore for InMemoryRecordStore {
         _: &'a str,
         subjects: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>> {
-        let start = |record: &Record| match &record.event {
-            Happened::AttemptStarted { number, pod, .. } if subjects.contains(&record.subject.uid) => {
-                Some(StartedPod { subject_uid: record.subject.uid.clone(), number: *number, pod: pod.clone() })
-            }
-            _ => None,
-        };
-        Box::pin(future::ready(self.reach(|| self.records.lock().unwrap().iter().filter_map(start).collect())))
+        Box::pin(future::ready(self.reach(|| {
+            let mut starts = recorded::starts(&self.records.lock().unwrap());
+            starts.retain(|start| subjects.contains(&start.subject_uid));
+            starts
+        })))
     }
 
     fn content<'a>(&'a self, _: &'a str, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {

@@ -131,6 +131,8 @@ async fn a_contest_continues_after_a_restart() {
         agent: Some("scripts".into()),
         finished,
         report: report.map(|report| serde_json::from_value(report).unwrap()),
+        verified: true,
+        ..RecordedAttempt::default()
     };
     let delivered = json!({"reason": "Succeeded", "commit": commit("p-t001-3"), "measurements": {"p95": "25"}});
     *bench.record_store.attempts.lock().unwrap() = vec![
