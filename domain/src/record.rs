@@ -129,6 +129,15 @@ pub enum Event {
         /// Creation time of the pod.
         started: Option<Millis>,
     },
+    /// The end of a pod contradicts the result with which its attempt has ended. Keyed by `number`.
+    ResultContradicted {
+        plan_uid: String,
+        number: u32,
+        /// For people; at most [`MAX_CONTRADICTION_BYTES`](crate::delivery::MAX_CONTRADICTION_BYTES).
+        message: String,
+        /// The report of the pod's end.
+        report: Report,
+    },
     /// The contest of a task is decided: competing attempts that have passed, and are not the winner, have lost. Keyed by `newest`.
     ContestDecided {
         plan_uid: String,

@@ -146,6 +146,7 @@ create table enact.attempts (
     selection      jsonb,
     contestants    integer not null default 1 check (contestants between 1 and 9),
     lost_to        integer check (lost_to > 0 and lost_to <> number),
+    contradiction  text check (octet_length(contradiction) between 1 and 1024),
     primary key (tenant_id, subject_uid, number),
     check ((finished_at is null) = (report is null)),
     check (failure is null or finished_at is not null)
@@ -173,6 +174,9 @@ comment on column enact.attempts.contestants is
     'newer one replaces an older one.';
 comment on column enact.attempts.lost_to is
     'The attempt that won the contest in which this one passed and lost. What a lost attempt used is discarded.';
+comment on column enact.attempts.contradiction is
+    'What first contradicted the result of the attempt, for people. The audit log has each contradiction (ResultContradicted), with the '
+    'report that was sent or left.';
 comment on column enact.attempts.report is 'The final report, with the tokens and the cost that the agent reported.';
 
 create table enact.results (

@@ -25,6 +25,9 @@ pub struct AttemptRow {
     pub contestants: u32,
     /// The attempt that won the contest, if this one has passed and lost.
     pub lost_to: Option<u32>,
+    /// What contradicts its result, if something does.
+    #[serde(default)]
+    pub contradiction: Option<String>,
     pub started_at: Option<Millis>,
     pub finished_at: Option<Millis>,
     /// Class of the failure; none on success, and while the attempt runs.
@@ -162,7 +165,7 @@ impl Store {
         let mut rows = self
             .transaction("read the attempts at a task", tenant, async |session: &mut Session| {
                 sqlx::query!(
-                    r#"select a.subject_uid as "subject_uid!", a.number, a.agent, a.contestants, a.lost_to,
+                    r#"select a.subject_uid as "subject_uid!", a.number, a.agent, a.contestants, a.lost_to, a.contradiction,
                               (extract(epoch from coalesce(a.pod_created_at, a.started_at)) * 1000)::bigint as started_at,
                               (extract(epoch from a.finished_at) * 1000)::bigint as finished_at, a.failure,
                               coalesce(a.report, r.report) as "report?", r.gates as "gates?", r.duration_ms as "duration_ms?",
@@ -202,6 +205,7 @@ impl Store {
                     agent: row.agent,
                     contestants: row.contestants.unsigned_abs(),
                     lost_to: row.lost_to.map(i32::unsigned_abs),
+                    contradiction: row.contradiction,
                     started_at: row.started_at.map(Millis),
                     finished_at: row.finished_at.map(Millis),
                     failure: row.failure,

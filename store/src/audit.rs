@@ -126,6 +126,13 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
                 "podCreatedMs": started,
             }),
         },
+        Event::ResultContradicted { plan_uid, number, message, report } => Entry {
+            event: "ResultContradicted",
+            // The server adds those of deliveries.
+            key: format!("{number}/pod"),
+            plan_uid: Some(plan_uid.clone()),
+            details: json!({ "attempt": number, "contradiction": message, "report": report }),
+        },
         Event::ContestDecided { plan_uid, newest, winner, message } => Entry {
             event: "ContestDecided",
             key: newest.to_string(),

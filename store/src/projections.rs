@@ -16,6 +16,7 @@ pub(crate) async fn write(session: &mut Session, tenant: &str, new: &[NumberedRe
     attempt_starts(session, tenant, records).await?;
     attempt_pods(session, tenant, records).await?;
     attempt_ends(session, tenant, records).await?;
+    contradictions(session, tenant, records).await?;
     contests(session, tenant, records).await?;
     approvals(session, tenant, records).await
 }
@@ -290,6 +291,30 @@ async fn attempt_ends(session: &mut Session, tenant: &str, records: &[&Record]) 
     .execute(session.statement())
     .await
     .map_err(StoreError::while_doing("record the end of attempts"))?;
+    Ok(())
+}
+
+/// Marks attempts whose results are contradicted. The first contradiction stays.
+async fn contradictions(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
+    let rows = select(records, |event| match event {
+        Event::ResultContradicted { number, message, .. } => Some((*number, message)),
+        _ => None,
+    });
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "update enact.attempts a set contradiction = t.contradiction
+        from unnest($2::text[], $3::bigint[], $4::text[]) as t (subject_uid, number, contradiction)
+        where a.tenant_id = $1 and a.subject_uid = t.subject_uid and a.number = t.number and a.contradiction is null",
+        tenant,
+        &each(&rows, |(record, _)| record.subject.uid.as_str()) as &[&str],
+        &each(&rows, |(_, (number, _))| i64::from(*number)),
+        &each(&rows, |(_, (_, message))| message.as_str()) as &[&str],
+    )
+    .execute(session.statement())
+    .await
+    .map_err(StoreError::while_doing("record contradictions"))?;
     Ok(())
 }
 

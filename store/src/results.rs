@@ -2,7 +2,9 @@
 
 use enact_domain::assignment::AttemptResult;
 use enact_domain::digest::Digest;
+use serde_json::Value;
 
+use crate::deliveries::{CHANNEL, DeliveryNotice};
 use crate::error::StoreError;
 use crate::sanitise::sanitise_result;
 use crate::session::Session;
@@ -31,7 +33,7 @@ pub enum DeliveryOutcome {
     AlreadyThere,
     /// The attempt no longer counts: a newer one has started, or it is recorded as failed. The result is stored as evidence.
     Stale,
-    /// The runner of the attempt has registered another key: the result is not from the runner. Nothing is stored.
+    /// The runner of the attempt has registered another key: the result is not from the runner. It is evidence only.
     Forged,
     /// The attempt is not recorded as started, or has another pod. Nothing is stored.
     NotItsPod,
@@ -91,16 +93,22 @@ impl Store {
         .await
     }
 
-    /// Stores the result that a pod delivered, if it is the first one of its attempt. A late result does not change a recorded decision.
+    /// Stores the result that a pod delivered, if it is the first one of its attempt. A late result does not change a recorded decision. What
+    /// contradicts the result (another one, or one that is not from the runner) is added to the audit log: the first of each kind for each
+    /// attempt, so that nobody fills it. The operator is notified of both.
     ///
     /// # Errors
     /// If it cannot be written. The same result can then be delivered again.
-    pub async fn deliver(&self, delivery: Delivery) -> Result<DeliveryOutcome, StoreError> {
-        let Delivery { tenant, namespace, pod_uid, plan_uid, runner_key, mut result } = delivery;
-        sanitise_result(&mut result);
-        let report = serde_json::to_value(&result.report).map_err(StoreError::unreadable("the report"))?;
+    #[allow(clippy::too_many_lines, reason = "most of it is one statement")]
+    pub async fn deliver(&self, mut delivery: Delivery) -> Result<DeliveryOutcome, StoreError> {
+        sanitise_result(&mut delivery.result);
+        let Delivery { tenant, namespace, pod_uid, plan_uid, runner_key, result } = &delivery;
+        let sent = Sent {
+            report: serde_json::to_value(&result.report).map_err(StoreError::unreadable("the report"))?,
+            notice: notice(plan_uid, result)?,
+        };
         let gates = serde_json::to_value(&result.gates).map_err(StoreError::unreadable("the results of the gates"))?;
-        self.transaction("store the result of an attempt", &tenant, async |session: &mut Session| {
+        self.transaction("store the result of an attempt", tenant, async |session: &mut Session| {
             // Locking the attempt's row orders this against the statement that records the attempt's end, so that both agree on `stale`.
             let row = sqlx::query!(
                 r#"with attempt as (
@@ -123,7 +131,7 @@ impl Store {
                     from attempt
                     where attempt.pod_uid = $6 and not attempt.forged
                     on conflict (tenant_id, subject_uid, number) do nothing
-                    returning stale, received_at
+                    returning stale, verified, received_at
                 ), obsolete as (
                     -- A task that has succeeded is not resumed.
                     delete from enact.checkpoints
@@ -147,23 +155,29 @@ impl Store {
                 select exists (select from stored) as "new!", exists (select from attempt where forged) as "forged!",
                        exists (select from attempt where pod_uid = $6) as "own!",
                        exists (select from attempt where pod_uid is null) as "unknown!",
+                       (select pg_notify($12, $13)::text from stored where verified and not stale) as notified,
                        coalesce((select stale from stored),
                                 (select stale from enact.results where tenant_id = $1 and subject_uid = $2 and number = $3::bigint),
                                 false) as "stale!""#,
-                tenant,
-                result.subject_uid,
+                tenant.as_str(),
+                result.subject_uid.as_str(),
                 i64::from(result.attempt),
-                plan_uid,
-                namespace,
-                pod_uid,
-                report,
-                result.transcript,
+                plan_uid.as_str(),
+                namespace.as_str(),
+                pod_uid.as_str(),
+                sent.report,
+                result.transcript.as_str(),
                 gates,
                 i64::try_from(result.duration_ms).unwrap_or(i64::MAX),
                 runner_key.as_ref().map(Digest::as_str),
+                CHANNEL,
+                sent.notice.as_str(),
             )
             .fetch_one(session.statement())
             .await?;
+            if row.own && !row.new {
+                contradict(session, &delivery, &sent, row.forged).await?;
+            }
             Ok(match row {
                 row if row.unknown => DeliveryOutcome::PodUnknown,
                 row if !row.own => DeliveryOutcome::NotItsPod,
@@ -176,4 +190,63 @@ impl Store {
         })
         .await
     }
+}
+
+/// A delivered report as JSON, and the notice about it.
+struct Sent {
+    report: Value,
+    notice: String,
+}
+
+fn notice(plan_uid: &str, result: &AttemptResult) -> Result<String, StoreError> {
+    let (subject_uid, attempt) = (result.subject_uid.clone(), result.attempt);
+    let notice = DeliveryNotice { plan_uid: plan_uid.to_owned(), subject_uid, attempt };
+    serde_json::to_string(&notice).map_err(StoreError::unreadable("a notice"))
+}
+
+/// Adds a result that does not count to the audit log, if it contradicts the one that does, or if it is not from the runner.
+async fn contradict(session: &mut Session, delivery: &Delivery, sent: &Sent, forged: bool) -> Result<(), sqlx::Error> {
+    let Delivery { tenant, namespace, pod_uid, plan_uid, runner_key: _, result } = delivery;
+    let reason = result.report.reason.as_str();
+    let (kind, message) = if forged {
+        ("forged", format!("a result ({reason}) without the key of the runner was refused"))
+    } else {
+        ("second", format!("another result ({reason}) was delivered later"))
+    };
+    sqlx::query!(
+        r#"with contradicted as (
+            insert into enact.audit (tenant_id, at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details)
+            select $1, clock_timestamp(), 'pod:' || $5 || '/' || $6, 'ResultContradicted', $3::bigint::text || '/' || $8::text,
+                   case when $2 = $4 then 'Plan' else 'Task' end, $5, a.name, $2, $4,
+                   jsonb_build_object('attempt', $3::bigint, 'contradiction', $9::text, 'report', $7::jsonb)
+            from enact.attempts a
+            where a.tenant_id = $1 and a.subject_uid = $2 and a.number = $3::bigint and a.pod_uid = $6
+                and ($8::text = 'forged' or exists (
+                    select from enact.results r
+                    where r.tenant_id = $1 and r.subject_uid = $2 and r.number = $3::bigint and r.report <> $7::jsonb))
+            on conflict (tenant_id, subject_uid, event, key) do nothing
+            returning *
+        ), marked as (
+            update enact.attempts a set contradiction = $9::text from contradicted
+            where a.tenant_id = $1 and a.subject_uid = $2 and a.number = $3::bigint and a.contradiction is null
+        ), event as (
+            insert into enact.outbox (tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, payload)
+            select tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, details from contradicted
+        )
+        select pg_notify($10, $11)::text as notified from contradicted"#,
+        tenant.as_str(),
+        result.subject_uid.as_str(),
+        i64::from(result.attempt),
+        plan_uid.as_str(),
+        namespace.as_str(),
+        pod_uid.as_str(),
+        sent.report,
+        kind,
+        message,
+        CHANNEL,
+        sent.notice.as_str(),
+    )
+    .fetch_optional(session.statement())
+    .await?;
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES, Report};
 use enact_domain::contest::Measured;
+use enact_domain::delivery::MAX_CONTRADICTION_BYTES;
 use enact_domain::record::{Event, Record};
 use serde_json::Value;
 
@@ -64,6 +65,11 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
         Event::AttemptFinished { plan_uid, failure, report, number: _, started: _ } => {
             clean(plan_uid);
             failure.iter_mut().for_each(clean);
+            sanitise_report(report);
+        }
+        Event::ResultContradicted { plan_uid, message, report, number: _ } => {
+            clean(plan_uid);
+            truncate(message, MAX_CONTRADICTION_BYTES);
             sanitise_report(report);
         }
         Event::ContestDecided { plan_uid, message, newest: _, winner: _ } => {

@@ -25,6 +25,7 @@ use super::assign;
 use super::attempt_pods;
 use super::context::Context;
 use super::decide::Decided;
+use super::deliveries;
 use super::nodes::{all_series, series_of};
 use super::observed::Observed;
 use super::record::Recorded;
@@ -171,7 +172,7 @@ fn open(
 ) -> (SeriesId, Option<OpenAttempt>) {
     // Without an object, the attempt belongs to a Task that was deleted, and counts for no other.
     let subject_uid = decided.subject(node).map(|subject| subject.uid).unwrap_or_default();
-    let open = OpenAttempt { subject_uid, number, pod_uid, start_key: None, seen: true, result };
+    let open = OpenAttempt { subject_uid, number, pod_uid, start_key: None, seen: true, result, delivered: false };
     (series_of(decided.valid, node, number), Some(open))
 }
 
@@ -277,6 +278,10 @@ async fn create_pod(
         Err(kube::Error::Api(e)) if let Some(report) = refusals::report(e.code, &e.message) => {
             Ok(Effect::Refused(node, attempt, report))
         }
+        // The quota counts a pod until its end, which follows the delivery of its result soon.
+        Err(kube::Error::Api(e)) if refusals::is_quota(&e) && deliveries::has_leaving_pods(decided) => {
+            Ok(Effect::Postponed(decided.observed.now.plus_seconds(1)))
+        }
         Err(e) => Err(Error::kube(format!("create Pod {name}"))(e)),
     }
 }
@@ -340,7 +345,13 @@ fn released_at(decided: &Decided, node: NodeId) -> Option<Instant> {
     let dependencies = decided.valid.graph.dependencies(node);
     let ends = decided.decision.actions.iter().filter_map(|action| match action {
         Action::End { node, attempt, failure: None, .. } if dependencies.contains(&node.task()?) => {
-            decided.pod(*node, *attempt)?.1.ended
+            let (_, pod) = decided.pod(*node, *attempt)?;
+            // Of a pod that still runs, the time at which the server announced its result.
+            let announced = || {
+                let subject = decided.subject(*node)?;
+                decided.observed.children.deliveries.get(&(subject.uid, *attempt)).copied()
+            };
+            pod.ended.or_else(announced)
         }
         _ => None,
     });

@@ -11,6 +11,7 @@ mod attempt_pods;
 mod budgets;
 pub mod context;
 mod decide;
+mod deliveries;
 mod estimate;
 mod evaluate;
 pub mod history;
@@ -75,6 +76,10 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     // Before the early returns: a plan that has just finished must be removed from the impact of its constitutions.
     observe::report_to_constitutions(&ctx, &observed, &plan);
     if observed.is_settled(runtime.cache.harmless()) {
+        // The pod of the last attempt may end only now.
+        if let Some(attempts) = Box::pin(deliveries::follow_up(&ctx, &observed, &runtime.attempts)).await? {
+            runtime.attempts = attempts;
+        }
         apply::clean_up(&ctx, &observed).await?;
         return Ok(requeue(observed.now, [observed.cleanup_at()]));
     }
@@ -116,8 +121,12 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     };
 
     runtime.messages = messages::pass(ctx, observed, &valid.member.tenant, &runtime.messages).await?;
+    if let Some(attempts) = deliveries::follow_up(ctx, observed, &runtime.attempts).await? {
+        runtime.attempts = attempts;
+    }
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
+    deliveries::free_slots(ctx, observed, &runtime.attempts);
     let setup_failures = setup_failures::read(ctx, observed).await;
     let mut nodes = nodes::nodes(observed, &valid, &runtime.attempts, &setup_failures);
     let mut agents = agents::read(ctx, observed, &valid).await?;
@@ -142,6 +151,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     // If this future is dropped, or the record fails, the next reconcile reads which attempts were started, and recognises their pods.
     runtime.attempts.loaded = false;
     let mut applied = apply::apply(ctx, &decided, recorded).await;
+    runtime.attempts.delivered.extend(deliveries::ended(&decided));
     // Before the status is written: if that fails, the next reconcile still knows which pods exist.
     runtime.attempts.update(std::mem::take(&mut applied.attempts));
     runtime.attempts.loaded = !matches!(applied.failure, Some(Error::Store(_)));

@@ -19,7 +19,7 @@ use enact_domain::usage::Limit;
 use super::attempt_pods;
 use super::context::Context;
 use super::observed::Observed;
-use super::runtime::{OpenAttempt, OpenAttempts, SeriesId};
+use super::runtime::{DeliveredEnd, OpenAttempt, OpenAttempts, SeriesId};
 use super::setup_failures::SetupFailures;
 use super::validate::Valid;
 use crate::error::Error;
@@ -137,9 +137,19 @@ async fn read_record(
             nodes.insert(&task.uid, NodeId::Task(i));
         }
     }
+    let pods = attempt_pods::by_uid(observed);
     for attempt in recorded {
         // The Task was deleted, or created again with another UID: the attempts of the old object do not count.
         let Some(&node) = nodes.get(attempt.subject_uid.as_str()) else { continue };
+        if let (true, Some(None), true, Some(report)) =
+            (!attempts.loaded, &attempt.finished, attempt.verified, &attempt.report)
+            && let Some(pod) = attempt.pod_uid.as_deref().and_then(|uid| pods.get(uid))
+        {
+            // It can have ended before its pod, whose end may contradict it.
+            let subject = subject_of(observed, valid, node, &attempt.subject_uid);
+            let end = DeliveredEnd { subject, number: attempt.number, report: report.clone() };
+            attempts.delivered.insert(pod.uid.clone(), end);
+        }
         let series = series_of(valid, node, attempt.number);
         let is_newest = attempts.agents.get(&series).is_none_or(|(number, _)| attempt.number > *number);
         if let Some(agent) = attempt.agent.as_ref().filter(|_| has_pool(observed) && is_newest) {
@@ -151,6 +161,7 @@ async fn read_record(
             *open = OpenAttempt {
                 seen: attempt.finished.is_some(),
                 result: result_of(&attempt),
+                delivered: is_delivered(&attempt),
                 subject_uid: attempt.subject_uid,
                 number: attempt.number,
                 pod_uid: attempt.pod_uid,
@@ -158,7 +169,7 @@ async fn read_record(
             };
         // Only the report is new. `seen` stays, because this process knows better than the record whether the pod existed.
         } else if attempt.number == open.number && open.result.is_none() {
-            open.result = result_of(&attempt);
+            (open.result, open.delivered) = (result_of(&attempt), is_delivered(&attempt));
         }
     }
     attempts.loaded = true;
@@ -169,6 +180,12 @@ async fn read_record(
 /// token of the pod, the agent can have sent it. The end of the pod then decides, and without one, the attempt is lost.
 fn result_of(attempt: &RecordedAttempt) -> Option<Report> {
     attempt.report.clone().filter(|_| attempt.finished.is_some() || attempt.verified)
+}
+
+/// Returns whether a recorded attempt can end, or has ended, with the verified report that its pod delivered. A recorded failure may also
+/// have been decided by the operator, which then deletes the pod.
+fn is_delivered(attempt: &RecordedAttempt) -> bool {
+    attempt.verified && matches!(attempt.finished, None | Some(None))
 }
 
 /// Returns the state of every node.
@@ -253,7 +270,10 @@ fn node(
                 Some(report) if is_lost(&state, deleting, now) => {
                     CurrentAttempt::Absent { seen: true, delivered: Some(report.clone()) }
                 }
-                _ => CurrentAttempt::Pod { state, created, deleting },
+                result => {
+                    let delivered = result.clone().filter(|_| open.delivered);
+                    CurrentAttempt::Pod { state, created, deleting, delivered }
+                }
             }
         }
         // The status of a node in phase Running was written because its pod existed, whether this process saw it or not.

@@ -8,6 +8,7 @@ use enact_crds::plan::PlanStatus;
 use enact_domain::assignment::Report;
 use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
+use enact_domain::record::Subject;
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::Store;
@@ -36,6 +37,8 @@ pub struct OpenAttempts {
     pub by_series: HashMap<SeriesId, OpenAttempt>,
     /// The agents that were selected from the pool for the newest attempts, with the number of the attempt.
     pub agents: HashMap<SeriesId, (u32, String)>,
+    /// The attempts that ended with a delivered result and whose pods have not been seen to end, by the UIDs of these pods.
+    pub delivered: HashMap<String, DeliveredEnd>,
     /// Whether the attempts of earlier processes were read from the record.
     pub loaded: bool,
 }
@@ -57,6 +60,18 @@ pub struct OpenAttempt {
     pub seen: bool,
     /// Report of its end: from the record, from its pod, or made by the apply step when the API server refused the pod.
     pub result: Option<Report>,
+    /// Whether this is the verified report that its pod delivered.
+    pub delivered: bool,
+}
+
+/// An attempt that ended with a delivered result before its pod did.
+#[derive(Clone, Debug)]
+pub struct DeliveredEnd {
+    pub subject: Subject,
+    /// Number of the attempt.
+    pub number: u32,
+    /// The report with which it ended.
+    pub report: Report,
 }
 
 impl OpenAttempts {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
-use enact_domain::agents::health::End;
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Refusal, StartedPod, StoreError};
+use enact_store::{
+    AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, RecordedDelivery, Refusal, StartedPod, StoreError,
+};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::{Stream, stream};
@@ -67,6 +68,8 @@ const START: i64 = 1_767_225_600_000;
 pub struct InMemoryRecordStore {
     pub records: Mutex<Vec<Record>>,
     pub attempts: Mutex<Vec<RecordedAttempt>>,
+    /// What pods delivered, and what contradicts it.
+    pub deliveries: Mutex<Vec<RecordedDelivery>>,
     /// Documents that pods delivered.
     pub documents: Mutex<Vec<Vec<u8>>>,
     /// Limits of budgets, in the order in which they were written.
@@ -107,27 +110,6 @@ impl InMemoryRecordStore {
         Ok(value())
     }
 
-    /// Returns the ends of attempts in `records`.
-    fn recorded_ends(&self) -> Vec<AgentEnd> {
-        let records = self.records.lock().unwrap();
-        let agent_of = |uid: &str, attempt: u32| {
-            records.iter().find_map(|record| match &record.event {
-                Happened::AttemptStarted { number, agent, .. } if record.subject.uid == uid && *number == attempt => {
-                    Some(agent.clone())
-                }
-                _ => None,
-            })
-        };
-        let end = |record: &Record| {
-            let Happened::AttemptFinished { number, report, .. } = &record.event else { return None };
-            let (reason, message) = (report.reason, report.message.clone());
-            let end = End { reason, message, at: record.at, quota_reset: *self.quota_reset.lock().unwrap() };
-            let agent = agent_of(&record.subject.uid, *number)?;
-            Some(AgentEnd { namespace: record.subject.namespace.clone(), agent, end })
-        };
-        records.iter().filter_map(end).collect()
-    }
-
     /// Returns a short text for each record.
     pub fn summaries(&self) -> Vec<String> {
         let word = |record: &Record| match &record.event {
@@ -139,6 +121,7 @@ impl InMemoryRecordStore {
             Happened::AttemptFinished { number, report, .. } => {
                 format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
             }
+            Happened::ResultContradicted { number, .. } => format!("{}: contradiction {number}", record.subject.name),
             Happened::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
             Happened::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
             Happened::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),
@@ -177,6 +160,14 @@ impl RecordStore for InMemoryRecordStore {
             starts.retain(|start| subjects.contains(&start.subject_uid));
             starts
         })))
+    }
+
+    fn deliveries<'a>(
+        &'a self,
+        _: &'a str,
+        attempts: &'a [(String, u32)],
+    ) -> BoxFuture<'a, Result<Vec<RecordedDelivery>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| recorded::deliveries(&self.deliveries.lock().unwrap(), attempts))))
     }
 
     fn content<'a>(&'a self, _: &'a str, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
@@ -249,7 +240,7 @@ impl RecordStore for InMemoryRecordStore {
     ) -> BoxFuture<'a, Result<Vec<AgentEnd>, StoreError>> {
         Box::pin(future::ready(self.reach(|| {
             self.end_reads.fetch_add(1, Ordering::Relaxed);
-            let recorded = self.recorded_ends();
+            let recorded = recorded::ends(&self.records.lock().unwrap(), *self.quota_reset.lock().unwrap());
             let known = self.ends.lock().unwrap();
             let wanted = |e: &&AgentEnd| agents.iter().any(|(ns, name)| *ns == e.namespace && *name == e.agent);
             known.iter().chain(&recorded).filter(wanted).cloned().collect()

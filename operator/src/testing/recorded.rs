@@ -1,7 +1,9 @@
 //! What the record has about attempts, from the records that were written.
 
+use enact_domain::agents::health::End;
 use enact_domain::record::{Event, Record, RecordedAttempt};
-use enact_store::StartedPod;
+use enact_domain::time::Millis;
+use enact_store::{AgentEnd, RecordedDelivery, StartedPod};
 
 /// Returns the recorded starts of all attempts, with their pods.
 pub fn starts(records: &[Record]) -> Vec<StartedPod> {
@@ -70,4 +72,30 @@ fn written(records: &[Record], start: &StartedPod) -> RecordedAttempt {
         }
     }
     attempt
+}
+
+/// Returns those of `known` that are about these attempts.
+pub fn deliveries(known: &[RecordedDelivery], attempts: &[(String, u32)]) -> Vec<RecordedDelivery> {
+    let is_wanted = |delivery: &&RecordedDelivery| attempts.contains(&(delivery.subject_uid.clone(), delivery.number));
+    known.iter().filter(is_wanted).cloned().collect()
+}
+
+/// Returns the recorded ends of attempts, with the agents that carried them out.
+pub fn ends(records: &[Record], quota_reset: Option<Millis>) -> Vec<AgentEnd> {
+    let agent_of = |uid: &str, attempt: u32| {
+        records.iter().find_map(|record| match &record.event {
+            Event::AttemptStarted { number, agent, .. } if record.subject.uid == uid && *number == attempt => {
+                Some(agent.clone())
+            }
+            _ => None,
+        })
+    };
+    let end = |record: &Record| {
+        let Event::AttemptFinished { number, report, .. } = &record.event else { return None };
+        let (reason, message) = (report.reason, report.message.clone());
+        let end = End { reason, message, at: record.at, quota_reset };
+        let agent = agent_of(&record.subject.uid, *number)?;
+        Some(AgentEnd { namespace: record.subject.namespace.clone(), agent, end })
+    };
+    records.iter().filter_map(end).collect()
 }
