@@ -81,7 +81,7 @@ fn a_verified_result_ends_an_attempt_whose_pod_still_runs() {
         nodes.tasks[0].current = CurrentAttempt::Pod { state, created: Millis(0), deleting: None, delivered };
         assert_eq!(nodes.tasks[0].is_running(), nodes.tasks[0].end_report().is_none());
         // With the only slot of the plan.
-        decide(&Policy { parallelism: 1, ..policy.clone() }, &graph, &nodes, 1, Millis(5)).actions
+        decide(&Policy { parallelism: 1, ..*policy }, &graph, &nodes, 1, Millis(5)).actions
     };
     let stopped = Policy { cancelled: true, ..policy() };
     for state in [AttemptState::Running, AttemptState::Pending, report(Reason::NoReport), report(Reason::Lost)] {

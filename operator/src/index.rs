@@ -305,7 +305,7 @@ impl Index {
     /// Removes notes that were read. What was noted since stays.
     pub fn forget_deliveries(&self, plan_uid: &str, read: &HashMap<(String, u32), Instant>) {
         if let Some(children) = self.known.lock().plans.get_mut(plan_uid) {
-            children.deliveries.retain(|attempt, noted| read.get(attempt) != Some(noted));
+            children.deliveries.retain(|attempt, noted| read.get(attempt) != Some(&*noted));
         }
     }
 

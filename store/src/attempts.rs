@@ -154,6 +154,32 @@ impl Store {
             .collect())
     }
 
+    /// Returns whether the record has the pod with this UID as that of an attempt.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn is_pod_of(
+        &self,
+        tenant: &str,
+        subject_uid: &str,
+        attempt: u32,
+        pod_uid: &str,
+    ) -> Result<bool, StoreError> {
+        self.transaction("read the pod of an attempt", tenant, async |session: &mut Session| {
+            sqlx::query_scalar!(
+                r#"select exists (select from enact.attempts
+                                  where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and pod_uid = $4) as "is_pod!""#,
+                tenant,
+                subject_uid,
+                i64::from(attempt),
+                pod_uid,
+            )
+            .fetch_one(session.statement())
+            .await
+        })
+        .await
+    }
+
     /// Returns the newest attempts at a Task of a Plan, the newest first. If several Tasks had this name over time, those of the newest one.
     pub async fn attempts_of_task(
         &self,

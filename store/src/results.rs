@@ -123,7 +123,7 @@ impl Store {
                     insert into enact.results
                         (tenant_id, subject_uid, number, plan_uid, namespace, pod_uid, report, transcript, gates, duration_ms, verified,
                          stale)
-                    select $1, $2, $3::bigint, $4, $5, $6, $7, $8, $9, $10, attempt.verified,
+                    select $1, $2, $3::bigint, $4, $5, $6::text, $7, $8, $9, $10, attempt.verified,
                         attempt.failure is not null
                         -- An attempt of another contestant does not replace it.
                         or exists (select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number > $3::bigint
@@ -216,8 +216,9 @@ async fn contradict(session: &mut Session, delivery: &Delivery, sent: &Sent, for
     sqlx::query!(
         r#"with contradicted as (
             insert into enact.audit (tenant_id, at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details)
-            select $1, clock_timestamp(), 'pod:' || $5 || '/' || $6, 'ResultContradicted', $3::bigint::text || '/' || $8::text,
-                   case when $2 = $4 then 'Plan' else 'Task' end, $5, a.name, $2, $4,
+            select $1::text, clock_timestamp(), 'pod:' || $5::text || '/' || $6::text, 'ResultContradicted',
+                   $3::bigint::text || '/' || $8::text, case when $2::text = $4::text then 'Plan' else 'Task' end, $5::text, a.name,
+                   $2::text, $4::text,
                    jsonb_build_object('attempt', $3::bigint, 'contradiction', $9::text, 'report', $7::jsonb)
             from enact.attempts a
             where a.tenant_id = $1 and a.subject_uid = $2 and a.number = $3::bigint and a.pod_uid = $6

@@ -51,8 +51,8 @@ fn deliver(bench: &Bench, report: Option<Report>, contradiction: Option<&str>) {
     bench.contexts.plans.index.note_delivery(&uid(bench, "plans/p"), &subject_uid, 1);
 }
 
-fn done() -> Option<Report> {
-    Some(Report::new(Reason::Succeeded, ""))
+fn done() -> Report {
+    Report::new(Reason::Succeeded, "")
 }
 
 /// Ends the pod of the first attempt without a report of its runner.
@@ -72,7 +72,7 @@ fn writes(bench: &Bench) -> Vec<String> {
 #[tokio::test]
 async fn a_verified_result_starts_the_dependents_while_the_pod_runs() {
     let mut bench = started(chain()).await;
-    deliver(&bench, done(), None);
+    deliver(&bench, Some(done()), None);
     bench.plan("p").await.unwrap();
     assert_eq!(writes(&bench), ["PATCH tasks/p-t001/status Succeeded Succeeded", "POST pods/p-t002-1"]);
     let limiter = &bench.contexts.plans.limiter;
@@ -105,7 +105,7 @@ async fn a_restarted_operator_reads_the_results_of_open_attempts() {
         subject_uid: uid(&bench, "tasks/p-t001"),
         number: 1,
         agent: Some("scripts".into()),
-        report: done(),
+        report: Some(done()),
         verified: true,
         ..RecordedAttempt::default()
     });
@@ -119,7 +119,7 @@ async fn a_pod_that_contradicts_its_result_is_recorded_and_shown() {
     // With one task, the plan has finished when its pod ends.
     for tasks in [chain(), one()] {
         let mut bench = started(tasks).await;
-        deliver(&bench, done(), None);
+        deliver(&bench, Some(done()), None);
         bench.plan("p").await.unwrap();
         kill(&bench).await;
         for _ in 0..2 {
@@ -156,7 +156,7 @@ async fn another_delivery_is_shown() {
 async fn a_quota_that_counts_the_leaving_pod_is_waited_for() {
     let mut bench = started(chain()).await;
     bench.api.refuse("POST pods/", 403, "pods is forbidden: exceeded quota: enact-tenant, limited: pods=1");
-    deliver(&bench, done(), None);
+    deliver(&bench, Some(done()), None);
     bench.plan("p").await.unwrap();
     assert_eq!(bench.api.get("plans/p")["status"]["conditions"][0]["reason"], "Running", "nothing is wrong");
     bench.succeed("p-t001-1").await;
