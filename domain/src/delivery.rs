@@ -10,11 +10,18 @@ pub const MAX_CONTRADICTION_BYTES: usize = 512;
 /// Returns whether an attempt ends with this verified report although its pod still runs.
 ///
 /// Of some failures, only the end of the pod shows the cause: a process that was killed may have used too much memory, and who asked the runner
-/// to stop is the kubelet, which knows whether a time limit or an eviction was the reason.
+/// to stop is the kubelet, which knows whether a time limit or an eviction was the reason. When a budget or a quota ended the attempt, the next
+/// one depends on what was used: the agent was stopped amid its requests, which the gateway still books.
 pub fn is_final(report: &Report) -> bool {
     !matches!(
         report.reason,
-        Reason::AgentFailed | Reason::AgentCrashed | Reason::Killed | Reason::GateFailed | Reason::Cancelled
+        Reason::AgentFailed
+            | Reason::AgentCrashed
+            | Reason::Killed
+            | Reason::GateFailed
+            | Reason::Cancelled
+            | Reason::BudgetExceeded
+            | Reason::ProviderQuota
     )
 }
 
@@ -74,10 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_whose_cause_the_pod_shows_is_not_final() {
+    fn a_failure_that_needs_the_end_of_the_pod_is_not_final() {
         assert!(is_final(&report(Reason::Succeeded)) && is_final(&report(Reason::MergeConflict)));
         // The kubelet may report OutOfMemory, DeadlineExceeded or Evicted.
-        for reason in [Reason::Killed, Reason::AgentFailed, Reason::GateFailed, Reason::Cancelled] {
+        for reason in
+            [Reason::Killed, Reason::AgentFailed, Reason::GateFailed, Reason::Cancelled, Reason::ProviderQuota]
+        {
             assert!(!is_final(&report(reason)), "{reason:?}");
         }
     }
