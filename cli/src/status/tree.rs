@@ -323,6 +323,10 @@ fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Displa
         let attempt = format!("attempt {}", row.attempts);
         detail = if detail.is_empty() { attempt } else { format!("{attempt}: {detail}") };
     }
+    if let Some(contradiction) = row.contradiction {
+        let contradiction = format!("contradicted: {}", one_line(contradiction));
+        detail = if detail.is_empty() { contradiction } else { format!("{contradiction}; {detail}") };
+    }
     if let Some(usage) = row.usage {
         detail = if detail.is_empty() { usage.to_owned() } else { format!("{usage}; {detail}") };
     }
