@@ -54,6 +54,8 @@ pub struct TaskEntry {
     pub work: Option<VerifiedCommit>,
     /// State of the attempt in progress, as the status shows it.
     pub reported: ReportedState,
+    /// What contradicts the result of an attempt, as the status shows it.
+    pub contradiction: Option<String>,
     /// State of the competing attempts, if there are any.
     pub contest: Option<ContestStatus>,
     /// Values for the dependents of the task.
@@ -404,6 +406,7 @@ impl TaskEntry {
             parked: status.and_then(|s| s.remaining_budget.as_ref()).map(convert::remaining_limit),
             work: status.and_then(verified_work),
             reported: reported_state(ready.map(|c| c.reason.as_str())),
+            contradiction: status.and_then(|s| s.contradiction.clone()),
             contest: status.and_then(|s| s.contest.clone()),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
             failure: ready.filter(|_| failed).map(|c| (c.reason.clone(), c.message.clone())),

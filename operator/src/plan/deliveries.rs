@@ -13,6 +13,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::events::EventType;
 use serde_json::json;
 
+use super::attempt_pods;
 use super::context::Context;
 use super::decide::Decided;
 use super::observed::Observed;
@@ -48,10 +49,10 @@ pub async fn follow_up(
             }
             add(&mut attempts, delivery);
         }
-        // After everything was read: a failure must not lose a notice.
-        ctx.index.forget_deliveries(&observed.uid, notices);
     }
     check_pods(ctx, observed, &member.tenant, &mut attempts).await?;
+    // After everything that can fail, which must not lose a notice.
+    ctx.index.forget_deliveries(&observed.uid, notices);
     Ok(Some(attempts))
 }
 
@@ -73,10 +74,10 @@ async fn check_pods(
     tenant: &str,
     attempts: &mut OpenAttempts,
 ) -> Result<(), Error> {
-    let delivered = std::mem::take(&mut attempts.delivered);
+    let (pods, delivered) = (attempt_pods::by_uid(observed), std::mem::take(&mut attempts.delivered));
     for (uid, end) in delivered {
         // A pod that is gone says nothing more.
-        let Some(pod) = observed.children.pods.values().find(|pod| pod.uid == uid) else { continue };
+        let Some(pod) = pods.get(uid.as_str()).copied() else { continue };
         let state = classify(&pod.view);
         // A pod that is deleted, for example with its finished plan, may be killed.
         let contradiction = contradiction(&end.report, &state).filter(|_| pod.view.deleting.is_none());
@@ -102,16 +103,17 @@ async fn check_pods(
 /// Shows people what contradicts the result of an attempt: in an Event of the plan, and in the status of the task.
 async fn show(ctx: &Context, observed: &Observed, subject_uid: &str, number: u32, text: &str) -> Result<(), Error> {
     let task = observed.children.tasks.iter().find(|(_, task)| task.uid == subject_uid);
+    let shown = format!("attempt {number}: {text}");
+    if task.is_some_and(|(_, task)| task.contradiction.as_ref() == Some(&shown)) {
+        return Ok(());
+    }
     let subject = task.map_or("the integration", |(name, _)| name.as_str());
     let note = format!("attempt {number} of {subject}: {text}; its result stays, see the audit log");
     ctx.event(observed.plan.as_ref(), EventType::Warning, CONTRADICTED, note).await;
     let Some((name, task)) = task else { return Ok(()) };
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), &observed.namespace);
     // With the UID, the API server refuses the patch if a Task of the same name was created meanwhile.
-    let patch = json!({
-        "metadata": { "uid": task.uid },
-        "status": { "contradiction": format!("attempt {number}: {text}") },
-    });
+    let patch = json!({ "metadata": { "uid": task.uid }, "status": { "contradiction": shown } });
     ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         Ok(changed) => ctx.index.put_task(&changed),
