@@ -13,6 +13,7 @@ pub mod clone_cache;
 pub mod condition;
 pub mod contest;
 pub mod deletion;
+pub mod delivery;
 pub mod digest;
 pub mod document_job;
 pub mod drafting;

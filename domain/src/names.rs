@@ -69,6 +69,9 @@ pub const ANNOTATION_TEMPLATE: &str = "enact.dev/pod-template";
 pub const ANNOTATION_ASSIGNMENT: &str = "enact.dev/assignment";
 /// Annotation on such a Pod: the time of the assignment, in milliseconds since 1970.
 pub const ANNOTATION_ASSIGNED_AT: &str = "enact.dev/assigned-at";
+/// Annotation on Pods of attempts: the key by which the operator recognises a pod that it created when it did not see the answer. Only the
+/// record knows it before the Pod exists, and it means nothing once the UID of the Pod is recorded.
+pub const ANNOTATION_START_KEY: &str = "enact.dev/start-key";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
 /// Annotation on Pods of tasks, drafts and probes whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.

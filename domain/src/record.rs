@@ -106,6 +106,11 @@ pub enum Event {
         plan_uid: String,
         number: u32,
         pod: String,
+        /// UID of the pod, if it exists already: it waits in a warm pool.
+        pod_uid: Option<String>,
+        /// What the pod will carry in [`ANNOTATION_START_KEY`](crate::names::ANNOTATION_START_KEY), so that the operator recognises it even
+        /// if it did not see the answer to its creation. Nobody else knows it before the pod exists.
+        start_key: Digest,
         agent: String,
         /// Number of contestants of the task; 1 without a contest. Attempts whose numbers differ by a multiple of it are of one contestant.
         contestants: u32,
@@ -115,6 +120,9 @@ pub enum Event {
         /// The evaluation of the pool that the agent was selected from, if it was.
         selection: Option<Selection>,
     },
+    /// An attempt has this pod, whose UID the API server returned. No other pod is accepted as that of the attempt. Keyed by `number` and
+    /// `pod_uid`.
+    AttemptPod { plan_uid: String, number: u32, pod: String, pod_uid: String },
     /// An attempt ends. Keyed by `number`.
     AttemptFinished {
         plan_uid: String,
@@ -125,6 +133,15 @@ pub enum Event {
         report: Report,
         /// Creation time of the pod.
         started: Option<Millis>,
+    },
+    /// The end of a pod contradicts the result with which its attempt has ended. Keyed by `number`.
+    ResultContradicted {
+        plan_uid: String,
+        number: u32,
+        /// For people; at most [`MAX_CONTRADICTION_BYTES`](crate::delivery::MAX_CONTRADICTION_BYTES).
+        message: String,
+        /// The report of the pod's end.
+        report: Report,
     },
     /// The contest of a task is decided: competing attempts that have passed, and are not the winner, have lost. Keyed by `newest`.
     ContestDecided {
@@ -213,17 +230,23 @@ pub fn failure_kind(class: FailureClass) -> FailureKind {
 }
 
 /// A recorded attempt. The operator reads it after a restart, so that it starts no attempt twice.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecordedAttempt {
     /// UID of the Task, or of the Plan for an integration.
     pub subject_uid: String,
     pub number: u32,
     /// Name of the Agent, if the start is recorded.
     pub agent: Option<String>,
+    /// UID of its pod, if it is recorded. Another pod does not work on the attempt, whatever its labels say.
+    pub pod_uid: Option<String>,
+    /// The key by which its pod is recognised until the UID is recorded.
+    pub start_key: Option<Digest>,
     /// None while the end is not recorded; otherwise the class of its failure, if any.
     pub finished: Option<Option<FailureKind>>,
-    /// The report at the end; while the end is not recorded, the report that the pod delivered to the server.
+    /// The report at the end; while the end is not recorded, the report that its pod delivered to the server.
     pub report: Option<Report>,
+    /// Whether the delivered report is verified: only the runner can have sent it, not the agent.
+    pub verified: bool,
 }
 
 #[cfg(test)]

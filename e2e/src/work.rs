@@ -125,6 +125,22 @@ pub fn each_result_once(attempts: &[Attempt]) -> Result<()> {
     Ok(())
 }
 
+/// Returns the largest number of these attempts that ran at the same time, by the record. Their pods can end later. Each attempt counts
+/// as ended `tolerance` seconds early: the decisions about different plans are not ordered exactly.
+pub fn most_at_once(attempts: &[Attempt], tolerance: f64) -> usize {
+    let starts = attempts.iter().map(|a| (a.started, true));
+    let ends = attempts.iter().filter_map(|a| a.finished).map(|at| (at - tolerance, false));
+    let mut events: Vec<(f64, bool)> = starts.chain(ends).collect();
+    // A decision ends attempts before it starts others.
+    events.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
+    let (mut running, mut most) = (0_usize, 0);
+    for (_, starts) in events {
+        running = if starts { running + 1 } else { running.saturating_sub(1) };
+        most = most.max(running);
+    }
+    most
+}
+
 fn attempt(row: &str) -> Result<Attempt> {
     let mut fields = row.split('|');
     let mut next = || fields.next().context("too few fields");

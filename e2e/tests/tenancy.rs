@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use enact_crds::plan::Phase;
 use enact_crds::{Plan, Tenant};
 use enact_domain::names::{ANNOTATION_AUTHOR, LABEL_TENANT, RESULT_AUDIENCE};
 use enact_e2e::documents::inline;
-use enact_e2e::work::{HOLD, scripted_plan};
+use enact_e2e::work::{HOLD, most_at_once, scripted_plan};
 use enact_e2e::{Answer, PATIENCE, Stage, condition, describe, on_stage, on_stages, program, run, until};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, Volume};
@@ -443,34 +442,20 @@ fn tenants_do_not_see_each_others_record() {
 }
 
 #[test]
-fn tenant_parallelism_limits_the_pods_of_all_plans() {
+fn tenant_parallelism_limits_the_attempts_of_all_plans() {
     on_stages([("parallel", "  parallelism: 2\n")], |[stage]| async move {
         let tasks: String =
-            (1..=4).map(|n| format!("    - {{id: T00{n}, title: wait, script: 'sleep 2'}}\n")).collect();
+            (1..=4).map(|n| format!("    - {{id: T00{n}, title: wait, script: 'sleep 3'}}\n")).collect();
         for name in ["left", "right"] {
             stage.apply(&scripted_plan(name, &format!("  tasks:\n{tasks}"))).await?;
         }
-        let (plans, pods): (Api<Plan>, Api<Pod>) = (stage.api(), stage.api());
-        let labelled = ListParams::default().labels(enact_domain::names::LABEL_PLAN);
-        let most = AtomicUsize::new(0);
-        until("the end of both plans", PATIENCE, || {
-            let (plans, pods, labelled) = (plans.clone(), pods.clone(), labelled.clone());
-            let most = &most;
-            async move {
-                let phase = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
-                let pods = pods.list(&labelled).await?.items;
-                let under_way = pods.iter().filter(|p| !["Succeeded", "Failed"].contains(&phase(p).as_str())).count();
-                most.fetch_max(under_way, Ordering::Relaxed);
-                ensure!(under_way <= 2, "{under_way} attempts of a tenant at once that may have 2");
-                let all = plans.list(&ListParams::default()).await?.items;
-                let done =
-                    all.iter().filter(|p| p.status.as_ref().is_some_and(|s| s.phase == Phase::Succeeded)).count();
-                Ok(if done == 2 { Answer::Yes(()) } else { Answer::NotYet(format!("{done} of 2 plans are done")) })
-            }
-        })
-        .await?;
-        let most = most.into_inner();
-        ensure!(most == 2, "never more than {most} attempts at once, where 2 may be");
+        let mut attempts = Vec::new();
+        for name in ["left", "right"] {
+            let done = stage.finished(name, Phase::Succeeded, PATIENCE).await?;
+            attempts.extend(stage.attempts(&done)?);
+        }
+        let most = most_at_once(&attempts, 1.0);
+        ensure!(most == 2 && attempts.len() == 8, "{most} attempts at once of a tenant that may have 2: {attempts:#?}");
         Ok(())
     });
 }

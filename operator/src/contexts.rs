@@ -134,6 +134,7 @@ impl Contexts {
             runtimes: Runtimes::default(),
             index,
             limiter,
+            start_secret: rand::random(),
             warm_pods,
             reservations: Reservations::default(),
             history,

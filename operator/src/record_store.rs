@@ -5,7 +5,8 @@ use enact_domain::record::{Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
 use enact_store::{
-    AgentEnd, AgentHistory, Discarded, Erasure, FinishedTask, ModelRequest, RecordOwner, Recorder, Refusal, StartedPod,
+    AgentEnd, AgentHistory, Discarded, Erasure, FinishedTask, ModelRequest, RecordOwner, RecordedDelivery, Recorder,
+    Refusal, StartedPod,
     Store, StoreError,
 };
 use futures::future::BoxFuture;
@@ -55,6 +56,13 @@ pub trait RecordStore: RecordOwners + Send + Sync {
         tenant: &'a str,
         subjects: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>>;
+
+    /// Returns what the record has about the results of these attempts, named by the UIDs of their subjects and their numbers.
+    fn deliveries<'a>(
+        &'a self,
+        tenant: &'a str,
+        attempts: &'a [(String, u32)],
+    ) -> BoxFuture<'a, Result<Vec<RecordedDelivery>, StoreError>>;
 
     /// Returns the content with this digest, if it is recorded.
     fn content<'a>(&'a self, tenant: &'a str, digest: &'a Digest)
@@ -171,6 +179,14 @@ impl RecordStore for PostgresRecordStore {
         subjects: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>> {
         Box::pin(self.store.started_pods(tenant, subjects))
+    }
+
+    fn deliveries<'a>(
+        &'a self,
+        tenant: &'a str,
+        attempts: &'a [(String, u32)],
+    ) -> BoxFuture<'a, Result<Vec<RecordedDelivery>, StoreError>> {
+        Box::pin(self.store.deliveries(tenant, attempts))
     }
 
     fn content<'a>(

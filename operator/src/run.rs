@@ -91,7 +91,7 @@ async fn lead(
     // Started by the leader only, and closed below before it releases the lease.
     let (recorder, flusher) = Recorder::start(store.clone());
     let index = Box::new(PostgresIndex { store: store.clone(), embedder: Embedder::new(&config.embedder) });
-    let pushes = store.push_listener();
+    let (pushes, deliveries) = (store.push_listener(), store.delivery_listener());
     let record_store = Arc::new(PostgresRecordStore { store, recorder });
     let (contexts, controllers) = Controllers::new(client, config, record_store, metrics);
     let plans = contexts.common.caches.plans.clone();
@@ -100,6 +100,7 @@ async fn lead(
     }
     let mut tasks = controllers.spawn(&contexts, index, &shutdown);
     tasks.spawn(push::follow(contexts.sourcing.clone(), pushes, shutdown.clone()));
+    tasks.spawn(plan::watches::follow_deliveries(contexts.plans.clone(), deliveries, shutdown.clone()));
     let mut failure = tokio::select! {
         () = stop.cancelled() => None,
         () = candidate.lost() => Some(LOST),

@@ -145,6 +145,8 @@ create table enact.attempts (
     namespace      enact.namespace not null,
     name           enact.name not null,
     pod            text,
+    pod_uid        enact.uid,
+    start_key      text check (start_key ~ '^sha256:[0-9a-f]{64}$'),
     agent          text,
     started_at     timestamptz,
     pod_created_at timestamptz,
@@ -156,6 +158,7 @@ create table enact.attempts (
     selection      jsonb,
     contestants    integer not null default 1 check (contestants between 1 and 9),
     lost_to        integer check (lost_to > 0 and lost_to <> number),
+    contradiction  text check (octet_length(contradiction) between 1 and 1024),
     primary key (tenant_id, subject_uid, number),
     check ((finished_at is null) = (report is null)),
     check (failure is null or finished_at is not null)
@@ -171,6 +174,10 @@ comment on column enact.attempts.capabilities is
     'The needs of the task that its agent declares; the result counts for them. Null if the agent declares no capability and was not '
     'selected from a pool.';
 comment on column enact.attempts.selection is 'The evaluation of the pool that the agent was selected from. Null if there was none.';
+comment on column enact.attempts.pod_uid is
+    'UID of the pod, which the API server returned to the operator. Only this pod registers a runner and delivers a result.';
+comment on column enact.attempts.start_key is
+    'What the operator puts into the pod, so that it recognises it if it stops before pod_uid is recorded.';
 comment on column enact.attempts.runner_key is
     'Digest of the key that the runner of the attempt registered with the server before it started the agent. Only a result with this key '
     'is accepted: the agent can read the token of the pod, but not the memory of the runner.';
@@ -179,6 +186,9 @@ comment on column enact.attempts.contestants is
     'newer one replaces an older one.';
 comment on column enact.attempts.lost_to is
     'The attempt that won the contest in which this one passed and lost. What a lost attempt used is discarded.';
+comment on column enact.attempts.contradiction is
+    'What first contradicted the result of the attempt, for people. The audit log has each contradiction (ResultContradicted), with the '
+    'report that was sent or left.';
 comment on column enact.attempts.report is 'The final report, with the tokens and the cost that the agent reported.';
 
 -- Which attempts have discarded work: those that failed, those that lost a contest, and those that a later attempt of the same contestant
@@ -217,6 +227,7 @@ create table enact.results (
     gates       jsonb not null,
     duration_ms bigint not null check (duration_ms >= 0),
     stale       boolean not null,
+    verified    boolean not null,
     received_at timestamptz not null default clock_timestamp(),
     primary key (tenant_id, subject_uid, number)
 );
@@ -224,6 +235,9 @@ create index results_of_plan on enact.results (tenant_id, plan_uid);
 comment on table enact.results is
     'Results that pods delivered, the first one of each attempt. Written by the server. The operator reads the report of an attempt that '
     'has no recorded end; the server reads transcripts and gates for people (`kubectl enact logs`).';
+comment on column enact.results.verified is
+    'Whether only the runner can have sent it: it came with the key that the runner had registered, or from an integration, whose agents'' '
+    'code has no token.';
 comment on column enact.results.stale is 'Whether the attempt no longer counted when the result arrived. A stale result is evidence only.';
 
 create table enact.checkpoints (

@@ -76,6 +76,8 @@ pub struct Attempt {
     pub agent: Option<String>,
     /// The attempt that won the contest, if this one has passed and lost.
     pub lost_to: Option<u32>,
+    /// What contradicts its result, if something does.
+    pub contradiction: Option<String>,
     /// Start and end, in milliseconds since 1970.
     pub started_at: Option<i64>,
     pub finished_at: Option<i64>,

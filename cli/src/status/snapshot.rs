@@ -55,6 +55,8 @@ pub struct Row<'a> {
     pub ready: Option<&'a Condition>,
     /// The competing attempts, if there are any.
     pub contest: Option<&'a ContestStatus>,
+    /// What contradicts the result of an attempt.
+    pub contradiction: Option<&'a str>,
     /// IDs of unfinished dependencies.
     pub waits_for: Vec<&'a str>,
     /// Why the plan waits.
@@ -147,6 +149,7 @@ impl Snapshot {
             retry_at: status.and_then(|status| status.retry_at.as_ref()),
             ready: status.and_then(|status| condition(&status.conditions, READY)),
             contest: status.and_then(|status| status.contest.as_ref()),
+            contradiction: status.and_then(|status| status.contradiction.as_deref()),
             waits_for: work.depends_on.iter().map(String::as_str).filter(|id| !done.contains(id)).collect(),
             plan_waits: self.plan.status.as_ref().and_then(|status| status.waiting.as_ref()).map(convert::waiting),
             usage: object.and_then(|task| self.usage.get(&task.name_any())),

@@ -249,6 +249,16 @@ fn tree_shows_the_estimate_and_the_usage_of_tasks() {
 }
 
 #[test]
+fn tree_shows_what_contradicts_a_result() {
+    let mut snapshot = snapshot();
+    let done = TaskStatus { contradiction: Some("attempt 1: the pod ended with Killed".into()), ..done(8, 65) };
+    snapshot.tasks[0] = task(&snapshot.plan.spec.tasks[1], done);
+    let shown = shown(&snapshot, 160, Length::Whole);
+    let line = shown.lines().find(|line| line.contains("T002")).unwrap_or_default();
+    assert!(line.ends_with("contradicted: attempt 1: the pod ended with Killed"), "{shown}");
+}
+
+#[test]
 fn tree_shows_the_end_of_the_integration() {
     let mut snapshot = snapshot();
     let last = |snapshot: &Snapshot| shown(snapshot, 120, Length::Whole).lines().last().map(str::to_owned).unwrap();

@@ -323,8 +323,9 @@ fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Displa
         let attempt = format!("attempt {}", row.attempts);
         detail = if detail.is_empty() { attempt } else { format!("{attempt}: {detail}") };
     }
+    let contradiction = row.contradiction.map(|contradiction| format!("contradicted: {}", one_line(contradiction)));
     let usage = row.usage.map(|usage| usage.line.clone()).filter(|line| !line.is_empty());
-    for more in [active(row, now), usage].into_iter().flatten() {
+    for more in [contradiction, active(row, now), usage].into_iter().flatten() {
         detail = if detail.is_empty() { more } else { format!("{more}; {detail}") };
     }
     // The reason is more important than the end of the title, but at least half of the line is for the title.

@@ -132,7 +132,7 @@ async fn create(ctx: &Context, (namespace, agent): &ObjectKey, pod: &Pod) -> Res
     match api.create(&PostParams::default(), &pod).await {
         Ok(created) => {
             // The next reconcile must see the pod even if the watch delivers it late: otherwise it would create another.
-            ctx.warm_pods.put(&AttemptPod::of(&created)?);
+            ctx.warm_pods.add(&AttemptPod::of(&created)?);
             Ok(None)
         }
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {

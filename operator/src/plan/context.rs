@@ -21,6 +21,8 @@ pub struct Context {
     /// Tasks and pods by plan.
     pub index: Arc<Index>,
     pub limiter: Arc<ConcurrencyLimiter>,
+    /// From which the keys of starting attempts are made. Random, and known to this process only.
+    pub start_secret: u128,
     pub warm_pods: Arc<WarmPods>,
     pub reservations: Reservations,
     pub history: Arc<History>,

@@ -7,11 +7,13 @@ mod agent_changes;
 mod agents;
 mod apply;
 mod assign;
+mod attempt_pods;
 mod budgets;
 pub mod context;
 mod controls;
 mod decide;
 pub mod deletion;
+mod deliveries;
 pub mod digest_cache;
 mod estimate;
 mod evaluate;
@@ -82,6 +84,10 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     // Before the early returns: a plan that has just finished must be removed from the impact of its constitutions.
     observe::report_to_constitutions(&ctx, &observed, &plan);
     if observed.is_settled(runtime.cache.harmless()) {
+        // The pod of the last attempt may end only now.
+        if let Some(attempts) = Box::pin(deliveries::follow_up(&ctx, &observed, &runtime.attempts)).await? {
+            runtime.attempts = attempts;
+        }
         apply::clean_up(&ctx, &observed).await?;
         return Ok(requeue(observed.now, [observed.cleanup_at()]));
     }
@@ -122,8 +128,12 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     };
 
     runtime.messages = messages::pass(ctx, observed, &valid.member.tenant, &runtime.messages).await?;
+    if let Some(attempts) = deliveries::follow_up(ctx, observed, &runtime.attempts).await? {
+        runtime.attempts = attempts;
+    }
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
+    deliveries::free_slots(ctx, observed, &runtime.attempts);
     let late_at = setup_failures::late_at(observed.children.pods.values().map(|pod| &pod.view));
     let setup_failures = setup_failures::read(ctx, &observed.namespace, now, late_at).await;
     let mut nodes = nodes::nodes(observed, &valid, &runtime.attempts, &setup_failures);
@@ -131,6 +141,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);
     let budgets = budgets::read(ctx, observed, &valid, &mut agents, &mut nodes, &runtime.budgets).await?;
     let mut decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
+    decided.pods = runtime.attempts.pods();
     decided.taken = warm::take(ctx, &decided);
 
     let recorded = match record::record(ctx, &decided).await {
@@ -145,9 +156,13 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     // If a pod cannot be created now, its attempt keeps the recorded agent.
     runtime.attempts.agents.extend(decided.selected_agents());
 
+    // If this future is dropped, or the record fails, the next reconcile reads which attempts were started, and recognises their pods.
+    runtime.attempts.loaded = false;
     let mut applied = apply::apply(ctx, &decided, recorded).await;
+    runtime.attempts.delivered.extend(deliveries::ended(&decided));
     // Before the status is written: if that fails, the next reconcile still knows which pods exist.
     runtime.attempts.update(std::mem::take(&mut applied.attempts));
+    runtime.attempts.loaded = !matches!(applied.failure, Some(Error::Store(_)));
 
     let written = status::write(ctx, &decided, &applied, &runtime.last_write).await?;
     runtime.last_write = written.last_write;

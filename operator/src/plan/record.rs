@@ -8,6 +8,7 @@ use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_CHANGES};
 use enact_domain::plan::{Action, NextStep, TaskPhase, Verdict};
 use enact_domain::record::{ACTOR, Event, Record, Subject, TaskRef, failure_kind};
 use enact_domain::stamps::Changes;
+use enact_store::StartedPod;
 use kube::ResourceExt as _;
 
 use super::agents::counted_needs;
@@ -23,8 +24,8 @@ use crate::task::contest;
 pub struct Recorded {
     /// The budgets, whose limits are written.
     pub budgets: KnownBudgets,
-    /// The pods that the record names for attempts that start, as far as a warm pool may be involved.
-    pub pods: HashMap<(NodeId, u32), String>,
+    /// The recorded starts of attempts that start again, or in whose start a warm pool may be involved.
+    pub starts: HashMap<(NodeId, u32), StartedPod>,
     _made_by_record: (),
 }
 
@@ -36,13 +37,13 @@ pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Er
     // Before the pods exist: the gateway enforces the limits from the first request on.
     let budgets = limits::write(ctx, decided).await?;
     ctx.record(records(decided)).await?;
-    let pods = warm::recorded_pods(ctx, decided).await?;
+    let starts = warm::recorded_starts(ctx, decided).await?;
     let valid = decided.valid;
     // After the record, so that search finds only recorded content. It never waits: a full queue postpones the document.
     ctx.search.offer(&valid.member.tenant, decided.observed.subject(), valid.content.digest.as_str(), || {
         search::of_plan(&decided.observed.plan.spec.decisions, &valid.content.compiled.tasks)
     });
-    Ok(Recorded { budgets, pods, _made_by_record: () })
+    Ok(Recorded { budgets, starts, _made_by_record: () })
 }
 
 /// Returns the records of a decision, in the order of its actions.
@@ -71,8 +72,9 @@ fn records(decided: &Decided) -> Vec<Record> {
         // The Task of an action can be deleted meanwhile: its attempts then belong to no object.
         let Some(subject) = node_of(action).and_then(|node| decided.subject(node)) else { continue };
         let actor = requester(decided, action).unwrap_or_else(|| ACTOR.into());
+        let events = events(decided, &subject, action);
         let record = |event| Record { actor: actor.clone(), ..new_record(decided, subject.clone(), event) };
-        out.extend(events(decided, action).into_iter().map(record));
+        out.extend(events.into_iter().map(record));
     }
     if let Some(transition) = plan_transition(decided) {
         out.push(new_record(decided, decided.observed.subject(), transition));
@@ -114,13 +116,15 @@ fn node_of(action: &Action) -> Option<NodeId> {
     }
 }
 
-fn events(decided: &Decided, action: &Action) -> Vec<Event> {
+fn events(decided: &Decided, subject: &Subject, action: &Action) -> Vec<Event> {
     let plan_uid = || decided.observed.uid.clone();
     match action {
         Action::Start { node, attempt } => vec![Event::AttemptStarted {
             plan_uid: plan_uid(),
             number: *attempt,
             pod: decided.started_pod(*node, *attempt),
+            pod_uid: decided.taken.get(&(*node, *attempt)).map(|taken| taken.uid().to_owned()),
+            start_key: decided.start_key(subject, *attempt),
             agent: decided.agent(*node, *attempt).to_owned(),
             contestants: contestants(decided, *node),
             capabilities: capabilities(decided, *node, *attempt),

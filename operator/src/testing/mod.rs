@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
-use enact_domain::agents::health::End;
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Kind, Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Refusal, StartedPod, StoreError};
+use enact_store::{
+    AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, RecordedDelivery, Refusal, StartedPod, StoreError,
+};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::{Stream, stream};
@@ -31,6 +32,8 @@ mod deletions;
 
 use deletions::recorded_plans;
 pub use enact_testing::FakeApi;
+
+mod recorded;
 
 use crate::caches::{Caches, NamespaceEntry};
 use crate::config::{Cli, Command, Config};
@@ -72,6 +75,8 @@ const START: i64 = 1_767_225_600_000;
 pub struct InMemoryRecordStore {
     pub records: Mutex<Vec<Record>>,
     pub attempts: Mutex<Vec<RecordedAttempt>>,
+    /// What pods delivered, and what contradicts it.
+    pub deliveries: Mutex<Vec<RecordedDelivery>>,
     /// Documents that pods delivered.
     pub documents: Mutex<Vec<Vec<u8>>>,
     /// Limits of budgets, in the order in which they were written.
@@ -114,27 +119,6 @@ impl InMemoryRecordStore {
         Ok(value())
     }
 
-    /// Returns the ends of attempts in `records`.
-    fn recorded_ends(&self) -> Vec<AgentEnd> {
-        let records = self.records.lock().unwrap();
-        let agent_of = |uid: &str, attempt: u32| {
-            records.iter().find_map(|record| match &record.event {
-                Happened::AttemptStarted { number, agent, .. } if record.subject.uid == uid && *number == attempt => {
-                    Some(agent.clone())
-                }
-                _ => None,
-            })
-        };
-        let end = |record: &Record| {
-            let Happened::AttemptFinished { number, report, .. } = &record.event else { return None };
-            let (reason, message) = (report.reason, report.message.clone());
-            let end = End { reason, message, at: record.at, quota_reset: *self.quota_reset.lock().unwrap() };
-            let agent = agent_of(&record.subject.uid, *number)?;
-            Some(AgentEnd { namespace: record.subject.namespace.clone(), agent, end })
-        };
-        records.iter().filter_map(end).collect()
-    }
-
     /// Returns a short text for each record.
     pub fn summaries(&self) -> Vec<String> {
         let word = |record: &Record| match &record.event {
@@ -142,9 +126,11 @@ impl InMemoryRecordStore {
             Happened::Findings { .. } => format!("{}: findings", record.subject.name),
             Happened::Transition { state, reason, .. } => format!("{}: {state} {reason}", record.subject.name),
             Happened::AttemptStarted { number, .. } => format!("{}: start {number}", record.subject.name),
+            Happened::AttemptPod { number, .. } => format!("{}: pod {number}", record.subject.name),
             Happened::AttemptFinished { number, report, .. } => {
                 format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
             }
+            Happened::ResultContradicted { number, .. } => format!("{}: contradiction {number}", record.subject.name),
             Happened::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
             Happened::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
             Happened::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),
@@ -176,7 +162,9 @@ impl RecordStore for InMemoryRecordStore {
     }
 
     fn attempts<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
-        Box::pin(future::ready(self.reach(|| self.attempts.lock().unwrap().clone())))
+        Box::pin(future::ready(
+            self.reach(|| recorded::attempts(&self.records.lock().unwrap(), &self.attempts.lock().unwrap())),
+        ))
     }
 
     fn started_pods<'a>(
@@ -184,13 +172,19 @@ impl RecordStore for InMemoryRecordStore {
         _: &'a str,
         subjects: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>> {
-        let start = |record: &Record| match &record.event {
-            Happened::AttemptStarted { number, pod, .. } if subjects.contains(&record.subject.uid) => {
-                Some(StartedPod { subject_uid: record.subject.uid.clone(), number: *number, pod: pod.clone() })
-            }
-            _ => None,
-        };
-        Box::pin(future::ready(self.reach(|| self.records.lock().unwrap().iter().filter_map(start).collect())))
+        Box::pin(future::ready(self.reach(|| {
+            let mut starts = recorded::starts(&self.records.lock().unwrap());
+            starts.retain(|start| subjects.contains(&start.subject_uid));
+            starts
+        })))
+    }
+
+    fn deliveries<'a>(
+        &'a self,
+        _: &'a str,
+        attempts: &'a [(String, u32)],
+    ) -> BoxFuture<'a, Result<Vec<RecordedDelivery>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| recorded::deliveries(&self.deliveries.lock().unwrap(), attempts))))
     }
 
     fn content<'a>(&'a self, _: &'a str, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
@@ -259,7 +253,7 @@ impl RecordStore for InMemoryRecordStore {
     ) -> BoxFuture<'a, Result<Vec<AgentEnd>, StoreError>> {
         Box::pin(future::ready(self.reach(|| {
             self.end_reads.fetch_add(1, Ordering::Relaxed);
-            let recorded = self.recorded_ends();
+            let recorded = recorded::ends(&self.records.lock().unwrap(), *self.quota_reset.lock().unwrap());
             let known = self.ends.lock().unwrap();
             let wanted = |e: &&AgentEnd| agents.iter().any(|(ns, name)| *ns == e.namespace && *name == e.agent);
             known.iter().chain(&recorded).filter(wanted).cloned().collect()

@@ -143,8 +143,7 @@ async fn a_recorded_start_keeps_its_agent_after_a_crash() {
         subject_uid: uid,
         number: 1,
         agent: Some("writer".into()),
-        finished: None,
-        report: None,
+        ..RecordedAttempt::default()
     });
     bench.contexts.plans.runtimes.forget("uid-1");
     bench.plan("p").await.unwrap();

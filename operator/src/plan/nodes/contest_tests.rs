@@ -119,12 +119,14 @@ async fn a_contest_continues_after_a_restart() {
 
     // Another process: it has the statuses, the pods and the record. The pod of attempt 3 is gone, and its result is in the record.
     let uid = bench.api.get("tasks/p-t001")["metadata"]["uid"].as_str().unwrap().to_owned();
-    let recorded = |number, finished, report: Option<Value>| RecordedAttempt {
+    let recorded = |number, finished: Option<Option<String>>, report: Option<Value>| RecordedAttempt {
         subject_uid: uid.clone(),
         number,
         agent: Some("scripts".into()),
+        verified: finished.is_none(),
         finished,
         report: report.map(|report| serde_json::from_value(report).unwrap()),
+        ..RecordedAttempt::default()
     };
     let delivered = json!({"reason": "Succeeded", "commit": commit("p-t001-3"), "measurements": {"p95": "25"}});
     *bench.record_store.attempts.lock().unwrap() = vec![
