@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use enact_service::handler::Handler;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, listen, serve};
 use kube::Client;
@@ -17,7 +18,7 @@ use crate::config::Settings;
 use crate::identity::Identifier;
 use crate::metrics::Metrics;
 use crate::repositories::{Repositories, Sizes};
-use crate::routes::{Cache, Runners};
+use crate::routes::Cache;
 
 const API_SERVER: &str = "api-server";
 /// Limits for runners' connections. The age and the shutdown together limit the time of a transfer.
@@ -111,7 +112,8 @@ impl App {
                 health.shut_down();
             }
         };
-        let serving = serve(http, None, Runners::new(cache), limits, metrics.connections, stop);
+        let routes = Handler::new(move |request| Arc::clone(&cache).serve(request));
+        let serving = serve(http, None, routes, limits, metrics.connections, stop);
         tokio::join!(serving, shutdown);
         end.cancel();
         tasks.close();

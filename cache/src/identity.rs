@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use enact_crds::identity::{attempt_pod, bound_pod, missing};
+use enact_crds::identity::{bound_pod, missing, tenant_of_cloning_pod};
 use enact_domain::digest::Digest;
 use enact_domain::names::{ANNOTATION_REPOSITORY, CACHE_AUDIENCE};
 use enact_service::api_server::{may_review_tokens, pod_runs, user_of_token};
@@ -20,14 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// Largest token that is accepted, in bytes; those of Kubernetes have about a thousand.
 const MAX_TOKEN_BYTES: usize = 8 << 10;
 /// The remedy for a refused token.
-const ACCEPTED: &str = "send the cache token that is mounted into the pod of an attempt, while the attempt runs";
+const ACCEPTED: &str = "send the cache token that is mounted into the pod of an attempt, while the pod runs";
 
 /// A runner that may use one repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requester {
     pub tenant: String,
     pub pod_uid: String,
-    /// Name of the repository in the cache, 64 hex digits: a digest of tenant, namespace, URL and credential.
+    /// Name of the repository in the cache, 64 hex digits: a digest of tenant, namespace and its UID, URL and credential.
     pub repository: String,
 }
 
@@ -58,7 +58,7 @@ impl Identifier {
     /// Identifies the sender of a request.
     ///
     /// # Errors
-    /// When it is not the running pod of an attempt with a repository, or the API server does not answer.
+    /// When it is not the running pod of an attempt with a repository, or one that waits for an attempt, or the API server does not answer.
     pub async fn identify(&self, headers: &HeaderMap) -> Result<Requester, Problem> {
         let token = bearer(headers).ok_or_else(|| refused(format!("the request has no token; {ACCEPTED}")))?;
         let busy = || Problem::unavailable("the sender cannot be identified at the moment");
@@ -83,17 +83,16 @@ impl Identifier {
                 .map_err(|error| unavailable("look up a pod and its namespace", &error))?;
         let pod = pod.filter(pod_runs).ok_or_else(|| refused(format!("the pod of the token has ended; {ACCEPTED}")))?;
         let namespace = namespace.map(|namespace| namespace.metadata).unwrap_or_default();
-        let attempt = attempt_pod(bound, &pod.metadata, &namespace, &self.default_namespaces).map_err(refused)?;
+        let (pod_namespace, pod_uid) = (bound.namespace.clone(), bound.uid.clone());
+        let tenant = tenant_of_cloning_pod(bound, &pod.metadata, &namespace, &self.default_namespaces);
+        let tenant = tenant.map_err(refused)?;
         let annotation = pod.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_REPOSITORY));
         let named =
             annotation.filter(|name| !name.is_empty()).ok_or_else(|| refused(missing(ANNOTATION_REPOSITORY)))?;
-        // Names of Secrets belong to a namespace, and a namespace can move to another tenant.
-        let name = Digest::of_bytes(format!("{}\0{}\0{named}", attempt.tenant, attempt.namespace).as_bytes());
-        Ok(Requester {
-            tenant: attempt.tenant,
-            pod_uid: attempt.pod_uid,
-            repository: name.as_str().trim_start_matches("sha256:").to_owned(),
-        })
+        // Names of Secrets belong to a namespace. A namespace can move to another tenant, and another one can have its name later.
+        let uid = namespace.uid.as_deref().unwrap_or_default();
+        let name = Digest::of_bytes(format!("{tenant}\0{pod_namespace}\0{uid}\0{named}").as_bytes());
+        Ok(Requester { tenant, pod_uid, repository: name.as_str().trim_start_matches("sha256:").to_owned() })
     }
 }
 

@@ -3,9 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -22,7 +20,6 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tower_service::Service;
 
 use crate::identity::{Identifier, Requester};
 use crate::metrics::Metrics;
@@ -50,7 +47,7 @@ pub struct Cache {
 
 impl Cache {
     /// Answers a request.
-    async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    pub async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let (route, answered) = match (&method, path.as_str()) {
             (&Method::GET, CLONE_PATH) => ("clone", self.clone_of(request.headers()).await),
@@ -176,29 +173,4 @@ fn text(status: StatusCode, message: impl Into<String>) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response
-}
-
-/// The service that the HTTP server calls for each request.
-#[derive(Clone)]
-pub struct Runners(Arc<Cache>);
-
-impl Runners {
-    pub fn new(cache: Arc<Cache>) -> Self {
-        Self(cache)
-    }
-}
-
-impl Service<Request<Incoming>> for Runners {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let cache = Arc::clone(&self.0);
-        Box::pin(async move { Ok(cache.serve(request).await) })
-    }
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use enact_domain::clone_cache::{BYTES_HEADER, CLONE_PATH, COMMIT_HEADER, RESERVATION_PATH};
-use support::{Cache, Repository};
+use support::{Cache, Repository, WAITING, create_namespace};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_is_what_runners_sent() {
@@ -37,6 +37,7 @@ async fn only_the_pod_of_a_repository_reads_it() {
     assert_eq!(cache.store("one", &commit, &pack).await, 202);
     cache.eventually("the pack", |text| text.contains(r#"enact_cache_packs_total{outcome="stored"} 1"#)).await;
     assert!(cache.clone_of("two").await.is_ok(), "another pod of this namespace, URL and credential");
+    assert!(cache.clone_of(WAITING).await.is_ok(), "a pod that waits for an attempt");
     for (token, status) in [
         ("another-credential", 404),
         ("another-namespace", 404),
@@ -49,6 +50,18 @@ async fn only_the_pod_of_a_repository_reads_it() {
         assert_eq!(cache.clone_of(token).await.err(), Some(status), "{token}");
     }
     assert!(cache.reviews().iter().all(|audience| audience == "enact-cache"), "tokens for other audiences");
+}
+
+/// The namespace and its tenant were deleted and created again, perhaps by others.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_namespace_with_the_same_name_gets_nothing() {
+    let cache = Cache::start().await;
+    let (commit, pack) = Repository::new().commit("a.txt", "one");
+    assert_eq!(cache.store("one", &commit, &pack).await, 202);
+    cache.eventually("the pack", |text| text.contains(r#"enact_cache_packs_total{outcome="stored"} 1"#)).await;
+    cache.api.remove("namespaces/team");
+    create_namespace(&cache.api, "team", "acme");
+    assert_eq!(cache.clone_of("two").await.err(), Some(404));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,9 @@ fn table(plan: &Plan, task: &Task, attempts: &[&Attempt]) -> Vec<String> {
     add("ATTEMPT", &|attempt| Some(attempt.number.to_string()));
     add("agent", &|attempt| attempt.agent.clone());
     add("result", &|attempt| Some(result(attempt, winner)));
+    if attempts.iter().any(|attempt| attempt.contradiction.is_some()) {
+        add("contradiction", &|attempt| attempt.contradiction.as_deref().map(one_line));
+    }
     add("gates", &gates);
     for name in measurements(task, attempts) {
         add(&one_line(&name), &|attempt| Some(attempt.report.as_ref()?.measurements.get(&name)?.to_string()));

@@ -249,7 +249,7 @@ fn agent_line(agent: &PlanAgent, namespace: &str) -> String {
     format!("  Agent {name} {}{by}: kubectl get agent {name} --namespace {namespace} -o yaml", short(&agent.digest))
 }
 
-/// Returns the line about accepted findings, which an approval covers. A Plan's are in its spec.
+/// Returns the line about accepted findings, which an approval covers. A Plan's are in its content.
 fn accepted(cluster: &Cluster, subject: &Subject, number: u32) -> Option<String> {
     let what = match number {
         0 => return None,
@@ -259,7 +259,7 @@ fn accepted(cluster: &Cluster, subject: &Subject, number: u32) -> Option<String>
     let (handle, namespace) = (handle(subject), &cluster.namespace);
     Some(match subject.kind {
         SubjectKind::Plan => {
-            format!("  {what}: kubectl get {handle} --namespace {namespace} -o jsonpath='{{.spec.accepted}}'")
+            format!("  {what}, with who accepted them: kubectl enact show {handle} --namespace {namespace}")
         }
         _ => format!("  {what}: kubectl enact show {handle} --findings --namespace {namespace}"),
     })

@@ -28,6 +28,7 @@ pub async fn run(cluster: &Cluster, options: &Explain) -> Result<()> {
     };
     let plan: Plan = cluster.get(&task.spec.plan_ref.name).await?;
     terminal::print_line(&format!("{}: {}", task.spec.work.id, one_line(&task.spec.work.title)))?;
+    contradiction(&task).map_or(Ok(()), |line| terminal::print_line(&line))?;
     contest(&task).iter().try_for_each(|line| terminal::print_line(line))?;
     if let Some(attempts) = task.spec.work.attempts.as_ref().filter(|attempts| !attempts.agents.is_empty()) {
         let agents = one_line(&attempts.agents.join(", "));
@@ -59,6 +60,12 @@ pub async fn run(cluster: &Cluster, options: &Explain) -> Result<()> {
         (None, Some(message)) => terminal::print_line(&message),
         (None, None) => terminal::print_line("no attempt has started; an agent is selected when one starts"),
     }
+}
+
+/// Returns the line about what contradicts the result of an attempt.
+fn contradiction(task: &Task) -> Option<String> {
+    let contradiction = task.status.as_ref()?.contradiction.as_deref()?;
+    Some(format!("a result is contradicted: {}; look at the pod and at the audit log", one_line(contradiction)))
 }
 
 /// Returns the lines about the competing attempts of a task, and why one of them won.
@@ -176,6 +183,21 @@ mod tests {
                 "",
             ]
         );
+    }
+
+    #[test]
+    fn shows_what_contradicts_a_result() {
+        let task = |status: serde_json::Value| -> Task {
+            serde_json::from_value(json!({
+                "apiVersion": "enact.dev/v1alpha1", "kind": "Task", "metadata": {"name": "shop-t004"},
+                "spec": {"planRef": {"name": "shop"}, "id": "T004", "title": "t"}, "status": status,
+            }))
+            .unwrap()
+        };
+        assert_eq!(contradiction(&task(json!({}))), None);
+        let text = "attempt 1: the runner delivered Succeeded, then the pod ended with Killed: by signal 9";
+        let shown = contradiction(&task(json!({ "contradiction": text }))).unwrap();
+        assert!(shown.starts_with(&format!("a result is contradicted: {text}")), "{shown}");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{Subject, SubjectKind};
 use enact_crds::{Plan, compile};
 use enact_domain::digest::Digest;
+use enact_domain::names::ANNOTATION_ACCEPTED;
 use enact_domain::revisions::sections;
+use enact_domain::stamps::Stamps;
 use serde_json::Value;
 
 use crate::args::{Compared, Diff, History, Show};
@@ -208,7 +210,7 @@ pub async fn recorded(record: &Record, subject: &Subject, revision: &str) -> Res
 /// When the tasks are in Git, or the content does not match `digest`, which comes from the status.
 pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<String> {
     let plan: Plan = cluster.get(name).await?;
-    let Plan { spec, status, .. } = &plan;
+    let Plan { metadata, spec, status } = &plan;
     let tasks = match &spec.source {
         None if spec.generate.is_some() => {
             let text = planning::chosen(cluster, &plan).await?;
@@ -223,7 +225,8 @@ pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<Stri
         None => spec.tasks.clone(),
     };
     let agents = status.clone().unwrap_or_default().agent_digests();
-    let content = compile::canonical(spec, &tasks, &agents)?;
+    let stamps = Stamps::of(&metadata.annotations.clone().unwrap_or_default(), ANNOTATION_ACCEPTED);
+    let content = compile::canonical(spec, &tasks, &agents, &stamps)?;
     // A person must review exactly the content that the digest in the Approval names.
     if Digest::of_bytes(content.as_bytes()).as_str() != digest {
         bail!(

@@ -95,8 +95,8 @@ pub async fn choose(cluster: &Cluster, options: &Choose) -> Result<()> {
     if !options.yes && !terminal::confirm(&question)? {
         bail!("the choice was not confirmed; nothing was changed");
     }
-    // The webhook writes who chose it. The digest is that of the proposal that the person saw.
-    let chosen = json!({ "agent": proposal.agent, "digest": digest, "by": null, "date": null });
+    // The webhook notes who chose it. The digest is that of the proposal that the person saw.
+    let chosen = json!({ "agent": proposal.agent, "digest": digest });
     let patch = json!({ "spec": { "generate": { "chosen": chosen } } });
     let plans: Api<Plan> = cluster.api();
     plans.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(api_error)?;

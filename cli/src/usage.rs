@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use enact_crds::Plan;
+use enact_domain::time::Millis;
 use enact_domain::usage::{Charge, Scope};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -61,8 +62,17 @@ async fn print_estimate(cluster: &Cluster, name: &str) -> Result<()> {
     }
 }
 
-/// Returns what each task of a plan has used, and what is reserved and left of its budget, by the name of the Task.
-pub async fn by_task(cluster: &Cluster, plan: &Plan) -> Result<BTreeMap<String, String>> {
+/// The model requests of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskUsage {
+    /// What it has used, and what is reserved and left of its budget.
+    pub line: String,
+    /// Time at which its last request started, or ended.
+    pub last_at: Option<Millis>,
+}
+
+/// Returns the model requests of each task of a plan, by the name of the Task.
+pub async fn by_task(cluster: &Cluster, plan: &Plan) -> Result<BTreeMap<String, TaskUsage>> {
     let name = plan.name_any();
     // A Plan of the same name may have existed before.
     let from = plan.creation_timestamp().map(|at| ("from", at.0.to_string()));
@@ -70,12 +80,14 @@ pub async fn by_task(cluster: &Cluster, plan: &Plan) -> Result<BTreeMap<String, 
     let record = Record::open(cluster).await?;
     let report: UsageReport = record::parse(&record.usage(&parameters).await?)?;
     let budgets: Budgets = record::parse(&record.budgets(Some(&name)).await?)?;
-    Ok(task_lines(&report, &budgets.budgets))
+    Ok(of_tasks(&report, &budgets.budgets))
 }
 
-fn task_lines(report: &UsageReport, budgets: &[Budget]) -> BTreeMap<String, String> {
+fn of_tasks(report: &UsageReport, budgets: &[Budget]) -> BTreeMap<String, TaskUsage> {
     let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut last: BTreeMap<String, Option<Millis>> = BTreeMap::new();
     for row in &report.rows {
+        last.insert(row.value("task"), row.last_at);
         let spent =
             format!("{}, {} tokens", cost(&row.charge, row.unpriced_tokens), grouped(row.charge.tokens.total()));
         let discarded =
@@ -92,8 +104,11 @@ fn task_lines(report: &UsageReport, budgets: &[Budget]) -> BTreeMap<String, Stri
     }
     lines
         .into_iter()
-        .map(|(name, parts)| (name, one_line(&parts.join(", "))))
-        .filter(|(_, line)| !line.is_empty())
+        .map(|(name, parts)| {
+            let last_at = last.get(&name).copied().flatten();
+            (name, TaskUsage { line: one_line(&parts.join(", ")), last_at })
+        })
+        .filter(|(_, usage)| !usage.line.is_empty())
         .collect()
 }
 
@@ -346,6 +361,7 @@ mod tests {
     #[test]
     fn tasks_show_what_is_spent_reserved_and_left() {
         let row = |task: &str, charge, discarded| UsageRow {
+            last_at: Some(Millis(5000)),
             requests: 1,
             running: 0,
             estimated: 0,
@@ -366,9 +382,10 @@ mod tests {
         let budget = |scope, name: &str| Budget { scope, name: name.into(), balance };
         let budgets =
             [budget(Scope::Task { uid: "u".into() }, "shop-t1"), budget(Scope::Plan { uid: "p".into() }, "shop-t2")];
-        let lines = task_lines(&report, &budgets);
-        assert_eq!(lines["shop-t1"], "$0.0300, 1,200 tokens, $0.0050 discarded, $0.0002 reserved, 500 tokens left");
-        assert_eq!((lines["shop-t2"].as_str(), lines.len()), ("$0.0001, 7 tokens", 2), "the plan is not a task");
+        let tasks = of_tasks(&report, &budgets);
+        let line = "$0.0300, 1,200 tokens, $0.0050 discarded, $0.0002 reserved, 500 tokens left";
+        assert_eq!(tasks["shop-t1"], TaskUsage { line: line.into(), last_at: Some(Millis(5000)) });
+        assert_eq!((tasks["shop-t2"].line.as_str(), tasks.len()), ("$0.0001, 7 tokens", 2), "the plan is not a task");
     }
 
     #[test]

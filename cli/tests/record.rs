@@ -12,6 +12,7 @@ use enact_crds::agent_content::AgentDigests;
 use enact_crds::{PlanSpec, compile};
 use enact_domain::digest::Digest;
 use enact_domain::record::parse_reason;
+use enact_domain::stamps::Stamps;
 use fake::{Answer, Fake, Request};
 use serde_json::{Value, json};
 
@@ -170,7 +171,7 @@ fn world() -> (Arc<Mutex<World>>, Fake) {
 
 fn canonical(spec: &Value) -> String {
     let spec: PlanSpec = serde_json::from_value(spec.clone()).unwrap();
-    compile::canonical(&spec, &spec.tasks, &AgentDigests::new()).unwrap()
+    compile::canonical(&spec, &spec.tasks, &AgentDigests::new(), &Stamps::default()).unwrap()
 }
 
 /// Returns a Plan that waits for approval, with the status that the operator writes.

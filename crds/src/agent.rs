@@ -129,6 +129,11 @@ impl AgentSpec {
         self.adapter.is_coding_agent() || !self.models.is_empty()
     }
 
+    /// Returns whether the operator probes it before the first attempt.
+    pub fn wants_probe(&self) -> bool {
+        self.probe != ProbeMode::Off && self.adapter.is_coding_agent()
+    }
+
     /// Returns the definition of a coding agent's adapter; none for scripts and recorded work.
     ///
     /// # Errors
@@ -431,7 +436,7 @@ pub struct AgentStatus {
     /// For coding agents: what is known about the adapter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<AdapterStatus>,
-    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics.
+    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics; Probed is False for an Agent that is not probed because of its namespace.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

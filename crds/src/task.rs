@@ -227,6 +227,10 @@ pub struct TaskStatus {
     /// State of the competing attempts of a task with `attempts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contest: Option<ContestStatus>,
+    /// What contradicts the result of an attempt that has ended with it: the end of its pod, or another delivery. The result stays. Look at the
+    /// pod and at the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradiction: Option<String>,
     /// Commit with the work of the task, which has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,

@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::agent_images::AgentImages;
 use crate::common::{ApprovalPolicy, Budget, Condition, NamespacedRef, bytes_schema, cpu_schema, quantity};
 use crate::provider::RateLimits;
 
@@ -63,6 +64,9 @@ pub struct TenantSpec {
     /// Isolation of its pods.
     #[serde(default)]
     pub isolation: Isolation,
+    /// Images that Agents in its namespaces may name. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_images: Option<AgentImages>,
     /// Approvals that its objects require at least. The policy of an object can require more, but not less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_approvals: Option<MinimumApprovals>,
@@ -127,7 +131,7 @@ fn default_log_days() -> u32 {
     7
 }
 
-/// Resource quota of a namespace. Each field becomes an entry of a ResourceQuota.
+/// Resource quota of a namespace. Each field becomes an entry of a ResourceQuota; `containerCpu` becomes a LimitRange.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Quota {
@@ -139,6 +143,11 @@ pub struct Quota {
     #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "cpu_schema")]
     pub cpu: Option<String>,
+    /// CPU limit of each container as a Kubernetes quantity; a container that requests more is refused. Default: containers share the idle CPU
+    /// of a node by their requests.
+    #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "cpu_schema")]
+    pub container_cpu: Option<String>,
     /// Sum of memory limits as a Kubernetes quantity.
     #[serde(default, deserialize_with = "quantity", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bytes_schema")]

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use enact_domain::approval::Policy;
 use enact_domain::assignment::{check_ref, check_url};
 use enact_domain::document_job::check_path;
 use enact_domain::names::{self, MODEL_KEYS_SECRET};
@@ -11,8 +12,9 @@ use enact_domain::text::has_windows_lines;
 use url::Url;
 
 use crate::agent::is_image;
+use crate::agent_images::{AgentImages, has_digest};
 use crate::common::{Gate, LocalRef};
-use crate::document::GitSource;
+use crate::document::{GitSource, Source};
 use crate::plan::Workspace;
 use crate::tenant::Egress;
 use crate::warm_pool::WarmPool;
@@ -140,6 +142,17 @@ pub fn git_source(field: &str, git: &GitSource) -> Vec<FieldError> {
         failed.map(|(name, error)| FieldError::new(format!("{field}.{name}"), error)).collect();
     errors.extend(credentials(&format!("{field}.credentialsSecretRef"), git.credentials_secret_ref.as_ref()));
     errors
+}
+
+/// Checks that somebody is known as the author of a document in `spec.source` if its approval requires four eyes. Kubernetes does not record
+/// who wrote a ConfigMap; a Git host does, and can require a review.
+pub fn source_author(policy: &Policy, source: Option<&Source>) -> Option<FieldError> {
+    let is_unknown = source.is_some_and(|source| source.config_map_key_ref.is_some());
+    (is_unknown && policy.four_eyes && policy.requires_people()).then(|| {
+        let message = "the approval requires four eyes, and nobody knows who wrote a ConfigMap; write the document into inline, or use git \
+                       with a review at the Git host";
+        FieldError::new("spec.source.configMapKeyRef", message)
+    })
 }
 
 /// Checks an Agent: its image, that it names no key of a model provider, and that its adapter can do what the spec demands.
@@ -310,6 +323,24 @@ pub fn image(image: &str) -> Option<FieldError> {
     })
 }
 
+/// Checks an Agent's `spec.image` by the rules of the Tenant that owns its namespace. An Agent without an image uses one of the installation.
+pub fn agent_image(rules: &AgentImages, spec: &AgentSpec) -> Option<FieldError> {
+    const REMEDY: &str = "or ask who may change the Tenant for another spec.agentImages";
+    let image = spec.image.as_deref()?;
+    let shown = image.escape_debug();
+    let message = if !rules.admits(image) {
+        format!(
+            "`{shown}` is in no place that the Tenant allows; name an image below {}, with its registry, {REMEDY}",
+            rules.allowed.join(" or ")
+        )
+    } else if rules.require_digest && !has_digest(image) {
+        format!("`{shown}` has no digest, which the Tenant requires; write `registry/name@sha256:…`, {REMEDY}")
+    } else {
+        return None;
+    };
+    Some(FieldError::new("spec.image", message))
+}
+
 /// Checks a Tenant's `spec.isolation.egress`.
 pub fn egress(egress: &[Egress]) -> Vec<FieldError> {
     let mut errors = Vec::new();
@@ -456,6 +487,42 @@ mod tests {
             ]
         );
         assert_eq!(provider(&spec(&json!({"shareWith": {"tenants": ["acme"]}})), true), []);
+    }
+
+    #[test]
+    fn the_tenant_decides_about_images() {
+        let error = |rules: Value, image: Option<&str>| {
+            let spec = json!({"adapter": "Command", "image": image});
+            agent_image(&serde_json::from_value(rules).unwrap(), &serde_json::from_value(spec).unwrap())
+        };
+        let digest = format!("ghcr.io/acme/a@sha256:{}", "a".repeat(64));
+        let both = || json!({"allowed": ["ghcr.io/acme"], "requireDigest": true});
+        assert_eq!(error(json!({}), Some("a")), None);
+        assert_eq!(error(both(), None), None, "an image of the installation");
+        assert_eq!(error(both(), Some(digest.as_str())), None);
+        for (image, part) in
+            [("quay.io/a:1", "name an image below ghcr.io/acme"), ("ghcr.io/acme/a:1", "has no digest")]
+        {
+            let error = error(both(), Some(image)).unwrap();
+            assert!(error.field == "spec.image" && error.message.contains(part), "{error}");
+            assert!(error.message.contains(image), "{error}");
+        }
+    }
+
+    #[test]
+    fn four_eyes_need_an_author() {
+        let field = |policy: &Policy, source: Value| {
+            source_author(policy, Some(&serde_json::from_value(source).unwrap())).map(|error| error.field)
+        };
+        let map = || json!({"configMapKeyRef": {"name": "a", "key": "b"}});
+        let four_eyes = Policy { required: 1, four_eyes: true, ..Policy::default() };
+        assert_eq!(field(&four_eyes, map()).as_deref(), Some("spec.source.configMapKeyRef"));
+        assert_eq!(field(&four_eyes, json!({"inline": "# A"})), None);
+        assert_eq!(field(&Policy { required: 1, ..Policy::default() }, map()), None);
+        assert_eq!(field(&Policy { four_eyes: true, ..Policy::default() }, map()), None, "nobody approves");
+        let minimum = Policy::default().with_minimum(Some(four_eyes.clone()));
+        assert!(field(&minimum, map()).is_some(), "the minimum of the Tenant");
+        assert_eq!(source_author(&four_eyes, None), None, "drafted");
     }
 
     #[test]

@@ -78,6 +78,7 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
     let replay =
         |models: Value| json!({"adapter": "Replay", "replay": {"configMapRef": {"name": "a"}}, "models": models});
     let egress = |to: Value| json!({"isolation": {"egress": [to]}});
+    let images = |allowed: &[&str]| json!({"agentImages": {"allowed": allowed}});
     let (git, workspace) = ("https://git/shop", |fields: Value| json!({"workspace": fields}));
     let key = json!({"name": "llm", "key": "token"});
     vec![
@@ -175,6 +176,10 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
             })),
         ),
         ("Specification", "set source, or a request", json!({"source": null})),
+        ("Tenant", "or repositories with their registry", images(&["debian"])),
+        ("Tenant", "or repositories with their registry", images(&["ghcr.io/a", "https://ghcr.io"])),
+        ("Tenant", "or repositories with their registry", images(&["ghcr.io/a:1"])),
+        ("Tenant", "or repositories with their registry", images(&["ghcr.io/"])),
         ("Tenant", "exactly one of cidr and namespace", egress(json!({"ports": [443]}))),
         ("Tenant", "exactly one of cidr and namespace", egress(json!({"cidr": "10.0.0.0/8", "namespace": "git"}))),
     ]
@@ -241,6 +246,10 @@ fn accepted() -> Vec<(&'static str, Value)> {
             "Plan",
             json!({"workspace": {"url": "ssh://git/shop", "credentialsSecretRef": {"name": "agent"},
                 "integration": {"credentialsSecretRef": {"name": "integrator"}}}}),
+        ),
+        (
+            "Tenant",
+            json!({"agentImages": {"allowed": ["ghcr.io", "localhost:5000", "registry:5000/a", "a.b-c.org/x/y_z.1"], "requireDigest": true}}),
         ),
         ("Tenant", json!({"isolation": {"egress": [{"cidr": "10.0.0.0/8"}, {"namespace": "git", "ports": [80]}]}})),
     ]

@@ -265,7 +265,7 @@ fn check_own(policy: &Policy, content: &Content, decision: &Decision, now: Milli
     Ok(())
 }
 
-/// Evaluates all decisions. A person counts once; one rejection that counts outweighs every approval.
+/// Evaluates all decisions. Of each person the latest decision on the content counts; one rejection that counts outweighs every approval.
 pub fn evaluate(policy: &Policy, content: &Content, decisions: &[Decision], now: Millis) -> Verdict {
     let own = evaluate_own(policy, content, decisions, now);
     let Some(minimum) = &policy.minimum else { return own };
@@ -282,7 +282,10 @@ pub fn evaluate(policy: &Policy, content: &Content, decisions: &[Decision], now:
 
 /// Evaluates all decisions without regard to the minimum of the policy.
 fn evaluate_own(policy: &Policy, content: &Content, decisions: &[Decision], now: Millis) -> Verdict {
-    let valid: Vec<&Decision> = decisions.iter().filter(|d| check_own(policy, content, d, now).is_ok()).collect();
+    let valid: Vec<&Decision> = decisions
+        .iter()
+        .filter(|d| check_own(policy, content, d, now).is_ok() && !is_superseded(d, decisions))
+        .collect();
     // Only valid rejections are considered, so a machine or a person outside of the groups cannot block the content.
     if let Some(no) = valid.iter().find(|d| d.choice == Choice::Reject) {
         return Verdict::Rejected { user: no.user.clone(), comment: no.comment.clone() };
@@ -306,6 +309,13 @@ fn evaluate_own(policy: &Policy, content: &Content, decisions: &[Decision], now:
     // When the first approval expires, the decisions must be evaluated again.
     let until = valid.iter().filter_map(|d| policy.expiry(d)).min();
     Verdict::Approved { people: people.into_iter().map(str::to_owned).collect(), until }
+}
+
+/// Returns whether the same person decided again on the same content later. A later approval replaces a rejection for good: after it has
+/// expired, the rejection does not count again. Of decisions at the same time each counts, so that a rejection wins.
+fn is_superseded(decision: &Decision, decisions: &[Decision]) -> bool {
+    let replaces = |other: &Decision| other.user == decision.user && other.digest == decision.digest;
+    decisions.iter().any(|other| replaces(other) && other.at > decision.at)
 }
 
 /// Returns whether `groups` admits nobody whom `outer` does not. An empty list admits everybody.

@@ -367,7 +367,8 @@ impl GitNameError {
 /// Checks that `git` can fetch `url` over the network, and that the URL cannot be taken for an option or a local path.
 ///
 /// # Errors
-/// If it has another scheme (`ext::`, `file:`, a local path), looks like an option, or contains a credential.
+/// If it has another scheme (`ext::`, `file:`, a local path), looks like an option, contains a credential, or names no plain host: programs
+/// disagree about which host a URL with other characters names.
 pub fn check_url(url: &str) -> Result<(), GitNameError> {
     let fail = |problem| Err(GitNameError { what: "repository URL", value: shown(url), problem });
     let Some(rest) = ["https://", "http://", "ssh://"].iter().find_map(|s| url.strip_prefix(s)) else {
@@ -387,8 +388,31 @@ pub fn check_url(url: &str) -> Result<(), GitNameError> {
             fail("must not contain a credential; name a Secret in credentialsSecretRef instead")
         }
         Some((user, host)) if user.starts_with('-') || host.starts_with('-') => fail("must not look like an option"),
-        _ => Ok(()),
+        Some((user, host)) if is_host_name(user) && is_host(host) => Ok(()),
+        None if is_host(authority) => Ok(()),
+        _ => fail(
+            "needs a host name of letters, digits, `-`, `_` and `.`, or an IP address, and if it has a port, a number from 1 to 65535",
+        ),
     }
+}
+
+/// Returns whether a text is a host name, an IPv4 address, or an IPv6 address in brackets, with or without a port.
+fn is_host(text: &str) -> bool {
+    let (is_known, port) = if let Some((address, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let is_part = |c: char| c.is_ascii_hexdigit() || ":.".contains(c);
+        (address.contains(':') && address.chars().all(is_part), port)
+    } else {
+        let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+        (is_host_name(name), port)
+    };
+    let is_number =
+        |port: &str| port.bytes().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    is_known && (port.is_empty() || port.strip_prefix(':').is_some_and(is_number))
+}
+
+/// Returns whether a text has only characters of host names; those of user names are the same.
+fn is_host_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// Returns a URL for a message: without a possible credential, and truncated.
@@ -453,8 +477,45 @@ mod tests {
         ] {
             assert!(check_url(url).is_err(), "{url}");
         }
-        for url in ["https://example.org/a/b.git", "http://git-server.enact:8080/a", "ssh://git@example.org/a.git"] {
+        for url in [
+            "https://example.org/a/b.git",
+            "http://git-server.enact:8080/a",
+            "ssh://git@example.org/a.git",
+            "ssh://git@10.0.0.1:2222/a",
+            "https://[2001:db8::1]/a",
+            "https://[2001:db8::1]:8443/a",
+            "https://example.org/a?b=c",
+            "https://a_b.example.org/~me/a%20b",
+        ] {
             assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+        for authority in [
+            "a\\@b",
+            "a?b",
+            "a#b",
+            "a%2fb",
+            "a;b",
+            "$(id)",
+            "`id`",
+            "a'b",
+            "ä.example.org",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a:80:80",
+            "[a]",
+            "[::1",
+            "[::1]x",
+            "[]",
+            ":80",
+        ] {
+            for url in [format!("https://{authority}/a"), format!("ssh://git@{authority}/a")] {
+                assert!(check_url(&url).is_err(), "{url}");
+            }
+        }
+        for url in ["ssh://@a/b", "ssh://a@b@c/d", "ssh://a;b@c/d"] {
+            assert!(check_url(url).is_err(), "{url}");
         }
         for name in [
             "--upload-pack=x",

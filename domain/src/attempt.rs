@@ -193,6 +193,7 @@ pub fn class_of(reason: Reason) -> FailureClass {
         | Reason::OutOfMemory
         | Reason::Killed
         | Reason::Cancelled
+        | Reason::PlanDeleted
         | Reason::NoReport
         | Reason::DocumentRefused
         | Reason::PushRejected => FailureClass::Task,

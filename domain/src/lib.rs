@@ -12,6 +12,8 @@ pub mod attempt;
 pub mod clone_cache;
 pub mod condition;
 pub mod contest;
+pub mod deletion;
+pub mod delivery;
 pub mod digest;
 pub mod document_job;
 pub mod drafting;

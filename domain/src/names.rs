@@ -9,6 +9,8 @@ pub const LABEL_TENANT: &str = "enact.dev/tenant";
 /// Annotation on a namespace: the tenant that may own it, or `*` for any. The operator sets it on the namespaces that it creates; on another
 /// namespace, it is the consent of someone who may change the namespace.
 pub const ANNOTATION_ALLOW_TENANT: &str = "enact.dev/allow-tenant";
+/// Annotation on a Tenant: the UID of the earlier Tenant with the same name whose record it keeps. Without it, that record is erased.
+pub const ANNOTATION_KEEP_RECORD_OF: &str = "enact.dev/keep-record-of";
 /// Label on Tasks and Pods: the Plan they belong to.
 pub const LABEL_PLAN: &str = "enact.dev/plan";
 /// Label on Pods: the UID of the Plan, so that the children of another Plan with the same name are not taken for its own.
@@ -23,11 +25,18 @@ pub const LABEL_ROLE: &str = "enact.dev/role";
 pub const LABEL_PROBE: &str = "enact.dev/probe";
 /// Annotation on Specifications, Plans, Constitutions and Agents: the user who last changed the spec. The webhook sets it; clients cannot.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
-/// Annotation on Specifications, Plans and Constitutions: who changed the approval policy last, and when, in the form of
-/// [`crate::stamps::PolicyChange`]. The webhook sets it; clients cannot.
-pub const ANNOTATION_POLICY_CHANGE: &str = "enact.dev/policy-change";
+/// Annotation on Tenants, Constitutions, Specifications, Plans and Tasks: who changed each of their controls last, such as the approval policy
+/// or the request for another attempt, and when, in the form of [`crate::stamps::Changes`]. The webhook sets it; clients cannot.
+pub const ANNOTATION_CHANGES: &str = "enact.dev/changes";
+/// Label on a ConfigMap in the namespace of the installation: it is a note of the webhook about a deletion, [`crate::deletion::Deletion`].
+pub const LABEL_DELETION: &str = "enact.dev/deletion";
 /// Annotation on a Specification: author and date of each answer, in the form of [`crate::stamps`]. The webhook sets it; clients cannot.
 pub const ANNOTATION_ANSWERS: &str = "enact.dev/answers";
+/// Annotation on Constitutions, Specifications and Plans: author and date of each entry of `spec.accepted`, in the form of
+/// [`crate::stamps`]. The webhook sets it; clients cannot.
+pub const ANNOTATION_ACCEPTED: &str = "enact.dev/accepted";
+/// Annotation on a Plan: who chose the proposal in `spec.generate.chosen`, and when, as [`crate::stamps::Stamps`].
+pub const ANNOTATION_CHOSEN: &str = "enact.dev/chosen";
 /// Annotation on Specifications and Constitutions: the reason for the change of the document, in the form of
 /// [`crate::record::format_reason`].
 pub const ANNOTATION_REASON: &str = "enact.dev/reason";
@@ -62,6 +71,9 @@ pub const ANNOTATION_TEMPLATE: &str = "enact.dev/pod-template";
 pub const ANNOTATION_ASSIGNMENT: &str = "enact.dev/assignment";
 /// Annotation on such a Pod: the time of the assignment, in milliseconds since 1970.
 pub const ANNOTATION_ASSIGNED_AT: &str = "enact.dev/assigned-at";
+/// Annotation on Pods of attempts: the key by which the operator recognises a pod that it created when it did not see the answer. Only the
+/// record knows it before the Pod exists, and it means nothing once the UID of the Pod is recorded.
+pub const ANNOTATION_START_KEY: &str = "enact.dev/start-key";
 /// The value of [`LABEL_TASK`] on integration pods. Not a possible Task name, which starts with its plan's.
 pub const INTEGRATION: &str = "integration";
 /// Annotation on Pods of tasks, drafts and probes whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
@@ -98,20 +110,24 @@ const HASH_LEN: usize = 8;
 /// First component of all branches that pods push to before anything is published.
 const WORK: &str = "enact";
 
-/// Returns the name of a Task: `<plan>-<id>`, in lower case, with every run of other characters as one `-`, at most 56 characters.
+/// Returns the name of a Task: `<plan>-<id>`, in lower case, with every run of other characters as one `-`, at most 56 characters. An id with
+/// a `-` follows on `--`, so that plan `a` with the id `b-c` does not share a name with plan `a-b` and the id `c`.
 ///
 /// A name that had to be shortened, or whose id lost characters, ends in a digest of the whole, so that two ids of one plan never
-/// share a name (`T001.1` and `T001-1`, say). So does one that would end in `-integration`: pods of integrations are named like that.
+/// share a name (`T001.1` and `T001-1`, say). So does one that would end in `-integration`: pods of integrations are named like that; one of a
+/// plan that has `--` in its name itself; and one whose end would look like a digest.
 pub fn task_name(plan: &str, id: &str) -> String {
     let slug = slug(id);
     let lossless = slug == id.to_ascii_lowercase() && !id.is_empty() && id.is_ascii();
     let upper_only = !id.chars().any(|c| c.is_ascii_lowercase()) || !id.chars().any(|c| c.is_ascii_uppercase());
-    let free = slug.rsplit('-').next() != Some(INTEGRATION);
-    let name = format!("{plan}-{slug}");
+    let end = slug.rsplit('-').next().unwrap_or_default();
+    let is_like_digest = end.len() == HASH_LEN && end.bytes().all(|c| c.is_ascii_hexdigit());
+    let free = end != INTEGRATION && !is_like_digest && !plan.contains("--");
+    let name = format!("{plan}{}{slug}", if slug.contains('-') { "--" } else { "-" });
     if lossless && upper_only && free && name.len() <= MAX_TASK_NAME {
         return name;
     }
-    shortened(&name, &format!("{plan}/{id}"), MAX_TASK_NAME)
+    shortened(&format!("{plan}-{slug}"), &format!("{plan}/{id}"), MAX_TASK_NAME)
 }
 
 /// Returns the name of an attempt's Pod: `<task>-<attempt>`; the same for the same attempt, so that creating it twice is harmless.
@@ -151,7 +167,8 @@ pub fn waiting_pod_name(agent: &str, number: u32) -> String {
 /// of the Task without the prefix of its plan. Every attempt has its own branch, so that a late push of an earlier attempt cannot
 /// overwrite it. The UID separates Plans of the same name, in other namespaces or created again.
 pub fn task_branch(plan: &str, plan_uid: &str, task: &str, attempt: u32) -> String {
-    let task = task.strip_prefix(plan).and_then(|rest| rest.strip_prefix('-')).unwrap_or(task);
+    let rest = task.strip_prefix(plan).and_then(|rest| rest.strip_prefix("--").or_else(|| rest.strip_prefix('-')));
+    let task = rest.unwrap_or(task);
     format!("{}/{task}-{attempt}", branches(plan, plan_uid))
 }
 
@@ -232,6 +249,17 @@ mod tests {
         assert_eq!(task_branch("shop", UID, "shop-t001", 1), "enact/shop-5f0c1a2b/t001-1");
         assert_eq!(candidate_branch("shop", UID, 1), "enact/shop-5f0c1a2b/candidate/1");
         assert_eq!(integration_pod_name("shop", 1), "shop-integration-1");
+    }
+
+    #[test]
+    fn plan_and_id_are_told_apart() {
+        assert_eq!((task_name("na", "b-c"), task_name("na-b", "c")), ("na--b-c".into(), "na-b-c".into()));
+        assert_eq!(task_branch("na", UID, "na--b-c", 1), "enact/na-5f0c1a2b/b-c-1");
+        // A digest follows where the two forms do not suffice.
+        for (plan, id) in [("na--b", "c"), ("na", "deadbeef"), ("na", "x-20261201")] {
+            let name = task_name(plan, id);
+            assert_eq!(name.len(), format!("{plan}-{id}").len() + HASH_LEN + 1, "{name}");
+        }
     }
 
     #[test]
@@ -321,6 +349,16 @@ mod tests {
             // Git stores a branch as a file, so no branch may have the name of another branch's folder.
             let folder = format!("{}/", branches[0]);
             prop_assert!(!branches[1].starts_with(&folder) && !candidate_branch(&plan, UID, 1).starts_with(&folder));
+        }
+
+        /// Plans of one namespace: no Task has the name of another plan's Task.
+        #[test]
+        fn plans_share_no_task(
+            plans in ("[ab](-{1,2}[ab]){0,3}", "[ab](-{1,2}[ab]){0,3}"),
+            ids in (prop_oneof!["[ab](-[ab]){0,3}", id()], prop_oneof!["[ab](-[ab]){0,3}", id()]),
+        ) {
+            prop_assume!(plans.0 != plans.1);
+            prop_assert_ne!(task_name(&plans.0, &ids.0), task_name(&plans.1, &ids.1));
         }
 
         /// Plans with the same name in two namespaces, or created again after a deletion.

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use crate::agents::health;
 use crate::assignment::{Reason, Report};
 use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
+use crate::delivery::is_final;
 use crate::graph::{Graph, NodeId, PerNode};
 use crate::time::Millis;
 use crate::waiting::{self, Facts};
@@ -231,7 +232,13 @@ impl Scheduler<'_> {
                 let message = "the pod disappeared before its end was seen, and it delivered no result";
                 self.end(id, node, Some(FailureClass::Unknown), Report::new(Reason::Lost, message), false)
             }
-            CurrentAttempt::Pod { state, created, deleting } => self.advance_pod(id, node, state, *created, *deleting),
+            // Its runner has done everything, and the pod ends by itself.
+            CurrentAttempt::Pod { delivered: Some(report), .. } if is_final(report) => {
+                self.end_delivered(id, node, report)
+            }
+            CurrentAttempt::Pod { state, created, deleting, .. } => {
+                self.advance_pod(id, node, state, *created, *deleting)
+            }
         }
     }
 

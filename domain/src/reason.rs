@@ -57,6 +57,8 @@ pub enum Reason {
     DeadlineExceeded,
     /// The attempt was asked to stop.
     Cancelled,
+    /// The plan was deleted before the attempt ended.
+    PlanDeleted,
     /// The container was killed for using more memory than its limit.
     OutOfMemory,
     /// The container was killed by a signal that Enact did not send.

@@ -14,6 +14,11 @@ use crate::time::Millis;
 /// Largest list of findings that is stored for one revision, as JSON in bytes.
 pub const MAX_FINDINGS_BYTES: usize = 1 << 20;
 
+/// The actor of records that no person caused.
+pub const ACTOR: &str = "system:enact";
+/// The actor of records about a person who is not known.
+pub const UNKNOWN_ACTOR: &str = "unknown";
+
 /// Kinds of objects that have records.
 #[derive(
     Clone, Copy, Debug, Display, EnumString, IntoStaticStr, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -54,7 +59,7 @@ pub struct Record {
     pub subject: Subject,
     /// Time of the decision.
     pub at: Millis,
-    /// Name of the user, or `system:enact`.
+    /// Name of the user, [`ACTOR`], or [`UNKNOWN_ACTOR`].
     pub actor: String,
     pub event: Event,
 }
@@ -101,6 +106,11 @@ pub enum Event {
         plan_uid: String,
         number: u32,
         pod: String,
+        /// UID of the pod, if it exists already: it waits in a warm pool.
+        pod_uid: Option<String>,
+        /// What the pod will carry in [`ANNOTATION_START_KEY`](crate::names::ANNOTATION_START_KEY), so that the operator recognises it even
+        /// if it did not see the answer to its creation. Nobody else knows it before the pod exists.
+        start_key: Digest,
         agent: String,
         /// Number of contestants of the task; 1 without a contest. Attempts whose numbers differ by a multiple of it are of one contestant.
         contestants: u32,
@@ -110,6 +120,9 @@ pub enum Event {
         /// The evaluation of the pool that the agent was selected from, if it was.
         selection: Option<Selection>,
     },
+    /// An attempt has this pod, whose UID the API server returned. No other pod is accepted as that of the attempt. Keyed by `number` and
+    /// `pod_uid`.
+    AttemptPod { plan_uid: String, number: u32, pod: String, pod_uid: String },
     /// An attempt ends. Keyed by `number`.
     AttemptFinished {
         plan_uid: String,
@@ -120,6 +133,15 @@ pub enum Event {
         report: Report,
         /// Creation time of the pod.
         started: Option<Millis>,
+    },
+    /// The end of a pod contradicts the result with which its attempt has ended. Keyed by `number`.
+    ResultContradicted {
+        plan_uid: String,
+        number: u32,
+        /// For people; at most [`MAX_CONTRADICTION_BYTES`](crate::delivery::MAX_CONTRADICTION_BYTES).
+        message: String,
+        /// The report of the pod's end.
+        report: Report,
     },
     /// The contest of a task is decided: competing attempts that have passed, and are not the winner, have lost. Keyed by `newest`.
     ContestDecided {
@@ -160,6 +182,23 @@ pub enum Event {
         key: String,
         /// The policy after the change.
         policy: serde_json::Value,
+    },
+    /// A person changes how the subject is handled: suspends or cancels it, requests another attempt, or decides about stale work. Keyed by
+    /// `key`.
+    ControlChanged {
+        /// The UID of the plan, if the subject is a Plan or a Task.
+        plan_uid: Option<String>,
+        /// The control and the time of the change, as the webhook wrote them.
+        key: String,
+        /// Name of a field or of an annotation without its prefix, such as `suspend` or `rerun`.
+        control: String,
+        /// The value after the change.
+        value: serde_json::Value,
+    },
+    /// The subject was deleted. Recorded once. The attempts of a deleted Plan that have no recorded end get one.
+    Deleted {
+        /// Why the record does not have who deleted it; empty if it has.
+        note: String,
     },
     /// A person approves or rejects one content of an object. Keyed by the UID of the Approval, which is the record's subject.
     Approval {
@@ -208,17 +247,23 @@ pub fn failure_kind(class: FailureClass) -> FailureKind {
 }
 
 /// A recorded attempt. The operator reads it after a restart, so that it starts no attempt twice.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecordedAttempt {
     /// UID of the Task, or of the Plan for an integration.
     pub subject_uid: String,
     pub number: u32,
     /// Name of the Agent, if the start is recorded.
     pub agent: Option<String>,
+    /// UID of its pod, if it is recorded. Another pod does not work on the attempt, whatever its labels say.
+    pub pod_uid: Option<String>,
+    /// The key by which its pod is recognised until the UID is recorded.
+    pub start_key: Option<Digest>,
     /// None while the end is not recorded; otherwise the class of its failure, if any.
     pub finished: Option<Option<FailureKind>>,
-    /// The report at the end; while the end is not recorded, the report that the pod delivered to the server.
+    /// The report at the end; while the end is not recorded, the report that its pod delivered to the server.
     pub report: Option<Report>,
+    /// Whether the delivered report is verified: only the runner can have sent it, not the agent.
+    pub verified: bool,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Why something waits, since when, and when it last showed activity.
 //!
-//! [`waiting`] is the only place that decides this. The operator calls it for the status of Tasks and Plans, and commands for what they show.
+//! [`waiting`] is the only place that decides this. The operator calls it for the status of Tasks, Plans and of documents that pods fetch or
+//! draft, and commands for what they show.
 
 use std::borrow::Cow;
 

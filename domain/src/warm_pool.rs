@@ -36,6 +36,9 @@ pub struct Prefetch {
     pub url: String,
     /// Branch, tag or commit.
     pub revision: String,
+    /// Base URL of the clone cache, if the installation has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_url: Option<String>,
 }
 
 /// A pod of a pool that no attempt was assigned to.

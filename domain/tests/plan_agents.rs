@@ -146,7 +146,7 @@ fn exhausted(need: &str, last: usize, reset: Option<Millis>) -> Node {
         exists: true,
         phase: TaskPhase::Running,
         attempts: 1,
-        current: CurrentAttempt::Pod { state, created: Millis(0), deleting: None },
+        current: CurrentAttempt::Pod { state, created: Millis(0), deleting: None, delivered: None },
         executor: Executor::Pool { needs: Arc::new(Needs::stated(&[need.to_owned()])), last: Some(last), next: None },
         funding: Funding { quota_reset: reset, ..Funding::default() },
         ..Node::default()

@@ -61,7 +61,12 @@ impl Plan {
     fn apply(&mut self, action: &Action) {
         match action {
             Action::Start { node: Task(0), attempt } => {
-                let pod = CurrentAttempt::Pod { state: AttemptState::Running, created: self.now, deleting: None };
+                let pod = CurrentAttempt::Pod {
+                    state: AttemptState::Running,
+                    created: self.now,
+                    deleting: None,
+                    delivered: None,
+                };
                 let node = &mut self.contestant(*attempt).node;
                 assert!(!node.phase.is_finished() && node.current == CurrentAttempt::None, "{attempt} starts twice");
                 (node.attempts, node.current, node.retry_at) = (*attempt, pod, None);
@@ -99,7 +104,8 @@ impl Plan {
             Reason::Succeeded => AttemptState::Succeeded(report),
             _ => AttemptState::Failed { class: class_of(reason), report },
         };
-        self.contestant(attempt).node.current = CurrentAttempt::Pod { state, created: Millis(0), deleting: None };
+        self.contestant(attempt).node.current =
+            CurrentAttempt::Pod { state, created: Millis(0), deleting: None, delivered: None };
     }
 
     fn pass(&mut self, seconds: u32) {

@@ -42,7 +42,7 @@ fn an_end_releases_dependents_at_once() {
     let (graph, mut nodes) = two_tasks();
     nodes.tasks[0].attempts = 1;
     nodes.tasks[0].current =
-        CurrentAttempt::Pod { state: report(Reason::Succeeded), created: Millis(0), deleting: None };
+        CurrentAttempt::Pod { state: report(Reason::Succeeded), created: Millis(0), deleting: None, delivered: None };
     let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
     assert!(matches!(
         decision.actions[0],
@@ -73,9 +73,43 @@ fn a_vanished_pod_counts_by_its_delivered_report() {
 }
 
 #[test]
+fn a_verified_result_ends_an_attempt_whose_pod_still_runs() {
+    let (graph, mut nodes) = two_tasks();
+    nodes.tasks[0].attempts = 1;
+    let mut decide_with = |state: AttemptState, delivered: Reason, policy: &Policy| {
+        let delivered = Some(Report::new(delivered, ""));
+        nodes.tasks[0].current = CurrentAttempt::Pod { state, created: Millis(0), deleting: None, delivered };
+        assert_eq!(nodes.tasks[0].is_running(), nodes.tasks[0].end_report().is_none());
+        // With the only slot of the plan.
+        decide(&Policy { parallelism: 1, ..*policy }, &graph, &nodes, 1, Millis(5)).actions
+    };
+    let stopped = Policy { cancelled: true, ..policy() };
+    for state in [AttemptState::Running, AttemptState::Pending, report(Reason::NoReport), report(Reason::Lost)] {
+        let actions = decide_with(state.clone(), Reason::Succeeded, &policy());
+        let [Action::End { failure: None, delete_pod: false, .. }, then] = actions.as_slice() else {
+            panic!("{actions:?}")
+        };
+        assert_eq!(*then, Action::Start { node: Task(1), attempt: 1 });
+        let actions = decide_with(state, Reason::Succeeded, &stopped);
+        assert!(matches!(actions[0], Action::End { failure: None, .. }), "work that succeeded counts: {actions:?}");
+    }
+    let failed = decide_with(AttemptState::Running, Reason::MergeConflict, &policy());
+    assert!(matches!(&failed[..], [Action::End { failure: Some(FailureClass::Task), delete_pod: false, .. }]));
+    // Only the end of the pod shows why the process was killed, or who asked it to stop.
+    for reason in [Reason::Killed, Reason::GateFailed, Reason::Cancelled] {
+        let actions = decide_with(AttemptState::Running, reason, &policy());
+        assert!(!actions.iter().any(|action| action.ended().is_some()), "{reason:?}: {actions:?}");
+        let actions = decide_with(report(Reason::OutOfMemory), reason, &policy());
+        let Action::End { report, .. } = &actions[0] else { panic!("{actions:?}") };
+        assert_eq!(report.reason, Reason::OutOfMemory);
+    }
+}
+
+#[test]
 fn a_pod_that_may_live_on_is_deleted_with_its_attempt() {
     let (graph, mut nodes) = two_tasks();
-    let pod = |reason| CurrentAttempt::Pod { state: report(reason), created: Millis(0), deleting: None };
+    let pod =
+        |reason| CurrentAttempt::Pod { state: report(reason), created: Millis(0), deleting: None, delivered: None };
     nodes.tasks[0].attempts = 1;
     for (reason, goes) in [
         (Reason::Lost, true),
@@ -96,7 +130,12 @@ fn a_stop_from_outside_is_an_infrastructure_failure() {
     let (graph, mut nodes) = two_tasks();
     nodes.tasks[0].attempts = 1;
     let stopped = || Report::new(Reason::Cancelled, "the attempt was asked to stop");
-    let pod = CurrentAttempt::Pod { state: report(Reason::Cancelled), created: Millis(0), deleting: Some(Millis(0)) };
+    let pod = CurrentAttempt::Pod {
+        state: report(Reason::Cancelled),
+        created: Millis(0),
+        deleting: Some(Millis(0)),
+        delivered: None,
+    };
     for current in [pod, CurrentAttempt::Absent { seen: true, delivered: Some(stopped()) }] {
         nodes.tasks[0].current = current;
         let drained = decide(&policy(), &graph, &nodes, 9, Millis(5));
@@ -118,7 +157,7 @@ fn external_work_is_repeated_only_if_not_begun() {
     nodes.tasks[0].attempts = 1;
     nodes.tasks[0].external_effect = true;
     let mut then = |state| {
-        nodes.tasks[0].current = CurrentAttempt::Pod { state, created: Millis(0), deleting: None };
+        nodes.tasks[0].current = CurrentAttempt::Pod { state, created: Millis(0), deleting: None, delivered: None };
         match decide(&policy(), &graph, &nodes, 9, Millis(500_000)).actions.as_slice() {
             [Action::End { next, .. }] => *next,
             other => panic!("{other:?}"),
@@ -149,7 +188,8 @@ fn cancel_stops_everything_and_suspend_new_attempts() {
     let (graph, mut nodes) = two_tasks();
     nodes.tasks[0].attempts = 1;
     nodes.tasks[0].phase = TaskPhase::Running;
-    nodes.tasks[0].current = CurrentAttempt::Pod { state: AttemptState::Running, created: Millis(0), deleting: None };
+    nodes.tasks[0].current =
+        CurrentAttempt::Pod { state: AttemptState::Running, created: Millis(0), deleting: None, delivered: None };
     let cancelled = decide(&Policy { cancelled: true, ..policy() }, &graph, &nodes, 9, Millis(5));
     assert_eq!(cancelled.state, PlanState::Cancelled);
     assert!(
@@ -168,7 +208,7 @@ fn cancel_stops_everything_and_suspend_new_attempts() {
 fn a_failure_stops_running_attempts_if_the_plan_says_so() {
     let graph = Graph::build([("a", vec![]), ("b", vec![]), ("c", vec![]), ("d", vec!["a"])]).expect("an edge");
     let mut nodes = existing(4);
-    let pod = |state| CurrentAttempt::Pod { state, created: Millis(0), deleting: None };
+    let pod = |state| CurrentAttempt::Pod { state, created: Millis(0), deleting: None, delivered: None };
     for node in &mut nodes.tasks[..3] {
         (node.attempts, node.current) = (1, pod(AttemptState::Running));
     }
@@ -208,7 +248,7 @@ fn cancelled_work_with_an_external_effect_is_unknown_once_it_has_begun() {
         assert_eq!(decision.state, PlanState::Cancelled);
         decision.phases.tasks[0]
     };
-    let pod = |state| CurrentAttempt::Pod { state, created: Millis(0), deleting: None };
+    let pod = |state| CurrentAttempt::Pod { state, created: Millis(0), deleting: None, delivered: None };
     assert_eq!(phase(pod(AttemptState::Running)), TaskPhase::Unknown);
     assert_eq!(phase(pod(report(Reason::Cancelled))), TaskPhase::Unknown);
     assert_eq!(phase(CurrentAttempt::Absent { seen: true, delivered: None }), TaskPhase::Unknown);
@@ -222,7 +262,8 @@ fn retries_count_attempts_that_another_one_follows() {
     let (graph, mut nodes) = two_tasks();
     let node = &mut nodes.tasks[0];
     (node.attempts, node.retry.limit) = (1, 1);
-    node.current = CurrentAttempt::Pod { state: report(Reason::GateFailed), created: Millis(0), deleting: None };
+    node.current =
+        CurrentAttempt::Pod { state: report(Reason::GateFailed), created: Millis(0), deleting: None, delivered: None };
     let first = decide(&policy(), &graph, &nodes, 9, Millis(0));
     assert_eq!((first.phases.tasks[0], first.retries), (TaskPhase::Pending, 1));
 
@@ -267,7 +308,8 @@ fn a_missing_image_ends_the_attempt_after_a_while() {
     let mut at = |started: Option<i64>, now: i64| {
         let container = ContainerView { waiting: Some("ErrImagePull".into()), ..ContainerView::default() };
         let pod = PodView { created: Millis(0), started: started.map(Millis), container, ..PodView::default() };
-        nodes.tasks[0].current = CurrentAttempt::Pod { state: classify(&pod), created: pod.created, deleting: None };
+        nodes.tasks[0].current =
+            CurrentAttempt::Pod { state: classify(&pod), created: pod.created, deleting: None, delivered: None };
         decide(&policy(), &graph, &nodes, 9, Millis(now))
     };
     assert_eq!(at(None, 1000).requeue_at, Some(Millis(120_000)));
@@ -285,7 +327,7 @@ fn a_missing_image_ends_the_attempt_after_a_while() {
 #[test]
 fn a_plan_is_requeued_for_its_deadline() {
     let (graph, _) = two_tasks();
-    let pod = CurrentAttempt::Pod { state: AttemptState::Running, created: Millis(0), deleting: None };
+    let pod = CurrentAttempt::Pod { state: AttemptState::Running, created: Millis(0), deleting: None, delivered: None };
     let running = Node { exists: true, phase: TaskPhase::Running, attempts: 1, current: pod, ..Node::default() };
     let mut nodes = existing(2);
     nodes.tasks[0] = running;
@@ -332,7 +374,7 @@ fn redo_of_a_running_task_waits_for_its_end() {
     let (graph, mut nodes) = two_tasks();
     (nodes.tasks[0].attempts, nodes.tasks[0].request) = (1, Request::Redo);
     nodes.tasks[0].current =
-        CurrentAttempt::Pod { state: report(Reason::Succeeded), created: Millis(0), deleting: None };
+        CurrentAttempt::Pod { state: report(Reason::Succeeded), created: Millis(0), deleting: None, delivered: None };
     let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
     assert!(
         matches!(decision.actions[..], [Action::End { node: Task(0), failure: None, .. }]),
@@ -408,7 +450,12 @@ fn an_exceeded_budget_is_no_failure() {
     let (graph, mut nodes) = funded(1);
     let node = &mut nodes.tasks[0];
     node.attempts = 1;
-    node.current = CurrentAttempt::Pod { state: report(Reason::BudgetExceeded), created: Millis(0), deleting: None };
+    node.current = CurrentAttempt::Pod {
+        state: report(Reason::BudgetExceeded),
+        created: Millis(0),
+        deleting: None,
+        delivered: None,
+    };
     let decision = decide_with(3, 9, &graph, &nodes, Millis(0));
     let Action::End { next, .. } = &decision.actions[0] else { panic!("{:?}", decision.actions) };
     assert_eq!(*next, NextStep::Park { until: Millis(30_000), remaining: Some(tokens(3)) });
@@ -431,8 +478,12 @@ fn an_exceeded_budget_is_no_failure() {
 fn an_exhausted_quota_waits_for_its_reset() {
     let (graph, mut nodes) = funded(1);
     nodes.tasks[0].attempts = 1;
-    nodes.tasks[0].current =
-        CurrentAttempt::Pod { state: report(Reason::ProviderQuota), created: Millis(0), deleting: None };
+    nodes.tasks[0].current = CurrentAttempt::Pod {
+        state: report(Reason::ProviderQuota),
+        created: Millis(0),
+        deleting: None,
+        delivered: None,
+    };
     let mut until = |reset: Option<i64>| {
         nodes.tasks[0].funding.quota_reset = reset.map(Millis);
         let decision = decide_with(99, 9, &graph, &nodes, Millis(0));

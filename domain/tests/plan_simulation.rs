@@ -17,6 +17,8 @@
 //! - An ended attempt leaves no pod that may continue.
 //! - When nothing more happens, the plan has ended.
 //!
+//! A runner may deliver a success some time before its pod ends. The notification about it can be lost; the pod can end in any way.
+//!
 //! The simulation relies on guarantees of other components: the result of a success is in the record before its pod ends (a runner that
 //! cannot deliver its result reports a failure), a kubelet starts no container in a pod that is being deleted, and a new process sees all
 //! existing pods.
@@ -174,7 +176,7 @@ impl<'a> Run<'a> {
             Action::End { node, attempt, failure, next, .. } => {
                 let task = &mut self.tasks[*node];
                 assert!(!task.status.phase.is_finished(), "the end of {attempt} changes a finished state");
-                let goes = |p: &Pod| p.has_ended() || p.deleting.is_some();
+                let goes = |p: &Pod| p.has_ended() || p.deleting.is_some() || p.delivered;
                 assert!(task.pods.get(attempt).is_none_or(goes), "a pod without an attempt may run on, or come back");
                 task.open = None;
                 task.ends.insert(*attempt, *failure);
@@ -253,7 +255,7 @@ impl<'a> Run<'a> {
         assert!(!task.seen.contains(&attempt), "attempt {attempt} has had a pod");
         task.born.insert(attempt);
         task.seen.insert(attempt);
-        task.pods.insert(attempt, Pod { state: AttemptState::Pending, created, deleting: None });
+        task.pods.insert(attempt, Pod { state: AttemptState::Pending, created, deleting: None, delivered: false });
     }
 
     /// Simulates an event. Returns false if no event is left.
@@ -367,7 +369,7 @@ impl<'a> Run<'a> {
         }
         let (i, number) = alive[self.chance.of(alive.len()).unwrap_or(0)];
         let delivers = self.chance.strikes(2);
-        let what = self.chance.of(20).unwrap_or(0);
+        let what = self.chance.of(22).unwrap_or(0);
         let now = self.now;
         let task = &mut self.tasks[i];
         let begun = task.begun.contains(&number);
@@ -399,10 +401,21 @@ impl<'a> Run<'a> {
                 task.deliver(number, Report::new(reason, ""));
                 task.pods.remove(&number);
                 self.moments += 1;
-                task.finished.insert(number, self.moments);
+                task.finished.entry(number).or_insert(self.moments);
             }
             17 if works => self.end(i, number, Reason::BudgetExceeded, delivers),
             18 if works => self.end(i, number, Reason::ProviderQuota, delivers),
+            // The result is delivered before the pod ends. The notification can be lost.
+            20 | 21 if begun && works && !pod.delivered => {
+                pod.delivered = true;
+                task.deliver(number, Report::new(Reason::Succeeded, ""));
+                if delivers {
+                    task.notify(number);
+                }
+                self.moments += 1;
+                task.finished.insert(number, self.moments);
+            }
+            20 | 21 => {}
             _ => drop(task.pods.remove(&number)),
         }
     }
@@ -411,7 +424,8 @@ impl<'a> Run<'a> {
     fn end(&mut self, i: NodeId, number: u32, reason: Reason, delivers: bool) {
         self.moments += 1;
         let task = &mut self.tasks[i];
-        task.finished.insert(number, self.moments);
+        // The work of an attempt is done when its result is delivered.
+        task.finished.entry(number).or_insert(self.moments);
         if reason != Reason::Evicted {
             task.begun.insert(number);
         }

@@ -27,7 +27,7 @@ impl Stage {
     /// # Errors
     /// If the plan does not succeed, or branch or bill are not as expected.
     pub async fn builds_the_feature(&self, agent: CodingAgent) -> Result<Bill> {
-        let git = Git::start(self, &[("NOTES.md", "A project")]).await?;
+        let git = Git::start(self, &[("README.md", "A project")]).await?;
         let server = ModelServer::start(self, &[SCENARIO]).await?;
         self.apply(&agent.manifests(&server.url("text-report", "feature"))).await?;
         let url = git.url();

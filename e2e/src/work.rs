@@ -1,5 +1,7 @@
 //! Tasks that wait for the test, and their attempts in the record.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::Plan;
 use enact_domain::names;
@@ -60,6 +62,15 @@ impl Stage {
         Ok(pod)
     }
 
+    /// Waits until this number of a plan's tasks has succeeded.
+    ///
+    /// # Errors
+    /// If they have not in time.
+    pub async fn tasks_done(&self, plan: &str, tasks: u32, patience: Duration) -> Result<Plan> {
+        let enough = |p: &Plan| p.status.as_ref().is_some_and(|s| s.tasks.succeeded >= tasks);
+        self.watch(&self.api(), plan, &format!("{tasks} tasks done"), patience, enough).await
+    }
+
     /// Ends the wait of the script [`HOLD`] in a pod.
     ///
     /// # Errors
@@ -97,6 +108,37 @@ impl Stage {
         ensure!(done == ids && attempts.iter().all(well), "not each of {ids:?} once: {attempts:#?}");
         Ok(())
     }
+}
+
+/// Returns the reasons of the ends of a task's attempts.
+pub fn ends<'a>(attempts: &'a [Attempt], task: &str) -> Vec<&'a str> {
+    attempts.iter().filter(|a| a.task == task).map(|a| a.reason.as_str()).collect()
+}
+
+/// Checks that every attempt that succeeded has one result, and no attempt has two.
+///
+/// # Errors
+/// If there is a difference, with the attempts.
+pub fn each_result_once(attempts: &[Attempt]) -> Result<()> {
+    let well = |a: &Attempt| if a.reason == "Succeeded" { a.results == 1 } else { a.results <= 1 };
+    ensure!(attempts.iter().all(well), "results are lost or doubled: {attempts:#?}");
+    Ok(())
+}
+
+/// Returns the largest number of these attempts that ran at the same time, by the record. Their pods can end later. Each attempt counts
+/// as ended `tolerance` seconds early: the decisions about different plans are not ordered exactly.
+pub fn most_at_once(attempts: &[Attempt], tolerance: f64) -> usize {
+    let starts = attempts.iter().map(|a| (a.started, true));
+    let ends = attempts.iter().filter_map(|a| a.finished).map(|at| (at - tolerance, false));
+    let mut events: Vec<(f64, bool)> = starts.chain(ends).collect();
+    // A decision ends attempts before it starts others.
+    events.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
+    let (mut running, mut most) = (0_usize, 0);
+    for (_, starts) in events {
+        running = if starts { running + 1 } else { running.saturating_sub(1) };
+        most = most.max(running);
+    }
+    most
 }
 
 fn attempt(row: &str) -> Result<Attempt> {

@@ -1,10 +1,12 @@
 //! Approvals: who decides on which content, and what waits for the decision.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context as _, Result, bail, ensure};
 use enact_crds::plan::Phase;
 use enact_crds::{Approval, Plan, Specification};
 use enact_e2e::{PATIENCE, Stage, condition, describe, on_stage};
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
 /// Returns the manifest of a Specification that requires the approval of a lead who is not its author. `more` is the end of its document.
@@ -56,6 +58,26 @@ impl Someone<'_> {
         Ok(())
     }
 
+    /// Returns a client of this person.
+    async fn client(&self, stage: &Stage) -> Result<kube::Client> {
+        let groups = self.groups(stage);
+        stage.client_of(self.name, &groups.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    /// Checks that this person cannot delete an Approval, and is told so with all of these words.
+    async fn cannot_delete(&self, stage: &Stage, name: &str, words: &[&str]) -> Result<()> {
+        let api = Api::<Approval>::namespaced(self.client(stage).await?, &stage.name);
+        match api.delete(name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) => {
+                for word in words {
+                    ensure!(status.message.contains(word), "`{word}` is not in: {}", status.message);
+                }
+                Ok(())
+            }
+            other => bail!("{} deletes the Approval {name}: {other:?}", self.name),
+        }
+    }
+
     async fn applies(&self, stage: &Stage, yaml: &str) -> Result<()> {
         let groups = self.groups(stage);
         stage.apply_as(self.name, &groups.iter().map(String::as_str).collect::<Vec<_>>(), yaml).await
@@ -90,6 +112,16 @@ async fn recorded(stage: &Stage) -> Result<Vec<String>> {
     stage.record(&format!(
         "select actor, subject_kind, subject_name, approved, comment, digest from enact.approvals {which} order by decided_at, actor"
     ))
+}
+
+/// Waits for the next second: creation times have no parts of one, and of decisions of one second none is the later one.
+async fn next_second() -> Result<()> {
+    let second = || anyhow::Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
+    let begun = second()?;
+    while second()? == begun {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 fn message(conditions: &[enact_crds::common::Condition]) -> String {
@@ -177,10 +209,11 @@ fn a_change_of_the_content_voids_its_approval() {
         stage.plan_reason("shop", "WaitingForSpecification").await?;
         let stale = ["approve", "specification/shop", "--yes", "--digest", &old];
         BEA.enact_error(&stage, &stale, &["the content of Specification shop is now", "review the new content"])?;
-        let groups = BEA.groups(&stage);
-        let client = stage.client_of("bea", &groups.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let again = Approval::new("again", approval.spec);
-        match Api::<Approval>::namespaced(client, &stage.name).create(&PostParams::default(), &again).await {
+        match Api::<Approval>::namespaced(BEA.client(&stage).await?, &stage.name)
+            .create(&PostParams::default(), &again)
+            .await
+        {
             Err(kube::Error::Api(status)) => {
                 for part in ["spec.digest", &old, "Specification shop is now", "look at the present content"] {
                     ensure!(status.message.contains(part), "`{part}` is not in: {}", status.message);
@@ -218,6 +251,10 @@ fn a_rejected_plan_shows_the_comment() {
         ensure!(said.contains("change the plan") && condition(&back.conditions, "Stalled").is_some(), "{said}");
         let shown = CEM.enact(&stage, &["status", "shop"])?;
         ensure!(shown.contains("Rejected") && shown.contains("sell pears too"), "{shown}");
+        // Not even by the person who rejected, who may delete Approvals.
+        let rejection = counted(&stage, "Accepted").await?.0.name_any();
+        BEA.cannot_delete(&stage, &rejection, &["the rejection of Plan shop stays", "verb purge"]).await?;
+        stage.plan_reason("shop", "Rejected").await?;
         // One rejection outweighs an approval.
         let dot = Someone { name: "dot", groups: &["leads"] };
         dot.enact(&stage, &["approve", "plan/shop", "--yes"])?;
@@ -248,11 +285,21 @@ fn a_withdrawn_approval_does_not_count() {
         stage.watch(&stage.api::<Plan>(), "shop", "one approval", PATIENCE, one).await?;
         CEM.enact(&stage, &["approve", "plan/shop", "--yes"])?;
         stage.plan_reason("shop", "Suspended").await?;
-        let approvals: Api<Approval> = stage.api();
-        let all = approvals.list(&ListParams::default()).await?;
+        let all = stage.api::<Approval>().list(&ListParams::default()).await?;
         let of_cem = all.items.iter().find(|a| a.spec.by.as_ref().is_some_and(|by| by.user == "cem"));
-        approvals.delete(&of_cem.context("cem did not sign")?.name_any(), &kube::api::DeleteParams::default()).await?;
+        let name = of_cem.context("cem did not sign")?.name_any();
+        BEA.cannot_delete(&stage, &name, &["only cem can withdraw this approval of Plan shop"]).await?;
+        Api::<Approval>::namespaced(CEM.client(&stage).await?, &stage.name)
+            .delete(&name, &DeleteParams::default())
+            .await?;
         stage.watch(&stage.api::<Plan>(), "shop", "one approval left", PATIENCE, one).await?;
+        CEM.enact(&stage, &["approve", "plan/shop", "--yes"])?;
+        stage.plan_reason("shop", "Suspended").await?;
+        // Who decides again replaces the own decision.
+        let rejected = CEM.enact(&stage, &["reject", "plan/shop", "--yes", "--comment", "wait"])?;
+        ensure!(rejected.contains("rejected by cem"), "{rejected}");
+        stage.plan_reason("shop", "Rejected").await?;
+        next_second().await?;
         CEM.enact(&stage, &["approve", "plan/shop", "--yes"])?;
         stage.plan_reason("shop", "Suspended").await?;
         ANN.enact(&stage, &["resume", "shop"])?;

@@ -192,3 +192,23 @@ fn a_request_becomes_a_document_at_the_second_attempt() {
         tidied(&stage).await
     });
 }
+
+#[test]
+fn a_draft_whose_pod_cannot_start_says_why_and_since_when() {
+    on_stage("draft-waits", |stage| async move {
+        stage
+            .apply(
+                "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {name: scribe}\nspec:\n  adapter: Command\n  \
+                 script: 'true'\n  image: localhost:1/nothing:none\n---\n\
+                 apiVersion: enact.dev/v1alpha1\nkind: Specification\nmetadata: {name: cart}\nspec:\n  \
+                 request: A cart that holds 100 articles.\n  drafting: {agentRef: {name: scribe}, maxAttempts: 1}\n",
+            )
+            .await?;
+        let waits = |s: &Specification| ready(s).is_some_and(|(reason, _)| reason == "ImagePullFailed");
+        let waiting = until(&stage, "the reason of the wait", waits).await?;
+        let message = ready(&waiting).unwrap_or_default().1;
+        let parts = ["Agent scribe drafts the document (attempt 1 of 1)", "its pod cannot start", "(since 20"];
+        ensure!(parts.iter().all(|part| message.contains(part)), "{message}");
+        Ok(())
+    });
+}

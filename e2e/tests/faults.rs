@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::Phase;
 use enact_crds::{Agent, Plan, Task, task};
 use enact_e2e::installation::{self, Scaled, kill, kubectl, pods_of, printed};
-use enact_e2e::work::{Attempt, HANG_ONCE, HOLD, scripted_plan};
+use enact_e2e::work::{HANG_ONCE, HOLD, each_result_once, ends, scripted_plan};
 use enact_e2e::{Answer, PATIENCE, Stage, condition, on_stage, until};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -36,12 +36,6 @@ fn ladder(name: &str) -> String {
     scripted_plan(name, &tasks)
 }
 
-/// Waits until this number of a plan's tasks has succeeded.
-async fn done(stage: &Stage, plan: &str, tasks: u32) -> Result<Plan> {
-    let enough = |p: &Plan| p.status.as_ref().is_some_and(|s| s.tasks.succeeded >= tasks);
-    stage.watch(&stage.api(), plan, &format!("{tasks} tasks done"), LONG, enough).await
-}
-
 /// Checks that each task of a [`ladder`] had exactly one attempt and one pod, in spite of the disturbance.
 async fn climbed(stage: &Stage, plan: &str) -> Result<()> {
     let plan = stage.finished(plan, Phase::Succeeded, LONG).await?;
@@ -57,7 +51,7 @@ fn a_repeatedly_killed_operator_does_everything_once() {
         installation::await_healthy()?;
         stage.apply(&ladder("ladder")).await?;
         for tasks in [1, 4, 7] {
-            done(&stage, "ladder", tasks).await?;
+            stage.tasks_done("ladder", tasks, LONG).await?;
             for pod in pods_of("deployment/enact-operator")? {
                 kill(&pod)?;
             }
@@ -68,12 +62,37 @@ fn a_repeatedly_killed_operator_does_everything_once() {
 }
 
 #[test]
+fn a_plan_deleted_while_no_operator_runs_is_closed() {
+    on_stage("deleted-meanwhile", |stage| async move {
+        installation::await_healthy()?;
+        let tasks = format!("  tasks: [{{id: T001, title: wait, script: '{HOLD}'}}]\n");
+        stage.apply(&scripted_plan("gone", &tasks)).await?;
+        stage.running("gone", "T001", 1).await?;
+        let plan = stage.api::<Plan>().get("gone").await?;
+        let operator = Scaled::to("deployment/enact-operator", 0)?;
+        stage.api::<Plan>().delete("gone", &DeleteParams::default()).await?;
+        operator.back()?;
+        until("the end of the attempt in the record", PATIENCE, || async {
+            let attempts = stage.attempts(&plan)?;
+            let is_closed = attempts.len() == 1 && attempts.iter().all(|attempt| attempt.finished.is_some());
+            Ok(if is_closed { Answer::Yes(()) } else { Answer::NotYet(format!("{attempts:?}")) })
+        })
+        .await?;
+        let uid = plan.uid().context("a Plan without UID")?;
+        let query = format!("select actor from enact.audit where event = 'Deleted' and subject_uid = '{uid}'");
+        let by = stage.record(&query)?;
+        ensure!(by.len() == 1 && by[0] != "unknown", "the webhook saw who deleted it: {by:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_standby_replaces_a_killed_leader() {
     on_stage("leader-killed", |stage| async move {
         installation::await_healthy()?;
         let two = Scaled::to("deployment/enact-operator", 2)?;
         stage.apply(&ladder("ladder")).await?;
-        done(&stage, "ladder", 2).await?;
+        stage.tasks_done("ladder", 2, LONG).await?;
         let leases: Api<Lease> = Api::namespaced(stage.client.clone(), installation::NAMESPACE);
         let holder = |lease: &Lease| lease.spec.as_ref().and_then(|s| s.holder_identity.clone()).unwrap_or_default();
         let old = holder(&leases.get("enact-operator").await?);
@@ -358,16 +377,4 @@ async fn tasks_of(stage: &Stage, plan: &str) -> Result<Vec<Task>> {
 /// runner retries the delivery. Then a second attempt succeeds.
 fn delivered(ends: &[&str]) -> bool {
     ends == ["Succeeded"] || ends == ["DeliveryFailed", "Succeeded"]
-}
-
-/// Checks that every attempt that succeeded has one result, and no attempt has two.
-fn each_result_once(attempts: &[Attempt]) -> Result<()> {
-    let well = |a: &Attempt| if a.reason == "Succeeded" { a.results == 1 } else { a.results <= 1 };
-    ensure!(attempts.iter().all(well), "results are lost or doubled: {attempts:#?}");
-    Ok(())
-}
-
-/// Returns the reasons of the ends of a task's attempts.
-fn ends<'a>(attempts: &'a [Attempt], task: &str) -> Vec<&'a str> {
-    attempts.iter().filter(|a| a.task == task).map(|a| a.reason.as_str()).collect()
 }

@@ -1,8 +1,11 @@
 //! Revisions of documents: users with permission read them through the API server, and restore them.
 
-use anyhow::{Result, bail, ensure};
-use enact_crds::Specification;
-use enact_e2e::{Stage, on_stage};
+use anyhow::{Context as _, Result, bail, ensure};
+use enact_crds::{Plan, Specification};
+use enact_e2e::work::{HOLD, scripted_plan};
+use enact_e2e::{Answer, PATIENCE, Stage, on_stage, until};
+use kube::api::DeleteParams;
+use kube::{Api, ResourceExt as _};
 
 /// Returns the manifest of a Specification that needs the approval of a person who is not its author.
 fn specification(fruit: &str) -> String {
@@ -56,6 +59,44 @@ fn history_obeys_rbac_and_records_rollbacks() {
         let history = enact(&stage, "cem", &people, &["history", "specification/shop"])?;
         let newest = history.lines().nth(1).unwrap_or_default();
         ensure!(newest.starts_with("3 ") && newest.contains("Rollback of 1"), "{history}");
+        Ok(())
+    });
+}
+
+/// Waits until the audit log has this number of entries of these events about a plan, and returns event, actor, and control or reason.
+async fn entries(stage: &Stage, plan_uid: &str, events: &str, number: usize) -> Result<Vec<String>> {
+    let query = format!(
+        "select event, actor, coalesce(details->>'control', details->>'reason', '') from enact.audit \
+         where plan_uid = '{plan_uid}' and event in ({events}) order by event"
+    );
+    until("entries in the audit log", PATIENCE, || async {
+        let found = stage.record(&query)?;
+        Ok(if found.len() >= number { Answer::Yes(found) } else { Answer::NotYet(format!("{found:?}")) })
+    })
+    .await
+}
+
+#[test]
+fn who_deletes_a_plan_is_recorded_and_its_attempts_end() {
+    on_stage("deleted", |stage| async move {
+        let people = format!("{}-people", stage.name);
+        let people = [people.as_str()];
+        let tasks = format!("  tasks: [{{id: T001, title: wait, script: '{HOLD}'}}]\n");
+        stage.apply_as("ann", &people, &scripted_plan("shop", &tasks)).await?;
+        stage.running("shop", "T001", 1).await?;
+        let plan = stage.api::<Plan>().get("shop").await?;
+        let uid = plan.uid().context("a Plan without UID")?;
+        enact(&stage, "cem", &people, &["suspend", "shop"])?;
+        let controlled = entries(&stage, &uid, "'ControlChanged'", 1).await?;
+        ensure!(controlled == ["ControlChanged|cem|suspend"], "{controlled:?}");
+
+        let client = stage.client_of("bea", &people).await?;
+        Api::<Plan>::namespaced(client, &stage.name).delete("shop", &DeleteParams::default()).await?;
+        let ended = entries(&stage, &uid, "'Deleted', 'AttemptFinished'", 2).await?;
+        ensure!(ended[0].starts_with("AttemptFinished|") && ended[1] == "Deleted|bea|", "{ended:?}");
+        let attempts = stage.attempts(&plan)?;
+        let is_closed = attempts.iter().all(|attempt| attempt.finished.is_some() && !attempt.failure.is_empty());
+        ensure!(attempts.len() == 1 && is_closed, "{attempts:?}");
         Ok(())
     });
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use enact_crds::plan::Phase;
 use enact_crds::{Plan, Tenant};
 use enact_domain::names::{ANNOTATION_AUTHOR, LABEL_TENANT, RESULT_AUDIENCE};
-use enact_e2e::work::{HOLD, scripted_plan};
+use enact_e2e::documents::inline;
+use enact_e2e::work::{HOLD, most_at_once, scripted_plan};
 use enact_e2e::{Answer, PATIENCE, Stage, condition, describe, on_stage, on_stages, program, run, until};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, Volume};
@@ -290,6 +290,68 @@ fn unrestricted_pods_are_refused() {
     });
 }
 
+/// Network policies add up, so that another one could allow what that of the Tenant denies.
+#[test]
+fn an_editor_cannot_open_a_tenants_network() {
+    on_stage("opened", |stage| async move {
+        let said = "spec.isolation.egress of the Tenant";
+        let editor = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: editor}\n\
+                      roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}\n\
+                      subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: eve}]\n";
+        stage.apply(editor).await?;
+        let open = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: open}\n\
+                    spec: {podSelector: {}, egress: [{}], policyTypes: [Egress]}\n";
+        // Until the API server knows the binding, RBAC refuses.
+        until("the refusal by the admission policy", PATIENCE, || async {
+            let Err(error) = stage.apply_as("eve", &[], open).await else { bail!("an editor opens the network") };
+            let refused = format!("{error:#}");
+            Ok(if refused.contains(said) { Answer::Yes(()) } else { Answer::NotYet(refused) })
+        })
+        .await?;
+        let policies: Api<NetworkPolicy> =
+            Api::namespaced(stage.client_of("eve", &["system:authenticated"]).await?, &stage.name);
+        let wider = Patch::Merge(json!({"spec": {"egress": [{}]}}));
+        let attempts = [
+            policies.patch(KEPT, &PatchParams::default(), &wider).await.map(drop),
+            policies.delete(KEPT, &DeleteParams::default()).await.map(drop),
+        ];
+        for attempt in attempts {
+            match attempt {
+                Err(kube::Error::Api(status)) if status.message.contains(said) => {}
+                other => bail!("the tenant's own policy: {other:?}"),
+            }
+        }
+        // Who may change Tenants may open the network too, and an editor may close it again.
+        stage.apply(open).await?;
+        policies.delete("open", &DeleteParams::default()).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_tenant_decides_about_images() {
+    let rules = "  agentImages: {allowed: [registry.example.org], requireDigest: true}\n";
+    on_stages([("images", rules)], |[stage]| async move {
+        let agent = |image: &str| {
+            format!(
+                "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: own}}\n\
+                 spec: {{adapter: Command, script: 'true', image: '{image}'}}\n"
+            )
+        };
+        for (image, part) in
+            [("debian:13", "name an image below registry.example.org"), ("registry.example.org/a:1", "has no digest")]
+        {
+            let refused = stage.refusal(&agent(image)).await?;
+            ensure!(refused.contains("spec.image") && refused.contains(part), "`{part}` is not in: {refused}");
+        }
+        stage.apply(&agent(&format!("registry.example.org/a@sha256:{}", "a".repeat(64)))).await?;
+        // An Agent without an image uses that of the installation.
+        stage.apply(&scripted_plan("allowed", "  tasks: [{id: T001, title: one, script: 'true'}]\n")).await?;
+        stage.finished("allowed", Phase::Succeeded, PATIENCE).await?;
+        Ok(())
+    });
+}
+
 #[test]
 fn a_namespace_belongs_to_one_tenant() {
     on_stages([("taken-a", ""), ("taken-b", "")], |[a, b]| async move {
@@ -380,34 +442,20 @@ fn tenants_do_not_see_each_others_record() {
 }
 
 #[test]
-fn tenant_parallelism_limits_the_pods_of_all_plans() {
+fn tenant_parallelism_limits_the_attempts_of_all_plans() {
     on_stages([("parallel", "  parallelism: 2\n")], |[stage]| async move {
         let tasks: String =
-            (1..=4).map(|n| format!("    - {{id: T00{n}, title: wait, script: 'sleep 2'}}\n")).collect();
+            (1..=4).map(|n| format!("    - {{id: T00{n}, title: wait, script: 'sleep 3'}}\n")).collect();
         for name in ["left", "right"] {
             stage.apply(&scripted_plan(name, &format!("  tasks:\n{tasks}"))).await?;
         }
-        let (plans, pods): (Api<Plan>, Api<Pod>) = (stage.api(), stage.api());
-        let labelled = ListParams::default().labels(enact_domain::names::LABEL_PLAN);
-        let most = AtomicUsize::new(0);
-        until("the end of both plans", PATIENCE, || {
-            let (plans, pods, labelled) = (plans.clone(), pods.clone(), labelled.clone());
-            let most = &most;
-            async move {
-                let phase = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
-                let pods = pods.list(&labelled).await?.items;
-                let under_way = pods.iter().filter(|p| !["Succeeded", "Failed"].contains(&phase(p).as_str())).count();
-                most.fetch_max(under_way, Ordering::Relaxed);
-                ensure!(under_way <= 2, "{under_way} attempts of a tenant at once that may have 2");
-                let all = plans.list(&ListParams::default()).await?.items;
-                let done =
-                    all.iter().filter(|p| p.status.as_ref().is_some_and(|s| s.phase == Phase::Succeeded)).count();
-                Ok(if done == 2 { Answer::Yes(()) } else { Answer::NotYet(format!("{done} of 2 plans are done")) })
-            }
-        })
-        .await?;
-        let most = most.into_inner();
-        ensure!(most == 2, "never more than {most} attempts at once, where 2 may be");
+        let mut attempts = Vec::new();
+        for name in ["left", "right"] {
+            let done = stage.finished(name, Phase::Succeeded, PATIENCE).await?;
+            attempts.extend(stage.attempts(&done)?);
+        }
+        let most = most_at_once(&attempts, 1.0);
+        ensure!(most == 2 && attempts.len() == 8, "{most} attempts at once of a tenant that may have 2: {attempts:#?}");
         Ok(())
     });
 }
@@ -449,6 +497,105 @@ fn a_deleted_tenant_leaves_its_namespace_clean() {
         ensure!(stage.api::<LimitRange>().list(&managed).await?.items.is_empty(), "a LimitRange stays");
         ensure!(stage.api::<RoleBinding>().list(&managed).await?.items.is_empty(), "a RoleBinding stays");
         ensure!(stage.api::<ConfigMap>().get_opt("theirs").await?.is_some(), "what was not ours is gone");
+        Ok(())
+    });
+}
+
+/// Deletes an object, and waits until it does not exist any more.
+async fn ended<K>(api: &Api<K>, name: &str) -> Result<()>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    api.delete(name, &DeleteParams::default()).await?;
+    let gone = || async {
+        Ok(if api.get_opt(name).await?.is_none() { Answer::Yes(()) } else { Answer::NotYet("it exists".into()) })
+    };
+    until(&format!("the end of {name}"), PATIENCE, gone).await
+}
+
+/// Creates a Specification and a Plan with these words, and waits until the record has all of it.
+async fn words_in_the_record(stage: &Stage, words: &str) -> Result<()> {
+    let text = format!("# Feature Specification: Shop\n\n## Requirements\n\n- **FR-001**: Crates MUST hold {words}.\n");
+    stage.apply(&inline("Specification", "shop", &text, &json!({}))).await?;
+    stage
+        .apply(&scripted_plan("first", &format!("  tasks: [{{id: T001, title: one, script: 'echo {words}'}}]\n")))
+        .await?;
+    stage.finished("first", Phase::Succeeded, PATIENCE).await?;
+    let found = || async {
+        let found = stage.enact(&["search", "crates"])?;
+        Ok(if found.contains(words) { Answer::Yes(()) } else { Answer::NotYet(found) })
+    };
+    until("a hit of the search", PATIENCE, found).await
+}
+
+/// Returns what people can read in the record about these objects.
+fn readable(stage: &Stage) -> String {
+    let mut read = String::new();
+    for args in [
+        &["history", "specification/shop"][..],
+        &["show", "specification/shop@1"],
+        &["search", "crates"],
+        &["logs", "first/T001"],
+        &["usage", "--by", "model"],
+    ] {
+        // Without the object, some of them fail.
+        read += &stage.enact(args).unwrap_or_default();
+    }
+    read
+}
+
+#[test]
+fn a_tenant_gets_nothing_of_a_former_one() {
+    on_stage("reused", |stage| async move {
+        let tenants: Api<Tenant> = Api::all(stage.client.clone());
+        let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+        words_in_the_record(&stage, "pomegranates").await?;
+        stage.record(&format!(
+            "insert into enact.model_requests (tenant_id, request_id, requested_at, namespace, plan, plan_uid, task, task_uid, attempt, \
+             agent, provider, model, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, \
+             outcome, self_reported) select '{0}', gen_random_uuid(), now(), '{0}', 'first', '', '', '', 1, 'a', 'p', \
+             'pomegranate-1', 7, 0, 0, 0, 0, 'Completed', true",
+            stage.name
+        ))?;
+        let read = readable(&stage);
+        // In the document, the hit, the log and the usage.
+        ensure!(read.matches("pomegranate").count() >= 4, "{read}");
+        let former = tenants.get(&stage.name).await?.uid().context("a Tenant without UID")?;
+        ended(&tenants, &stage.name).await?;
+        ended(&namespaces, &stage.name).await?;
+
+        stage.apply(&stage.tenant("")).await?;
+        let reason = |t: &Tenant, reason: &str| {
+            let conditions = t.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+            condition(conditions, "Ready").is_some_and(|c| c.reason == reason)
+        };
+        let erasing = |t: &Tenant| reason(t, "ErasingRecord");
+        let tenant = stage.watch(&tenants, &stage.name, "ErasingRecord", PATIENCE, erasing).await?;
+        let said = describe(&tenant.status.unwrap_or_default().conditions);
+        ensure!(said.contains(&format!("enact.dev/keep-record-of={former}")), "{said}");
+        let namespace = namespaces.get_opt(&stage.name).await?;
+        ensure!(namespace.is_none(), "the Tenant has its namespace before the erasure: {namespace:?}");
+        // Three minutes pass.
+        let left = stage.record("select count(*) > 0 from enact.contents")?;
+        ensure!(left == ["t"], "it is erased at once");
+        stage.record("update enact.tenants set successor_at = successor_at - interval '3 minutes'")?;
+        stage.watch(&tenants, &stage.name, "SetUp", PATIENCE, |t: &Tenant| reason(t, "SetUp")).await?;
+
+        for table in ["contents", "revisions", "search_items", "plans", "attempts", "results", "model_requests"] {
+            let left = stage.record(&format!("select count(*) from enact.{table}"))?;
+            ensure!(left == ["0"], "{left:?} rows of the former tenant in {table}");
+        }
+        // Also under the names of its objects.
+        words_in_the_record(&stage, "apples").await?;
+        let read = readable(&stage);
+        ensure!(read.contains("apples") && !read.contains("pomegranate"), "{read}");
+        ensure!(!read.contains("an earlier object with this name"), "{read}");
+        let kept = format!(
+            "set enact.tenant = '{}.{former}'; select count(*) from enact.audit where event in ('Revision', 'RecordErased')",
+            stage.name
+        );
+        let entries = stage.record(&kept)?;
+        ensure!(entries.iter().all(|n| n.parse::<u32>().is_ok_and(|n| n >= 2)), "the former audit log has {entries:?}");
         Ok(())
     });
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use enact_crds::provider::RateLimits;
+use enact_service::handler::Handler;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, listen, serve};
 use enact_store::Store;
@@ -30,7 +31,6 @@ use crate::metrics::Metrics;
 use crate::providers::Catalogue;
 use crate::request_log::RequestLogs;
 use crate::routes::Routes;
-use crate::service::Agents;
 use crate::upstream::Upstream;
 use crate::waiting::Waiting;
 
@@ -176,7 +176,8 @@ impl App {
                 health.shut_down();
             }
         };
-        let serving = serve(http, None, Agents::new(routes), limits, metrics.connections.clone(), stop);
+        let agents = Handler::new(move |request| Arc::clone(&routes).serve(request));
+        let serving = serve(http, None, agents, limits, metrics.connections.clone(), stop);
         tokio::join!(serving, shutdown);
         // Every connection has ended, and with it every answer. What they used is written before the connections to Postgres close.
         gateway.relays.close();

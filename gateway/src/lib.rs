@@ -25,7 +25,6 @@ pub mod providers;
 pub mod relay;
 pub mod request_log;
 pub mod routes;
-pub mod service;
 pub mod target;
 pub mod ticket;
 pub mod upstream;

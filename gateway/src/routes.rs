@@ -1,6 +1,5 @@
 //! All routes: the paths of the four wire formats, the list of models, and the state of the attempt for its runner.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,10 +106,7 @@ impl Routes {
     }
 
     /// Answers a request.
-    ///
-    /// # Errors
-    /// Never.
-    pub async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    pub async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let route = Route::of(request.method(), request.uri().path());
         let (name, format) = route.as_ref().map_or(("unknown", Format::Chat), |route| (route.name(), route.format()));
         let answer = match route {
@@ -124,7 +120,7 @@ impl Routes {
         });
         let status = response.status();
         self.gateway.metrics.requests.with_label_values(&[name, status.as_str()]).inc();
-        Ok(response)
+        response
     }
 
     async fn answer(&self, route: Route, request: Request<Incoming>) -> Result<Response<Body>, Denial> {

@@ -35,6 +35,11 @@ impl ChangeDetector {
         self.known.lock().remove(name);
     }
 
+    /// Forgets all values, which costs some needless work.
+    pub fn forget_all(&self) {
+        self.known.lock().clear();
+    }
+
     /// Returns whether the last value under this name has this digest; none when no value is known.
     pub fn matches(&self, name: &str, digest: &Digest) -> Option<bool> {
         self.known.lock().get(name).map(|known| known == digest)

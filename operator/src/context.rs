@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use enact_crds::agent_images::AgentImages;
 use enact_crds::models::{self, ModelProblem, Resolved};
+use enact_crds::validation::{self, FieldError};
 use enact_crds::{Agent, ModelProviderSpec, Tenant};
 use enact_domain::condition::STALLED;
 use enact_domain::names::DEFAULT_TENANT;
@@ -27,9 +29,7 @@ use crate::metrics::Metrics;
 use crate::monthly_budgets::MonthlyBudgets;
 use crate::record_store::RecordStore;
 use crate::references::References;
-
-/// The actor of records that no person caused.
-pub const ACTOR: &str = "system:enact";
+use crate::setup_events::SetupEvents;
 
 /// Time after which an object is reconciled again although no event arrived. It bounds how long a broken watch, or a change that passed
 /// while the webhook was down, stays unnoticed.
@@ -59,8 +59,10 @@ pub struct Context {
     pub monthly_budgets: MonthlyBudgets,
     pub agent_histories: AgentHistories,
     pub agent_health: AgentHealth,
-    /// The changes of approval policies that are recorded.
-    pub policy_changes: ChangeDetector,
+    /// The changes of controls that are recorded.
+    pub control_changes: ChangeDetector,
+    /// The Events about pods that nodes could not set up.
+    pub setup_events: SetupEvents,
 }
 
 /// The tenant that owns a namespace, with the settings that a reconcile needs.
@@ -72,6 +74,17 @@ pub struct Membership {
     pub parallelism: u32,
     /// RuntimeClass of the tenant's pods.
     pub runtime_class: Option<String>,
+    /// Images that the tenant's Agents may name.
+    pub agent_images: AgentImages,
+}
+
+impl Membership {
+    /// Returns the problem with the image of an Agent that is used in `namespace`. Administrators write the Agents that the installation
+    /// shares, so that the tenant's rules do not apply to those.
+    pub fn image_problem(&self, agent: &Agent, namespace: &str) -> Option<FieldError> {
+        let is_own = agent.metadata.namespace.as_deref() == Some(namespace);
+        is_own.then(|| validation::agent_image(&self.agent_images, &agent.spec)).flatten()
+    }
 }
 
 impl Context {
@@ -99,11 +112,17 @@ impl Context {
                 tenant: tenant.name_any(),
                 parallelism: tenant.spec.parallelism,
                 runtime_class: tenant.spec.isolation.runtime_class_name.clone(),
+                agent_images: tenant.spec.agent_images.clone().unwrap_or_default(),
             });
         }
         // The namespaces of the installation's default tenant carry no label.
         let default = self.config.default_tenant_namespaces.iter().any(|n| n == namespace);
-        default.then(|| Membership { tenant: DEFAULT_TENANT.into(), parallelism: u32::MAX, runtime_class: None })
+        default.then(|| Membership {
+            tenant: DEFAULT_TENANT.into(),
+            parallelism: u32::MAX,
+            runtime_class: None,
+            agent_images: AgentImages::default(),
+        })
     }
 
     /// Returns the ModelProvider that a name refers to in a namespace of `tenant`.

@@ -21,14 +21,15 @@ use crate::index::Index;
 use crate::initial_sync::InitialSync;
 use crate::metrics::Metrics;
 use crate::monthly_budgets::MonthlyBudgets;
+use crate::plan::digest_cache::AgentDigestCache;
 use crate::plan::history::History;
 use crate::plan::limiter::ConcurrencyLimiter;
 use crate::plan::reservations::Reservations;
 use crate::plan::runtime::Runtimes;
-use crate::plan::setup_events::SetupEvents;
 use crate::record_store::RecordStore;
 use crate::references::{References, Requeued};
 use crate::search::{IndexJob, Search};
+use crate::setup_events::SetupEvents;
 use crate::sourcing::jobs::DocumentJobs;
 use crate::tenant::cluster::ClusterView;
 use crate::warm_pool::WarmPods;
@@ -98,13 +99,21 @@ impl Contexts {
             monthly_budgets: MonthlyBudgets::default(),
             agent_histories: AgentHistories::default(),
             agent_health: AgentHealth::default(),
-            policy_changes: ChangeDetector::default(),
+            control_changes: ChangeDetector::default(),
+            setup_events: SetupEvents::default(),
         });
         let (search, dependents) = (Arc::new(search), Arc::new(Dependents::default()));
         let limiter = Arc::new(ConcurrencyLimiter::default());
         let sourcing =
             Arc::new(sourcing::Context { common: common.clone(), jobs, document_cache: document_cache.clone() });
-        let tenants = Arc::new(tenant::Context { common: common.clone(), cluster, limiter: limiter.clone() });
+        let history = Arc::new(History::default());
+        let tenants = Arc::new(tenant::Context {
+            common: common.clone(),
+            cluster,
+            limiter: limiter.clone(),
+            history: history.clone(),
+            record_owners: Mutex::default(),
+        });
         let agents = Arc::new(agent::Context {
             common: common.clone(),
             limiter: limiter.clone(),
@@ -125,10 +134,11 @@ impl Contexts {
             runtimes: Runtimes::default(),
             index,
             limiter,
+            start_secret: rand::random(),
             warm_pods,
             reservations: Reservations::default(),
-            history: History::default(),
-            setup_events: SetupEvents::default(),
+            history,
+            agent_digests: AgentDigestCache::default(),
             document_cache,
             dependents,
             sourcing: sourcing.clone(),

@@ -17,8 +17,8 @@ pub enum Error {
     /// The record store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An object with this name exists and has another owner.
-    #[error("{kind} {name} exists and has another owner; delete or rename it")]
+    /// An object with this name exists, and has another owner or was not created by the operator.
+    #[error("{kind} {name} exists, and the operator did not create it for this object; delete or rename it")]
     Taken { kind: &'static str, name: String },
     /// A value cannot be converted to or from JSON.
     #[error("cannot convert {what} to or from JSON: {source}")]

@@ -54,6 +54,8 @@ pub struct TaskEntry {
     pub work: Option<VerifiedCommit>,
     /// State of the attempt in progress, as the status shows it.
     pub reported: ReportedState,
+    /// What contradicts the result of an attempt, as the status shows it.
+    pub contradiction: Option<String>,
     /// State of the competing attempts, if there are any.
     pub contest: Option<ContestStatus>,
     /// Values for the dependents of the task.
@@ -68,6 +70,8 @@ pub struct TaskEntry {
     pub observed_redo: Option<String>,
     /// Messages of people to the agent.
     pub messages: Vec<Message>,
+    /// Value of the annotation that says who requested another attempt.
+    pub changes: Option<String>,
 }
 
 /// The fields of a pod that a reconcile reads.
@@ -83,11 +87,11 @@ pub struct PodEntry {
     pub owner: String,
     /// Name of the agent that the pod names.
     pub agent: Option<String>,
+    /// The key with which an attempt was started in it.
+    pub start_key: Option<String>,
     /// The tenant whose slot the pod occupies.
     pub tenant: String,
-    /// Whether the attempt got it from a warm pool. Its name is then not that of the attempt.
-    pub from_warm_pool: bool,
-    /// Time at which the operator first saw its end.
+    /// Time at which the operator first saw its end, or read its final result.
     pub ended: Option<Instant>,
     pub view: PodView,
 }
@@ -98,6 +102,9 @@ pub struct Children {
     plan: Option<ObjectRef<Plan>>,
     pub tasks: HashMap<String, Arc<TaskEntry>>,
     pub pods: HashMap<String, Arc<PodEntry>>,
+    /// The attempts about whose results the record has something new, with the time at which the server announced it. An attempt is named
+    /// by the UID of its subject and its number.
+    pub deliveries: HashMap<(String, u32), Instant>,
 }
 
 /// The occupancy of a slot of a tenant by a pod.
@@ -238,7 +245,7 @@ impl Index {
                 Event::Apply(pod) | Event::InitApply(pod) => {
                     let changed = self.put_pod(&pod);
                     // For an unchanged pod too: after a restart, the first list fills the limiter before attempts start.
-                    occupancy(Occupancy::of(&pod, !pod.has_ended()));
+                    occupancy(Occupancy::of(&pod, self.is_occupied_by(&pod)));
                     if changed {
                         self.requeue_label(&pod);
                     }
@@ -283,6 +290,45 @@ impl Index {
                 }
             }
         }
+    }
+
+    /// Notes that the record has something new about the result of an attempt of a plan with this UID, and requeues the plan.
+    pub fn note_delivery(&self, plan_uid: &str, subject_uid: &str, attempt: u32) {
+        let plan = {
+            let mut known = self.known.lock();
+            // Without children, the plan was deleted.
+            let Some(children) = known.plans.get_mut(plan_uid) else { return };
+            children.deliveries.insert((subject_uid.to_owned(), attempt), Instant::now());
+            children.plan.clone()
+        };
+        if let Some(plan) = plan {
+            self.requeue(plan);
+        }
+    }
+
+    /// Removes notes that were read. What was noted since stays.
+    pub fn forget_deliveries(&self, plan_uid: &str, read: &HashMap<(String, u32), Instant>) {
+        if let Some(children) = self.known.lock().plans.get_mut(plan_uid) {
+            children.deliveries.retain(|attempt, noted| read.get(attempt) != Some(&*noted));
+        }
+    }
+
+    /// Marks a pod as one that does no more work, and returns whether this is new.
+    pub fn end_pod(&self, plan_uid: &str, name: &str, uid: &str) -> bool {
+        let mut known = self.known.lock();
+        let pod = known.plans.get_mut(plan_uid).and_then(|children| children.pods.get_mut(name));
+        let Some(pod) = pod.filter(|pod| pod.uid == uid && pod.ended.is_none()) else { return false };
+        Arc::make_mut(pod).ended = Some(Instant::now());
+        true
+    }
+
+    /// Returns whether a pod that a watch delivered occupies a slot.
+    fn is_occupied_by(&self, pod: &AttemptPod) -> bool {
+        let known = self.known.lock();
+        let entry = label(pod, names::LABEL_PLAN_UID)
+            .and_then(|plan| known.plans.get(&plan)?.pods.get(&pod.name_any()))
+            .filter(|entry| Some(&entry.uid) == pod.metadata.uid.as_ref());
+        !pod.has_ended() && entry.is_none_or(|entry| entry.ended.is_none())
     }
 
     fn requeue_owner(&self, task: &Task) {
@@ -362,6 +408,7 @@ impl TaskEntry {
             parked: status.and_then(|s| s.remaining_budget.as_ref()).map(convert::remaining_limit),
             work: status.and_then(verified_work),
             reported: reported_state(ready.map(|c| c.reason.as_str())),
+            contradiction: status.and_then(|s| s.contradiction.clone()),
             contest: status.and_then(|s| s.contest.clone()),
             outputs: status.map(|s| s.outputs.clone()).unwrap_or_default(),
             failure: ready.filter(|_| failed).map(|c| (c.reason.clone(), c.message.clone())),
@@ -370,6 +417,7 @@ impl TaskEntry {
             observed_redo: status.and_then(|s| s.observed_redo.clone()),
             // The webhook refuses malformed ones.
             messages: messages_of(task),
+            changes: task.annotations().get(names::ANNOTATION_CHANGES).cloned(),
         }
     }
 }
@@ -414,8 +462,8 @@ impl PodEntry {
             attempt: label(pod, names::LABEL_ATTEMPT)?.parse().ok()?,
             owner: owner.uid.clone(),
             agent: agent(pod),
+            start_key: pod.annotations().get(names::ANNOTATION_START_KEY).cloned(),
             tenant: label(pod, names::LABEL_TENANT).unwrap_or_default(),
-            from_warm_pool: pod.annotations().contains_key(names::ANNOTATION_ASSIGNED_AT),
             ended: pod.has_ended().then(Instant::now),
             view: pod.view(),
         })

@@ -29,6 +29,7 @@ pub struct Metrics {
     pub leader: IntGauge,
     pub watch_errors: IntCounterVec,
     pub records: IntCounter,
+    pub erased_rows: IntCounter,
     pub health_connections: IntGauge,
 }
 
@@ -65,6 +66,10 @@ impl Metrics {
             &buckets,
         ))?;
         let records = IntCounter::new("enact_records_total", "Records written to Postgres.")?;
+        let erased_rows = IntCounter::new(
+            "enact_record_erased_rows_total",
+            "Rows of former tenants erased from the record because another Tenant has their name.",
+        )?;
         Ok(Self {
             reconciles: counters(
                 "enact_reconciles_total",
@@ -97,6 +102,7 @@ impl Metrics {
                 &["kind"],
             )?,
             records: register(&registry, records)?,
+            erased_rows: register(&registry, erased_rows)?,
             health_connections: gauge("enact_health_connections", "Open connections to the health endpoint.")?,
             registry,
         })
@@ -232,12 +238,8 @@ mod tests {
         let mut bench = Bench::new().await;
         bench.agent("canary-agent");
         let task = json!({"id": "CANARY", "title": "canary", "script": "true"});
-        bench.api.put(
-            "plans/canary",
-            json!({"apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-                "metadata": {"name": "canary", "namespace": "ns", "generation": 1, "uid": "canary-uid"},
-                "spec": {"agentRef": {"name": "canary-agent"}, "tasks": [task]}}),
-        );
+        let spec = json!({"agentRef": {"name": "canary-agent"}, "tasks": [task]});
+        bench.put_plan_with("canary", &json!({"uid": "canary-uid"}), &spec);
         bench.plan("canary").await.unwrap();
         bench.plan("canary").await.unwrap();
         bench.succeed("canary-canary-1").await;

@@ -41,6 +41,11 @@ impl MonthlyBudgets {
         }
         Ok(result?)
     }
+
+    /// Forgets what was written, because limits were erased. They are written again.
+    pub fn forget(&self) {
+        self.written.forget_all();
+    }
 }
 
 /// Returns the month after `month`: `2027-01` after `2026-12`.

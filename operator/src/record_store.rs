@@ -1,18 +1,47 @@
 //! The record store as controllers use it. Apart from the API server it is their only dependency, and tests replace it.
 
 use enact_domain::digest::Digest;
-use enact_domain::record::{Record, RecordedAttempt};
+use enact_domain::record::{Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
 use enact_store::{
-    AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Recorder, Refusal, StartedPod, Store, StoreError,
+    AgentEnd, AgentHistory, Discarded, Erasure, FinishedTask, ModelRequest, RecordOwner, RecordedDelivery, Recorder,
+    Refusal, StartedPod,
+    Store, StoreError,
 };
 use futures::future::BoxFuture;
 
+/// Which Tenant the records of a name belong to.
+pub trait RecordOwners {
+    /// Returns the owner of the records of a name; this one if the name has none yet. `vacant` says that no namespace belongs to the name.
+    fn claim_record<'a>(
+        &'a self,
+        tenant: &'a str,
+        uid: &'a str,
+        vacant: bool,
+        at: Millis,
+    ) -> BoxFuture<'a, Result<RecordOwner, StoreError>>;
+
+    /// Gives the records of a name to the Tenant with the UID `uid`, if they belong to the one with the UID `former`.
+    fn keep_record<'a>(
+        &'a self,
+        tenant: &'a str,
+        uid: &'a str,
+        former: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Erases a part of the records of the former Tenant of a name, for its successor with this UID.
+    fn erase_former<'a>(&'a self, tenant: &'a str, successor: &'a str) -> BoxFuture<'a, Result<Erasure, StoreError>>;
+}
+
 /// The records that controllers write, and those that they read again.
-pub trait RecordStore: Send + Sync {
+pub trait RecordStore: RecordOwners + Send + Sync {
     /// Writes records. A record that exists is not written again.
     fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Returns plans that are not recorded as deleted, in the order of their UIDs: the next page after the UID `after`.
+    fn recorded_plans<'a>(&'a self, tenant: &'a str, after: &'a str)
+    -> BoxFuture<'a, Result<Vec<Subject>, StoreError>>;
 
     /// Returns the recorded attempts of a plan.
     fn attempts<'a>(
@@ -28,12 +57,16 @@ pub trait RecordStore: Send + Sync {
         subjects: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>>;
 
+    /// Returns what the record has about the results of these attempts, named by the UIDs of their subjects and their numbers.
+    fn deliveries<'a>(
+        &'a self,
+        tenant: &'a str,
+        attempts: &'a [(String, u32)],
+    ) -> BoxFuture<'a, Result<Vec<RecordedDelivery>, StoreError>>;
+
     /// Returns the content with this digest, if it is recorded.
     fn content<'a>(&'a self, tenant: &'a str, digest: &'a Digest)
     -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
-
-    /// Records a tenant.
-    fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Sets the limits that the model gateway enforces.
     fn set_budgets<'a>(
@@ -94,9 +127,42 @@ pub struct PostgresRecordStore {
     pub recorder: Recorder,
 }
 
+impl RecordOwners for PostgresRecordStore {
+    fn claim_record<'a>(
+        &'a self,
+        tenant: &'a str,
+        uid: &'a str,
+        vacant: bool,
+        at: Millis,
+    ) -> BoxFuture<'a, Result<RecordOwner, StoreError>> {
+        Box::pin(self.store.claim_record(tenant, uid, vacant, at))
+    }
+
+    fn keep_record<'a>(
+        &'a self,
+        tenant: &'a str,
+        uid: &'a str,
+        former: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.store.keep_record(tenant, uid, former))
+    }
+
+    fn erase_former<'a>(&'a self, tenant: &'a str, successor: &'a str) -> BoxFuture<'a, Result<Erasure, StoreError>> {
+        Box::pin(self.store.erase_former(tenant, successor))
+    }
+}
+
 impl RecordStore for PostgresRecordStore {
     fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.recorder.record(records))
+    }
+
+    fn recorded_plans<'a>(
+        &'a self,
+        tenant: &'a str,
+        after: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Subject>, StoreError>> {
+        Box::pin(self.store.recorded_plans(tenant, after))
     }
 
     fn attempts<'a>(
@@ -115,16 +181,20 @@ impl RecordStore for PostgresRecordStore {
         Box::pin(self.store.started_pods(tenant, subjects))
     }
 
+    fn deliveries<'a>(
+        &'a self,
+        tenant: &'a str,
+        attempts: &'a [(String, u32)],
+    ) -> BoxFuture<'a, Result<Vec<RecordedDelivery>, StoreError>> {
+        Box::pin(self.store.deliveries(tenant, attempts))
+    }
+
     fn content<'a>(
         &'a self,
         tenant: &'a str,
         digest: &'a Digest,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
         Box::pin(self.store.content(tenant, digest))
-    }
-
-    fn tenant<'a>(&'a self, tenant: &'a str, uid: &'a str, at: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.store.upsert_tenant(tenant, uid, at))
     }
 
     fn set_budgets<'a>(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
+use enact_domain::record::Kind;
 use enact_embed::Embedder;
 use enact_service::health::{self, Health};
 use enact_service::http;
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::context::wall_clock;
 use crate::contexts::{Contexts, Environment};
 use crate::controller::drive;
-use crate::documents::deletions::{self, Deleted, report_deletions};
+use crate::deleted::{Deleted, report_deletions};
 use crate::initial_sync::InitialSync;
 use crate::leader::Candidate;
 use crate::metadata_cache::MetadataCache;
@@ -31,7 +32,7 @@ use crate::record_store::{PostgresRecordStore, RecordStore};
 use crate::search::{self, IndexJob, PostgresIndex, SearchIndex};
 use crate::sourcing::{self, push};
 use crate::tenant::objects::ObjectKind;
-use crate::{agent, approval, documents, plan, provider, tenant, watch};
+use crate::{agent, approval, deletion_records, documents, plan, provider, tenant, watch};
 
 /// The readiness check of Postgres. A process that cannot reach it is alive, but does no work.
 const POSTGRES: &str = "postgres";
@@ -90,7 +91,7 @@ async fn lead(
     // Started by the leader only, and closed below before it releases the lease.
     let (recorder, flusher) = Recorder::start(store.clone());
     let index = Box::new(PostgresIndex { store: store.clone(), embedder: Embedder::new(&config.embedder) });
-    let pushes = store.push_listener();
+    let (pushes, deliveries) = (store.push_listener(), store.delivery_listener());
     let record_store = Arc::new(PostgresRecordStore { store, recorder });
     let (contexts, controllers) = Controllers::new(client, config, record_store, metrics);
     let plans = contexts.common.caches.plans.clone();
@@ -99,6 +100,7 @@ async fn lead(
     }
     let mut tasks = controllers.spawn(&contexts, index, &shutdown);
     tasks.spawn(push::follow(contexts.sourcing.clone(), pushes, shutdown.clone()));
+    tasks.spawn(plan::watches::follow_deliveries(contexts.plans.clone(), deliveries, shutdown.clone()));
     let mut failure = tokio::select! {
         () = stop.cancelled() => None,
         () = candidate.lost() => Some(LOST),
@@ -151,14 +153,21 @@ impl Controllers {
         let mut sync = InitialSync::default();
         let (deletions, deleted) = mpsc::unbounded();
         let (mut approval_index, subjects) = ApprovalIndex::new();
-        let tenants = sync.controller(Api::<Tenant>::all(client.clone()));
-        let constitutions = sync.controller_with(Api::all(client.clone()), report_deletions(deletions.clone()));
-        let specifications = sync.controller_with(Api::all(client.clone()), report_deletions(deletions.clone()));
-        let plans = sync.controller_with(Api::all(client.clone()), report_deletions(deletions.clone()));
-        let providers = sync.controller_with(Api::all(client.clone()), report_deletions(deletions));
-        let agents = sync.controller(Api::<Agent>::all(client.clone()));
+        let tenants = sync.controller_with(Api::all(client.clone()), report_deletions(Kind::Tenant, deletions.clone()));
+        let constitutions =
+            sync.controller_with(Api::all(client.clone()), report_deletions(Kind::Constitution, deletions.clone()));
+        let specifications =
+            sync.controller_with(Api::all(client.clone()), report_deletions(Kind::Specification, deletions.clone()));
+        let plans = sync.controller_with(Api::all(client.clone()), report_deletions(Kind::Plan, deletions.clone()));
+        let providers =
+            sync.controller_with(Api::all(client.clone()), report_deletions(Kind::ModelProvider, deletions.clone()));
+        let agents = sync.controller_with(Api::all(client.clone()), report_deletions(Kind::Agent, deletions.clone()));
+        let mut report_approval = report_deletions::<Approval>(Kind::Approval, deletions);
         // The index handles the events of this watch after the cache, so that a requeued subject finds the change in the cache.
-        let approvals = sync.controller_with(Api::all(client.clone()), move |event| approval_index.handle(event));
+        let approvals = sync.controller_with(Api::all(client.clone()), move |event| {
+            approval_index.handle(event);
+            report_approval(event);
+        });
         let caches = Caches {
             tenants: tenants.store(),
             constitutions: constitutions.store(),
@@ -199,7 +208,7 @@ impl Controllers {
         set.spawn(sourcing::follow(contexts.sourcing.clone(), stop()));
         set.spawn(agent::follow_probes(contexts.agents.clone(), stop()));
         set.spawn(watch::config_maps(common(), stop()));
-        set.spawn(deletions::follow(self.deleted, documents.clone(), stop()));
+        set.spawn(deletion_records::follow(self.deleted, documents.clone(), plans.clone(), stop()));
         set.spawn(search::run(common(), search, index, self.index_jobs, stop()));
         set.spawn(tenant::watches::follow_namespaces(tenants.clone(), stop()));
         for kind in ObjectKind::ALL {

@@ -2,24 +2,28 @@
 //!
 //! No reconcile waits for it. A reconcile offers a document after it is recorded, and a queue of bounded length brings it to Postgres and,
 //! where there is an embedding model, to the model. A document that finds the queue full, or whose indexing fails, is offered again by the
-//! next reconcile of its object.
+//! next reconcile of its object. Sweeps remove what was deleted without an event that removes it: while no operator ran, or while the queue
+//! was full.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use enact_crds::plan::PlanDecision;
 use enact_crds::specification::Related;
 use enact_crds::task::TaskTemplate;
+use enact_domain::names::DEFAULT_TENANT;
 use enact_domain::record::{Kind, Subject};
 use enact_embed::Embedder;
 use enact_store::{Embedding, Item, ItemKind, Store};
 use futures::future::BoxFuture;
+use kube::ResourceExt as _;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::change_detection::ChangeDetector;
-use crate::context::Context;
+use crate::context::{Context, RESYNC, lookup};
 use crate::metadata_cache::ObjectKey;
 
 /// Length of the queue.
@@ -59,6 +63,8 @@ pub trait SearchIndex: Send + Sync {
         subject: &'a Subject,
         items: Vec<Item>,
     ) -> BoxFuture<'a, Result<(), IndexError>>;
+    /// Returns the documents of a tenant that have items.
+    fn subjects<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<Vec<Subject>, IndexError>>;
     /// Returns similar documents, the most similar first.
     fn related<'a>(&'a self, tenant: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Vec<Similar>, IndexError>>;
 }
@@ -93,6 +99,10 @@ impl SearchIndex for PostgresIndex {
                 self.store.put_embeddings(tenant, &found).await?;
             }
         })
+    }
+
+    fn subjects<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<Vec<Subject>, IndexError>> {
+        Box::pin(async move { Ok(self.store.indexed_subjects(tenant).await?) })
     }
 
     fn related<'a>(&'a self, tenant: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Vec<Similar>, IndexError>> {
@@ -155,7 +165,7 @@ impl Search {
     }
 }
 
-/// Indexes queued documents, one after the other, until `shutdown`.
+/// Indexes queued documents, one after the other, and sweeps the index, until `shutdown`.
 pub async fn run(
     ctx: Arc<Context>,
     search: Arc<Search>,
@@ -163,14 +173,79 @@ pub async fn run(
     mut jobs: mpsc::Receiver<IndexJob>,
     shutdown: CancellationToken,
 ) {
-    while let Some(Some(job)) = shutdown.run_until_cancelled(jobs.recv()).await {
-        let uid = job.subject.uid.clone();
-        let result = shutdown.run_until_cancelled(index_document(&ctx, &search, index.as_ref(), job)).await;
-        if let Some(Err(error)) = result {
-            tracing::warn!(uid, %error, "cannot index a document; the next reconcile of its object retries");
-            search.offered.forget(&uid);
+    let work = async {
+        // Before that, an object that is not cached may exist.
+        ctx.synced().await;
+        let mut sweeps = interval(RESYNC);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                job = jobs.recv() => match job {
+                    Some(job) => work_on(&ctx, &search, index.as_ref(), job).await,
+                    None => return,
+                },
+                _ = sweeps.tick() => {
+                    if let Err(error) = sweep(&ctx, &search, index.as_ref()).await {
+                        tracing::warn!(%error, "cannot remove deleted documents from the search index; the next sweep retries");
+                    }
+                }
+            }
+        }
+    };
+    shutdown.run_until_cancelled(work).await;
+}
+
+/// Indexes a queued document, unless it was deleted or left its tenant while it was queued.
+async fn work_on(ctx: &Context, search: &Search, index: &dyn SearchIndex, job: IndexJob) {
+    let uid = job.subject.uid.clone();
+    if !job.items.is_empty() && !exists(ctx, &job.tenant, &job.subject) {
+        search.offered.forget(&uid);
+        return;
+    }
+    if let Err(error) = index_document(ctx, search, index, job).await {
+        tracing::warn!(uid, %error, "cannot index a document; the next reconcile of its object retries");
+        search.offered.forget(&uid);
+    }
+}
+
+/// Removes the documents from the index that do not exist any more, or that left their tenant. Those that exist and are not indexed are
+/// offered again by the next reconcile of their objects.
+///
+/// # Errors
+/// When the index fails.
+pub async fn sweep(ctx: &Context, search: &Search, index: &dyn SearchIndex) -> Result<(), IndexError> {
+    let mut tenants: BTreeSet<String> = ctx.caches.tenants.state().iter().map(|tenant| tenant.name_any()).collect();
+    tenants.insert(DEFAULT_TENANT.to_owned());
+    let mut indexed = HashSet::new();
+    for tenant in tenants {
+        for subject in index.subjects(&tenant).await? {
+            if exists(ctx, &tenant, &subject) {
+                indexed.insert(subject.uid);
+            } else {
+                index_document(ctx, search, index, IndexJob { tenant: tenant.clone(), subject, items: Vec::new() })
+                    .await?;
+            }
         }
     }
+    let caches = &ctx.caches;
+    let uids = caches.constitutions.state().into_iter().filter_map(|object| object.uid());
+    let uids = uids.chain(caches.specifications.state().into_iter().filter_map(|object| object.uid()));
+    let uids = uids.chain(caches.plans.state().into_iter().filter_map(|object| object.uid()));
+    uids.filter(|uid| !indexed.contains(uid)).for_each(|uid| search.offered.forget(&uid));
+    Ok(())
+}
+
+/// Returns whether the object of a document exists, and its namespace belongs to `tenant`.
+fn exists(ctx: &Context, tenant: &str, subject: &Subject) -> bool {
+    let Subject { kind, namespace, name, uid } = subject;
+    let found = match kind {
+        Kind::Constitution => lookup(&ctx.caches.constitutions, namespace, name).and_then(|object| object.uid()),
+        Kind::Specification => lookup(&ctx.caches.specifications, namespace, name).and_then(|object| object.uid()),
+        Kind::Plan => lookup(&ctx.caches.plans, namespace, name).and_then(|object| object.uid()),
+        // They have no documents.
+        Kind::Tenant | Kind::Task | Kind::ModelProvider | Kind::Agent | Kind::Approval => None,
+    };
+    found.as_ref() == Some(uid) && ctx.tenant_of(namespace).is_some_and(|member| member.tenant == tenant)
 }
 
 /// Indexes one document, and updates the related specifications of it and of those similar to it.

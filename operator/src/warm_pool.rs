@@ -88,6 +88,8 @@ pub struct WarmPods {
     pods: MetadataCache<WaitingPod>,
     /// The Agent of each pod, by the pod's key.
     agents: Mutex<HashMap<ObjectKey, ObjectKey>>,
+    /// UIDs of the pods that this process created, by the pod's key.
+    created: Mutex<HashMap<ObjectKey, String>>,
     /// Pods that a plan is about to assign.
     taken: Mutex<HashSet<ObjectKey>>,
     /// Numbers of assigned pods that no status counts yet, by Agent.
@@ -98,12 +100,18 @@ pub struct WarmPods {
 pub struct Taken {
     pods: Arc<WarmPods>,
     key: ObjectKey,
+    uid: String,
 }
 
 impl Taken {
     /// Returns the name of the pod.
     pub fn name(&self) -> &str {
         &self.key.1
+    }
+
+    /// Returns the UID of the pod.
+    pub fn uid(&self) -> &str {
+        &self.uid
     }
 }
 
@@ -134,6 +142,7 @@ impl WarmPods {
             }
             if self.pods.get(&pod.0, &pod.1).is_none() {
                 agents.remove(pod);
+                self.created.lock().remove(pod);
             }
         };
         self.pods.follow(events, WaitingPod::of, changed).await;
@@ -146,18 +155,28 @@ impl WarmPods {
         }
     }
 
-    /// Adds a pod that the API server returned.
-    pub fn put(&self, pod: &AttemptPod) {
+    /// Adds a pod that this process created, as the API server returned it.
+    pub fn add(&self, pod: &AttemptPod) {
         if let Some(waiting) = WaitingPod::of(pod) {
             self.note_agent(pod);
+            self.created.lock().insert(key(pod), waiting.uid.clone());
             self.pods.put(pod, waiting);
         }
     }
 
     /// Returns the pods of an Agent, in the order of their names.
+    ///
+    /// A pod that this process did not create has no template, so that no attempt gets it and the pool replaces it: whoever may create pods
+    /// in the namespace can copy everything else of a waiting pod. After a restart of the operator, these are all pods.
     pub fn of(&self, namespace: &str, agent_uid: &str) -> Vec<KnownPod> {
         let own = self.pods.entries(|(place, _), pod| place == namespace && pod.agent_uid == agent_uid);
-        let known = |((_, name), version, waiting)| KnownPod { name, version, waiting };
+        let created = self.created.lock();
+        let known = |(key, version, mut waiting): (ObjectKey, u64, WaitingPod)| {
+            if created.get(&key) != Some(&waiting.uid) {
+                waiting.pod.template = String::new();
+            }
+            KnownPod { name: key.1, version, waiting }
+        };
         let mut own: Vec<KnownPod> = own.into_iter().map(known).collect();
         own.sort_by(|one, other| one.name.cmp(&other.name));
         own
@@ -170,11 +189,12 @@ impl WarmPods {
 
     /// Returns whether an Agent has a pod that waits and is not taken.
     pub fn has_free(&self, namespace: &str, agent_uid: &str) -> bool {
-        let taken = self.taken.lock();
+        let (taken, created) = (self.taken.lock(), self.created.lock());
         let is_free = |key: &ObjectKey, waiting: &WaitingPod| {
             key.0 == namespace
                 && waiting.agent_uid == agent_uid
                 && waiting.pod.stage == Stage::Ready
+                && created.get(key) == Some(&waiting.uid)
                 && !taken.contains(key)
         };
         !self.pods.keys(is_free).is_empty()
@@ -188,15 +208,18 @@ impl WarmPods {
         let mut taken = self.taken.lock();
         let free = own.iter().filter(|known| !taken.contains(&key(&known.name)));
         let free = free.map(|known| (known.name.as_str(), &known.waiting.pod));
-        let chosen = key(warm_pool::choose(free, template, now)?);
+        let name = warm_pool::choose(free, template, now)?;
+        let uid = own.iter().find(|known| known.name == name)?.waiting.uid.clone();
+        let chosen = key(name);
         taken.insert(chosen.clone());
-        Some(Taken { pods: self.clone(), key: chosen })
+        Some(Taken { pods: self.clone(), key: chosen, uid })
     }
 
     /// Removes a pod that an attempt got. `pod` is the pod after the assignment. The watch may have removed it already.
     pub fn remove(&self, pod: &AttemptPod) {
         self.pods.remove(pod);
         self.agents.lock().remove(&key(pod));
+        self.created.lock().remove(&key(pod));
     }
 
     /// Counts an assignment of a pod of an Agent.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use enact_domain::assignment::{GitWork, Reason, VerifiedCommit};
 
-use crate::clone_cache::{Cached, CloneCache};
+use crate::clone_cache::{Cached, CloneCache, Transfer};
 use crate::failure::{Failure, explain};
 use crate::git::{Git, PLAN_FIELDS};
 use crate::log::log;
@@ -66,26 +66,10 @@ pub(crate) fn prepare(
     if let Some(missing) = work.merge.iter().find(|verified| !refs.contains_key(&branch_ref(&verified.branch))) {
         return Err(work_not_found(work, missing, "does not exist"));
     }
-    let cached = match download.map(|download| download.finish(git.supervisor)).transpose()? {
-        Some(Ok(cached)) => Some(cached),
-        Some(Err(problem)) => {
-            log(&format!("the clone cache cannot be used, cloning from the Git server: {problem}"));
-            None
-        }
-        None => None,
-    };
-    match (obtain(git, work, start), &cached) {
-        // The cache may have something that Git cannot use. Without it, the same failure occurs again if it has another cause.
-        (Err(failure), Some(Cached::Packs(_))) if failure.reason != Reason::Cancelled => {
-            log(&format!("trying again without the clone cache: {}", failure.message));
-            clear(git)?;
-            obtain(git, work, start)?;
-        }
-        (obtained, _) => obtained?,
-    }
-    if let (Some(cache), Some(cached), Some(_)) = (cache, &cached, start) {
-        let (tree, commit) = (git.tree().to_owned(), commit_id(git, BASE)?);
-        cache.update(git.supervisor, &tree, cached, &commit)?;
+    let cached = downloaded(git, download)?;
+    with_cached(git, cached.as_ref(), |git| obtain(git, work, start))?;
+    if start.is_some() {
+        update(git, cache, cached.as_ref())?;
     }
     for VerifiedCommit { branch, commit } in &work.merge {
         merge(git, branch, commit)?;
@@ -102,13 +86,54 @@ fn init(git: &mut Git) -> Result<(), Failure> {
     git.local(Reason::ContainerConfigError, &["init", "--quiet", "."]).map(drop)
 }
 
-/// Fetches the revision of `work` into a new clone. A later [`prepare`] in it fetches only what is newer.
-pub(crate) fn prefetch(git: &mut Git, work: &GitWork) -> Result<(), Failure> {
+/// Fetches the revision of `work` into a new clone, with the clone cache as [`prepare`] does. A later `prepare` in it fetches only what is
+/// newer.
+pub(crate) fn prefetch(git: &mut Git, work: &GitWork, cache: Option<&CloneCache>) -> Result<(), Failure> {
     init(git)?;
-    let refs = remote_refs(git, work, None)?;
+    let download = cache.map(|cache| cache.download(git.tree()));
+    let start = remote_refs(git, work, None).and_then(|refs| start(git, &refs, work));
+    // Also after a failure: the attempt that comes must not find a thread that still writes into the clone.
+    let cached = downloaded(git, download)?;
     // An empty repository has nothing to fetch.
-    let Some(start) = start(git, &refs, work)? else { return Ok(()) };
-    fetch(git, &work.url, &[format!("+{start}:{BASE}")])
+    let Some(start) = start? else { return Ok(()) };
+    with_cached(git, cached.as_ref(), |git| fetch(git, &work.url, &[format!("+{start}:{BASE}")]))?;
+    update(git, cache, cached.as_ref())
+}
+
+/// Waits for the end of a download from the clone cache; none if there is no usable cache.
+fn downloaded(git: &mut Git, download: Option<Transfer<Cached>>) -> Result<Option<Cached>, Failure> {
+    let Some(download) = download else { return Ok(None) };
+    match download.finish(git.supervisor)? {
+        Ok(cached) => Ok(Some(cached)),
+        Err(problem) => {
+            log(&format!("the clone cache cannot be used, cloning from the Git server: {problem}"));
+            Ok(None)
+        }
+    }
+}
+
+/// Takes a step in the clone that may have packs of the clone cache, and repeats it in an empty clone if it fails with them: the cache may
+/// have something that Git cannot use. If the failure has another cause, it occurs again.
+fn with_cached(
+    git: &mut Git,
+    cached: Option<&Cached>,
+    step: impl Fn(&mut Git) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    match step(git) {
+        Err(failure) if matches!(cached, Some(Cached::Packs(_))) && failure.reason != Reason::Cancelled => {
+            log(&format!("trying again without the clone cache: {}", failure.message));
+            clear(git)?;
+            step(git)
+        }
+        done => done,
+    }
+}
+
+/// Sends what was fetched from the Git server to the clone cache, if there is one.
+fn update(git: &mut Git, cache: Option<&CloneCache>, cached: Option<&Cached>) -> Result<(), Failure> {
+    let (Some(cache), Some(cached)) = (cache, cached) else { return Ok(()) };
+    let (tree, commit) = (git.tree().to_owned(), commit_id(git, BASE)?);
+    cache.update(git.supervisor, &tree, cached, &commit)
 }
 
 /// Starts the clone again, without anything in it.

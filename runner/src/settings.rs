@@ -68,7 +68,7 @@ pub(crate) fn received(json: &[u8]) -> Result<Assignment, Failure> {
 /// Reads and checks what a waiting pod needs to know, in the same way.
 pub(crate) fn waiting() -> Result<Waiting, Failure> {
     let waiting: Waiting = read("the description of a waiting pod")?;
-    if let Some(Prefetch { url, revision }) = &waiting.repository {
+    if let Some(Prefetch { url, revision, .. }) = &waiting.repository {
         check_url(url).and_then(|()| check_ref(revision)).map_err(|error| invalid(error.to_string()))?;
     }
     Ok(waiting)

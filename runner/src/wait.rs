@@ -8,6 +8,7 @@ use enact_domain::assignment::{Assignment, GitWork, Reason, Report};
 use enact_domain::warm_pool::{ASSIGNMENT_PATH, Prefetch};
 
 use crate::args::Step;
+use crate::clone_cache::CloneCache;
 use crate::delivery::RequestError;
 use crate::failure::Failure;
 use crate::git::{Git, RepositoryFields};
@@ -74,16 +75,16 @@ fn prefetch(supervisor: &mut Supervisor, settings: &Settings, repository: &Prefe
     let begun = Instant::now();
     let layout = WorkspaceLayout::new(settings);
     layout.clear()?;
-    let Prefetch { url, revision } = repository;
+    let Prefetch { url, revision, cache_url } = repository;
     let mut git = Git::new(supervisor, settings, url, &POOL_FIELDS)?;
     let work = GitWork {
         url: url.clone(),
         revision: revision.clone(),
         merge: Vec::new(),
         branch: revision.clone(),
-        cache_url: None,
+        cache_url: cache_url.clone(),
     };
-    repository::prefetch(&mut git, &work)?;
+    repository::prefetch(&mut git, &work, CloneCache::of(settings, &work).as_ref())?;
     layout.keep_clone()?;
     log(&format!("fetched {url} at {revision} in {} ms", begun.elapsed().as_millis()));
     Ok(())

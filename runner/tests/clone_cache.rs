@@ -7,11 +7,12 @@ mod support;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use enact_domain::assignment::Reason;
+use enact_domain::assignment::{ASSIGNMENT_ENV, Adapter, Reason, Work};
 use enact_domain::clone_cache::{CLONE_HEADER, CachedClone, Pack};
+use enact_domain::warm_pool::{Prefetch, Waiting};
 
 use support::http::{Request, response, serve};
-use support::{Ended, GitServer, Pod};
+use support::{Ended, GitServer, Pod, assignment, task};
 
 /// A clone cache for one repository, which trusts the runner.
 #[derive(Clone)]
@@ -95,6 +96,45 @@ fn the_second_attempt_reads_what_the_first_one_fetched() {
     assert!(!ended.log.contains("cache.token.value"), "{}", ended.log);
     assert_eq!(git.git(&["show", &format!("{branch}:all.txt")]), "one\ntwo\nthree");
     git.git(&["fsck", "--strict", branch]);
+}
+
+/// Returns a pod of a warm pool that gets its attempt as soon as it asks.
+fn waiting(git: &GitServer, cache: &Cache, branch: &str) -> Pod {
+    let work = Work::Task(task(Adapter::Command { script: "cat a.txt > copy.txt".into() }));
+    let mut assigned = assignment(&git.url, branch, work);
+    assigned.git.as_mut().unwrap().cache_url = Some(cache.url.clone());
+    let json = serde_json::to_string(&assigned).unwrap();
+    let server_url = serve(move |_| response("200 OK", &[("content-type", "application/json")], json.as_bytes()));
+    let repository = Prefetch { url: git.url.clone(), revision: "main".into(), cache_url: Some(cache.url.clone()) };
+    let waiting = Waiting { server_url, repository: Some(repository) };
+    Pod::new(assigned).with_environment(ASSIGNMENT_ENV, &serde_json::to_string(&waiting).unwrap())
+}
+
+#[test]
+fn a_waiting_pod_clones_through_the_cache() {
+    let (git, cache) = (GitServer::start(), Cache::start());
+    let first = git.commit("main", &[("a.txt", "one\n")]);
+    succeeded(&waiting(&git, &cache, "enact/shop-5f0c1a2b/t001-1").run("wait"));
+    assert_eq!(cache.requests(), ["GET /v1/clone", "POST /v1/clone/reservation", "PUT /v1/clone"]);
+    assert_eq!(cache.state.lock().unwrap().clone.commits, [first]);
+
+    let branch = "enact/shop-5f0c1a2b/t001-2";
+    let ended = waiting(&git, &cache, branch).run("wait");
+    succeeded(&ended);
+    assert!(ended.log.contains("the clone cache has 1 pack(s)"), "{}", ended.log);
+    assert_eq!(cache.requests(), ["GET /v1/clone"], "the attempt fetches only what is newer, from the Git server");
+    assert_eq!(git.git(&["show", &format!("{branch}:copy.txt")]), "one");
+}
+
+#[test]
+fn a_waiting_pod_does_without_a_cache_that_is_down() {
+    let git = GitServer::start();
+    git.commit("main", &[("a.txt", "one\n")]);
+    let down = Cache { url: "http://127.0.0.1:1".into(), state: Arc::default() };
+    let ended = waiting(&git, &down, "enact/shop-5f0c1a2b/t001-1").run("wait");
+    succeeded(&ended);
+    assert!(ended.log.contains("the clone cache cannot be used"), "{}", ended.log);
+    assert!(ended.log.contains("fetched "), "{}", ended.log);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn works_on_its_assignment_in_the_clone_that_it_fetched_while_it_waited() {
     let git = GitServer::start();
     let server = WarmServer::default();
     let url = server.start();
-    let repository = Prefetch { url: git.url.clone(), revision: "main".into() };
+    let repository = Prefetch { url: git.url.clone(), revision: "main".into(), cache_url: None };
     let pod = pod(&url, Some(repository));
     let container = pod.start("wait");
     eventually("it asks for an attempt", || server.asked() > 0);
@@ -92,7 +92,7 @@ fn a_repository_that_cannot_be_fetched_in_advance_is_cloned_by_the_attempt() {
     let git = GitServer::start();
     let server = WarmServer::default();
     let url = server.start();
-    let missing = Prefetch { url: git.url.clone(), revision: "gone".into() };
+    let missing = Prefetch { url: git.url.clone(), revision: "gone".into(), cache_url: None };
     let pod = pod(&url, Some(missing));
     *server.assignment.lock().unwrap() = Some(serde_json::to_string(&work(&git, &url, "echo a > a.txt")).unwrap());
     let ended = pod.run("wait");
@@ -106,7 +106,7 @@ fn a_clone_of_another_repository_is_not_used() {
     let (git, other) = (GitServer::start(), GitServer::start());
     let server = WarmServer::default();
     let url = server.start();
-    let pod = pod(&url, Some(Prefetch { url: other.url.clone(), revision: "main".into() }));
+    let pod = pod(&url, Some(Prefetch { url: other.url.clone(), revision: "main".into(), cache_url: None }));
     *server.assignment.lock().unwrap() = Some(serde_json::to_string(&work(&git, &url, "echo a > a.txt")).unwrap());
     let ended = pod.run("wait");
     assert_eq!(ended.report.reason, Reason::Succeeded, "{}", ended.log);

@@ -79,10 +79,15 @@ impl Intake {
     async fn find_checkpoint(&self, path: Option<&AttemptPath>, headers: &HeaderMap) -> Result<Response, Problem> {
         let pod = self.pod_of(path, headers).await?;
         let _slot = self.checkpoints.authenticated(&pod.tenant).await?;
-        let found = self.store.checkpoint(&pod.tenant, &pod.subject_uid, pod.attempt).await;
-        let found = found
-            .map_err(|error| unstored(&error))?
-            .ok_or_else(|| Problem::new(ProblemKind::NotFound, "no earlier attempt left a checkpoint"))?;
+        let AttemptPod { tenant, subject_uid, attempt, pod_uid, .. } = &pod;
+        // Whoever may create pods in the namespace can copy owner and labels of an attempt's pod.
+        let is_its = self.store.is_pod_of(tenant, subject_uid, *attempt, pod_uid).await;
+        let found = if is_its.map_err(|error| unstored(&error))? {
+            self.store.checkpoint(tenant, subject_uid, *attempt).await.map_err(|error| unstored(&error))?
+        } else {
+            None
+        };
+        let found = found.ok_or_else(|| Problem::new(ProblemKind::NotFound, "no earlier attempt left a checkpoint"))?;
         let mut checkpoint = found.checkpoint;
         checkpoint.archive = found.archive.map(|archive| STANDARD.encode(archive));
         checkpoint.bundle = found.bundle.map(|bundle| STANDARD.encode(bundle));

@@ -166,13 +166,16 @@ impl Intake {
         let digest = String::from_utf8(bytes).map(Digest::from).ok().filter(Digest::is_valid).ok_or_else(|| {
             Problem::new(ProblemKind::Malformed, "the body must be the digest of the key: `sha256:<64 hex digits>`")
         })?;
-        let registered = self.store.register_runner(&pod.tenant, &pod.subject_uid, pod.attempt, &digest).await;
+        let AttemptPod { tenant, subject_uid, attempt, pod_uid, .. } = &pod;
+        let registered = self.store.register_runner(tenant, subject_uid, *attempt, pod_uid, &digest).await;
         match registered.map_err(|error| unstored(&error))? {
             Registration::Accepted => Ok(()),
             Registration::Refused => Err(Problem::new(
                 ProblemKind::NotTheRunner,
-                "the runner of this attempt has registered another key, or the attempt has ended",
+                "the runner of this attempt has registered another key, the operator has given the attempt another pod or none, or the \
+                 attempt has ended",
             )),
+            Registration::PodUnknown => Err(pod_unknown()),
         }
     }
 
@@ -199,6 +202,13 @@ impl Intake {
                     "send the header {RUNNER_KEY_HEADER} with the key that the runner registered for attempt {attempt}"
                 ),
             )),
+            Ok(DeliveryOutcome::NotItsPod) => Err(Problem::new(
+                ProblemKind::SubjectMismatch,
+                format!(
+                    "the operator has not started attempt {attempt} with this pod; only pods that it created deliver results"
+                ),
+            )),
+            Ok(DeliveryOutcome::PodUnknown) => Err(pod_unknown()),
             Ok(DeliveryOutcome::Stale) => Err(Problem::new(
                 ProblemKind::StaleAttempt,
                 format!(
@@ -245,6 +255,11 @@ pub(crate) fn runner_key(headers: &HeaderMap) -> Result<Option<Digest>, Problem>
         return Err(Problem::new(ProblemKind::Malformed, format!("the header {RUNNER_KEY_HEADER} must hold a key")));
     }
     Ok(Some(Digest::of_bytes(key)))
+}
+
+/// Returns the problem of a request that arrives before the operator has recorded the pod that it created.
+fn pod_unknown() -> Problem {
+    Problem::new(ProblemKind::Unavailable, "the record does not have the pod of the attempt yet; try again")
 }
 
 /// Returns the problem of a path that names no attempt.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use enact_domain::assignment::{Adapter, Assignment, TaskWork, Work};
 use enact_server::intake::Times;
 use support::http::Request;
-use support::{SUBJECT, Server, result, scene, until};
+use support::{SUBJECT, Server, begun_in, result, scene, until};
 
 const POD: &str = "coder-w0000000a";
 
@@ -64,7 +64,8 @@ async fn a_waiting_pod_gets_its_assignment_when_it_is_made() {
     assert_eq!((answer.status, answer.text()), (200, expected.clone()));
     // The answer may have been lost.
     assert_eq!(server.send(&ask("warm")).await.text(), expected);
-    // From now on the pod is that of the attempt.
+    // From now on the pod is that of the attempt, which the operator has recorded.
+    begun_in(&database, "acme", SUBJECT, 1, POD).await;
     assert_eq!(server.deliver("warm", &result(SUBJECT, 1)).await.status, 201);
     assert_eq!(database.number("select count(*) from results").await, 1);
     assert_eq!(server.metric("enact_server_requests_total{route=\"assignment\",status=\"200\"}").await, 2);

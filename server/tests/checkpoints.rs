@@ -69,7 +69,10 @@ async fn the_next_attempt_of_the_task_reads_it() {
         cluster.pod("next", "team", "acme", "shop-t001-2", SUBJECT, 2);
         cluster.pod("other-task", "team", "acme", "shop-t002-2", another, 2);
         cluster.pod("other-tenant", "elsewhere", "other", "mine-2", SUBJECT, 2);
+        cluster.pod("copy", "team", "acme", "copy-of-shop-t001-2", SUBJECT, 2);
     });
+    // Nor does a pod that the operator did not create, whatever its labels are.
+    server.send(&read(SUBJECT, 2, "copy")).await.assert_problem(404, "not-found", "no earlier attempt");
     let found = server.send(&read(SUBJECT, 2, "next")).await;
     found.assert_status(200);
     assert_eq!(serde_json::from_slice::<Checkpoint>(&found.body).unwrap(), checkpoint());

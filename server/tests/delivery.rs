@@ -10,7 +10,7 @@ use futures::future::join_all;
 use support::api::{Api, FakeCluster};
 use support::database::{Database, end};
 use support::http::Request;
-use support::{SUBJECT, Server, begun, delivery, result, scene};
+use support::{SUBJECT, Server, begun, begun_in, delivery, result, scene};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pods_result_is_kept_once() {
@@ -120,6 +120,7 @@ async fn a_pod_speaks_for_its_own_attempt_only() {
     assert_eq!(database.number("select count(*) from results").await, 0);
     assert_eq!(server.metric("enact_server_deliveries_total{outcome=\"subject-mismatch\"}").await, 5);
     // The pod's own result is stored, for the pod's tenant.
+    begun_in(&database, "other", another, 1, "mine-1").await;
     assert_eq!(server.deliver("foreign", &result(another, 1)).await.status, 201);
     assert_eq!(database.number("select count(*) from results where tenant_id = 'other'").await, 1);
 }
@@ -127,6 +128,7 @@ async fn a_pod_speaks_for_its_own_attempt_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn configured_namespaces_belong_to_the_default_tenant() {
     let (database, api, server) = scene().await;
+    begun_in(&database, "default", SUBJECT, 1, "free-1").await;
     api.change(|cluster| cluster.pod("free", "free", "default", "free-1", SUBJECT, 1));
     assert_eq!(server.deliver("free", &result(SUBJECT, 1)).await.status, 201);
     assert_eq!(database.number("select count(*) from results where tenant_id = 'default'").await, 1);
@@ -212,7 +214,7 @@ async fn a_hundred_pods_at_once() {
     let server = Server::start_as(url, &api, Times::default(), headers, &flags).await;
     let subjects: Vec<String> = (0..100).map(|number| format!("{number:08}-0000-4000-8000-000000000000")).collect();
     for (number, subject) in subjects.iter().enumerate() {
-        begun(&database, subject, 1).await;
+        begun_in(&database, "acme", subject, 1, &format!("pod-{number}")).await;
         api.change(|cluster| {
             cluster.pod(&format!("t{number}"), "team", "acme", &format!("pod-{number}"), subject, 1);
         });
@@ -248,4 +250,28 @@ async fn an_agent_with_the_pods_token_cannot_deliver() {
     assert_eq!(database.number("select count(*) from results").await, 0);
     let ours = delivery(SUBJECT, 1, "token", &body).header("x-enact-runner-key", "the runner's key");
     assert_eq!(server.send(&ours).await.status, 201);
+}
+
+/// A user with the role `edit` in the namespace can create a pod with owner, labels and role of an attempt's pod.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_the_operator_did_not_create_delivers_nothing() {
+    let (database, api, server) = scene().await;
+    api.change(|cluster| {
+        cluster.pod("copy", "team", "acme", "copy-of-shop-t001-1", SUBJECT, 1);
+        cluster.pod("next", "team", "acme", "shop-t001-2", SUBJECT, 2);
+    });
+    let register = |attempt: u32, token: &str| {
+        let digest = enact_domain::digest::Digest::of_bytes(b"a key");
+        Request::post(&format!("/v1/attempts/{SUBJECT}/{attempt}/runner"))
+            .body(digest.as_str().as_bytes())
+            .header("authorization", &format!("Bearer {token}"))
+            .header("content-type", "text/plain")
+    };
+    for (token, attempt) in [("copy", 1), ("next", 2)] {
+        server.send(&register(attempt, token)).await.assert_problem(403, "not-the-runner", "another pod");
+        let answer = server.deliver(token, &result(SUBJECT, attempt)).await;
+        answer.assert_problem(403, "subject-mismatch", "only pods that it created");
+    }
+    assert_eq!(database.number("select count(*) from results").await, 0);
+    assert_eq!(server.send(&register(1, "token")).await.status, 204);
 }

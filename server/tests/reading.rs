@@ -284,7 +284,7 @@ async fn the_log_of_an_attempt_is_read_by_whoever_may_get_the_plan() {
     let delivery = enact_store::Delivery {
         tenant: "acme".into(),
         namespace: "team".into(),
-        pod_uid: "pod-1".into(),
+        pod_uid: "pod-p-t001-1".into(),
         plan_uid,
         runner_key: None,
         result: result(&subject, 1),

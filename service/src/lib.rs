@@ -6,6 +6,7 @@
 pub mod api_server;
 pub mod client;
 pub mod config;
+pub mod handler;
 pub mod health;
 pub mod http;
 pub mod log;

@@ -31,14 +31,23 @@ create domain enact.name as text constraint name_length check (octet_length(valu
 create domain enact.namespace as text constraint namespace_length check (octet_length(value) <= 253);
 
 create table enact.tenants (
-    tenant_id  enact.tenant primary key,
-    uid        enact.uid not null,
-    created_at timestamptz not null,
-    updated_at timestamptz not null
+    tenant_id     enact.tenant primary key,
+    uid           enact.uid not null,
+    created_at    timestamptz not null,
+    updated_at    timestamptz not null,
+    successor_uid enact.uid,
+    successor_at  timestamptz,
+    erased        jsonb not null default '{}' check (jsonb_typeof(erased) = 'object')
 );
 comment on table enact.tenants is
-    'Every tenant that ever existed. Written by the tenant controller when it first sees a Tenant, or a new one with the same name. '
-    'Not read yet; needed to tell a tenant from an earlier one with the same name (issue 12).';
+    'Every tenant that ever existed, with the UID of the Tenant that its rows belong to. Written and read by the tenant controller before '
+    'it sets up the first namespace of a Tenant. See docs/adr/0021-names-of-tenants.md.';
+comment on column enact.tenants.successor_uid is
+    'UID of a newer Tenant with this name, for which the rows of the former one are erased.';
+comment on column enact.tenants.successor_at is
+    'When the operator saw that newer Tenant while no namespace belonged to the name; null before that.';
+comment on column enact.tenants.erased is
+    'What is erased so far: the number of rows by table, and the usage by month before the erasure.';
 
 create table enact.contents (
     tenant_id enact.tenant not null,
@@ -70,7 +79,8 @@ create table enact.revisions (
     unique (tenant_id, kind, namespace, name, position),
     foreign key (tenant_id, digest) references enact.contents (tenant_id, digest)
 );
-create index revisions_by_content on enact.revisions (tenant_id, subject_uid, digest);
+-- In this order, it also serves the check that no revision refers to a content that is deleted.
+create index revisions_by_content on enact.revisions (tenant_id, digest, subject_uid);
 comment on table enact.revisions is
     'Revisions of each document in order. Content that returns is a revision of its own. Written by the operator when a document or a '
     'started Plan has new content. Read by the server (history, diff, rollback, related documents).';
@@ -92,19 +102,21 @@ comment on table enact.findings is
 comment on column enact.findings.total is 'Number of all findings, those included that are too many to be stored.';
 
 create table enact.plans (
-    tenant_id enact.tenant not null,
-    plan_uid  enact.uid not null,
-    namespace enact.namespace not null,
-    name      enact.name not null,
-    state     text not null,
-    reason    text not null,
-    message   text not null,
-    state_at  timestamptz not null,
+    tenant_id  enact.tenant not null,
+    plan_uid   enact.uid not null,
+    namespace  enact.namespace not null,
+    name       enact.name not null,
+    state      text not null,
+    reason     text not null,
+    message    text not null,
+    state_at   timestamptz not null,
+    deleted_at timestamptz,
     primary key (tenant_id, plan_uid)
 );
 comment on table enact.plans is
     'Plans with their latest state; the audit log has the earlier ones. Written by the operator at each transition of a Plan. '
-    'Read by the server (why agents were selected).';
+    'Read by the server (why agents were selected), and by the operator, which looks for plans that were deleted while it did not run.';
+comment on column enact.plans.deleted_at is 'When the Plan was deleted. Its state stays the last one before that.';
 
 create table enact.tasks (
     tenant_id enact.tenant not null,
@@ -133,6 +145,8 @@ create table enact.attempts (
     namespace      enact.namespace not null,
     name           enact.name not null,
     pod            text,
+    pod_uid        enact.uid,
+    start_key      text check (start_key ~ '^sha256:[0-9a-f]{64}$'),
     agent          text,
     started_at     timestamptz,
     pod_created_at timestamptz,
@@ -144,6 +158,7 @@ create table enact.attempts (
     selection      jsonb,
     contestants    integer not null default 1 check (contestants between 1 and 9),
     lost_to        integer check (lost_to > 0 and lost_to <> number),
+    contradiction  text check (octet_length(contradiction) between 1 and 1024),
     primary key (tenant_id, subject_uid, number),
     check ((finished_at is null) = (report is null)),
     check (failure is null or finished_at is not null)
@@ -159,6 +174,10 @@ comment on column enact.attempts.capabilities is
     'The needs of the task that its agent declares; the result counts for them. Null if the agent declares no capability and was not '
     'selected from a pool.';
 comment on column enact.attempts.selection is 'The evaluation of the pool that the agent was selected from. Null if there was none.';
+comment on column enact.attempts.pod_uid is
+    'UID of the pod, which the API server returned to the operator. Only this pod registers a runner and delivers a result.';
+comment on column enact.attempts.start_key is
+    'What the operator puts into the pod, so that it recognises it if it stops before pod_uid is recorded.';
 comment on column enact.attempts.runner_key is
     'Digest of the key that the runner of the attempt registered with the server before it started the agent. Only a result with this key '
     'is accepted: the agent can read the token of the pod, but not the memory of the runner.';
@@ -167,7 +186,34 @@ comment on column enact.attempts.contestants is
     'newer one replaces an older one.';
 comment on column enact.attempts.lost_to is
     'The attempt that won the contest in which this one passed and lost. What a lost attempt used is discarded.';
+comment on column enact.attempts.contradiction is
+    'What first contradicted the result of the attempt, for people. The audit log has each contradiction (ResultContradicted), with the '
+    'report that was sent or left.';
 comment on column enact.attempts.report is 'The final report, with the tokens and the cost that the agent reported.';
+
+-- Which attempts have discarded work: those that failed, those that lost a contest, and those that a later attempt of the same contestant
+-- replaced. An attempt that ended for one of `continued_reasons` shares the fate of the one that continues its work. A function in one
+-- statement, so that Postgres inlines it; the windows have the columns that callers filter by, so that it reads only their attempts.
+create function enact.discarded_attempts(continued_reasons text[])
+    returns table (tenant_id enact.tenant, plan_uid enact.uid, namespace enact.namespace, subject_uid enact.uid, number integer,
+                   discarded boolean)
+    language sql stable parallel safe
+as $$
+    select tenant_id, plan_uid, namespace, subject_uid, number,
+           coalesce(min(number) filter (where not continued) over rest < max(number) over whole
+                        or (not last_value(continued) over whole and last_value(failed) over whole),
+                    false)
+    from (
+        select a.tenant_id, a.plan_uid, a.namespace, a.subject_uid, a.number, a.number % a.contestants as series,
+               a.failure is not null or a.lost_to is not null as failed,
+               coalesce(a.report ->> 'reason' = any (continued_reasons), false) as continued
+        from enact.attempts a
+    ) result
+    window whole as (partition by tenant_id, plan_uid, namespace, subject_uid, series order by number
+                     rows between unbounded preceding and unbounded following),
+           rest as (partition by tenant_id, plan_uid, namespace, subject_uid, series order by number
+                    rows between current row and unbounded following)
+$$;
 
 create table enact.results (
     tenant_id   enact.tenant not null,
@@ -181,6 +227,7 @@ create table enact.results (
     gates       jsonb not null,
     duration_ms bigint not null check (duration_ms >= 0),
     stale       boolean not null,
+    verified    boolean not null,
     received_at timestamptz not null default clock_timestamp(),
     primary key (tenant_id, subject_uid, number)
 );
@@ -188,6 +235,9 @@ create index results_of_plan on enact.results (tenant_id, plan_uid);
 comment on table enact.results is
     'Results that pods delivered, the first one of each attempt. Written by the server. The operator reads the report of an attempt that '
     'has no recorded end; the server reads transcripts and gates for people (`kubectl enact logs`).';
+comment on column enact.results.verified is
+    'Whether only the runner can have sent it: it came with the key that the runner had registered, or from an integration, whose agents'' '
+    'code has no token.';
 comment on column enact.results.stale is 'Whether the attempt no longer counted when the result arrived. A stale result is evidence only.';
 
 create table enact.checkpoints (
@@ -419,6 +469,94 @@ begin
 end
 $$;
 
+-- Erases a part of what the former Tenant of this name left, at most `batch` rows, and returns their number. Returns 0 when nothing is left:
+-- the record then belongs to the Tenant with the UID `successor`. Returns null while it must not erase, since `successor` is not the newer
+-- Tenant that was seen, or was seen less than three minutes ago: requests and reconciles that began before the namespaces left the tenant
+-- end in that time.
+--
+-- A function of the schema's owner, so that the application can erase the record of a tenant in this case only. Entries of the audit log
+-- are not erased: they move to the tenant `<name>.<UID>`, which no Tenant can be named, so that no program reads them for anybody.
+create function enact.erase_former(successor text, batch integer) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    tenant  constant text := current_setting('enact.tenant', true);
+    former  enact.tenants;
+    archive text;
+    done    jsonb;
+    erasing text;
+    gone    bigint;
+    room    bigint := batch;
+    entries enact.audit[];
+begin
+    -- Locks the row: two operators at once erase one after the other.
+    select * into former from enact.tenants
+    where tenant_id = tenant and successor_uid = successor and successor_at <= clock_timestamp() - interval '3 minutes' for update;
+    if not found then
+        return null;
+    end if;
+    archive := tenant || '.' || former.uid;
+    done := former.erased;
+    if done = '{}' then
+        done := jsonb_build_object('rows', '{}'::jsonb, 'usage', coalesce((
+            select jsonb_object_agg(substr(scope, 8), jsonb_build_object(
+                'tokens', spent_input + spent_cached_input + spent_cache_write + spent_output + spent_reasoning,
+                'costMicroUsd', spent_cost_micro_usd))
+            from enact.budgets where tenant_id = tenant and scope like 'tenant/%'
+        ), '{}'));
+    end if;
+    -- Revisions refer to contents.
+    foreach erasing in array array['search_embeddings', 'search_items', 'request_logs', 'results', 'checkpoints', 'findings', 'revisions',
+                                   'contents', 'approvals', 'refusals', 'model_requests', 'budgets', 'attempts', 'tasks', 'plans', 'outbox']
+    loop
+        exit when room <= 0;
+        -- The table of embeddings does not exist on every database.
+        continue when to_regclass('enact.' || erasing) is null;
+        execute format('delete from enact.%1$I where tenant_id = $1 and ctid = any(array('
+                       'select ctid from enact.%1$I where tenant_id = $1 limit $2))', erasing) using tenant, room;
+        get diagnostics gone = row_count;
+        room := room - gone;
+        if gone > 0 then
+            done := jsonb_set(done, array['rows', erasing], to_jsonb(coalesce((done #>> array['rows', erasing])::bigint, 0) + gone));
+        end if;
+    end loop;
+    if room > 0 then
+        with moved as (
+            delete from enact.audit a where tenant_id = tenant
+                and ctid = any(array(select ctid from enact.audit where tenant_id = tenant limit room))
+            returning a as entry
+        )
+        select array_agg(entry), count(*) into entries, gone from moved;
+        room := room - gone;
+        -- Row-level security admits rows of one tenant at a time.
+        perform set_config('enact.tenant', archive, true);
+        insert into enact.audit
+            (tenant_id, id, at, recorded_at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details)
+        overriding system value
+        select archive, id, at, recorded_at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details
+        from unnest(entries);
+        perform set_config('enact.tenant', tenant, true);
+    end if;
+    if room < batch then
+        update enact.tenants set erased = done where tenant_id = tenant;
+        return batch - room;
+    end if;
+    update enact.tenants
+    set uid = successor, created_at = former.successor_at, updated_at = clock_timestamp(), successor_uid = null, successor_at = null,
+        erased = '{}'
+    where tenant_id = tenant;
+    insert into enact.audit (tenant_id, at, actor, event, key, kind, namespace, name, subject_uid, details)
+    values (tenant, clock_timestamp(), 'system:enact', 'RecordErased', former.uid, 'Tenant', '', tenant, successor,
+            jsonb_build_object('formerUid', former.uid, 'auditLog', archive));
+    perform set_config('enact.tenant', archive, true);
+    insert into enact.audit (tenant_id, at, actor, event, key, kind, namespace, name, subject_uid, details)
+    values (archive, clock_timestamp(), 'system:enact', 'RecordErased', successor, 'Tenant', '', tenant, former.uid,
+            done || jsonb_build_object('successorUid', successor, 'successorSeenAt', former.successor_at));
+    perform set_config('enact.tenant', tenant, true);
+    return 0;
+end
+$$;
+revoke all on function enact.erase_former from public;
+
 grant usage on schema enact to enact_app;
 grant select, insert on all tables in schema enact to enact_app;
 revoke insert on enact.migrations from enact_app;
@@ -426,3 +564,4 @@ revoke select on enact.outbox from enact_app;
 grant update on enact.tenants, enact.plans, enact.tasks, enact.attempts, enact.model_requests, enact.budgets, enact.refusals,
     enact.checkpoints to enact_app;
 grant delete on enact.search_items, enact.checkpoints, enact.request_logs to enact_app;
+grant execute on function enact.erase_former to enact_app;

@@ -1,6 +1,7 @@
 //! Recorded attempts.
 
 use enact_domain::assignment::{GateResult, Report};
+use enact_domain::digest::Digest;
 use enact_domain::record::RecordedAttempt;
 use enact_domain::time::Millis;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct AttemptRow {
     pub contestants: u32,
     /// The attempt that won the contest, if this one has passed and lost.
     pub lost_to: Option<u32>,
+    /// What contradicts its result, if something does.
+    #[serde(default)]
+    pub contradiction: Option<String>,
     pub started_at: Option<Millis>,
     pub finished_at: Option<Millis>,
     /// Class of the failure; none on success, and while the attempt runs.
@@ -57,8 +61,12 @@ pub struct StartedPod {
     /// UID of the Task, or of the Plan for an integration.
     pub subject_uid: String,
     pub number: u32,
-    /// Name of the pod that the first record of the start names.
+    /// Name of the pod that the first record of the start names, or of the one that replaced it.
     pub pod: String,
+    /// UID of that pod, if it is recorded.
+    pub pod_uid: Option<String>,
+    /// The key by which the pod is recognised until its UID is recorded.
+    pub start_key: Option<Digest>,
 }
 
 /// What the pod of an attempt delivered.
@@ -124,7 +132,8 @@ impl Store {
         let rows = self
             .transaction("read the pods of attempts", tenant, async |session: &mut Session| {
                 sqlx::query!(
-                    r#"select subject_uid as "subject_uid!", number, pod as "pod!" from enact.attempts
+                    r#"select subject_uid as "subject_uid!", number, pod as "pod!", pod_uid as "pod_uid?", start_key
+                    from enact.attempts
                     where tenant_id = $1 and subject_uid = any($2::text[]) and pod is not null"#,
                     tenant,
                     subjects,
@@ -135,8 +144,40 @@ impl Store {
             .await?;
         let rows = rows.into_iter();
         Ok(rows
-            .map(|row| StartedPod { subject_uid: row.subject_uid, number: row.number.unsigned_abs(), pod: row.pod })
+            .map(|row| StartedPod {
+                subject_uid: row.subject_uid,
+                number: row.number.unsigned_abs(),
+                pod: row.pod,
+                pod_uid: row.pod_uid,
+                start_key: row.start_key.map(Digest::from),
+            })
             .collect())
+    }
+
+    /// Returns whether the record has the pod with this UID as that of an attempt.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn is_pod_of(
+        &self,
+        tenant: &str,
+        subject_uid: &str,
+        attempt: u32,
+        pod_uid: &str,
+    ) -> Result<bool, StoreError> {
+        self.transaction("read the pod of an attempt", tenant, async |session: &mut Session| {
+            sqlx::query_scalar!(
+                r#"select exists (select from enact.attempts
+                                  where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and pod_uid = $4) as "is_pod!""#,
+                tenant,
+                subject_uid,
+                i64::from(attempt),
+                pod_uid,
+            )
+            .fetch_one(session.statement())
+            .await
+        })
+        .await
     }
 
     /// Returns the newest attempts at a Task of a Plan, the newest first. If several Tasks had this name over time, those of the newest one.
@@ -150,7 +191,7 @@ impl Store {
         let mut rows = self
             .transaction("read the attempts at a task", tenant, async |session: &mut Session| {
                 sqlx::query!(
-                    r#"select a.subject_uid as "subject_uid!", a.number, a.agent, a.contestants, a.lost_to,
+                    r#"select a.subject_uid as "subject_uid!", a.number, a.agent, a.contestants, a.lost_to, a.contradiction,
                               (extract(epoch from coalesce(a.pod_created_at, a.started_at)) * 1000)::bigint as started_at,
                               (extract(epoch from a.finished_at) * 1000)::bigint as finished_at, a.failure,
                               coalesce(a.report, r.report) as "report?", r.gates as "gates?", r.duration_ms as "duration_ms?",
@@ -190,6 +231,7 @@ impl Store {
                     agent: row.agent,
                     contestants: row.contestants.unsigned_abs(),
                     lost_to: row.lost_to.map(i32::unsigned_abs),
+                    contradiction: row.contradiction,
                     started_at: row.started_at.map(Millis),
                     finished_at: row.finished_at.map(Millis),
                     failure: row.failure,
@@ -216,10 +258,12 @@ impl Store {
             .transaction("read a plan's attempts", tenant, async |session: &mut Session| {
                 sqlx::query!(
                     r#"select a.subject_uid as "subject_uid!", a.number, a.agent, a.finished_at is not null as "finished!", a.failure,
-                              coalesce(a.report, r.report) as "report?"
+                              a.pod_uid as "pod_uid?", a.start_key, coalesce(a.report, r.report) as "report?",
+                              coalesce(r.verified, false) as "verified!"
                     from enact.attempts a
                     left join enact.results r
                         on r.tenant_id = a.tenant_id and r.subject_uid = a.subject_uid and r.number = a.number and not r.stale
+                            and r.pod_uid = a.pod_uid
                     where a.tenant_id = $1 and a.plan_uid = $2
                     order by a.subject_uid, a.number"#,
                     tenant,
@@ -235,7 +279,10 @@ impl Store {
                     subject_uid: row.subject_uid,
                     number: row.number.unsigned_abs(),
                     agent: row.agent,
+                    pod_uid: row.pod_uid,
+                    start_key: row.start_key.map(Digest::from),
                     finished: row.finished.then_some(row.failure),
+                    verified: row.verified,
                     report: row
                         .report
                         .map(serde_json::from_value)

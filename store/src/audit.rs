@@ -111,6 +111,12 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
             plan_uid: Some(plan_uid.clone()),
             details: json!({ "attempt": number, "pod": pod, "agent": agent }),
         },
+        Event::AttemptPod { plan_uid, number, pod, pod_uid } => Entry {
+            event: "AttemptPod",
+            key: format!("{number}/{pod_uid}"),
+            plan_uid: Some(plan_uid.clone()),
+            details: json!({ "attempt": number, "pod": pod, "podUid": pod_uid }),
+        },
         Event::AttemptFinished { plan_uid, number, failure, report, started } => Entry {
             event: "AttemptFinished",
             key: number.to_string(),
@@ -123,6 +129,13 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
                 "commit": report.commit,
                 "podCreatedMs": started,
             }),
+        },
+        Event::ResultContradicted { plan_uid, number, message, report } => Entry {
+            event: "ResultContradicted",
+            // The server adds those of deliveries.
+            key: format!("{number}/pod"),
+            plan_uid: Some(plan_uid.clone()),
+            details: json!({ "attempt": number, "contradiction": message, "report": report }),
         },
         Event::ContestDecided { plan_uid, newest, winner, message } => Entry {
             event: "ContestDecided",
@@ -153,6 +166,19 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
             key: key.clone(),
             plan_uid: own_plan(),
             details: json!({ "policy": policy }),
+        },
+        Event::ControlChanged { plan_uid, key, control, value } => Entry {
+            event: "ControlChanged",
+            key: key.clone(),
+            plan_uid: plan_uid.clone(),
+            details: json!({ "control": control, "value": value }),
+        },
+        Event::Deleted { note } => Entry {
+            event: "Deleted",
+            // An object is deleted once.
+            key: String::new(),
+            plan_uid: own_plan(),
+            details: json!({ "note": note }),
         },
         Event::Approval { kind, name, digest, approved, comment } => Entry {
             // The subject is the Approval itself, so its UID is enough.

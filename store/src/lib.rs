@@ -9,9 +9,13 @@ mod audit;
 mod checkpoints;
 mod config;
 mod contents;
+mod deletions;
+mod deliveries;
 mod error;
+mod listener;
 mod migrate;
 mod numbering;
+mod plans;
 mod projections;
 mod proposals;
 mod pushes;
@@ -23,12 +27,14 @@ mod search;
 mod selections;
 mod session;
 mod store;
+mod tenants;
 mod usage;
 
 pub use attempts::{AttemptRow, GateOutcome, RecordedLog, StartedPod};
 pub use checkpoints::{CheckpointDelivery, StoredCheckpoint};
 pub use config::Config;
 pub use contents::{Findings, MAX_CONTENT_BYTES};
+pub use deliveries::{DeliveryListener, DeliveryNotice, RecordedDelivery};
 pub use error::{ErrorClass, StoreError};
 pub use migrate::{AppLogin, migrate};
 pub use pushes::PushListener;
@@ -38,6 +44,7 @@ pub use revisions::{Revision, RevisionApproval, RevisionSelector};
 pub use search::{Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, PendingText, Query, Related};
 pub use selections::{AgentEnd, AgentHistory, RecordedSelection};
 pub use store::Store;
+pub use tenants::{Erasure, RecordOwner};
 pub use usage::{
     BudgetRow, Dimension, Discarded, FinishedTask, LoggedRequest, ModelRequest, Opened, Outcome, Refusal, RequestLog,
     RequestLogFilter, Settlement, UsageFilter, UsageQuery, UsageRow,

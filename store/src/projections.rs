@@ -3,6 +3,7 @@
 use enact_domain::record::{Event, Kind, MAX_FINDINGS_BYTES, Record};
 use serde_json::Value;
 
+use crate::deletions;
 use crate::error::StoreError;
 use crate::numbering::NumberedRecord;
 use crate::session::Session;
@@ -14,9 +15,13 @@ pub(crate) async fn write(session: &mut Session, tenant: &str, new: &[NumberedRe
     findings(session, tenant, records).await?;
     transitions(session, tenant, records).await?;
     attempt_starts(session, tenant, records).await?;
+    attempt_pods(session, tenant, records).await?;
     attempt_ends(session, tenant, records).await?;
+    contradictions(session, tenant, records).await?;
     contests(session, tenant, records).await?;
-    approvals(session, tenant, records).await
+    approvals(session, tenant, records).await?;
+    // Last: a batch can contain the start of an attempt of a plan that is deleted.
+    deletions::end_attempts(session, tenant, records).await
 }
 
 async fn revisions(session: &mut Session, tenant: &str, new: &[NumberedRecord<'_>]) -> Result<(), StoreError> {
@@ -164,9 +169,17 @@ async fn transitions(session: &mut Session, tenant: &str, records: &[&Record]) -
 
 async fn attempt_starts(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
     let rows = select(records, |event| match event {
-        Event::AttemptStarted { plan_uid, number, pod, agent, contestants, capabilities, selection } => {
-            Some((plan_uid, *number, pod, agent, capabilities, selection, *contestants))
-        }
+        Event::AttemptStarted {
+            plan_uid,
+            number,
+            pod,
+            pod_uid,
+            start_key,
+            agent,
+            contestants,
+            capabilities,
+            selection,
+        } => Some((plan_uid, *number, pod, agent, capabilities, selection, (pod_uid, start_key), *contestants)),
         _ => None,
     });
     if rows.is_empty() {
@@ -180,16 +193,18 @@ async fn attempt_starts(session: &mut Session, tenant: &str, records: &[&Record]
     sqlx::query!(
         "insert into enact.attempts as old
             (tenant_id, subject_uid, number, plan_uid, kind, namespace, name, pod, agent, started_at, capabilities, selection,
-             contestants)
+             contestants, pod_uid, start_key)
         select $1, subject_uid, number, plan_uid, kind, namespace, name, pod, agent, to_timestamp(at / 1000.0),
                case when capabilities is not null then array(select jsonb_array_elements_text(capabilities)) end, selection,
-               contestants
+               contestants, pod_uid, start_key
         from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[],
-                    $11::jsonb[], $12::jsonb[], $13::bigint[])
-            as t (subject_uid, number, plan_uid, kind, namespace, name, pod, agent, at, capabilities, selection, contestants)
+                    $11::jsonb[], $12::jsonb[], $13::bigint[], $14::text[], $15::text[])
+            as t (subject_uid, number, plan_uid, kind, namespace, name, pod, agent, at, capabilities, selection, contestants,
+                  pod_uid, start_key)
         on conflict (tenant_id, subject_uid, number) do update
         set pod = excluded.pod, agent = excluded.agent, started_at = excluded.started_at, capabilities = excluded.capabilities,
-            selection = excluded.selection, contestants = excluded.contestants
+            selection = excluded.selection, contestants = excluded.contestants, pod_uid = excluded.pod_uid,
+            start_key = excluded.start_key
         where old.started_at is null",
         tenant,
         &each(&rows, |(record, _)| record.subject.uid.as_str()) as &[&str],
@@ -204,10 +219,38 @@ async fn attempt_starts(session: &mut Session, tenant: &str, records: &[&Record]
         &capabilities.map_err(StoreError::unreadable("the capabilities of an attempt"))? as &[Option<Value>],
         &selections.map_err(StoreError::unreadable("the selection of an agent"))? as &[Option<Value>],
         &each(&rows, |(_, (.., contestants))| i64::from(*contestants)),
+        &each(&rows, |(_, (.., (pod_uid, _), _))| pod_uid.as_deref()) as &[Option<&str>],
+        &each(&rows, |(_, (.., (_, start_key), _))| start_key.as_str()) as &[&str],
     )
     .execute(session.statement())
     .await
     .map_err(StoreError::while_doing("record the start of attempts"))?;
+    Ok(())
+}
+
+/// Records the pods of attempts. A pod that replaces another one, of a warm pool, has a runner of its own.
+async fn attempt_pods(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
+    let rows = select(records, |event| match event {
+        Event::AttemptPod { plan_uid: _, number, pod, pod_uid } => Some((*number, pod, pod_uid)),
+        _ => None,
+    });
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "update enact.attempts a
+        set pod = t.pod, pod_uid = t.pod_uid, runner_key = case when a.pod_uid = t.pod_uid then a.runner_key end
+        from unnest($2::text[], $3::bigint[], $4::text[], $5::text[]) as t (subject_uid, number, pod, pod_uid)
+        where a.tenant_id = $1 and a.subject_uid = t.subject_uid and a.number = t.number and a.finished_at is null",
+        tenant,
+        &each(&rows, |(record, _)| record.subject.uid.as_str()) as &[&str],
+        &each(&rows, |(_, (number, ..))| i64::from(*number)),
+        &each(&rows, |(_, (_, pod, _))| pod.as_str()) as &[&str],
+        &each(&rows, |(_, (.., pod_uid))| pod_uid.as_str()) as &[&str],
+    )
+    .execute(session.statement())
+    .await
+    .map_err(StoreError::while_doing("record the pods of attempts"))?;
     Ok(())
 }
 
@@ -251,6 +294,30 @@ async fn attempt_ends(session: &mut Session, tenant: &str, records: &[&Record]) 
     .execute(session.statement())
     .await
     .map_err(StoreError::while_doing("record the end of attempts"))?;
+    Ok(())
+}
+
+/// Marks attempts whose results are contradicted. The first contradiction stays.
+async fn contradictions(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
+    let rows = select(records, |event| match event {
+        Event::ResultContradicted { number, message, .. } => Some((*number, message)),
+        _ => None,
+    });
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "update enact.attempts a set contradiction = t.contradiction
+        from unnest($2::text[], $3::bigint[], $4::text[]) as t (subject_uid, number, contradiction)
+        where a.tenant_id = $1 and a.subject_uid = t.subject_uid and a.number = t.number and a.contradiction is null",
+        tenant,
+        &each(&rows, |(record, _)| record.subject.uid.as_str()) as &[&str],
+        &each(&rows, |(_, (number, _))| i64::from(*number)),
+        &each(&rows, |(_, (_, message))| message.as_str()) as &[&str],
+    )
+    .execute(session.statement())
+    .await
+    .map_err(StoreError::while_doing("record contradictions"))?;
     Ok(())
 }
 

@@ -2,7 +2,9 @@
 
 use enact_domain::assignment::AttemptResult;
 use enact_domain::digest::Digest;
+use serde_json::Value;
 
+use crate::deliveries::{CHANNEL, DeliveryNotice};
 use crate::error::StoreError;
 use crate::sanitise::sanitise_result;
 use crate::session::Session;
@@ -31,8 +33,12 @@ pub enum DeliveryOutcome {
     AlreadyThere,
     /// The attempt no longer counts: a newer one has started, or it is recorded as failed. The result is stored as evidence.
     Stale,
-    /// The runner of the attempt has registered another key: the result is not from the runner. Nothing is stored.
+    /// The runner of the attempt has registered another key: the result is not from the runner. It is evidence only.
     Forged,
+    /// The attempt is not recorded as started, or has another pod. Nothing is stored.
+    NotItsPod,
+    /// The record does not have the pod of the attempt yet. The same result can be delivered again.
+    PodUnknown,
 }
 
 /// The outcome of the registration of a runner's key.
@@ -40,12 +46,14 @@ pub enum DeliveryOutcome {
 pub enum Registration {
     /// The attempt has this key now, or had it before.
     Accepted,
-    /// The attempt has another key, or it has ended.
+    /// The attempt has another key or another pod, is not recorded as started, or has ended.
     Refused,
+    /// The record does not have the pod of the attempt yet. The same key can be registered again.
+    PodUnknown,
 }
 
 impl Store {
-    /// Registers the digest of the key with which the runner of an attempt will deliver its result. The first key counts.
+    /// Registers the digest of the key with which the runner in the pod of an attempt will deliver its result. The first key counts.
     ///
     /// # Errors
     /// If it cannot be written. The same key can then be registered again.
@@ -54,53 +62,76 @@ impl Store {
         tenant: &str,
         subject_uid: &str,
         attempt: u32,
+        pod_uid: &str,
         key: &Digest,
     ) -> Result<Registration, StoreError> {
         self.transaction("register the runner of an attempt", tenant, async |session: &mut Session| {
-            let updated = sqlx::query!(
-                "update enact.attempts set runner_key = $4 where tenant_id = $1 and subject_uid = $2 and number = $3::bigint \
-                 and finished_at is null and coalesce(runner_key, $4) = $4",
+            let row = sqlx::query!(
+                r#"with registered as (
+                    update enact.attempts set runner_key = $4
+                    where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and pod_uid = $5 and finished_at is null
+                        and coalesce(runner_key, $4) = $4
+                    returning number
+                )
+                select exists (select from registered) as "registered!",
+                       exists (select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number = $3::bigint
+                               and pod_uid is null and finished_at is null) as "unknown!""#,
                 tenant,
                 subject_uid,
                 i64::from(attempt),
                 key.as_str(),
+                pod_uid,
             )
-            .execute(session.statement())
+            .fetch_one(session.statement())
             .await?;
-            Ok(if updated.rows_affected() == 1 { Registration::Accepted } else { Registration::Refused })
+            Ok(match row {
+                row if row.registered => Registration::Accepted,
+                row if row.unknown => Registration::PodUnknown,
+                _ => Registration::Refused,
+            })
         })
         .await
     }
 
-    /// Stores the result that a pod delivered, if it is the first one of its attempt. A late result does not change a recorded decision.
+    /// Stores the result that a pod delivered, if it is the first one of its attempt. A late result does not change a recorded decision. What
+    /// contradicts the result (another one, or one that is not from the runner) is added to the audit log: the first of each kind for each
+    /// attempt, so that nobody fills it. The operator is notified of both.
     ///
     /// # Errors
     /// If it cannot be written. The same result can then be delivered again.
-    pub async fn deliver(&self, delivery: Delivery) -> Result<DeliveryOutcome, StoreError> {
-        let Delivery { tenant, namespace, pod_uid, plan_uid, runner_key, mut result } = delivery;
-        sanitise_result(&mut result);
-        let report = serde_json::to_value(&result.report).map_err(StoreError::unreadable("the report"))?;
+    #[allow(clippy::too_many_lines, reason = "most of it is one statement")]
+    pub async fn deliver(&self, mut delivery: Delivery) -> Result<DeliveryOutcome, StoreError> {
+        sanitise_result(&mut delivery.result);
+        let Delivery { tenant, namespace, pod_uid, plan_uid, runner_key, result } = &delivery;
+        let sent = Sent {
+            report: serde_json::to_value(&result.report).map_err(StoreError::unreadable("the report"))?,
+            notice: notice(plan_uid, result)?,
+        };
         let gates = serde_json::to_value(&result.gates).map_err(StoreError::unreadable("the results of the gates"))?;
-        self.transaction("store the result of an attempt", &tenant, async |session: &mut Session| {
+        self.transaction("store the result of an attempt", tenant, async |session: &mut Session| {
             // Locking the attempt's row orders this against the statement that records the attempt's end, so that both agree on `stale`.
             let row = sqlx::query!(
                 r#"with attempt as (
-                    select name, failure, runner_key is not null and runner_key is distinct from $11 as forged,
+                    select name, failure, pod_uid, runner_key is not null and runner_key is distinct from $11 as forged,
+                           -- The containers of an integration that run the agents' code have no token.
+                           runner_key is not null or subject_uid = plan_uid as verified,
                            (number - 1) % contestants + 1 as contestant
                     from enact.attempts
                     where tenant_id = $1 and subject_uid = $2 and number = $3::bigint
                     for no key update
                 ), stored as (
                     insert into enact.results
-                        (tenant_id, subject_uid, number, plan_uid, namespace, pod_uid, report, transcript, gates, duration_ms, stale)
-                    select $1, $2, $3::bigint, $4, $5, $6, $7, $8, $9, $10,
-                        exists (select from attempt where failure is not null)
+                        (tenant_id, subject_uid, number, plan_uid, namespace, pod_uid, report, transcript, gates, duration_ms, verified,
+                         stale)
+                    select $1, $2, $3::bigint, $4, $5, $6::text, $7, $8, $9, $10, attempt.verified,
+                        attempt.failure is not null
                         -- An attempt of another contestant does not replace it.
                         or exists (select from enact.attempts where tenant_id = $1 and subject_uid = $2 and number > $3::bigint
                                    and (number - $3::bigint) % contestants = 0)
-                    where not exists (select from attempt where forged)
+                    from attempt
+                    where attempt.pod_uid = $6 and not attempt.forged
                     on conflict (tenant_id, subject_uid, number) do nothing
-                    returning stale, received_at
+                    returning stale, verified, received_at
                 ), obsolete as (
                     -- A task that has succeeded is not resumed.
                     delete from enact.checkpoints
@@ -122,24 +153,34 @@ impl Store {
                     select tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, details from entry
                 )
                 select exists (select from stored) as "new!", exists (select from attempt where forged) as "forged!",
+                       exists (select from attempt where pod_uid = $6) as "own!",
+                       exists (select from attempt where pod_uid is null) as "unknown!",
+                       (select pg_notify($12, $13)::text from stored where verified and not stale) as notified,
                        coalesce((select stale from stored),
                                 (select stale from enact.results where tenant_id = $1 and subject_uid = $2 and number = $3::bigint),
                                 false) as "stale!""#,
-                tenant,
-                result.subject_uid,
+                tenant.as_str(),
+                result.subject_uid.as_str(),
                 i64::from(result.attempt),
-                plan_uid,
-                namespace,
-                pod_uid,
-                report,
-                result.transcript,
+                plan_uid.as_str(),
+                namespace.as_str(),
+                pod_uid.as_str(),
+                sent.report,
+                result.transcript.as_str(),
                 gates,
                 i64::try_from(result.duration_ms).unwrap_or(i64::MAX),
                 runner_key.as_ref().map(Digest::as_str),
+                CHANNEL,
+                sent.notice.as_str(),
             )
             .fetch_one(session.statement())
             .await?;
+            if row.own && !row.new {
+                contradict(session, &delivery, &sent, row.forged).await?;
+            }
             Ok(match row {
+                row if row.unknown => DeliveryOutcome::PodUnknown,
+                row if !row.own => DeliveryOutcome::NotItsPod,
                 row if row.forged => DeliveryOutcome::Forged,
                 // First, since a stale result can be new or a repetition.
                 row if row.stale => DeliveryOutcome::Stale,
@@ -149,4 +190,64 @@ impl Store {
         })
         .await
     }
+}
+
+/// A delivered report as JSON, and the notice about it.
+struct Sent {
+    report: Value,
+    notice: String,
+}
+
+fn notice(plan_uid: &str, result: &AttemptResult) -> Result<String, StoreError> {
+    let (subject_uid, attempt) = (result.subject_uid.clone(), result.attempt);
+    let notice = DeliveryNotice { plan_uid: plan_uid.to_owned(), subject_uid, attempt };
+    serde_json::to_string(&notice).map_err(StoreError::unreadable("a notice"))
+}
+
+/// Adds a result that does not count to the audit log, if it contradicts the one that does, or if it is not from the runner.
+async fn contradict(session: &mut Session, delivery: &Delivery, sent: &Sent, forged: bool) -> Result<(), sqlx::Error> {
+    let Delivery { tenant, namespace, pod_uid, plan_uid, runner_key: _, result } = delivery;
+    let reason = result.report.reason.as_str();
+    let (kind, message) = if forged {
+        ("forged", format!("a result ({reason}) without the key of the runner was refused"))
+    } else {
+        ("second", format!("another result ({reason}) was delivered later"))
+    };
+    sqlx::query!(
+        r#"with contradicted as (
+            insert into enact.audit (tenant_id, at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details)
+            select $1::text, clock_timestamp(), 'pod:' || $5::text || '/' || $6::text, 'ResultContradicted',
+                   $3::bigint::text || '/' || $8::text, case when $2::text = $4::text then 'Plan' else 'Task' end, $5::text, a.name,
+                   $2::text, $4::text,
+                   jsonb_build_object('attempt', $3::bigint, 'contradiction', $9::text, 'report', $7::jsonb)
+            from enact.attempts a
+            where a.tenant_id = $1 and a.subject_uid = $2 and a.number = $3::bigint and a.pod_uid = $6
+                and ($8::text = 'forged' or exists (
+                    select from enact.results r
+                    where r.tenant_id = $1 and r.subject_uid = $2 and r.number = $3::bigint and r.report <> $7::jsonb))
+            on conflict (tenant_id, subject_uid, event, key) do nothing
+            returning *
+        ), marked as (
+            update enact.attempts a set contradiction = $9::text from contradicted
+            where a.tenant_id = $1 and a.subject_uid = $2 and a.number = $3::bigint and a.contradiction is null
+        ), event as (
+            insert into enact.outbox (tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, payload)
+            select tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, details from contradicted
+        )
+        select pg_notify($10, $11)::text as notified from contradicted"#,
+        tenant.as_str(),
+        result.subject_uid.as_str(),
+        i64::from(result.attempt),
+        plan_uid.as_str(),
+        namespace.as_str(),
+        pod_uid.as_str(),
+        sent.report,
+        kind,
+        message,
+        CHANNEL,
+        sent.notice.as_str(),
+    )
+    .fetch_optional(session.statement())
+    .await?;
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES, Report};
 use enact_domain::contest::Measured;
+use enact_domain::delivery::MAX_CONTRADICTION_BYTES;
 use enact_domain::record::{Event, Record};
 use serde_json::Value;
 
@@ -41,15 +42,34 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
                 [&mut task.plan_uid, &mut task.id].into_iter().for_each(clean);
             }
         }
-        Event::AttemptStarted { plan_uid, pod, agent, capabilities, selection, number: _, contestants: _ } => {
-            [plan_uid, pod, agent].into_iter().chain(capabilities.iter_mut().flatten()).for_each(clean);
+        Event::AttemptStarted {
+            plan_uid,
+            pod,
+            pod_uid,
+            agent,
+            capabilities,
+            selection,
+            number: _,
+            start_key: _,
+            contestants: _,
+        } => {
+            let texts = [plan_uid, pod, agent].into_iter().chain(pod_uid);
+            texts.chain(capabilities.iter_mut().flatten()).for_each(clean);
             if let Some(selection) = selection {
                 selection.texts_mut().for_each(clean);
             }
         }
+        Event::AttemptPod { plan_uid, pod, pod_uid, number: _ } => {
+            [plan_uid, pod, pod_uid].into_iter().for_each(clean);
+        }
         Event::AttemptFinished { plan_uid, failure, report, number: _, started: _ } => {
             clean(plan_uid);
             failure.iter_mut().for_each(clean);
+            sanitise_report(report);
+        }
+        Event::ResultContradicted { plan_uid, message, report, number: _ } => {
+            clean(plan_uid);
+            truncate(message, MAX_CONTRADICTION_BYTES);
             sanitise_report(report);
         }
         Event::ContestDecided { plan_uid, message, newest: _, winner: _ } => {
@@ -66,6 +86,11 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
             clean(key);
             clean_value(policy);
         }
+        Event::ControlChanged { plan_uid, key, control, value } => {
+            plan_uid.iter_mut().chain([key, control]).for_each(clean);
+            clean_value(value);
+        }
+        Event::Deleted { note } => truncate(note, MAX_TEXT_BYTES),
         Event::Approval { name, comment, kind: _, digest: _, approved: _ } => {
             clean(name);
             truncate(comment, MAX_TEXT_BYTES);

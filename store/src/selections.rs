@@ -18,8 +18,9 @@ const ENDS: i64 = 50;
 /// Most selections in one answer.
 const PAGE: i64 = 20;
 /// Failures of the class `Task` that say nothing about the agent.
-const NOT_OF_THE_AGENT: [Reason; 6] = [
+const NOT_OF_THE_AGENT: [Reason; 7] = [
     Reason::Cancelled,
+    Reason::PlanDeleted,
     Reason::DeadlineExceeded,
     Reason::BudgetExceeded,
     Reason::ProviderQuota,

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use enact_domain::record::Record;
-use enact_domain::time::Millis;
 use sqlx::PgPool;
 
 use crate::config::Config;
@@ -96,25 +95,6 @@ impl Store {
     /// Returns the number of statements so far, each of which waited once for Postgres. Opening and testing connections does not count.
     pub fn round_trips(&self) -> u64 {
         self.round_trips.load(Ordering::Relaxed)
-    }
-
-    /// Records the UID of a tenant.
-    pub async fn upsert_tenant(&self, tenant: &str, uid: &str, at: Millis) -> Result<(), StoreError> {
-        self.transaction("record a tenant", tenant, async |session: &mut Session| {
-            sqlx::query!(
-                "insert into enact.tenants as old (tenant_id, uid, created_at, updated_at)
-                select $1, $2, at, at from to_timestamp($3::bigint / 1000.0) as at
-                on conflict (tenant_id) do update set uid = excluded.uid, updated_at = excluded.updated_at
-                where old.uid <> excluded.uid",
-                tenant,
-                uid,
-                at.0,
-            )
-            .execute(session.statement())
-            .await
-        })
-        .await?;
-        Ok(())
     }
 
     /// Closes all connections when their users return them.

@@ -51,7 +51,8 @@ fn delivery(task: &str, attempt: u32, runner_key: Digest) -> CheckpointDelivery 
 async fn begun(store: &Store, task: &str, attempt: u32) -> Digest {
     store.record(vec![start("a", task, attempt)]).await.unwrap();
     let key = key(&format!("{task}-{attempt}"));
-    store.register_runner("a", &format!("uid-{task}"), attempt, &key).await.unwrap();
+    let (subject_uid, pod_uid) = (format!("uid-{task}"), format!("pod-{task}-{attempt}"));
+    store.register_runner("a", &subject_uid, attempt, &pod_uid, &key).await.unwrap();
     key
 }
 

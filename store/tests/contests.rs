@@ -31,7 +31,7 @@ fn delivery(attempt: u32) -> Delivery {
     Delivery {
         tenant: "a".into(),
         namespace: "team".into(),
-        pod_uid: format!("pod-{attempt}"),
+        pod_uid: format!("pod-t-{attempt}"),
         plan_uid: "uid-p".into(),
         runner_key: None,
         result: AttemptResult {
@@ -94,7 +94,7 @@ async fn each_contestant_has_its_own_checkpoint() {
     for attempt in [1, 2] {
         let runner_key = Digest::of_bytes(&[u8::try_from(attempt).unwrap()]);
         store.record(vec![start_of("t", attempt)]).await.unwrap();
-        store.register_runner("a", "uid-t", attempt, &runner_key).await.unwrap();
+        store.register_runner("a", "uid-t", attempt, &format!("pod-t-{attempt}"), &runner_key).await.unwrap();
         let (tenant, subject_uid) = ("a".into(), "uid-t".into());
         let checkpoint = checkpoint(attempt);
         let delivery = CheckpointDelivery { tenant, subject_uid, runner_key, checkpoint, archive: None, bundle: None };

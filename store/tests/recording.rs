@@ -11,7 +11,7 @@ use enact_domain::time::Millis;
 use enact_store::{ErrorClass, StartedPod};
 use serde_json::json;
 use sqlx::Row;
-use support::{Database, done, end, plan_transition, record, revision, start, subject, task_transition};
+use support::{Database, done, end, plan_transition, pod, record, revision, start, subject, task_transition};
 
 fn approval(tenant: &str, plan: &str, digest: Digest) -> Record {
     let event = Event::Approval { kind: Kind::Plan, name: plan.into(), digest, approved: true, comment: "fine".into() };
@@ -111,8 +111,18 @@ async fn the_first_record_of_a_start_names_the_pod() {
     for pod in ["coder-w0000000a", "t-1", "coder-w0000000b"] {
         store.record(vec![started_in(pod)]).await.unwrap();
     }
-    let known = StartedPod { subject_uid: "uid-t".into(), number: 1, pod: "coder-w0000000a".into() };
-    assert_eq!(store.started_pods("a", &["uid-t".into(), "uid-x".into()]).await.unwrap(), [known]);
+    let known = |name: &str, uid: &str| StartedPod {
+        subject_uid: "uid-t".into(),
+        number: 1,
+        pod: name.into(),
+        pod_uid: Some(uid.into()),
+        start_key: Some(Digest::of_bytes(b"t-1")),
+    };
+    let pods = async || store.started_pods("a", &["uid-t".into(), "uid-x".into()]).await.unwrap();
+    assert_eq!(pods().await, [known("coder-w0000000a", "pod-t-1")]);
+    // Nobody can assign that pod any more, and the attempt gets its own.
+    store.record(vec![pod("a", "t", 1, "own")]).await.unwrap();
+    assert_eq!(pods().await, [known("t-1", "own")]);
     assert_eq!(store.started_pods("b", &["uid-t".into()]).await.unwrap(), []);
 }
 
@@ -125,8 +135,10 @@ async fn a_finished_attempt_does_not_change() {
         subject_uid: "uid-t".into(),
         number: 1,
         agent: Some("coder".into()),
+        pod_uid: Some("pod-t-1".into()),
+        start_key: Some(Digest::of_bytes(b"t-1")),
         finished,
-        report: None,
+        ..RecordedAttempt::default()
     };
     assert_eq!(store.recorded_attempts("a", "uid-p").await.unwrap(), [known(None)]);
     store.record(vec![end("a", "t", 1, None, done())]).await.unwrap();
@@ -289,18 +301,4 @@ async fn outgoing_events_carry_their_transaction() {
         .await
         .unwrap();
     assert_eq!(names, ["t1", "t2", "t3"]);
-}
-
-#[tokio::test]
-async fn a_tenant_is_recorded() {
-    let database = Database::migrated().await;
-    let store = database.store();
-    store.upsert_tenant("a", "uid-1", Millis(5)).await.unwrap();
-    store.upsert_tenant("a", "uid-1", Millis(9)).await.unwrap();
-    assert_eq!(database.number("select count(*) from tenants where updated_at = to_timestamp(0.005)").await, 1);
-    store.upsert_tenant("a", "uid-2", Millis(9)).await.unwrap();
-    assert_eq!(
-        database.number("select count(*) from tenants where uid = 'uid-2' and updated_at > created_at").await,
-        1
-    );
 }

@@ -93,6 +93,7 @@ async fn the_parts_of_usage_are_shown() {
     let all = store.usage("a", &query(&[])).await.unwrap();
     let [all] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!((all.requests, all.running, all.estimated, all.self_reported), (4, 1, 0, 0));
+    assert_eq!(all.last_at, Some(Millis(NOW.0 + 50)), "the last requests ended after 50 ms");
     assert_eq!((all.charge.cost_micro_usd, all.unpriced_tokens), (Some(3030), 15));
     assert_eq!(all.discarded, charge(100, 10, 1000), "the first attempt at t1 failed");
     store.settle_abandoned("a", Millis(NOW.0 + 1)).await.unwrap();

@@ -19,6 +19,7 @@ use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 use warp::{Buf, Filter, Rejection};
 
+use crate::deletions::{self, Notes};
 use crate::denial::Denial;
 use crate::lookup::{Lookup, LookupError};
 use crate::metrics::Metrics;
@@ -47,6 +48,8 @@ const DEADLINE: Duration = Duration::from_secs(8);
 enum Webhook {
     Mutate,
     Validate,
+    /// Leaves a note about a deletion, and refuses nothing.
+    Note,
 }
 
 impl Webhook {
@@ -54,12 +57,14 @@ impl Webhook {
         match self {
             Self::Mutate => "mutate",
             Self::Validate => "validate",
+            Self::Note => "note",
         }
     }
 }
 
 struct Service<L> {
     validator: Validator<L>,
+    notes: Arc<dyn Notes>,
     metrics: Metrics,
     /// Memory for reviews; a permit is a byte.
     memory: Semaphore,
@@ -91,19 +96,23 @@ struct Unread {
     problem: String,
 }
 
-/// Returns the routes `POST /mutate` and `POST /validate`.
+/// Returns the routes `POST /mutate`, `POST /validate` and `POST /note`.
 pub fn routes<L: Lookup + 'static>(
     validator: Validator<L>,
+    notes: Arc<dyn Notes>,
     metrics: Metrics,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
     let memory = Semaphore::new(MAX_BYTES_AT_ONCE as usize);
     let clients = Shares::new(MAX_BYTES_OF_CLIENT as usize);
     let parsers = Arc::new(Semaphore::new(PARSED_AT_ONCE));
-    let service = Arc::new(Service { validator, metrics, memory, clients, parsers });
+    let service = Arc::new(Service { validator, notes, metrics, memory, clients, parsers });
     let mutate = warp::path!("mutate").map(|| Webhook::Mutate);
     let validate = warp::path!("validate").map(|| Webhook::Validate);
+    let note = warp::path!("note").map(|| Webhook::Note);
     mutate
         .or(validate)
+        .unify()
+        .or(note)
         .unify()
         .and(warp::post())
         .and(warp::body::content_length_limit(MAX_REVIEW_BYTES))
@@ -134,7 +143,7 @@ fn time_limit(query: &str) -> Duration {
 #[allow(clippy::unused_async, reason = "the signature that warp requires")]
 async fn explain(rejection: Rejection) -> Result<Response, Rejection> {
     let (code, text) = if rejection.is_not_found() {
-        (StatusCode::NOT_FOUND, "use POST /mutate or POST /validate")
+        (StatusCode::NOT_FOUND, "use POST /mutate, POST /validate or POST /note")
     } else if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
         (StatusCode::METHOD_NOT_ALLOWED, "use POST")
     } else if rejection.find::<warp::reject::PayloadTooLarge>().is_some() {
@@ -218,6 +227,11 @@ impl<L: Lookup> Service<L> {
     }
 
     async fn review(&self, call: Call, request: &Request) -> (AdmissionResponse, &'static str) {
+        // Without a deadline of ours, which would refuse the deletion.
+        if call.webhook == Webhook::Note {
+            let noted = deletions::note(request, self.notes.as_ref(), Timestamp::now()).await;
+            return (AdmissionResponse::from(request.inner()), if noted { "allowed" } else { "error" });
+        }
         // The deadline includes the time that `answer` spent on the body. Without an answer in time, the request is refused.
         let decided = timeout_at(call.deadline.into(), self.decide(call.webhook, request)).await;
         let decided = decided.unwrap_or(Err(Denial::Lookup(LookupError::Timeout)));
@@ -239,19 +253,16 @@ impl<L: Lookup> Service<L> {
 
     async fn decide(&self, webhook: Webhook, request: &Request) -> Result<AdmissionResponse, Denial> {
         let mut response = AdmissionResponse::from(request.inner());
-        match webhook {
-            Webhook::Mutate => {
-                let patch = mutate::stamp(request, &self.validator.lookup, Timestamp::now()).await?;
-                if !patch.0.is_empty() {
-                    let unwritten =
-                        |e| Denial::invalid("metadata", format!("{e}; this is a bug in Enact, please report it"));
-                    response = response.with_patch(patch).map_err(unwritten)?;
-                }
+        if webhook == Webhook::Mutate {
+            let patch = mutate::stamp(request, &self.validator.lookup, Timestamp::now()).await?;
+            if !patch.0.is_empty() {
+                let unwritten =
+                    |e| Denial::invalid("metadata", format!("{e}; this is a bug in Enact, please report it"));
+                response = response.with_patch(patch).map_err(unwritten)?;
             }
-            Webhook::Validate => {
-                let warnings = self.validator.admit(request).await?;
-                response.warnings = (!warnings.is_empty()).then_some(warnings);
-            }
+        } else {
+            let warnings = self.validator.admit(request).await?;
+            response.warnings = (!warnings.is_empty()).then_some(warnings);
         }
         Ok(response)
     }

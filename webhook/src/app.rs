@@ -17,12 +17,17 @@ use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use warp::Filter as _;
+use warp::http::HeaderValue;
+use warp::http::header::CONNECTION;
+use warp::reply::Response;
 
 use crate::admission;
 use crate::certs::rotation::{Clock, Rotation};
 use crate::certs::serving::Serving;
 use crate::certs::{CERTIFICATE, CertificateError, ClusterVault, files};
 use crate::config::Config;
+use crate::deletions::ClusterNotes;
 use crate::lookup::ClusterLookup;
 use crate::metrics::Metrics;
 use crate::parsing::Parsing;
@@ -96,9 +101,12 @@ pub async fn run_on(
     // `end` follows `stop` after the drain time: until then, servers, caches and certificates work as before.
     let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
     let lookup = lookup(&config, client.clone(), &health, &tasks, &end);
+    let notes = Arc::new(ClusterNotes::new(client.clone(), &config.namespace));
     certificates(config.clone(), &client, serving, &health, &metrics, &tasks, &end);
     let validator = Validator { lookup, settings: config.settings(), parsing: Parsing::default() };
-    let routes = warp::service(admission::routes(validator, metrics.clone()));
+    let leaving = stop.clone();
+    let routes = admission::routes(validator, notes, metrics.clone());
+    let routes = warp::service(routes.map(move |response: Response| until_left(response, &leaving)));
     tasks.spawn(serve(https, Some(tls), routes, LIMITS, metrics.connections, end.clone()));
     tasks.spawn(health::serve(http, health.clone(), metrics.registry, metrics.health_connections, end.clone()));
 
@@ -111,6 +119,16 @@ pub async fn run_on(
     tasks.close();
     tasks.wait().await;
     Ok(())
+}
+
+/// Asks the client to close its connection after a response during the drain time. An API server uses HTTP/1.1 for Services and keeps idle
+/// connections: without this, it could write a request into one just when the drain time ends, and the request would fail.
+fn until_left(mut response: Response, leaving: &CancellationToken) -> Response {
+    // Over HTTP/2, hyper leaves the header out: the frame GOAWAY at the end loses no request.
+    if leaving.is_cancelled() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, StartError> {

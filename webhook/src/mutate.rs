@@ -1,23 +1,21 @@
-//! The fields that the webhook writes into objects: tenant, author, approver, the UID of what was decided on, who changed an approval policy,
-//! and author and date of an answer, of an accepted finding, of a chosen proposal and of a message. It writes no others.
+//! The fields that the webhook writes into objects: tenant, author, approver, the UID of what was decided on, who changed a control, and
+//! author and date of an answer, of an accepted finding, of a chosen proposal and of a message. It writes no others.
 
 use enact_crds::approval::{Person, Subject};
 use enact_domain::agents::message;
-use enact_domain::names::{
-    ANNOTATION_ANSWERS, ANNOTATION_AUTHOR, ANNOTATION_MESSAGES, ANNOTATION_POLICY_CHANGE, LABEL_TENANT,
-};
+use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_CHANGES, ANNOTATION_MESSAGES, LABEL_TENANT};
 use enact_domain::record::Kind;
-use enact_domain::stamps::PolicyChange;
+use enact_domain::stamps::{Change, Changes};
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::admission::Operation;
 use serde_json::{Value, json};
 
-use crate::answers;
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, annotation, has_author, has_policy, part};
+use crate::request::{Request, annotation, has_author, part};
+use crate::stamps::{self, StampedList};
 
 /// Returns the patch that stamps the object of `request`, received at the time `now`; empty when there is nothing to stamp. An object
 /// outside every tenant's namespaces is left as it is, because the validating webhook refuses it.
@@ -28,14 +26,15 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     let (Some(kind), Some(object)) = (request.kind(), request.object()) else {
         return Ok(Patch::default());
     };
-    // A Tenant is cluster-scoped and has neither a tenant label nor an author.
     let writes = matches!(request.operation(), Operation::Create | Operation::Update);
-    if !writes || kind == Kind::Tenant || request.subresource().is_some() {
+    if !writes || request.subresource().is_some() {
         return Ok(Patch::default());
     }
     // The patch is built directly, not as a diff of two copies, because documents are large.
     let mut patch = Vec::new();
-    if labels(request)
+    // A Tenant is cluster-scoped and has no tenant label.
+    if kind != Kind::Tenant
+        && labels(request)
         && let Some(tenant) = lookup.tenant_of(request.namespace()).await?
         && request.tenant_label() != Some(&tenant)
     {
@@ -49,12 +48,8 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     if has_author(kind) {
         annotations.extend(annotate(request, ANNOTATION_AUTHOR, request.due_author().map(str::to_owned)));
     }
-    if has_policy(kind) {
-        annotations.extend(policy_change(request, now));
-    }
-    if kind == Kind::Specification {
-        annotations.extend(answers(request, now));
-    }
+    annotations.extend(changes(request, now));
+    annotations.extend(stamps::lists(kind).iter().filter_map(|list| stamps_of(list, request, now)));
     if object.metadata.annotations.is_none() && !annotations.is_empty() {
         patch.push(add(["metadata", "annotations"], json!({})));
     }
@@ -65,12 +60,6 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     if kind == Kind::Approval && request.operation() == &Operation::Create {
         patch.extend(sign(request));
         patch.extend(identify(request, lookup).await?);
-    }
-    if matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan) && request.changes_spec() {
-        patch.extend(signatures(request, "accepted", &["code", "at", "reason"], now));
-    }
-    if kind == Kind::Plan && request.changes_spec() {
-        patch.extend(choice(request, now));
     }
     Ok(Patch(patch))
 }
@@ -111,70 +100,23 @@ fn messages(request: &Request, now: Timestamp) -> Option<PatchOperation> {
     (stamped != new).then(|| add(["metadata", "annotations", ANNOTATION_MESSAGES], json!(stamped)))
 }
 
-/// Writes author and date (UTC) into each entry of a list in `spec`, such as the accepted findings in `spec.accepted`: the requesting user and
-/// today for a new entry, the stored values for any other. `content` are the fields in which the same entry is equal.
-fn signatures(request: &Request, name: &str, content: &[&str], now: Timestamp) -> Vec<PatchOperation> {
-    let list = |object| part(object, "spec")?.get(name)?.as_array();
-    let stored = list(request.old());
-    // Clients such as GitOps tools send known entries without stamps, so only their content is compared.
-    let is_same = |one: &Value, other: &Value| content.iter().all(|field| one.get(field) == other.get(field));
-    let mut patch = Vec::new();
-    // The schema refuses what is not a list of objects.
-    for (index, entry) in list(request.object()).into_iter().flatten().enumerate().filter(|(_, e)| e.is_object()) {
-        let known = stored.into_iter().flatten().find(|old| is_same(old, entry));
-        for (field, value) in wrong_signature(request, entry, known, now) {
-            let at = ["spec", name, &index.to_string(), field];
-            patch.push(value.map_or_else(|| remove(at), |value| add(at, value)));
+/// Writes who changes each control, and when, into an annotation. Of controls without a change, it writes what is stored.
+fn changes(request: &Request, now: Timestamp) -> Option<PatchOperation> {
+    let stored = annotation(request.old(), ANNOTATION_CHANGES);
+    let due = match request.changed_controls().as_slice() {
+        [] => stored.map(str::to_owned),
+        controls => {
+            let change = Change { by: request.user().to_owned(), at: now.to_string() };
+            Some(Changes::parse(stored).after(controls, &change).format())
         }
-    }
-    patch
-}
-
-/// Returns the fields for author and date of an entry that have wrong values, with the right ones: those of the `known` entry, or the
-/// requesting user and today.
-fn wrong_signature(
-    request: &Request,
-    entry: &Value,
-    known: Option<&Value>,
-    now: Timestamp,
-) -> Vec<(&'static str, Option<Value>)> {
-    let due = match known {
-        Some(old) => [("by", old.get("by").cloned()), ("date", old.get("date").cloned())],
-        None => [("by", Some(json!(request.user()))), ("date", Some(json!(now.strftime("%Y-%m-%d").to_string())))],
     };
-    due.into_iter().filter(|(field, value)| entry.get(field) != value.as_ref()).collect()
+    annotate(request, ANNOTATION_CHANGES, due)
 }
 
-/// Writes author and date (UTC) into the proposal that a person has chosen for a Plan, in the same way.
-fn choice(request: &Request, now: Timestamp) -> Vec<PatchOperation> {
-    let chosen = |object| part(object, "spec")?.get("generate")?.get("chosen");
-    // The schema refuses what is not an object.
-    let Some(new) = chosen(request.object()).filter(|chosen| chosen.is_object()) else { return Vec::new() };
-    let known = chosen(request.old());
-    let known = known.filter(|old| ["agent", "digest"].iter().all(|field| old.get(field) == new.get(field)));
-    let wrong = wrong_signature(request, new, known, now).into_iter();
-    wrong
-        .map(|(field, value)| {
-            let at = ["spec", "generate", "chosen", field];
-            value.map_or_else(|| remove(at), |value| add(at, value))
-        })
-        .collect()
-}
-
-/// Writes who changes the approval policy, and when, into an annotation. Without a change, it writes what is stored.
-fn policy_change(request: &Request, now: Timestamp) -> Option<PatchOperation> {
-    let due = if request.changes_policy() {
-        Some(PolicyChange { by: request.user().to_owned(), at: now.to_string() }.format())
-    } else {
-        annotation(request.old(), ANNOTATION_POLICY_CHANGE).map(str::to_owned)
-    };
-    annotate(request, ANNOTATION_POLICY_CHANGE, due)
-}
-
-/// Writes author and date (UTC) of each answer into an annotation: the requesting user and today for a new answer, the stored values for any
-/// other.
-fn answers(request: &Request, now: Timestamp) -> Option<PatchOperation> {
-    annotate(request, ANNOTATION_ANSWERS, answers::due(request, &now.strftime("%Y-%m-%d").to_string()))
+/// Writes author and date (UTC) of each entry of a list into an annotation: the requesting user and today for a new entry, the stored values
+/// for any other.
+fn stamps_of(list: &StampedList, request: &Request, now: Timestamp) -> Option<PatchOperation> {
+    annotate(request, list.annotation, list.due(request, &now.strftime("%Y-%m-%d").to_string()))
 }
 
 /// Gives an annotation the value that is due, or removes it.

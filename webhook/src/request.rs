@@ -2,7 +2,10 @@
 
 use enact_crds::common::ApprovalPolicy;
 use enact_domain::approval::Policy;
-use enact_domain::names::{ANNOTATION_AUTHOR, GROUP, LABEL_TENANT};
+use enact_domain::names::{
+    ANNOTATION_AUTHOR, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN, ANNOTATION_RESUMED_AFTER, GROUP,
+    LABEL_TENANT,
+};
 use enact_domain::record::Kind;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
@@ -19,8 +22,32 @@ pub fn has_author(kind: Kind) -> bool {
 }
 
 /// Returns whether objects of this kind have an approval policy.
-pub fn has_policy(kind: Kind) -> bool {
+fn has_policy(kind: Kind) -> bool {
     matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan)
+}
+
+/// Returns the fields of `spec` by which people control objects of this kind.
+fn control_fields(kind: Kind) -> &'static [&'static str] {
+    if kind == Kind::Tenant { &["minimumApprovals"] } else { handling_fields(kind) }
+}
+
+/// Returns the annotations by which people control objects of this kind, with the names of these controls.
+fn control_annotations(kind: Kind) -> &'static [(&'static str, &'static str)] {
+    match kind {
+        Kind::Plan => &[
+            ("rerun", ANNOTATION_RERUN),
+            ("redo", ANNOTATION_REDO),
+            ("keep", ANNOTATION_KEEP),
+            ("resumed-after", ANNOTATION_RESUMED_AFTER),
+        ],
+        Kind::Task => &[("rerun", ANNOTATION_RERUN)],
+        Kind::Tenant
+        | Kind::Constitution
+        | Kind::Specification
+        | Kind::ModelProvider
+        | Kind::Agent
+        | Kind::Approval => &[],
+    }
 }
 
 /// Returns the fields of `spec` that control the handling of the object and are not content. A user who changes them does not become the
@@ -160,11 +187,6 @@ impl Request {
         (new != old).then_some((new, old))
     }
 
-    /// Returns whether the request changes the approval policy of an object.
-    pub fn changes_policy(&self) -> bool {
-        self.changed_policy().is_some()
-    }
-
     /// Returns the stored approval policy if the request loosens it.
     pub fn loosened_policy(&self) -> Option<Policy> {
         let (new, old) = self.changed_policy()?;
@@ -175,6 +197,29 @@ impl Request {
         };
         let old = policy(old);
         policy(new).loosens(&old).then_some(old)
+    }
+
+    /// Returns the controls that the request changes: fields of `spec` that are not content, by their names, and annotations. A new object has
+    /// an author instead; a Tenant has none.
+    pub fn changed_controls(&self) -> Vec<&'static str> {
+        let Some(kind) = self.kind.filter(|_| self.subresource().is_none()) else { return Vec::new() };
+        let can_change = match self.operation() {
+            Operation::Update => true,
+            Operation::Create => kind == Kind::Tenant,
+            Operation::Delete | Operation::Connect => false,
+        };
+        if !can_change {
+            return Vec::new();
+        }
+        let field = |object, name: &str| part(object, "spec").and_then(|spec| spec.get(name)).filter(|v| !v.is_null());
+        let (new, old) = (self.object(), self.old());
+        let changed = control_fields(kind).iter().copied().filter(|name| field(new, name) != field(old, name));
+        // To remove an annotation requests nothing.
+        let requested = control_annotations(kind).iter().filter(|(_, annotation_name)| {
+            let value = annotation(new, annotation_name);
+            value.is_some() && value != annotation(old, annotation_name)
+        });
+        changed.chain(requested.map(|(control, _)| *control)).collect()
     }
 
     /// Returns the author that the object must have: the requesting user for new content, or for a looser approval policy, so that they cannot

@@ -4,22 +4,28 @@ pub mod cluster;
 pub mod https;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::ModelProviderSpec;
+use enact_crds::agent_images::AgentImages;
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
 use enact_crds::ownership::Consent;
 use enact_crds::subject::ApprovalSubject;
 use enact_domain::approval::{Content, Policy};
+use enact_domain::deletion::Deletion;
 use enact_domain::digest::Digest;
 use enact_domain::record::Kind;
 use enact_domain::rules::Rule;
+use enact_domain::stamps::{Change, Changes};
+use futures::future::{self, BoxFuture};
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionReview};
 use serde_json::{Value, json};
 
+use crate::deletions::Notes;
 use crate::denial::{Denial, Outcome};
 use crate::lookup::{Claim, Lookup, LookupError, owner};
 use crate::parsing::Parsing;
@@ -28,6 +34,8 @@ use crate::validate::{Settings, Validator};
 
 pub const OPERATOR: &str = "system:serviceaccount:enact:enact-operator";
 pub const ANN: &str = "ann@example.org";
+/// Where an object has the stamps on its controls.
+pub const CHANGES: &str = "/metadata/annotations/enact.dev~1changes";
 
 /// Lookups that answer from these fields, and fail while `broken`.
 #[derive(Clone, Default)]
@@ -42,6 +50,8 @@ pub struct FakeLookup {
     pub constitutions: HashMap<String, (Vec<Rule>, Option<String>)>,
     /// The constitutions that Tenants name, by namespace.
     pub tenant_constitutions: HashMap<String, NamespacedRef>,
+    /// The rules of every Tenant about images of Agents.
+    pub agent_images: AgentImages,
     /// ModelProviders, by `namespace/name`.
     pub providers: HashMap<String, ModelProviderSpec>,
     /// Namespaces that exist, with the Tenant that can own each.
@@ -113,6 +123,10 @@ impl Lookup for FakeLookup {
         self.up(self.tenant_constitutions.get(namespace).cloned())
     }
 
+    async fn agent_images(&self, _: &str) -> Result<AgentImages, LookupError> {
+        self.up(self.agent_images.clone())
+    }
+
     async fn provider(&self, namespace: &str, name: &str) -> Result<Option<ModelProviderSpec>, LookupError> {
         self.up(self.providers.get(&format!("{namespace}/{name}")).cloned())
     }
@@ -129,6 +143,17 @@ impl Lookup for FakeLookup {
     async fn exists(&self, kind: Kind, namespace: &str, name: &str) -> Result<bool, LookupError> {
         self.up(self.existing.contains(&format!("{} {namespace}/{name}", kind.as_str())))
     }
+}
+
+/// Returns notes about deletions that cannot be written.
+pub fn no_notes() -> Arc<dyn Notes> {
+    struct NoNotes;
+    impl Notes for NoNotes {
+        fn add<'a>(&'a self, _: &'a Deletion) -> BoxFuture<'a, Result<(), kube::Error>> {
+            Box::pin(future::ready(Err(kube::Error::LinesCodecMaxLineLengthExceeded)))
+        }
+    }
+    Arc::new(NoNotes)
 }
 
 /// Returns the rules of an installation in namespace `enact` that uses these lookups.
@@ -189,8 +214,16 @@ pub fn create(object: &Value) -> Value {
     review("CREATE", object, None, ANN)
 }
 
+/// Returns the review of an update by `ann`, with her stamps on the controls that it changes, unless `new` has stamps of its own.
 pub fn update(old: &Value, new: &Value) -> Value {
-    review("UPDATE", new, Some(old), ANN)
+    let mut sent = review("UPDATE", new, Some(old), ANN);
+    let controls = request(&sent).changed_controls();
+    if !controls.is_empty() && new.pointer(CHANGES) == old.pointer(CHANGES) {
+        let change = Change { by: ANN.into(), at: "2026-01-01T00:00:00Z".into() };
+        let stored = Changes::parse(old.pointer(CHANGES).and_then(Value::as_str));
+        sent["request"]["object"] = with(new.clone(), CHANGES, json!(stored.after(&controls, &change).format()));
+    }
+    sent
 }
 
 pub fn delete(old: &Value) -> Value {

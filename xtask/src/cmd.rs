@@ -43,6 +43,9 @@ pub(crate) trait CommandExt {
     /// Does the same as [`read`](Self::read), with `input` as standard input.
     fn read_with(&mut self, input: &str) -> Result<String>;
 
+    /// Runs the command with `input` as standard input, and returns its output, whether it fails or not.
+    fn answer(&mut self, input: &str) -> Result<Output>;
+
     /// Runs the command with the standard streams of this process.
     fn show(&mut self) -> Result<()>;
 
@@ -58,14 +61,20 @@ impl CommandExt for Command {
     }
 
     fn read_with(&mut self, input: &str) -> Result<String> {
+        let output = self.answer(input)?;
+        checked(self, &output)
+    }
+
+    fn answer(&mut self, input: &str) -> Result<Output> {
         self.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.spawn().with_context(|| format!("cannot run {}", line(self)))?;
         // A program that fails early closes its input. Its own error is more useful than the broken pipe, so it is returned first.
         let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
         let output = child.wait_with_output()?;
-        let text = checked(self, &output)?;
-        written.with_context(|| format!("cannot write to {}", line(self)))?;
-        Ok(text)
+        if output.status.success() {
+            written.with_context(|| format!("cannot write to {}", line(self)))?;
+        }
+        Ok(output)
     }
 
     fn show(&mut self) -> Result<()> {

@@ -34,7 +34,7 @@ pub(crate) fn exec(name: &str, arguments: &Arguments) -> Result<()> {
 pub(crate) struct Kube {
     kubectl: PathBuf,
     helm: PathBuf,
-    /// The kubeconfig of this machine's cluster. If there is none, the programs use `KUBECONFIG` or their default.
+    /// The kubeconfig, for example that of this machine's cluster. If there is none, the programs use `KUBECONFIG` or their default.
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
 }
@@ -49,12 +49,19 @@ impl Kube {
 
     /// Returns the cluster of a context. kubectl and Helm are built if they are not installed.
     pub(crate) fn of_context(context: &str) -> Result<Self> {
+        Self::named(None, Some(context))
+    }
+
+    /// Returns the cluster of a kubeconfig and one of its contexts. Without a kubeconfig, the programs use `KUBECONFIG` or their default;
+    /// without a context, the current one.
+    pub(crate) fn named(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Self> {
         let program = |name: &str| match on_path(name) {
             Some(path) => Ok(path),
             None => tools::cluster().map(|tools| tools.join(name)),
         };
         let (kubectl, helm) = (program("kubectl")?, program("helm")?);
-        Ok(Self { kubectl, helm, kubeconfig: None, context: Some(context.to_owned()) })
+        let (kubeconfig, context) = (kubeconfig.map(Path::to_owned), context.map(str::to_owned));
+        Ok(Self { kubectl, helm, kubeconfig, context })
     }
 
     /// Returns whether this is the cluster of this machine.

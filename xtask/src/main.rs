@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask --help`.
 
 mod apt;
+mod attack;
 mod bench;
 mod binaries;
 mod charts;
@@ -17,6 +18,7 @@ mod model;
 mod parallel;
 mod postgres;
 mod random;
+mod sbom;
 mod schemas;
 mod test;
 mod tools;
@@ -39,6 +41,9 @@ enum Xtask {
     /// Run all checks, as CI does
     Test(test::Test),
 
+    /// Attack an installation, in tenants of its own, and report what stopped each attack
+    Attack(attack::Attack),
+
     /// Run the benchmarks on a real API server, next to a reference
     Bench(bench::Bench),
 
@@ -57,6 +62,9 @@ enum Xtask {
     /// Manage a Postgres with pgvector on loopback, for tests that need no cluster
     #[command(subcommand)]
     Postgres(postgres::Action),
+
+    /// Write the software bills of materials of the images to dist/sbom, without Debian's packages
+    Sbom,
 
     /// Run kubectl against the cluster of this machine, or the cluster in KUBECONFIG
     #[command(disable_help_flag = true)]
@@ -85,12 +93,14 @@ fn run(task: Xtask) -> Result<()> {
     match task {
         Xtask::Demo(demo) => demo::run(&demo),
         Xtask::Test(test) => test::run(&test),
+        Xtask::Attack(attack) => attack::run(&attack),
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Cluster(cluster) => cluster::run(cluster),
         Xtask::Crds => crds(),
         Xtask::Images(build) => images::run(&build),
         Xtask::Model => model::run(),
         Xtask::Postgres(action) => postgres::run(&action),
+        Xtask::Sbom => sbom::run(),
         Xtask::Kubectl(arguments) => kube::exec("kubectl", &arguments),
         Xtask::Helm(arguments) => kube::exec("helm", &arguments),
         Xtask::HelmUnittest(arguments) => kube::exec("helm-unittest", &arguments),

@@ -12,7 +12,7 @@ use crate::cmd::{self, CommandExt, cmd};
 use crate::images::{self, archive::Archive};
 use crate::install::{self, Delivery, Images};
 use crate::kube::Kube;
-use crate::{apt, charts, cluster, dirs, parallel, postgres, tools};
+use crate::{apt, attack, charts, cluster, dirs, parallel, postgres, tools};
 
 /// Runs all checks, and installs what they need
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Test {
     #[arg(long)]
     keep: bool,
 
-    /// Run only the cluster tests whose name contains this text
+    /// Run only the cluster tests whose name contains this text; `attack` runs the attacks
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
 }
@@ -37,7 +37,7 @@ enum Step {
     Format,
     /// Run clippy and the compiler's lints, as errors
     Lint,
-    /// Check licences and sources of dependencies
+    /// Check licences and sources of dependencies, and known vulnerabilities where their database can be fetched
     Deny,
     /// Run unit, property and snapshot tests, and the tests on a real Postgres
     Unit,
@@ -58,6 +58,8 @@ enum Suite {
 
 /// The test program of the suite [`Suite::Agents`].
 const AGENTS: &str = "agents";
+/// The filter that selects the attacks of `cargo xtask attack`.
+const ATTACKS: &str = "attack";
 /// The coding agent of the usual tests: the fastest one, which also needs the least memory.
 const USUAL_AGENT: &str = "agent-codex";
 
@@ -120,9 +122,21 @@ fn cargo<const N: usize>(args: [&str; N]) -> Command {
 
 fn deny() -> Result<()> {
     let deny = tools::cargo_program("cargo-deny", "0.20.2")?;
-    // Advisories need network access to a Git repository: run `cargo deny check advisories` for them.
-    let mut check = cmd(deny, ["check", "bans", "licenses", "sources"]);
-    check.current_dir(dirs::workspace()).show()
+    let run = |program: &str, args: &[&str]| {
+        let mut command = cmd(program, args);
+        command.current_dir(dirs::workspace());
+        command
+    };
+    let deny = deny.to_str().context("a path that is not UTF-8")?;
+    run(deny, &["check", "bans", "licenses", "sources"]).show()?;
+    // The database is a Git repository, which not every machine reaches; some wait long for an answer.
+    if run("timeout", &["60", deny, "fetch", "db"]).succeeds() {
+        return run(deny, &["check", "--disable-fetch", "advisories"]).show();
+    }
+    println!(
+        "advisories skipped: their database cannot be fetched here. Run `cargo deny check advisories` where it can"
+    );
+    Ok(())
 }
 
 fn unit() -> Result<()> {
@@ -160,6 +174,11 @@ fn tests_on_cluster(test: &Test, suite: Suite, archives: Vec<Archive>) -> Result
     };
     let more = Images::load(images::archives(&more, Profile::WithTests)?)?;
     let model = more.name("minilm").ok();
+    if suite == Suite::Usual && test.filter.as_deref().is_none_or(|name| name == ATTACKS) {
+        let began = Instant::now();
+        attack::fast().context("the attacks failed")?;
+        println!("--- {ATTACKS} took {:.0} s", began.elapsed().as_secs_f32());
+    }
     let mut programs = e2e_programs()?;
     programs.retain(|(name, _)| (name == AGENTS) == (suite == Suite::Agents));
     // A disturbed installation could make the other tests fail, so the tests that disturb it run last.
@@ -176,7 +195,7 @@ fn tests_on_cluster(test: &Test, suite: Suite, archives: Vec<Archive>) -> Result
 /// Returns how much a test program disturbs the shared installation. Programs that disturb it run last, and one test at a time.
 fn disturbs(name: &str) -> u8 {
     match name {
-        "faults" => 1,
+        "faults" | "reliability" => 1,
         "release" => 2,
         _ => 0,
     }

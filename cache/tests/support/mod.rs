@@ -20,10 +20,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+/// The token of a pod that waits for an attempt.
+pub const WAITING: &str = "waiting";
 /// Pods by their tokens: namespace, repository and phase.
-const PODS: [(&str, &str, Option<&str>, &str); 7] = [
+const PODS: [(&str, &str, Option<&str>, &str); 8] = [
     ("one", "team", Some("sha256:shop"), "Running"),
     ("two", "team", Some("sha256:shop"), "Running"),
+    (WAITING, "team", Some("sha256:shop"), "Running"),
     ("another-credential", "team", Some("sha256:other"), "Running"),
     ("another-namespace", "team-two", Some("sha256:shop"), "Running"),
     ("another-tenant", "rivals", Some("sha256:shop"), "Running"),
@@ -34,6 +37,8 @@ const NAMESPACES: [(&str, &str); 3] = [("team", "acme"), ("team-two", "acme"), (
 
 /// A running cache for repositories of at most 1 MiB.
 pub struct Cache {
+    /// The API server with the pods.
+    pub api: FakeApi,
     url: String,
     health: String,
     audiences: Arc<Mutex<Vec<String>>>,
@@ -62,11 +67,12 @@ impl Cache {
         ];
         let settings = Cli::parse_from(args).settings;
         let audiences = Arc::new(Mutex::new(Vec::new()));
-        let app = App::bind(&settings, client(Arc::clone(&audiences))).await.unwrap();
+        let api = FakeApi::default();
+        let app = App::bind(&settings, client(&api, Arc::clone(&audiences))).await.unwrap();
         let [url, health] = app.addresses().unwrap().map(|address| format!("http://{address}"));
         let stop = CancellationToken::new();
         tokio::spawn(app.run(stop.clone()));
-        Self { url, health, audiences, stop, _folder: folder }
+        Self { api, url, health, audiences, stop, _folder: folder }
     }
 
     /// Returns the audiences of all token reviews.
@@ -149,17 +155,21 @@ impl Cache {
     }
 }
 
-/// Returns a client of an API server with [`PODS`], which notes the audiences of token reviews.
-fn client(audiences: Arc<Mutex<Vec<String>>>) -> Client {
-    let api = FakeApi::default();
+/// Creates a namespace of a tenant.
+pub fn create_namespace(api: &FakeApi, name: &str, tenant: &str) {
+    let metadata = json!({ "name": name, "labels": { "enact.dev/tenant": tenant } });
+    api.put(&format!("namespaces/{name}"), json!({ "metadata": metadata }));
+}
+
+/// Adds [`PODS`] to an API server, and returns a client of it which notes the audiences of token reviews.
+fn client(api: &FakeApi, audiences: Arc<Mutex<Vec<String>>>) -> Client {
     for (name, tenant) in NAMESPACES {
-        let metadata = json!({ "name": name, "labels": { "enact.dev/tenant": tenant } });
-        api.put(&format!("namespaces/{name}"), json!({ "metadata": metadata }));
+        create_namespace(api, name, tenant);
     }
     for (token, namespace, repository, phase) in PODS {
         let tenant = NAMESPACES.iter().find(|(name, _)| *name == namespace).unwrap().1;
         let annotations = repository.map(|name| json!({ "enact.dev/repository": name }));
-        let metadata = json!({
+        let mut metadata = json!({
             "name": format!("pod-{token}"), "namespace": namespace, "uid": format!("uid-{token}"),
             "labels": {
                 "enact.dev/tenant": tenant, "enact.dev/plan": "shop", "enact.dev/plan-uid": "plan-uid",
@@ -170,9 +180,14 @@ fn client(audiences: Arc<Mutex<Vec<String>>>) -> Client {
                 "apiVersion": "enact.dev/v1alpha1", "kind": "Task", "name": "shop-t001", "uid": "uid-task", "controller": true,
             }],
         });
+        if token == WAITING {
+            metadata["labels"] = json!({ "enact.dev/tenant": tenant, "enact.dev/role": "waiting" });
+            metadata["ownerReferences"][0]["kind"] = "Agent".into();
+        }
         let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": { "containers": [] }, "status": { "phase": phase } });
         api.put(&format!("pods/pod-{token}"), pod);
     }
+    let api = api.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
         let (audiences, inner) = (Arc::clone(&audiences), api.client());
         async move {

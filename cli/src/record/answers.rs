@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use enact_domain::agents::selection::Selection;
 use enact_domain::assignment::{GateResult, Report};
+use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Scope};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -75,6 +76,8 @@ pub struct Attempt {
     pub agent: Option<String>,
     /// The attempt that won the contest, if this one has passed and lost.
     pub lost_to: Option<u32>,
+    /// What contradicts its result, if something does.
+    pub contradiction: Option<String>,
     /// Start and end, in milliseconds since 1970.
     pub started_at: Option<i64>,
     pub finished_at: Option<i64>,
@@ -203,6 +206,9 @@ pub struct AttemptLog {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageRow {
+    /// Time at which the last request started, or ended. A server of an older version does not say.
+    #[serde(default)]
+    pub last_at: Option<Millis>,
     pub requests: u64,
     /// Number of requests that run.
     pub running: u64,

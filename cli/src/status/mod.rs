@@ -10,6 +10,9 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use anyhow::Result;
 use enact_crds::Plan;
 use jiff::Timestamp;
@@ -22,10 +25,13 @@ use self::display::{Display, Length};
 use self::snapshot::Snapshot;
 use crate::args::Status;
 use crate::cluster::{Cluster, api_error};
+use crate::usage::TaskUsage;
 use crate::{terminal, usage};
 
 /// Most lines of a tree that is not folded.
 const MAX_LINES: usize = 200;
+/// How long to wait for what the tree can be shown without.
+const RECORD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shows one plan or all plans, once or continuously.
 pub async fn run(cluster: &Cluster, options: &Status) -> Result<()> {
@@ -38,10 +44,20 @@ pub async fn run(cluster: &Cluster, options: &Status) -> Result<()> {
     let mut snapshot = Snapshot::fetch(cluster, name).await?;
     if options.usage {
         snapshot.usage = usage::by_task(cluster, &snapshot.plan).await?;
+    } else if snapshot.uses_models() {
+        snapshot.usage = activity(cluster, &snapshot.plan).await;
     }
     let length = if options.expand { Length::Whole } else { Length::Folded(MAX_LINES) };
     let lines = tree::render(&snapshot, Timestamp::now(), Display { length, ..Display::of_terminal() });
     print(&lines)
+}
+
+/// Reads when the tasks of a plan last used models. Without an answer of the record, the tree is shown without it.
+async fn activity(cluster: &Cluster, plan: &Plan) -> BTreeMap<String, TaskUsage> {
+    let read = tokio::time::timeout(RECORD_PATIENCE, usage::by_task(cluster, plan)).await;
+    let usage = read.ok().and_then(Result::ok).unwrap_or_default();
+    // What they used is shown only if it was asked for.
+    usage.into_iter().map(|(name, usage)| (name, TaskUsage { line: String::new(), ..usage })).collect()
 }
 
 async fn all(cluster: &Cluster, all_namespaces: bool) -> Result<()> {

@@ -21,6 +21,7 @@ use kube::ResourceExt as _;
 use kube::api::ListParams;
 
 use crate::cluster::{Cluster, api_error};
+use crate::usage::TaskUsage;
 
 /// A plan and the objects that are shown with it.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +33,8 @@ pub struct Snapshot {
     pub tasks: Vec<Arc<Task>>,
     /// All Approvals in the namespace.
     pub approvals: Vec<Arc<Approval>>,
-    /// What tasks have used of models, by the name of the Task; empty unless it was asked for.
-    pub usage: BTreeMap<String, String>,
+    /// The model requests of tasks, by the name of the Task, as far as they were read from the record.
+    pub usage: BTreeMap<String, TaskUsage>,
 }
 
 /// The state of one task.
@@ -54,12 +55,14 @@ pub struct Row<'a> {
     pub ready: Option<&'a Condition>,
     /// The competing attempts, if there are any.
     pub contest: Option<&'a ContestStatus>,
+    /// What contradicts the result of an attempt.
+    pub contradiction: Option<&'a str>,
     /// IDs of unfinished dependencies.
     pub waits_for: Vec<&'a str>,
     /// Why the plan waits.
     pub plan_waits: Option<Waiting>,
-    /// What its attempts have used of models, if that was asked for.
-    pub usage: Option<&'a str>,
+    /// Its model requests, if they were read.
+    pub usage: Option<&'a TaskUsage>,
 }
 
 /// The approval of an object.
@@ -114,6 +117,12 @@ impl Snapshot {
         Ok(Self { plan, specification, tasks, approvals, usage: BTreeMap::new() })
     }
 
+    /// Returns whether a task may use models now.
+    pub fn uses_models(&self) -> bool {
+        let uses = self.plan.status.as_ref().is_some_and(|status| status.usage.is_some());
+        uses && self.tasks.iter().any(|task| phase_of(task) == Phase::Running)
+    }
+
     /// Returns every task in the order of the plan, including tasks without a Task object.
     pub fn rows(&self) -> Vec<Row<'_>> {
         let objects: BTreeMap<&str, &Task> =
@@ -140,9 +149,10 @@ impl Snapshot {
             retry_at: status.and_then(|status| status.retry_at.as_ref()),
             ready: status.and_then(|status| condition(&status.conditions, READY)),
             contest: status.and_then(|status| status.contest.as_ref()),
+            contradiction: status.and_then(|status| status.contradiction.as_deref()),
             waits_for: work.depends_on.iter().map(String::as_str).filter(|id| !done.contains(id)).collect(),
             plan_waits: self.plan.status.as_ref().and_then(|status| status.waiting.as_ref()).map(convert::waiting),
-            usage: object.and_then(|task| self.usage.get(&task.name_any())).map(String::as_str),
+            usage: object.and_then(|task| self.usage.get(&task.name_any())),
         }
     }
 

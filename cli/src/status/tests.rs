@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use enact_crds::approval::{ApprovalSpec, Choice, Person, Subject, SubjectKind};
 use enact_crds::common::{ApprovalPolicy, Budget, Condition, FindingPolicy, LocalRef, Time, WaitingStatus};
+use enact_crds::convert::millis;
 use enact_crds::document::{Finding, Severity};
 use enact_crds::plan::{
     self, Discarded, Integration, IntegrationStatus, PlanEstimate, PlanStatus, PlanUsage, Stale, TaskCounts, UsdRange,
@@ -23,6 +24,7 @@ use super::table;
 use super::tree::render;
 use crate::terminal::Paint;
 use crate::text::width;
+use crate::usage::TaskUsage;
 
 const SPEC_DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const PLAN_DIGEST: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -233,8 +235,9 @@ fn tree_shows_the_estimate_and_the_usage_of_tasks() {
     let usd = UsdRange { low: "0.90".into(), expected: "1.20".into(), high: "1.60".into() };
     snapshot.plan.status.as_mut().unwrap().estimate =
         Some(PlanEstimate { usd: Some(usd), samples: 9, error_percent: Some(25), ..PlanEstimate::default() });
-    snapshot.usage.insert("door-T002".into(), "$0.4000, 900 tokens".into());
-    snapshot.usage.insert("door-T003".into(), "$0.1000, 50 tokens".into());
+    let usage = |line: &str, last_at| TaskUsage { line: line.into(), last_at };
+    snapshot.usage.insert("door-T002".into(), usage("$0.4000, 900 tokens", Some(millis(&time(64)))));
+    snapshot.usage.insert("door-T003".into(), usage("$0.1000, 50 tokens", Some(millis(&time(110)))));
     let shown = shown(&snapshot, 160, Length::Whole);
     let line = |part: &str| shown.lines().find(|line| line.contains(part)).unwrap_or_default().to_owned();
     assert_eq!(
@@ -242,7 +245,17 @@ fn tree_shows_the_estimate_and_the_usage_of_tasks() {
         "Estimate  1.20 USD (0.90 to 1.60), duration unknown, from 9 finished tasks of the same agents; it used 25 % more than expected"
     );
     assert!(line("T002").ends_with("$0.4000, 900 tokens"), "{shown}");
-    assert!(line("T003").ends_with("$0.1000, 50 tokens; attempt 2"), "{shown}");
+    assert!(line("T003").ends_with("$0.1000, 50 tokens; last activity 15s ago; attempt 2"), "{shown}");
+}
+
+#[test]
+fn tree_shows_what_contradicts_a_result() {
+    let mut snapshot = snapshot();
+    let done = TaskStatus { contradiction: Some("attempt 1: the pod ended with Killed".into()), ..done(8, 65) };
+    snapshot.tasks[0] = task(&snapshot.plan.spec.tasks[1], done);
+    let shown = shown(&snapshot, 160, Length::Whole);
+    let line = shown.lines().find(|line| line.contains("T002")).unwrap_or_default();
+    assert!(line.ends_with("contradicted: attempt 1: the pod ended with Killed"), "{shown}");
 }
 
 #[test]

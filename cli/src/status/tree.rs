@@ -10,7 +10,7 @@ use enact_domain::approval::{Requirement, Verdict};
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::plan::ReportedState;
-use enact_domain::waiting::{Facts, Idle, waiting};
+use enact_domain::waiting::{Facts, Idle, last_activity, waiting};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -334,8 +334,10 @@ fn task(row: &Row<'_>, ids: usize, prefix: &str, now: Timestamp, display: Displa
         let attempt = format!("attempt {}", row.attempts);
         detail = if detail.is_empty() { attempt } else { format!("{attempt}: {detail}") };
     }
-    if let Some(usage) = row.usage {
-        detail = if detail.is_empty() { usage.to_owned() } else { format!("{usage}; {detail}") };
+    let contradiction = row.contradiction.map(|contradiction| format!("contradicted: {}", one_line(contradiction)));
+    let usage = row.usage.map(|usage| usage.line.clone()).filter(|line| !line.is_empty());
+    for more in [contradiction, active(row, now), usage].into_iter().flatten() {
+        detail = if detail.is_empty() { more } else { format!("{more}; {detail}") };
     }
     // The reason is more important than the end of the title, but at least half of the line is for the title.
     let room = line.room();
@@ -385,6 +387,13 @@ fn detail(row: &Row<'_>, now: Timestamp) -> Option<String> {
         (_, Some((reason, message))) => Some(format!("{reason}: {message}")),
         (_, None) => None,
     }
+}
+
+/// Returns when a running task last showed activity, if its model requests are known: they start and end while it works.
+fn active(row: &Row<'_>, now: Timestamp) -> Option<String> {
+    let request = row.usage.filter(|_| row.phase == Phase::Running)?.last_at?;
+    let last = last_activity([Some(request), row.started.map(convert::millis)])?;
+    Some(format!("last activity {} ago", between(&convert::time(last), None, now)))
 }
 
 fn integration(snapshot: &Snapshot, display: Display) -> Option<String> {

@@ -38,14 +38,14 @@ pub async fn run(cluster: &Cluster, name: &str, until_finished: bool) -> Result<
     let view =
         View::start(cluster, name, first.plan.spec.specification_ref.as_ref().map(|reference| reference.name.as_str()));
     // Subscribed before the first snapshot, so that no change after it is missed.
-    let mut changes = view.watches.problem.subscribe();
+    let mut changes = view.watches.problems.0.subscribe();
     view.ready().await?;
     let mut screen = Screen::new();
     let mut shown: Option<Snapshot> = None;
     let mut failing: Option<Instant> = None;
     loop {
         let Some(snapshot) = view.snapshot() else { bail!("Plan {name} was deleted") };
-        let problem = view.watches.problem.borrow().clone();
+        let problem = view.watches.problems.all();
         screen.show(shown.as_ref(), &snapshot, problem)?;
         let now = Instant::now();
         match snapshot.outcome().filter(|_| until_finished) {
@@ -118,8 +118,7 @@ impl View {
 /// The watches of a view.
 #[derive(Default)]
 struct Watches {
-    /// The problem of an interrupted watch. Every event of a watch updates it, so that it also signals changes of the objects.
-    problem: watch::Sender<Option<String>>,
+    problems: Problems,
     /// The tasks end when this value is dropped.
     running: JoinSet<()>,
 }
@@ -137,7 +136,7 @@ impl Watches {
             + 'static,
     {
         let (reader, writer) = reflector::store();
-        let problem = self.problem.clone();
+        let problems = self.problems.clone();
         let stream = watcher(cluster.api::<K>(), config).default_backoff().reflect(writer);
         self.running.spawn(async move {
             let mut stream = pin!(stream);
@@ -145,14 +144,38 @@ impl Watches {
                 let now = match stream.try_next().await {
                     Ok(Some(_)) => None,
                     Ok(None) => return,
-                    Err(error) => {
-                        Some(format!("the watch of {} was interrupted and starts again: {error}", K::plural(&())))
-                    }
+                    Err(error) => Some(error.to_string()),
                 };
-                problem.send_replace(now);
+                problems.report(&K::plural(&()), now);
             }
         });
         reader
+    }
+}
+
+/// The problems of interrupted watches, by what they watch. Every event of a watch updates its own entry, so that this also signals changes of
+/// the objects.
+#[derive(Clone, Debug, Default)]
+struct Problems(watch::Sender<BTreeMap<String, String>>);
+
+impl Problems {
+    /// Replaces the problem of a watch.
+    fn report(&self, watched: &str, problem: Option<String>) {
+        self.0.send_modify(|problems| match problem {
+            Some(problem) => drop(problems.insert(watched.to_owned(), problem)),
+            None => drop(problems.remove(watched)),
+        });
+    }
+
+    /// Returns a message about all problems, if there are any.
+    fn all(&self) -> Option<String> {
+        let problems = self.0.borrow();
+        let (watched, causes): (Vec<&str>, Vec<&str>) =
+            problems.iter().map(|(watched, problem)| (watched.as_str(), problem.as_str())).unzip();
+        let first = causes.first()?;
+        // A server that is down interrupts all of them for the same reason.
+        let causes = if causes.iter().all(|cause| cause == first) { (*first).to_owned() } else { causes.join("; ") };
+        Some(format!("the watch of {} was interrupted and starts again: {causes}", watched.join(", ")))
     }
 }
 
@@ -221,6 +244,22 @@ mod tests {
     use super::*;
     use crate::status::display::Length;
     use crate::terminal::Paint;
+
+    #[test]
+    fn a_problem_stays_until_its_own_watch_continues() {
+        let problems = Problems::default();
+        problems.report("tasks", Some("refused".into()));
+        problems.report("plans", None);
+        let shown = || problems.all().unwrap_or_default();
+        assert_eq!(shown(), "the watch of tasks was interrupted and starts again: refused");
+        problems.report("plans", Some("refused".into()));
+        assert_eq!(shown(), "the watch of plans, tasks was interrupted and starts again: refused");
+        problems.report("plans", Some("timeout".into()));
+        assert_eq!(shown(), "the watch of plans, tasks was interrupted and starts again: timeout; refused");
+        problems.report("tasks", None);
+        problems.report("plans", None);
+        assert_eq!(problems.all(), None);
+    }
 
     #[test]
     fn frame_replaces_the_previous_one() {

@@ -1,6 +1,7 @@
 //! Plans that agents write from an approved specification: the settings, the proposals and the choice.
 
 use enact_domain::planning::{Component, Score};
+use enact_domain::stamps::Stamps;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,7 @@ pub enum ProposalSelection {
     Person,
 }
 
-/// A proposal that a person has chosen.
+/// A proposal that a person has chosen. The webhook writes author and date into the annotation `enact.dev/chosen`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChosenProposal {
@@ -72,14 +73,18 @@ pub struct ChosenProposal {
     /// Digest of the proposal. Another proposal of the same planner is not chosen.
     #[schemars(length(min = 1, max = 128))]
     pub digest: String,
-    /// User who chose it. The webhook sets it from the user of the request and replaces the value of the client.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub by: Option<String>,
-    /// Day of the choice, `YYYY-MM-DD`. The webhook sets it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10))]
-    pub date: Option<String>,
+}
+
+impl ChosenProposal {
+    /// Returns the values that identify the choice among its [stamps](enact_domain::stamps).
+    pub fn entry(&self) -> [&str; 2] {
+        [&self.agent, &self.digest]
+    }
+
+    /// Returns the user who made the choice, if the stamps say so.
+    pub fn by<'a>(&self, stamps: &'a Stamps) -> Option<&'a str> {
+        stamps.get(&self.entry()).map(|stamp| stamp.by.as_str())
+    }
 }
 
 /// State of a planner.

@@ -60,6 +60,24 @@ fn people_count_once_and_only_for_this_content() {
 }
 
 #[test]
+fn the_latest_decision_of_a_person_counts() {
+    let at = |choice, at| Decision { at: Some(Millis(at)), ..decision("ann", "leads", "v2", choice) };
+    let verdict = |all: &[Decision]| evaluate(&leads(1), &content("eve", None), all, NOW);
+    let rejected = Verdict::Rejected { user: "ann".into(), comment: "because".into() };
+    let (no, yes_later) = (at(Choice::Reject, 100), at(Choice::Approve, 200));
+    assert_eq!(verdict(&[yes_later.clone(), no.clone()]), approved(&["ann"]));
+    assert_eq!(verdict(&[at(Choice::Approve, 50), no.clone()]), rejected);
+    assert_eq!(verdict(&[at(Choice::Approve, 100), no.clone()]), rejected, "at the same time");
+    let of_bob = Decision { at: Some(Millis(300)), ..yes("bob", "leads") };
+    assert_eq!(verdict(&[no.clone(), of_bob]), rejected, "nobody replaces the decision of another person");
+    let on_other_content = Decision { digest: Digest::of_bytes(b"v1"), ..yes_later.clone() };
+    assert_eq!(verdict(&[no.clone(), on_other_content]), rejected);
+    let expires = Policy { expires_after: Some(60), ..leads(1) };
+    let later = evaluate(&expires, &content("eve", None), &[no, yes_later], NOW);
+    assert_eq!(missing(&later), (0, 1, None), "the rejection does not come back when the approval expires");
+}
+
+#[test]
 fn no_policy_needs_nobody() {
     assert_eq!(evaluate(&Policy::default(), &content("ann", Some(Severity::Critical)), &[], NOW), approved(&[]));
 }

@@ -66,8 +66,9 @@ fn has_begun(current: &CurrentAttempt) -> bool {
     match current {
         CurrentAttempt::None => false,
         CurrentAttempt::Absent { .. } => true,
-        CurrentAttempt::Pod { state, .. } => {
-            matches!(state, AttemptState::Running | AttemptState::Succeeded(_) | AttemptState::Failed { .. })
+        CurrentAttempt::Pod { state, delivered, .. } => {
+            delivered.is_some()
+                || matches!(state, AttemptState::Running | AttemptState::Succeeded(_) | AttemptState::Failed { .. })
         }
     }
 }

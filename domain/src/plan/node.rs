@@ -8,6 +8,7 @@ use crate::agents::needs::Needs;
 use crate::assignment::{Reason, Report};
 use crate::attempt::AttemptState;
 use crate::contest::{Achievement, Criterion, contestant_of};
+use crate::delivery::is_final;
 use crate::time::Millis;
 use crate::waiting::UNSCHEDULABLE;
 
@@ -45,7 +46,7 @@ pub enum CurrentAttempt {
     Absent {
         /// Whether the operator has seen its pod. If so, the pod is lost; otherwise it was perhaps never created.
         seen: bool,
-        /// The report that the pod delivered to the record.
+        /// The verified report that the pod delivered to the record.
         delivered: Option<Report>,
     },
     /// The attempt has a pod.
@@ -55,6 +56,9 @@ pub enum CurrentAttempt {
         created: Millis,
         /// Time of the request to delete the pod.
         deleting: Option<Millis>,
+        /// The verified report that the pod delivered to the record. If it is [final](is_final), the attempt ends with it, whatever the pod
+        /// does.
+        delivered: Option<Report>,
     },
 }
 
@@ -217,6 +221,7 @@ impl Node {
     /// Returns the report of an attempt that has ended, but whose end the status does not show yet.
     pub fn end_report(&self) -> Option<&Report> {
         match &self.current {
+            CurrentAttempt::Pod { delivered: Some(report), .. } if is_final(report) => Some(report),
             CurrentAttempt::Pod { state: AttemptState::Succeeded(report), .. }
             | CurrentAttempt::Pod { state: AttemptState::Failed { report, .. }, .. } => Some(report),
             CurrentAttempt::Absent { delivered, .. } => delivered.as_ref(),

@@ -25,6 +25,8 @@ pub struct Pod {
     pub state: AttemptState,
     pub created: Millis,
     pub deleting: Option<Millis>,
+    /// Whether its runner has delivered a success, and only has to exit.
+    pub delivered: bool,
 }
 
 impl Pod {
@@ -105,16 +107,20 @@ impl Task {
         if let Some(number) = self.newest().filter(|n| *n > closed)
             && self.open.as_ref().is_none_or(|o| number >= o.number)
         {
-            self.open = Some(Open { number, seen: true, result: None });
+            let result = self.open.take().filter(|open| open.number == number).and_then(|open| open.result);
+            self.open = Some(Open { number, seen: true, result });
             self.seen.insert(number);
         }
         let open = self.open.as_ref().filter(|o| o.number > closed);
         let attempts = open.map_or(self.status.attempts, |o| o.number);
         let current = match (open, self.pods.get(&attempts)) {
             _ if self.status.phase.is_finished() => CurrentAttempt::None,
-            (Some(_), Some(Pod { state, created, deleting })) => {
-                CurrentAttempt::Pod { state: state.clone(), created: *created, deleting: *deleting }
-            }
+            (Some(open), Some(Pod { state, created, deleting, .. })) => CurrentAttempt::Pod {
+                state: state.clone(),
+                created: *created,
+                deleting: *deleting,
+                delivered: open.result.clone(),
+            },
             (Some(open), None) => CurrentAttempt::Absent { seen: open.seen, delivered: open.result.clone() },
             (None, _) if self.status.phase == TaskPhase::Running => {
                 CurrentAttempt::Absent { seen: true, delivered: None }
@@ -126,5 +132,13 @@ impl Task {
 
     pub fn deliver(&mut self, number: u32, report: Report) {
         self.record.entry(number).or_default().delivered.get_or_insert(report);
+    }
+
+    /// Notifies the operator of what an attempt delivered.
+    pub fn notify(&mut self, number: u32) {
+        let delivered = self.record.get(&number).and_then(|recorded| recorded.delivered.clone());
+        if let Some(open) = self.open.as_mut().filter(|open| open.number == number && open.result.is_none()) {
+            open.result = delivered;
+        }
     }
 }

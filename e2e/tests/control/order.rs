@@ -3,12 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::Phase;
 use enact_crds::{Plan, Task, task};
-use enact_e2e::work::{HOLD, scripted_plan};
+use enact_e2e::work::{HOLD, most_at_once, scripted_plan};
 use enact_e2e::{Answer, PATIENCE, Stage, condition, on_stage, until};
-use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::ListParams;
 
 #[test]
 fn ready_tasks_start_by_priority_then_chain_length() {
@@ -33,37 +31,15 @@ fn ready_tasks_start_by_priority_then_chain_length() {
 }
 
 #[test]
-fn no_more_pods_at_once_than_the_plan_allows() {
+fn no_more_attempts_at_once_than_the_plan_allows() {
     on_stage("parallelism", |stage| async move {
-        let pods = stage.api::<Pod>();
-        let version = pods.list(&ListParams::default()).await?.metadata.resource_version.unwrap_or_default();
-        let mut events = pods.watch(&WatchParams::default().timeout(290), &version).await?.boxed();
         let tasks: String =
             (1..=6).map(|n| format!("    - {{id: T00{n}, title: one of six, script: sleep 2}}\n")).collect();
         stage.apply(&scripted_plan("two", &format!("  execution: {{parallelism: 2}}\n  tasks:\n{tasks}"))).await?;
-        let mut alive = std::collections::BTreeSet::new();
-        let mut most = 0;
-        let end = stage.finished("two", Phase::Succeeded, PATIENCE);
-        tokio::pin!(end);
-        loop {
-            let event = tokio::select! {
-                done = &mut end => { done?; break }
-                event = events.try_next() => event?.context("the watch of pods ended")?,
-            };
-            let (pod, deleted) = match event {
-                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => (pod, false),
-                WatchEvent::Deleted(pod) => (pod, true),
-                _ => continue,
-            };
-            let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
-            if deleted || ["Succeeded", "Failed"].contains(&phase) {
-                alive.remove(&pod.name_any());
-            } else {
-                alive.insert(pod.name_any());
-            }
-            most = most.max(alive.len());
-        }
-        ensure!(most == 2, "{most} pods at once");
+        let done = stage.finished("two", Phase::Succeeded, PATIENCE).await?;
+        let attempts = stage.attempts(&done)?;
+        let most = most_at_once(&attempts, 0.0);
+        ensure!(most == 2 && attempts.len() == 6, "{most} attempts at once: {attempts:#?}");
         Ok(())
     });
 }

@@ -3,10 +3,13 @@
 use anyhow::{Result, ensure};
 use enact_crds::plan::Phase;
 use enact_crds::{Plan, Specification, Task};
+use enact_domain::names::ANNOTATION_ACCEPTED;
+use enact_domain::stamps::Stamps;
 use enact_e2e::documents::{holds, inline, message};
 use enact_e2e::people::Person;
 use enact_e2e::work::scripted_plan;
 use enact_e2e::{PATIENCE, Stage, on_stage};
+use kube::ResourceExt as _;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
@@ -95,7 +98,8 @@ fn findings_require_additional_approvers() {
         stage.await_message::<Specification>("keys", "WaitingForApproval", &["by members of leads"]).await?;
         holds(&lee.enact(&APPROVE)?.stderr, &["1 finding is accepted"])?;
         let accepted = stage.await_message::<Specification>("keys", "Approved", &["approved by lee"]).await?;
-        ensure!(accepted.spec.accepted[0].by.as_deref() == Some("dana"), "{:#?}", accepted.spec.accepted);
+        let stamps = Stamps::of(accepted.annotations(), ANNOTATION_ACCEPTED);
+        ensure!(accepted.spec.accepted[0].by(&stamps) == Some("dana"), "{:#?}", accepted.metadata);
         let counts = accepted.status.unwrap_or_default().findings;
         ensure!((counts.high, counts.accepted) == (0, 1), "{counts:#?}");
         Ok(())

@@ -35,8 +35,8 @@ async fn settled(stage: &Stage, name: &str, before: &Specification) -> Result<St
 /// Returns author and date of an answer to Specification `keys`.
 async fn stamp(stage: &Stage, question: &str, answer: &str) -> Result<Stamp> {
     let keys = stage.api::<Specification>().get("keys").await?;
-    let stamps = Stamps::parse(keys.annotations().get(ANNOTATION_ANSWERS).map(String::as_str));
-    stamps.get(question, answer).cloned().with_context(|| format!("no stamp of the answer {answer}: {stamps:?}"))
+    let stamps = Stamps::of(keys.annotations(), ANNOTATION_ANSWERS);
+    stamps.get(&[question, answer]).cloned().with_context(|| format!("no stamp of the answer {answer}: {stamps:?}"))
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn a_person_chooses_a_proposal() {
         stage.await_message::<Plan>("keys", "WaitingForChoice", &words).await?;
 
         holds(&lee.enact_error(&["choose", "keys", "--agent", "worker", "--yes"])?, &["not a planner"])?;
-        let forged = json!({"spec": {"generate": {"chosen": {"agent": "hasty", "digest": "sha256:0", "by": "dana"}}}});
+        let forged = json!({"spec": {"generate": {"chosen": {"agent": "hasty", "digest": "sha256:0"}}}});
         let refused = lee.kubectl(&["patch", "plan", "keys", "--type=merge", "--patch", &forged.to_string()]);
         let refused = refused.err().context("a proposal that does not exist is chosen")?;
         holds(&format!("{refused:#}"), &["spec.generate.chosen", "no proposal"])?;

@@ -3,6 +3,7 @@
 mod fails;
 mod refused;
 mod reported;
+mod unread;
 mod verbatim;
 
 use std::collections::BTreeMap;

@@ -114,6 +114,15 @@ fn documents() -> Vec<Case> {
     let two_bytes = format!("\"# A\\n{}\"", "é".repeat(600_000));
     vec![
         (
+            "four eyes on a ConfigMap",
+            object(
+                "Specification",
+                "bad",
+                "source: {configMapKeyRef: {name: a, key: b}}\n  approval: {required: 1, fourEyes: true}",
+            ),
+            &["spec.source.configMapKeyRef", "nobody knows who wrote a ConfigMap"],
+        ),
+        (
             "an empty document",
             inline("Specification", "''"),
             &["spec.source.inline", "line 1", "empty", "write the document"],
@@ -202,6 +211,11 @@ fn workspaces() -> Vec<Case> {
             "a URL with a credential",
             workspace("url: 'https://me:secret@host/x'"),
             &["spec.workspace.url", "must not contain a credential", "credentialsSecretRef"],
+        ),
+        (
+            "a URL whose host is ambiguous",
+            workspace("url: 'https://host;a/x'"),
+            &["spec.workspace.url", "needs a host name of letters, digits"],
         ),
     ]
 }

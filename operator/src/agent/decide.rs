@@ -2,9 +2,10 @@
 //! read them.
 
 use enact_crds::agent::Skill;
+use enact_crds::agent_images::AgentImages;
 use enact_crds::models::ModelProblem;
 use enact_crds::{AgentSpec, validation};
-use enact_domain::condition::Readiness;
+use enact_domain::condition::{Condition, Readiness, Truth};
 
 /// The ConfigMap with the recorded work that an Agent replays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,17 +45,19 @@ pub fn skill_problem(index: usize, skill: &Skill, keys: Option<&[String]>) -> Op
 
 /// What the namespace of an Agent is.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Place<'a> {
     /// Whether it belongs to a tenant.
     pub in_tenant: bool,
     /// Whether it is the namespace of the installation.
     pub in_installation: bool,
+    /// The images that its tenant allows.
+    pub images: Option<&'a AgentImages>,
 }
 
 /// Returns the readiness of an Agent. `problem` is the first problem with its models, `skill` the first one with its skills.
 pub fn decide(
     spec: &AgentSpec,
-    place: Place,
+    place: Place<'_>,
     recorded: &Recorded,
     problem: Option<&(usize, ModelProblem)>,
     skill: Option<String>,
@@ -68,6 +71,9 @@ pub fn decide(
     if let Some(error) = validation::agent(spec).into_iter().chain(sharing).next() {
         let reason = if error.field == "spec.image" { "InvalidImage" } else { "InvalidAgent" };
         return Readiness::stalled(reason, error.to_string());
+    }
+    if let Some(error) = place.images.and_then(|images| validation::agent_image(images, spec)) {
+        return Readiness::stalled("ImageNotAllowed", error.to_string());
     }
     if let Some((index, problem)) = problem {
         let message = format!("spec.models[{index}]: {problem}");
@@ -90,6 +96,18 @@ pub fn decide(
     }
 }
 
+/// Returns the condition of an Agent that wants a probe and gets none because of its place.
+pub fn not_probed(spec: &AgentSpec, place: Place) -> Option<Condition> {
+    if !spec.wants_probe() || place.in_tenant || !place.in_installation {
+        return None;
+    }
+    // Pods of agents are untrusted. In the namespace of the installation they would be beside its Secrets and programs, and the admission policy
+    // of the chart allows the operator no pod there.
+    let message = "the pods of a shared Agent run in the namespaces of tenants, and the operator starts no pod of an agent in the namespace of \
+                   the installation; attempts show whether the agent works, and an Agent with the same fields in a namespace of a tenant is probed";
+    Some(Condition::new("Probed", Truth::False, "NotProbed", message))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -100,8 +118,8 @@ mod tests {
     fn a_shared_agent_names_nothing_of_its_namespace() {
         let reason = |spec: serde_json::Value, in_installation: bool| {
             let spec = serde_json::from_value(spec).unwrap();
-            let readiness =
-                decide(&spec, Place { in_tenant: !in_installation, in_installation }, &Recorded::None, None, None);
+            let place = Place { in_tenant: !in_installation, in_installation, images: None };
+            let readiness = decide(&spec, place, &Recorded::None, None, None);
             format!("{}: {}", readiness.reason, readiness.message)
         };
         let shared = |field: &str, value: serde_json::Value| {
@@ -121,10 +139,30 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_agent_says_that_it_is_not_probed() {
+        let shown = |spec: serde_json::Value, in_installation: bool| {
+            let spec: AgentSpec = serde_json::from_value(spec).unwrap();
+            not_probed(&spec, Place { in_tenant: !in_installation, in_installation, images: None })
+        };
+        let shared = |fields: serde_json::Value| {
+            let mut spec = json!({"adapter": "Codex", "image": "codex:1", "shareWith": {"allTenants": true}});
+            spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            spec
+        };
+        let condition = shown(shared(json!({})), true).unwrap();
+        assert_eq!((condition.type_.as_str(), condition.reason.as_str()), ("Probed", "NotProbed"));
+        assert!(condition.message.contains("in a namespace of a tenant is probed"), "{}", condition.message);
+        assert_eq!(shown(shared(json!({"probe": "Off"})), true), None, "nobody wants a probe");
+        assert_eq!(shown(shared(json!({"adapter": "Command"})), true), None, "a script is not probed anywhere");
+        assert_eq!(shown(shared(json!({})), false), None, "it is probed");
+    }
+
+    #[test]
     fn every_state_has_its_reason() {
         let spec = |image: Option<&str>| serde_json::from_value(json!({"adapter": "Command", "image": image})).unwrap();
         let readiness = |Readiness { progress, reason, message }| format!("{progress:?} {reason}: {message}\n");
-        let place = |in_tenant| Place { in_tenant, in_installation: false };
+        let images: AgentImages = serde_json::from_value(json!({"allowed": ["ghcr.io"]})).unwrap();
+        let place = |in_tenant| Place { in_tenant, in_installation: false, images: Some(&images) };
         let shown = |image, in_tenant, recorded: &Recorded| {
             readiness(decide(&spec(image), place(in_tenant), recorded, None, None))
         };
@@ -142,6 +180,7 @@ mod tests {
                 shown(Some("ghcr.io/a/b:1"), true, &Recorded::new("work", Some(&["T001.patch".into()]))),
                 shown(None, false, &Recorded::None),
                 shown(Some("https://ghcr.io/a\nb"), true, &Recorded::None),
+                shown(Some("quay.io/a/b:1"), true, &Recorded::None),
                 shown(None, true, &Recorded::new("work", None)),
                 shown(None, true, &Recorded::new("work", Some(&["README".into()]))),
                 readiness(decide(&serde_json::from_value(unable).unwrap(), place(true), &Recorded::None, None, None)),

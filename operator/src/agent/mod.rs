@@ -57,8 +57,13 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     let member = ctx.tenant_of(&namespace);
     let tenant = member.as_ref().map(|member| member.tenant.clone());
     let problem = ctx.model_problem(&object, tenant.as_deref().unwrap_or_default());
-    let place = decide::Place { in_tenant: tenant.is_some(), in_installation: namespace == ctx.config.namespace };
+    let place = decide::Place {
+        in_tenant: tenant.is_some(),
+        in_installation: namespace == ctx.config.namespace,
+        images: member.as_ref().map(|member| &member.agent_images),
+    };
     let readiness = decide::decide(&object.spec, place, &recorded, problem.as_ref(), skill);
+    let not_probed = decide::not_probed(&object.spec, place);
     let key = (namespace.clone(), object.name_any());
     let mut probed = probe::Probed::unchanged(&object);
     if let Some(member) = &member {
@@ -83,10 +88,11 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     };
     let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let conditions = readiness.conditions().into_iter().chain(not_probed).collect();
     let mut status = AgentStatus {
         observed_generation: object.metadata.generation,
         adapter: object.spec.adapter_status(),
-        conditions: patch::conditions(&*object, old, readiness.conditions(), ctx.now()),
+        conditions: patch::conditions(&*object, old, conditions, ctx.now()),
         probe: probed.status.clone(),
         config_maps: maps.status(),
         ..AgentStatus::default()

@@ -132,7 +132,7 @@ async fn create(ctx: &Context, (namespace, agent): &ObjectKey, pod: &Pod) -> Res
     match api.create(&PostParams::default(), &pod).await {
         Ok(created) => {
             // The next reconcile must see the pod even if the watch delivers it late: otherwise it would create another.
-            ctx.warm_pods.put(&AttemptPod::of(&created)?);
+            ctx.warm_pods.add(&AttemptPod::of(&created)?);
             Ok(None)
         }
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
@@ -157,8 +157,11 @@ fn blueprint(
     let cached = repository.filter(|_| config.cache_url.is_some());
     let waiting = Waiting {
         server_url: server_url.to_owned(),
-        repository: repository
-            .map(|repository| Prefetch { url: repository.url.clone(), revision: repository.revision.clone() }),
+        repository: repository.map(|repository| Prefetch {
+            url: repository.url.clone(),
+            revision: repository.revision.clone(),
+            cache_url: config.cache_url.clone(),
+        }),
     };
     let json = |source| Error::Json { what: "a waiting pod", source };
     let frame = pod::Frame {

@@ -63,7 +63,7 @@ struct ProbeReconcile<'a> {
 /// # Errors
 /// When the API server fails.
 pub async fn reconcile(ctx: &Context, agent: &Agent, member: &Membership) -> Result<Probed, Error> {
-    if agent.spec.probe == ProbeMode::Off || !agent.spec.adapter.is_coding_agent() {
+    if !agent.spec.wants_probe() {
         return Ok(Probed::default());
     }
     let key = (agent.namespace().unwrap_or_default(), agent.name_any());

@@ -28,7 +28,7 @@ pub fn given(clarifications: &[Clarification], stamps: &Stamps, created: &str) -
     let one = |c: &Clarification| GivenAnswer {
         question: c.question.clone(),
         answer: c.answer.clone(),
-        date: stamps.get(&c.question, &c.answer).map_or(created, |stamp| &stamp.date).to_owned(),
+        date: stamps.get(&[c.question.as_str(), c.answer.as_str()]).map_or(created, |stamp| &stamp.date).to_owned(),
     };
     clarifications.iter().map(one).collect()
 }
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn answers_have_the_dates_of_the_annotation() {
         let mut stamps = Stamps::default();
-        stamps.insert("Q-1", "yes", Stamp { by: "bob".into(), date: "2026-02-03".into() });
+        stamps.insert(&["Q-1", "yes"], Stamp { by: "bob".into(), date: "2026-02-03".into() });
         let answer = |question: &str| Clarification { question: question.into(), answer: "yes".into() };
         let given = given(&[answer("Q-1"), answer("Q-2")], &stamps, "2026-01-01");
         assert_eq!(given.iter().map(|g| g.date.as_str()).collect::<Vec<_>>(), ["2026-02-03", "2026-01-01"]);

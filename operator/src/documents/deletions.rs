@@ -1,51 +1,10 @@
-//! Deletions of documents and plans, which controllers get no event for.
+//! Deletions of documents and plans: everything that depended on one is reconciled again.
 
-use std::sync::Arc;
-
-use enact_crds::{Constitution, Plan, Specification};
-use enact_domain::record::{Kind, Subject};
-use futures::channel::mpsc;
-use futures::{Stream, StreamExt as _};
-use kube::Resource;
-use kube::runtime::watcher::Event;
-use tokio_util::sync::CancellationToken;
+use enact_crds::{Plan, Specification};
+use enact_domain::record::Kind;
 
 use super::context::Context;
-use crate::references::Target;
-
-/// A deleted object.
-#[derive(Debug)]
-pub struct Deleted {
-    target: Target,
-    uid: String,
-}
-
-impl Deleted {
-    pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
-        Self { target: Target::of(object), uid: object.meta().uid.clone().unwrap_or_default() }
-    }
-}
-
-/// Returns an event handler that sends deleted objects to `queue`.
-pub fn report_deletions<K>(queue: mpsc::UnboundedSender<Deleted>) -> impl FnMut(&Event<K>) + Send + 'static
-where
-    K: Resource<DynamicType = ()>,
-{
-    move |event| {
-        if let Event::Delete(object) = event {
-            // The receiver is dropped only when the process ends.
-            let _ = queue.unbounded_send(Deleted::of(object));
-        }
-    }
-}
-
-/// Handles deleted objects until `shutdown`.
-pub async fn follow(deleted: impl Stream<Item = Deleted> + Send, ctx: Arc<Context>, shutdown: CancellationToken) {
-    let mut deleted = Box::pin(deleted.take_until(shutdown.cancelled_owned()));
-    while let Some(object) = deleted.next().await {
-        handle(&ctx, &object);
-    }
-}
+use crate::deleted::Deleted;
 
 /// Requeues everything that depended on a deleted object, and removes it from the search index.
 pub fn handle(ctx: &Context, deleted: &Deleted) {
@@ -67,14 +26,13 @@ pub fn handle(ctx: &Context, deleted: &Deleted) {
     }
 }
 
-fn unindex(ctx: &Context, Deleted { target, uid }: &Deleted) {
-    let specification = target.key::<Specification>().map(|key| (Kind::Specification, key));
-    let constitution = || target.key::<Constitution>().map(|key| (Kind::Constitution, key));
-    let plan = || target.key::<Plan>().map(|key| (Kind::Plan, key));
-    let Some((kind, (namespace, name))) = specification.or_else(constitution).or_else(plan) else { return };
-    if let Some(member) = ctx.tenant_of(&namespace) {
-        let subject = Subject { kind, namespace, name, uid: uid.clone() };
+fn unindex(ctx: &Context, deleted: &Deleted) {
+    let subject = &deleted.subject;
+    if !matches!(subject.kind, Kind::Specification | Kind::Constitution | Kind::Plan) {
+        return;
+    }
+    if let Some(member) = ctx.tenant_of(&subject.namespace) {
         // No items remove the document from the index. The empty digest differs from that of every content.
-        ctx.search.offer(&member.tenant, subject, "", Vec::new);
+        ctx.search.offer(&member.tenant, subject.clone(), "", Vec::new);
     }
 }

@@ -28,14 +28,16 @@ mod weighted_lru;
 use std::sync::Arc;
 use std::time::Duration;
 
+use enact_domain::names::ANNOTATION_CHANGES;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
+use serde_json::{Value, json};
 
 pub use context::Context;
 
 use crate::context::RESYNC;
+use crate::control_changes;
 use crate::error::Error;
-use crate::policy_changes;
 use crate::references::Target;
 use common_status::{CommonStatus, HasCommonStatus as _};
 use document::Document;
@@ -52,11 +54,14 @@ pub async fn reconcile<D: Document>(object: Arc<D>, ctx: Arc<Context>) -> Result
     if object.meta().deletion_timestamp.is_some() {
         // Objects that this one blocked may continue.
         ctx.references.changed(&Target::of(object));
-    }
-    if object.suspended() || object.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     ctx.synced().await;
+    if object.suspended() {
+        // Also that somebody suspended it.
+        record_controls(object, ctx).await?;
+        return Ok(Action::await_change());
+    }
     let before = object.status().map(D::Status::common).unwrap_or_default();
     // The referrers see this document as this reconcile does. What this reconcile writes arrives as another event.
     if ctx.changes.changed(&object.uid().unwrap_or_default(), before.seen_by_others(object.meta().generation)) {
@@ -77,9 +82,7 @@ pub async fn reconcile<D: Document>(object: Arc<D>, ctx: Arc<Context>) -> Result
 /// Runs the steps of a reconcile.
 async fn run<D: Document>(object: &D, ctx: &Context, before: &CommonStatus) -> Result<Action, Error> {
     let observed = observe::observe(object, ctx, before).await?;
-    if let Some(tenant) = &observed.location.tenant {
-        policy_changes::record(ctx, tenant, record::subject(object), object, object.policy()).await?;
-    }
+    record_controls(object, ctx).await?;
     let validated = validate::validate(object, ctx, observed).await?;
     let now = ctx.now();
     let decision = decide::decide(&handle(object), &validated, before, now);
@@ -89,6 +92,18 @@ async fn run<D: Document>(object: &D, ctx: &Context, before: &CommonStatus) -> R
     status::update(object, ctx, before.clone(), recorded).await?;
     let delay = requeue_at.map_or(RESYNC, |at| Duration::from_millis(at.since(now)).clamp(MIN_DELAY, RESYNC));
     Ok(Action::requeue(delay))
+}
+
+/// Records the last change of each control of a document. A repetition has no effect.
+async fn record_controls<D: Document>(object: &D, ctx: &Context) -> Result<(), Error> {
+    let Some(member) = ctx.tenant_of(&object.namespace().unwrap_or_default()) else { return Ok(()) };
+    let changes = object.annotations().get(ANNOTATION_CHANGES).map(String::as_str);
+    let value = |control: &str| match control {
+        "suspend" => json!(object.suspended()),
+        "approval" => json!(object.policy()),
+        _ => Value::Null,
+    };
+    control_changes::record(ctx, &member.tenant, &record::subject(object), None, changes, value).await
 }
 
 /// Returns a document as arguments of a command: `specification/shop -n team`.

@@ -3,7 +3,7 @@
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_REASON;
-use enact_domain::record::{Event, Record, Subject, parse_reason};
+use enact_domain::record::{ACTOR, Event, Record, Subject, parse_reason};
 use enact_domain::speckit::MAX_DOCUMENT_BYTES;
 use kube::ResourceExt as _;
 
@@ -13,7 +13,6 @@ use super::context::Context;
 use super::decide::Decision;
 use super::document::Document;
 use super::observe::Observed;
-use crate::context::ACTOR;
 use crate::error::Error;
 
 /// A decision that is recorded. Only [`record`] makes one, so that no status shows a decision that could be lost.

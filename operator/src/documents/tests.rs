@@ -353,6 +353,33 @@ fn approve(bench: &mut Bench, kind: &str, key: &str, user: &str) {
 }
 
 #[tokio::test]
+async fn four_eyes_need_an_author() {
+    let mut bench = Bench::new().await;
+    let map = |text: &str| json!({"metadata": {"name": "docs", "namespace": "ns"}, "data": {"spec.md": text}});
+    bench.api.put("configmaps/docs", map(SPEC));
+    let source = json!({"configMapKeyRef": {"name": "docs", "key": "spec.md"}});
+    specification(&bench, "keys", &json!({"source": source, "approval": {"required": 1}}));
+    bench.specification("keys").await.unwrap();
+    approve(&mut bench, "Specification", "specifications/keys", "bob");
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "Approved");
+    let approved = status(&bench, "specifications/keys")["approvedDigest"].clone();
+
+    // Bob changes the ConfigMap, and would approve his own words.
+    edit(&bench, "specifications/keys", &json!({"approval": {"fourEyes": true}}));
+    bench.api.put("configmaps/docs", map(&SPEC.replace("7 days", "9 days")));
+    bench.specification("keys").await.unwrap();
+    approve(&mut bench, "Specification", "specifications/keys", "bob");
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "AuthorUnknown");
+    assert!(message(&bench, "specifications/keys").starts_with("spec.source.configMapKeyRef: "));
+    assert_eq!(status(&bench, "specifications/keys")["approvedDigest"], approved, "it stays in force");
+    edit(&bench, "specifications/keys", &json!({"source": {"configMapKeyRef": null, "inline": SPEC}}));
+    bench.specification("keys").await.unwrap();
+    assert_eq!(reason(&bench, "specifications/keys"), "Approved");
+}
+
+#[tokio::test]
 async fn amendment_version_must_match_its_changes() {
     let mut bench = Bench::new().await;
     constitution(&bench, "ns", "base", &json!({"approval": {"required": 1}}));

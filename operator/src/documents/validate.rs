@@ -1,5 +1,8 @@
 //! Validate: parses a document, and checks it against its constitutions and other documents.
 
+use enact_crds::validation::source_author;
+use enact_domain::condition::Readiness;
+
 use super::content::{Content, SourceText};
 use super::context::Context;
 use super::document::Document;
@@ -17,7 +20,13 @@ pub async fn validate<D: Document>(
 ) -> Result<Observed<Content<D::Facts>>, Error> {
     let Observed { location, content, source, policy, author, decisions } = observed;
     let content = match content {
-        Ok(text) => Ok(object.examine(ctx, &location, text).await?),
+        Ok(text) => {
+            let mut content = object.examine(ctx, &location, text).await?;
+            if let Some(error) = source_author(&policy, object.source()) {
+                content.blocked.get_or_insert_with(|| Readiness::stalled("AuthorUnknown", error.to_string()));
+            }
+            Ok(content)
+        }
         Err(missing) => Err(missing),
     };
     Ok(Observed { location, content, source, policy, author, decisions })

@@ -79,7 +79,7 @@ fn candidate(ctx: &Context, observed: &Observed, valid: &Valid, name: &str) -> C
 
 /// Returns why no attempt can use an agent of the pool, with the remedy.
 fn unusable(observed: &Observed, name: &str, agent: &Agent) -> Option<String> {
-    if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+    if let Some(error) = validation::agent(&agent.spec).into_iter().chain(observed.image_problem(agent)).next() {
         return Some(error.to_string());
     }
     if let Some((index, problem)) = observed.model_problems.get(name) {

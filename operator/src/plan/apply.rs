@@ -10,8 +10,10 @@ use enact_domain::attempt::AttemptState;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
 use enact_domain::plan::{Action, CurrentAttempt, ReportedState, TaskPhase, Verdict};
+use enact_domain::record::Subject;
 use enact_domain::time::Millis;
 use enact_domain::waiting::Waiting;
+use enact_store::StartedPod;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -20,8 +22,10 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::assign;
+use super::attempt_pods;
 use super::context::Context;
 use super::decide::Decided;
+use super::deliveries;
 use super::nodes::{all_series, series_of};
 use super::observed::Observed;
 use super::record::Recorded;
@@ -54,7 +58,8 @@ pub struct Applied {
 /// The effect of one action.
 enum Effect {
     None,
-    Started(NodeId, u32),
+    /// The attempt has the pod with this UID.
+    Started(NodeId, u32, String),
     /// The pod of the attempt cannot be created.
     Refused(NodeId, u32, Report),
     Ended(NodeId, u32),
@@ -75,13 +80,13 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
     for effect in effects {
         match effect {
             Ok(Effect::None) => {}
-            Ok(Effect::Started(node, number)) => {
+            Ok(Effect::Started(node, number, pod)) => {
                 // `seen`: if the pod vanishes, the attempt is lost, and its pod is not created again.
-                applied.attempts.push(open(decided, node, number, None));
+                applied.attempts.push(open(decided, node, number, Some(pod), None));
             }
             Ok(Effect::Refused(node, number, report)) => {
                 // The next reconcile ends the attempt with this report.
-                applied.attempts.push(open(decided, node, number, Some(report)));
+                applied.attempts.push(open(decided, node, number, None, Some(report)));
                 applied.requeue_at = Some(decided.observed.now);
             }
             Ok(Effect::Ended(node, number)) => applied.attempts.push((series_of(decided.valid, node, number), None)),
@@ -158,10 +163,17 @@ async fn carry_out(
 }
 
 /// Returns the change of the open attempts when an attempt has a pod, or can have none for the reason in `result`.
-fn open(decided: &Decided, node: NodeId, number: u32, result: Option<Report>) -> (SeriesId, Option<OpenAttempt>) {
+fn open(
+    decided: &Decided,
+    node: NodeId,
+    number: u32,
+    pod_uid: Option<String>,
+    result: Option<Report>,
+) -> (SeriesId, Option<OpenAttempt>) {
     // Without an object, the attempt belongs to a Task that was deleted, and counts for no other.
     let subject_uid = decided.subject(node).map(|subject| subject.uid).unwrap_or_default();
-    (series_of(decided.valid, node, number), Some(OpenAttempt { subject_uid, number, seen: true, result }))
+    let open = OpenAttempt { subject_uid, number, pod_uid, start_key: None, seen: true, result, delivered: false };
+    (series_of(decided.valid, node, number), Some(open))
 }
 
 async fn create(ctx: &Context, decided: &Decided<'_>, node: NodeId) -> Result<Effect, Error> {
@@ -199,9 +211,10 @@ async fn start(
 ) -> Result<Effect, Error> {
     let (namespace, tenant) = (&decided.observed.namespace, &decided.valid.member.tenant);
     let name = decided.pod_name(node, attempt);
-    let result = match recorded.pods.get(&(node, attempt)).filter(|recorded| **recorded != name) {
+    let recorded = recorded.starts.get(&(node, attempt));
+    let result = match recorded.filter(|recorded| recorded.pod != name) {
         Some(waiting) => assign_pod(ctx, decided, node, attempt, waiting, &name).await,
-        None => create_pod(ctx, decided, node, attempt, &name).await,
+        None => create_pod(ctx, decided, node, attempt, recorded, &name).await,
     };
     if !matches!(result, Ok(Effect::Started(..))) {
         // Without a pod nothing releases the slot later. After an error the same attempt is started again, with a new slot.
@@ -216,15 +229,15 @@ async fn assign_pod(
     decided: &Decided<'_>,
     node: NodeId,
     attempt: u32,
-    waiting: &str,
+    waiting: &StartedPod,
     own: &str,
 ) -> Result<Effect, Error> {
     match warm::assign(ctx, decided, node, attempt, waiting).await? {
         warm::Assignment::Done => {
             note_start(ctx, decided, node, attempt);
-            Ok(Effect::Started(node, attempt))
+            Ok(Effect::Started(node, attempt, waiting.pod_uid.clone().unwrap_or_default()))
         }
-        warm::Assignment::Lost => create_pod(ctx, decided, node, attempt, own).await,
+        warm::Assignment::Lost => create_pod(ctx, decided, node, attempt, Some(waiting), own).await,
         warm::Assignment::Refused(report) => Ok(Effect::Refused(node, attempt, report)),
     }
 }
@@ -234,36 +247,86 @@ async fn create_pod(
     decided: &Decided<'_>,
     node: NodeId,
     attempt: u32,
+    recorded: Option<&StartedPod>,
     name: &str,
 ) -> Result<Effect, Error> {
-    let pod = match assign::pod(ctx, decided, node, attempt, name.to_owned()) {
+    let mut pod = match assign::pod(ctx, decided, node, attempt, name.to_owned()) {
         Ok(pod) => pod,
         Err(report) => return Ok(Effect::Refused(node, attempt, report)),
     };
-    let owner = |pod: &Pod| pod.owner_references().first().map(|o| o.uid.clone());
+    let Some(subject) = decided.subject(node) else { return Ok(Effect::None) };
+    // The recorded key: if the UID is not recorded after a crash, the next process recognises the pod by it.
+    let key = recorded.and_then(|recorded| recorded.start_key.clone());
+    let key = key.unwrap_or_else(|| decided.start_key(&subject, attempt));
+    pod.annotations_mut().insert(names::ANNOTATION_START_KEY.to_owned(), key.to_string());
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &decided.observed.namespace);
     ctx.metrics.wrote("create", "Pod");
     match pods.create(&PostParams::default(), &pod).await {
         Ok(created) => {
-            // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
-            ctx.index.put_pod(&AttemptPod::of(&created)?);
+            let started = accept(ctx, decided, node, attempt, subject, &created).await?;
             note_start(ctx, decided, node, attempt);
-            Ok(Effect::Started(node, attempt))
+            Ok(started)
         }
-        // An earlier reconcile created it and crashed or timed out before it saw the response; or another owner uses the name.
+        // An earlier reconcile created it and crashed or timed out before it saw the response; or somebody else uses the name.
         Err(kube::Error::Api(e)) if e.code == 409 && e.reason == "AlreadyExists" => {
             let existing = pods.get(name).await.map_err(Error::kube(format!("read Pod {name}")))?;
-            if owner(&existing) != owner(&pod) {
+            if !is_ours(ctx, decided, &subject, attempt, (&pod, &existing)).await? {
                 return Err(Error::Taken { kind: "Pod", name: name.to_owned() });
             }
-            ctx.index.put_pod(&AttemptPod::of(&existing)?);
-            Ok(Effect::Started(node, attempt))
+            accept(ctx, decided, node, attempt, subject, &existing).await
         }
         Err(kube::Error::Api(e)) if let Some(report) = refusals::report(e.code, &e.message) => {
             Ok(Effect::Refused(node, attempt, report))
         }
+        // The quota counts a pod until its end, which follows the delivery of its result soon.
+        Err(kube::Error::Api(e)) if refusals::is_quota(&e) && deliveries::has_leaving_pods(decided) => {
+            Ok(Effect::Postponed(decided.observed.now.plus_seconds(1)))
+        }
         Err(e) => Err(Error::kube(format!("create Pod {name}"))(e)),
     }
+}
+
+/// Returns whether this operator, or one that led before, created the existing pod for the attempt whose pod would be `wanted`. Owner, labels
+/// and name prove nothing: whoever may create pods in the namespace can copy them.
+async fn is_ours(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    subject: &Subject,
+    attempt: u32,
+    (wanted, existing): (&Pod, &Pod),
+) -> Result<bool, Error> {
+    let owner = |pod: &Pod| pod.owner_references().first().map(|o| o.uid.clone());
+    let key = |pod: &Pod| pod.annotations().get(names::ANNOTATION_START_KEY).cloned();
+    if owner(existing) != owner(wanted) {
+        return Ok(false);
+    }
+    let tenant = &decided.valid.member.tenant;
+    let starts = ctx.record_store.started_pods(tenant, std::slice::from_ref(&subject.uid)).await?;
+    let Some(start) = starts.into_iter().find(|start| start.number == attempt) else { return Ok(false) };
+    // Everybody can read the key of a pod that exists, and give it to another one after its deletion. The recorded UID may be that of a pod of
+    // a warm pool, which has another name.
+    if let Some(recorded) = start.pod_uid.filter(|_| start.pod == existing.name_any()) {
+        return Ok(existing.uid() == Some(recorded));
+    }
+    let recorded = start.start_key.map(|key| key.to_string());
+    Ok(key(existing).is_some_and(|found| Some(&found) == recorded.as_ref() || Some(found) == key(wanted)))
+}
+
+/// Puts the pod of an attempt into the index and into the record: from now on, it is the pod that counts.
+async fn accept(
+    ctx: &Context,
+    decided: &Decided<'_>,
+    node: NodeId,
+    attempt: u32,
+    subject: Subject,
+    pod: &Pod,
+) -> Result<Effect, Error> {
+    let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
+    // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
+    ctx.index.put_pod(&AttemptPod::of(pod)?);
+    let tenant = &decided.valid.member.tenant;
+    attempt_pods::record_pod(ctx, decided.observed, tenant, subject, attempt, (&name, &uid)).await?;
+    Ok(Effect::Started(node, attempt, uid))
 }
 
 /// Notes that an attempt has a pod.
@@ -282,7 +345,13 @@ fn released_at(decided: &Decided, node: NodeId) -> Option<Instant> {
     let dependencies = decided.valid.graph.dependencies(node);
     let ends = decided.decision.actions.iter().filter_map(|action| match action {
         Action::End { node, attempt, failure: None, .. } if dependencies.contains(&node.task()?) => {
-            decided.pod(*node, *attempt)?.1.ended
+            let (_, pod) = decided.pod(*node, *attempt)?;
+            // Of a pod that still runs, the time at which the server announced its result.
+            let announced = || {
+                let subject = decided.subject(*node)?;
+                decided.observed.children.deliveries.get(&(subject.uid, *attempt)).copied()
+            };
+            pod.ended.or_else(announced)
         }
         _ => None,
     });

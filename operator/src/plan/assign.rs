@@ -47,7 +47,12 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
     let spec = &observed.plan.spec;
     let entry = decided.task_entry(node).ok_or_else(|| invalid("the Task was deleted"))?;
     let agent_name = decided.agent(node, attempt);
-    let agent = &observed.agents.get(agent_name).ok_or_else(|| invalid("the Agent was deleted"))?.spec;
+    let agent = observed.agents.get(agent_name).ok_or_else(|| invalid("the Agent was deleted"))?;
+    // A plan that waits for another image starts no attempt, but one that was recorded before has no pod yet.
+    if let Some(error) = observed.image_problem(agent) {
+        return Err(invalid(&format!("Agent {agent_name}: {error}")));
+    }
+    let agent = &agent.spec;
     let timeout_seconds = template.timeout_seconds.unwrap_or(spec.execution.timeout_seconds);
     let gateway_url = ctx.config.gateway_url.as_deref();
     let adapter = pod::adapter(agent_name, agent, template.script.as_deref(), gateway_url, timeout_seconds);

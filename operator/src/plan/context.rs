@@ -3,11 +3,11 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::digest_cache::AgentDigestCache;
 use super::history::History;
 use super::limiter::ConcurrencyLimiter;
 use super::reservations::Reservations;
 use super::runtime::Runtimes;
-use super::setup_events::SetupEvents;
 use crate::documents::dependents::Dependents;
 use crate::documents::document_cache::DocumentCache;
 use crate::index::Index;
@@ -21,10 +21,12 @@ pub struct Context {
     /// Tasks and pods by plan.
     pub index: Arc<Index>,
     pub limiter: Arc<ConcurrencyLimiter>,
+    /// From which the keys of starting attempts are made. Random, and known to this process only.
+    pub start_secret: u128,
     pub warm_pods: Arc<WarmPods>,
     pub reservations: Reservations,
-    pub history: History,
-    pub setup_events: SetupEvents,
+    pub history: Arc<History>,
+    pub agent_digests: AgentDigestCache,
     pub document_cache: Arc<DocumentCache>,
     pub dependents: Arc<Dependents>,
     pub sourcing: Arc<sourcing::Context>,

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use enact_crds::plan::{PausedAfter, Phase};
 use enact_domain::assignment::Report;
 use enact_domain::condition::Readiness;
+use enact_domain::digest::Digest;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
 use enact_domain::plan::{
@@ -53,6 +54,10 @@ pub struct Decided<'a> {
     pub decision: Decision,
     /// Whether actions are left for the next reconcile.
     pub unfinished: bool,
+    /// From which the keys of starting attempts are made.
+    start_secret: u128,
+    /// The UIDs of the pods of open attempts. Empty until the caller adds them, after the decision.
+    pub pods: HashMap<(NodeId, u32), String>,
     /// The pods of warm pools that starting attempts get. Empty until they are chosen, after the slots are reserved.
     pub taken: HashMap<(NodeId, u32), Taken>,
 }
@@ -94,9 +99,20 @@ pub fn decide<'a>(
         decision.actions.sort_by_key(rank);
         // Before slots are reserved: a start that is cut off here must not occupy one.
         decision.actions.truncate(MAX_ACTIONS);
-        let taken = HashMap::new();
-        let decided =
-            Decided { observed, loaded, valid, agents, nodes, budgets, reserved, decision, unfinished, taken };
+        let decided = Decided {
+            observed,
+            loaded,
+            valid,
+            agents,
+            nodes,
+            budgets,
+            reserved,
+            decision,
+            unfinished,
+            start_secret: ctx.start_secret,
+            pods: HashMap::new(),
+            taken: HashMap::new(),
+        };
         let decided = decided.reserve_slots(ctx, free_slots);
         let shared = budgets.shared_reservations(&decided.nodes, decided.running_attempts());
         (decided, shared)
@@ -322,19 +338,19 @@ impl Decided<'_> {
         self.taken.get(&(node, attempt)).map_or_else(|| self.pod_name(node, attempt), |taken| taken.name().to_owned())
     }
 
+    /// Returns the key with which this process starts an attempt at `subject`. Nobody else can know it before the pod exists.
+    pub fn start_key(&self, subject: &Subject, attempt: u32) -> Digest {
+        Digest::of_bytes(format!("{:032x}/{}/{attempt}", self.start_secret, subject.uid).as_bytes())
+    }
+
     /// Returns the pod of an attempt as it was last seen, with its name.
     pub fn pod(&self, node: NodeId, attempt: u32) -> Option<(&str, &PodEntry)> {
-        let pods = &self.observed.children.pods;
-        let own = pods.get_key_value(&self.pod_name(node, attempt));
-        // A pod of a warm pool has another name. Integrations get none.
-        let assigned = || {
-            let (entry, name) = (self.task_entry(node)?, &self.valid.content.compiled.names[node.task()?]);
-            let is_of = |pod: &PodEntry| {
-                pod.from_warm_pool && pod.attempt == attempt && pod.task == *name && pod.owner == entry.uid
-            };
-            pods.iter().find(|(_, pod)| is_of(pod))
-        };
-        own.or_else(assigned).map(|(name, pod)| (name.as_str(), pod.as_ref()))
+        let (pods, uid) = (&self.observed.children.pods, self.pods.get(&(node, attempt))?);
+        let is_of = |pod: &PodEntry| pod.uid == *uid;
+        let own = pods.get_key_value(&self.pod_name(node, attempt)).filter(|(_, pod)| is_of(pod));
+        // A pod of a warm pool has another name.
+        let found = own.or_else(|| pods.iter().find(|(_, pod)| is_of(pod)));
+        found.map(|(name, pod)| (name.as_str(), pod.as_ref()))
     }
 
     /// Returns when the pod of an attempt in progress was created.

@@ -11,6 +11,7 @@ use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::rules::{Budget, Decision, Document, DocumentMetadata, Gate, PlanInput, Scope, TaskInput, Workspace};
+use enact_domain::stamps::Stamps;
 
 use super::observed::{Content, Documents, Observed};
 use crate::documents::effective_constitution::EffectiveConstitution;
@@ -47,8 +48,9 @@ pub fn evaluate(
     let text = documents.specification.as_deref();
     let key = Digest::of_bytes(
         format!(
-            "{} {:?} {:?} {:?} {:?} {:?}",
+            "{} {:?} {:?} {:?} {:?} {:?} {:?}",
             content.digest,
+            content.unread,
             observed.plan.metadata.generation,
             observed.policy,
             text.map(|t| &t.digest),
@@ -71,6 +73,7 @@ pub fn evaluate(
         evaluation.findings.extend(rules.findings);
         evaluation.violation = rules.blocked;
     }
+    evaluation.findings.extend(content.unread.iter().cloned());
     sort(&mut evaluation.findings);
     evaluation.findings = top(&evaluation.findings);
     Arc::new(evaluation)
@@ -96,7 +99,8 @@ pub fn coverage(text: &SpecificationText, plan: &PlanSpec, content: &Content) ->
         covered: len(found.requirements.len() - uncovered.len()),
         uncovered: uncovered.iter().take(MAX_UNCOVERED).map(|id| cut(id)).collect(),
     };
-    let (own, of_text) = (convert::acceptances(&plan.accepted), &text.acceptances.object);
+    // Who accepted them is a part of the plan's content, and changes nothing here.
+    let (own, of_text) = (convert::acceptances(&plan.accepted, &Stamps::default()), &text.acceptances.object);
     let mut used = vec![false; own.len()];
     let (mut findings, mut accepted) = (Vec::new(), found.accepted.len());
     for found in found.findings {

@@ -162,6 +162,14 @@ impl ConcurrencyLimiter {
         })
     }
 
+    /// Removes a deleted plan from those that wait.
+    pub fn forget(&self, tenant: &str, plan: &ObjectRef<Plan>) {
+        self.with(tenant, |slots| {
+            slots.waiting.remove(plan);
+            slots.waiting_for_agents.remove(plan);
+        });
+    }
+
     /// Returns the number of running attempts of a tenant.
     pub fn running(&self, tenant: &str) -> u32 {
         self.with(tenant, |slots| slots.count())
@@ -307,7 +315,12 @@ mod tests {
         let plan = ObjectRef::<Plan>::new("p").within("ns");
         limiter.wait_for_agents("t", plan.clone());
         limiter.wait_for_agents("t", plan.clone());
-        assert_eq!(limiter.take_waiting_for_agents("t"), HashSet::from([plan]));
+        assert_eq!(limiter.take_waiting_for_agents("t"), HashSet::from([plan.clone()]));
         assert!(limiter.take_waiting_for_agents("t").is_empty());
+        limiter.wait_for_agents("t", plan.clone());
+        limiter.wait("t", plan.clone(), 0);
+        limiter.forget("t", &plan);
+        assert!(limiter.take_waiting_for_agents("t").is_empty());
+        assert_eq!((limiter.totals(), limiter.next_waiting("t", 2, |_| true)), ((0, 0), None), "it was deleted");
     }
 }

@@ -3,7 +3,7 @@
 
 use enact_domain::agents::message::{self, Message};
 use enact_domain::names::ANNOTATION_MESSAGES;
-use enact_domain::record::{Event, Kind, Record, Subject};
+use enact_domain::record::{ACTOR, Event, Kind, Record, Subject};
 use enact_domain::time::Millis;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -13,7 +13,6 @@ use serde_json::json;
 use super::context::Context;
 use super::observed::Observed;
 use super::runtime::PassedMessages;
-use crate::context::ACTOR;
 use crate::error::Error;
 use crate::index::TaskEntry;
 use crate::patch::FIELD_MANAGER;

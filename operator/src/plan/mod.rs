@@ -7,9 +7,14 @@ mod agent_changes;
 mod agents;
 mod apply;
 mod assign;
+mod attempt_pods;
 mod budgets;
 pub mod context;
+mod controls;
 mod decide;
+pub mod deletion;
+mod deliveries;
+pub mod digest_cache;
 mod estimate;
 mod evaluate;
 pub mod history;
@@ -28,8 +33,6 @@ mod refusals;
 pub mod reservations;
 pub mod runtime;
 mod self_reported;
-pub mod setup_events;
-mod setup_failures;
 mod shortage;
 mod staleness;
 mod status;
@@ -46,6 +49,7 @@ use enact_domain::time::Millis;
 use enact_store::{ErrorClass, StoreError};
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
 pub use context::Context;
 use observed::Observed;
@@ -53,7 +57,7 @@ use runtime::Runtime;
 
 use crate::context::RESYNC;
 use crate::error::Error;
-use crate::policy_changes;
+use crate::setup_failures;
 
 /// Reconciles a Plan.
 ///
@@ -72,10 +76,20 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     let runtime = ctx.runtimes.of(&uid, &ctx.caches.plans);
     // A controller never reconciles the same object twice at the same time: nothing else waits for this lock.
     let mut runtime = runtime.lock().await;
+    // It was deleted while this reconcile waited: nothing of it may be recorded after its deletion.
+    let known = ctx.caches.plans.get(&ObjectRef::from_obj(plan.as_ref()));
+    if known.is_none_or(|known| known.uid() != plan.uid()) {
+        ctx.runtimes.forget(&uid);
+        return Ok(Action::await_change());
+    }
     let observed = observe::observe(&ctx, runtime.last_write.newest(plan.clone()));
     // Before the early returns: a plan that has just finished must be removed from the impact of its constitutions.
     observe::report_to_constitutions(&ctx, &observed, &plan);
     if observed.is_settled(runtime.cache.harmless()) {
+        // The pod of the last attempt may end only now.
+        if let Some(attempts) = Box::pin(deliveries::follow_up(&ctx, &observed, &runtime.attempts)).await? {
+            runtime.attempts = attempts;
+        }
         apply::clean_up(&ctx, &observed).await?;
         return Ok(requeue(observed.now, [observed.cleanup_at()]));
     }
@@ -100,8 +114,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     let now = observed.now;
     let resync = now.plus_seconds(u32::try_from(RESYNC.as_secs()).unwrap_or(u32::MAX));
     if let Some(member) = &observed.member {
-        let (plan, subject) = (observed.plan.as_ref(), observed.subject());
-        policy_changes::record(ctx, &member.tenant, subject, plan, &plan.spec.approval).await?;
+        controls::record(ctx, observed, &member.tenant).await?;
     }
     let loaded = observe::load(ctx, observed, runtime.cache.pinned(&observed.plan)).await?;
 
@@ -117,14 +130,20 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     };
 
     runtime.messages = messages::pass(ctx, observed, &valid.member.tenant, &runtime.messages).await?;
+    if let Some(attempts) = deliveries::follow_up(ctx, observed, &runtime.attempts).await? {
+        runtime.attempts = attempts;
+    }
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
-    let setup_failures = setup_failures::read(ctx, observed).await;
+    deliveries::free_slots(ctx, observed, &runtime.attempts);
+    let late_at = setup_failures::late_at(observed.children.pods.values().map(|pod| &pod.view));
+    let setup_failures = setup_failures::read(ctx, &observed.namespace, now, late_at).await;
     let mut nodes = nodes::nodes(observed, &valid, &runtime.attempts, &setup_failures);
     let mut agents = agents::read(ctx, observed, &valid).await?;
     agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);
     let budgets = budgets::read(ctx, observed, &valid, &mut agents, &mut nodes, &runtime.budgets).await?;
     let mut decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
+    decided.pods = runtime.attempts.pods();
     decided.taken = warm::take(ctx, &decided);
 
     let recorded = match record::record(ctx, &decided).await {
@@ -139,9 +158,13 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     // If a pod cannot be created now, its attempt keeps the recorded agent.
     runtime.attempts.agents.extend(decided.selected_agents());
 
+    // If this future is dropped, or the record fails, the next reconcile reads which attempts were started, and recognises their pods.
+    runtime.attempts.loaded = false;
     let mut applied = apply::apply(ctx, &decided, recorded).await;
+    runtime.attempts.delivered.extend(deliveries::ended(&decided));
     // Before the status is written: if that fails, the next reconcile still knows which pods exist.
     runtime.attempts.update(std::mem::take(&mut applied.attempts));
+    runtime.attempts.loaded = !matches!(applied.failure, Some(Error::Store(_)));
 
     let written = status::write(ctx, &decided, &applied, &runtime.last_write).await?;
     runtime.last_write = written.last_write;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use enact_crds::convert;
 use enact_crds::task::{Attempts, ContestantStatus, Phase};
-use enact_domain::assignment::Reason;
+use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::{AttemptState, PodView, SetupFailure, classify};
 use enact_domain::contest::contestant_of;
 use enact_domain::graph::{NodeId, PerNode};
@@ -12,59 +12,71 @@ use enact_domain::names;
 use enact_domain::plan::{
     Contest, CurrentAttempt, Executor, Funding, Node, ReportedState, Request, TaskPhase, is_lost,
 };
+use enact_domain::record::{Kind, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
 
+use super::attempt_pods;
 use super::context::Context;
 use super::observed::Observed;
-use super::runtime::{OpenAttempt, OpenAttempts, SeriesId};
-use super::setup_failures::SetupFailures;
+use super::runtime::{DeliveredEnd, OpenAttempt, OpenAttempts, SeriesId};
 use super::validate::Valid;
 use crate::error::Error;
 use crate::index::{PodEntry, TaskEntry};
+use crate::setup_failures::SetupFailures;
 use crate::task::status::reported_state;
 
-/// Returns the open attempts of the plan: those known before, those of pods that appeared since, and, where `known` is not enough, those
-/// of the record.
+/// Returns the open attempts of the plan: those known before and, where `known` is not enough, those of the record.
 ///
 /// The record is read once after a start of the process. It is read again when a pod that was seen is gone or lost, because the report that
 /// the pod delivered is there.
 ///
 /// # Errors
-/// When the record cannot be read.
+/// When the record cannot be read or written.
 pub async fn open_attempts(
     ctx: &Context,
     observed: &Observed,
     valid: &Valid,
     known: &OpenAttempts,
 ) -> Result<OpenAttempts, Error> {
-    let pods = newest_pods(observed, valid);
+    let pods = attempt_pods::by_uid(observed);
     let mut attempts = known.clone();
     drop_former(observed, valid, &mut attempts);
-    let vanished = |((node, contestant), open): (&SeriesId, &OpenAttempt)| {
-        let has_pod = |pod: &PodEntry| {
-            pod.attempt > open.number
-                || pod.attempt == open.number && !is_lost(&classify(&pod.view), pod.view.deleting, observed.now)
-        };
-        let pod = pods.get(&(label(valid, *node), *contestant)).copied();
-        open.seen && open.result.is_none() && pod.is_none_or(|pod| !has_pod(pod))
+    let vanished = |open: &OpenAttempt| {
+        let pod = open.pod_uid.as_deref().and_then(|uid| pods.get(uid).copied());
+        let is_gone = pod.is_none_or(|pod| is_lost(&classify(&pod.view), pod.view.deleting, observed.now));
+        open.seen && open.result.is_none() && is_gone
     };
-    if !known.loaded || known.by_series.iter().any(vanished) {
+    if !known.loaded || known.by_series.values().any(vanished) {
         read_record(ctx, observed, valid, &mut attempts).await?;
     }
-    for id in valid.graph.nodes() {
-        let Some(status) = NodeStatus::of(observed, valid, id) else { continue };
-        for contestant in 1..=contestants(valid, id) {
-            let closed = match contest_of(valid, id) {
-                Some(_) => NodeStatus::of_contestant(entry(observed, valid, id), contestant).closed(),
-                None => status.closed(),
-            };
-            if let Some(pod) = pods.get(&(label(valid, id), contestant)).filter(|p| p.attempt > closed) {
-                add_pod(observed, (id, contestant), pod, &mut attempts);
-            }
+    for (series, open) in &mut attempts.by_series {
+        if let Some((name, pod)) = unrecorded_pod(observed, open) {
+            let subject = subject_of(observed, valid, series.0, &open.subject_uid);
+            let tenant = &valid.member.tenant;
+            attempt_pods::record_pod(ctx, observed, tenant, subject, open.number, (name, &pod.uid)).await?;
+            open.pod_uid = Some(pod.uid.clone());
         }
+        open.seen |= open.pod_uid.as_deref().is_some_and(|uid| pods.contains_key(uid));
     }
     Ok(attempts)
+}
+
+/// Returns the pod of an attempt whose start is recorded, but not its pod: the operator stopped in between.
+fn unrecorded_pod<'a>(observed: &'a Observed, open: &OpenAttempt) -> Option<(&'a str, &'a PodEntry)> {
+    let key = open.start_key.as_ref().filter(|_| open.pod_uid.is_none() && !open.seen)?;
+    let is_its = |pod: &PodEntry| {
+        pod.start_key.as_deref() == Some(key.as_str()) && pod.owner == open.subject_uid && pod.attempt == open.number
+    };
+    let found = observed.children.pods.iter().find(|(_, pod)| is_its(pod));
+    found.map(|(name, pod)| (name.as_str(), pod.as_ref()))
+}
+
+/// Returns the object that the attempts of a node belong to, whose UID is `uid`.
+fn subject_of(observed: &Observed, valid: &Valid, id: NodeId, uid: &str) -> Subject {
+    let Some(i) = id.task() else { return observed.subject() };
+    let (namespace, name) = (observed.namespace.clone(), valid.content.compiled.names[i].clone());
+    Subject { kind: Kind::Task, namespace, name, uid: uid.to_owned() }
 }
 
 /// Removes the attempts of Tasks that were deleted and created again: the new object has none of them.
@@ -79,21 +91,6 @@ fn drop_former(observed: &Observed, valid: &Valid, attempts: &mut OpenAttempts) 
     for series in former {
         attempts.by_series.remove(&series);
         attempts.agents.remove(&series);
-    }
-}
-
-/// Adds the attempt of a pod to the open attempts, unless the record has a newer one: an older pod may still exist then.
-fn add_pod(observed: &Observed, series: SeriesId, pod: &PodEntry, attempts: &mut OpenAttempts) {
-    let open = attempts.by_series.entry(series).or_default();
-    if pod.attempt < open.number {
-        return;
-    }
-    let result = open.result.take().filter(|_| pod.attempt == open.number);
-    *open = OpenAttempt { subject_uid: pod.owner.clone(), number: pod.attempt, seen: true, result };
-    // What the record says comes first: a user of the tenant can change the annotation.
-    let is_newer = attempts.agents.get(&series).is_none_or(|(number, _)| pod.attempt > *number);
-    if let Some(agent) = pod.agent.as_ref().filter(|_| has_pool(observed) && is_newer) {
-        attempts.agents.insert(series, (pod.attempt, agent.clone()));
     }
 }
 
@@ -140,30 +137,55 @@ async fn read_record(
             nodes.insert(&task.uid, NodeId::Task(i));
         }
     }
+    let pods = attempt_pods::by_uid(observed);
     for attempt in recorded {
         // The Task was deleted, or created again with another UID: the attempts of the old object do not count.
         let Some(&node) = nodes.get(attempt.subject_uid.as_str()) else { continue };
+        if let (true, Some(None), true, Some(report)) =
+            (!attempts.loaded, &attempt.finished, attempt.verified, &attempt.report)
+            && let Some(pod) = attempt.pod_uid.as_deref().and_then(|uid| pods.get(uid))
+        {
+            // It can have ended before its pod, whose end may contradict it.
+            let subject = subject_of(observed, valid, node, &attempt.subject_uid);
+            let end = DeliveredEnd { subject, number: attempt.number, report: report.clone() };
+            attempts.delivered.insert(pod.uid.clone(), end);
+        }
         let series = series_of(valid, node, attempt.number);
         let is_newest = attempts.agents.get(&series).is_none_or(|(number, _)| attempt.number > *number);
-        if let Some(agent) = attempt.agent.filter(|_| has_pool(observed) && is_newest) {
-            attempts.agents.insert(series, (attempt.number, agent));
+        if let Some(agent) = attempt.agent.as_ref().filter(|_| has_pool(observed) && is_newest) {
+            attempts.agents.insert(series, (attempt.number, agent.clone()));
         }
         let open = attempts.by_series.entry(series).or_default();
         if attempt.number > open.number {
             // An attempt whose end is recorded had a pod: it is never started a second time.
             *open = OpenAttempt {
+                seen: attempt.finished.is_some(),
+                result: result_of(&attempt),
+                delivered: is_delivered(&attempt),
                 subject_uid: attempt.subject_uid,
                 number: attempt.number,
-                seen: attempt.finished.is_some(),
-                result: attempt.report,
+                pod_uid: attempt.pod_uid,
+                start_key: attempt.start_key,
             };
         // Only the report is new. `seen` stays, because this process knows better than the record whether the pod existed.
         } else if attempt.number == open.number && open.result.is_none() {
-            open.result = attempt.report;
+            (open.result, open.delivered) = (result_of(&attempt), is_delivered(&attempt));
         }
     }
     attempts.loaded = true;
     Ok(())
+}
+
+/// Returns the report with which a recorded attempt ends, or has ended. A delivered report that is not verified does not count: with the
+/// token of the pod, the agent can have sent it. The end of the pod then decides, and without one, the attempt is lost.
+fn result_of(attempt: &RecordedAttempt) -> Option<Report> {
+    attempt.report.clone().filter(|_| attempt.finished.is_some() || attempt.verified)
+}
+
+/// Returns whether a recorded attempt can end, or has ended, with the verified report that its pod delivered. A recorded failure may also
+/// have been decided by the operator, which then deletes the pod.
+fn is_delivered(attempt: &RecordedAttempt) -> bool {
+    attempt.verified && matches!(attempt.finished, None | Some(None))
 }
 
 /// Returns the state of every node.
@@ -173,11 +195,12 @@ pub fn nodes(
     attempts: &OpenAttempts,
     setup_failures: &SetupFailures,
 ) -> PerNode<Node> {
-    let pods = newest_pods(observed, valid);
-    let series = |rules: &Node, status: &NodeStatus, (id, contestant): SeriesId| {
-        let pod = pods.get(&(label(valid, id), contestant)).copied();
+    let pods = attempt_pods::by_uid(observed);
+    let series = |rules: &Node, status: &NodeStatus, series: SeriesId| {
+        let open = attempts.by_series.get(&series);
+        let pod = open.and_then(|open| pods.get(open.pod_uid.as_deref()?).copied());
         let pod = pod.map(|pod| (pod, setup_failures.of(&pod.uid)));
-        node(rules, status, pod, attempts.by_series.get(&(id, contestant)), observed.now)
+        node(rules, status, pod, open, observed.now)
     };
     valid.graph.per_node(|id| {
         let rules = rules(observed, valid, id);
@@ -247,7 +270,10 @@ fn node(
                 Some(report) if is_lost(&state, deleting, now) => {
                     CurrentAttempt::Absent { seen: true, delivered: Some(report.clone()) }
                 }
-                _ => CurrentAttempt::Pod { state, created, deleting },
+                result => {
+                    let delivered = result.clone().filter(|_| open.delivered);
+                    CurrentAttempt::Pod { state, created, deleting, delivered }
+                }
             }
         }
         // The status of a node in phase Running was written because its pod existed, whether this process saw it or not.
@@ -368,36 +394,6 @@ impl NodeStatus {
     fn closed(&self) -> u32 {
         if self.phase == Phase::Running { self.attempts.saturating_sub(1) } else { self.attempts }
     }
-}
-
-/// Returns the newest pod of each series, by the pod's task label and the contestant. A pod with another controller does not belong to the
-/// plan, whatever its labels are.
-fn newest_pods<'a>(observed: &'a Observed, valid: &'a Valid) -> HashMap<(&'a str, u32), &'a PodEntry> {
-    let compiled = &valid.content.compiled;
-    let contests: HashMap<&str, u32> = compiled
-        .tasks
-        .iter()
-        .zip(&compiled.names)
-        .filter_map(|(task, name)| Some((name.as_str(), task.attempts.as_ref()?.best_of)))
-        .collect();
-    let owner = |pod: &PodEntry| match pod.task.as_str() {
-        names::INTEGRATION => Some(observed.uid.as_str()),
-        task => observed.children.tasks.get(task).map(|t| t.uid.as_str()),
-    };
-    let mut newest: HashMap<(&str, u32), &PodEntry> = HashMap::with_capacity(observed.children.pods.len());
-    for pod in observed.children.pods.values().filter(|p| owner(p) == Some(&p.owner)) {
-        let contestants = contests.get(pod.task.as_str()).copied().unwrap_or(1);
-        let known = newest.entry((pod.task.as_str(), contestant_of(pod.attempt, contestants))).or_insert(pod);
-        if known.attempt < pod.attempt {
-            *known = pod;
-        }
-    }
-    newest
-}
-
-/// Returns the value of the task label of a node's pods.
-fn label(valid: &Valid, id: NodeId) -> &str {
-    id.task().map_or(names::INTEGRATION, |i| &valid.content.compiled.names[i])
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use enact_crds::agent_content::{self, AgentDigests};
+use enact_crds::agent_content::AgentDigests;
 use enact_crds::approval::SubjectKind;
 use enact_crds::models::{ModelProblem, Resolved};
 use enact_crds::subject::effective_policy;
@@ -105,7 +105,7 @@ fn agents(ctx: &Context, plan: &Plan, namespace: &str, tenant: &str) -> HashMap<
 fn agent_digests(ctx: &Context, tenant: &str, agents: &HashMap<String, Arc<Agent>>) -> AgentDigests {
     let digest = |agent: &Agent| {
         let namespace = agent.namespace().unwrap_or_default();
-        agent_content::digest(agent, |provider| match ctx.provider(&namespace, tenant, provider) {
+        ctx.agent_digests.digest(agent, tenant, |provider| match ctx.provider(&namespace, tenant, provider) {
             Resolved::Found(provider) => Some((provider.api, provider.base_url)),
             Resolved::NotShared | Resolved::NotFound => None,
         })
@@ -209,7 +209,7 @@ async fn recorded(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<
             return document(ctx, observed, loaded).await;
         };
         // If the spec has changed, the plan keeps its recorded content, and starts no new attempt until the spec is restored.
-        let changed = !content.matches(&observed.plan.spec);
+        let changed = !content.matches(&observed.plan);
         sourcing::delete_jobs(&ctx.sourcing, &observed.plan).await?;
         return Ok(Loaded { content: Some(Arc::new(content)), changed, ..loaded });
     }

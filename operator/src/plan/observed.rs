@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::compile::{self, Compiled};
-use enact_crds::document::SourceStatus;
+use enact_crds::document::{Finding, SourceStatus};
 use enact_crds::models::ModelProblem;
 use enact_crds::plan::{Cleanup, GeneratedPlan, Phase, PlanStatus, Proposal, Workspace};
 use enact_crds::task::TaskTemplate;
-use enact_crds::{Agent, Plan, PlanSpec, Specification, convert};
+use enact_crds::validation::FieldError;
+use enact_crds::{Agent, Plan, Specification, convert};
 use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::record::{Kind, Subject};
+use enact_domain::stamps::Stamps;
 use enact_domain::time::Millis;
 use enact_domain::usage::{Limit, Sample};
 use kube::ResourceExt as _;
@@ -42,6 +44,8 @@ pub struct Content {
     pub digest: Digest,
     /// The ticked tasks of the tasks.md, for its coverage; none once the plan has started.
     pub done: Vec<TaskTemplate>,
+    /// The lines of the tasks.md that look like tasks and were left out (`unreadTasks: Warn`); none once the plan has started.
+    pub unread: Vec<Finding>,
 }
 
 impl Content {
@@ -58,7 +62,14 @@ impl Content {
             String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
         let compiled = compile::compile(plan, recorded.tasks).ok()?;
-        Some(Self { compiled, agents: recorded.agent_digests, canonical, digest: digest.clone(), done: Vec::new() })
+        Some(Self {
+            compiled,
+            agents: recorded.agent_digests,
+            canonical,
+            digest: digest.clone(),
+            done: Vec::new(),
+            unread: Vec::new(),
+        })
     }
 
     /// Returns the digests of its Agents as they are now. One that does not exist now cannot be used, so its digest stays.
@@ -76,11 +87,19 @@ impl Content {
         json.insert(compile::AGENT_DIGESTS.to_owned(), serde_json::to_value(&agents)?);
         let canonical = serde_json::Value::Object(json).to_string();
         let digest = Digest::of_bytes(canonical.as_bytes());
-        Ok(Self { compiled: self.compiled.clone(), agents, canonical, digest, done: self.done.clone() })
+        Ok(Self {
+            compiled: self.compiled.clone(),
+            agents,
+            canonical,
+            digest,
+            done: self.done.clone(),
+            unread: self.unread.clone(),
+        })
     }
 
-    /// Returns whether a spec still has this content. A tasks.md outside the spec does not count: it was read at the start.
-    pub fn matches(&self, spec: &PlanSpec) -> bool {
+    /// Returns whether a plan still has this content. A tasks.md outside its spec does not count: it was read at the start.
+    pub fn matches(&self, plan: &Plan) -> bool {
+        let spec = &plan.spec;
         let read = |text: &str| compile::from_markdown(text.as_bytes(), spec.unread_tasks).0;
         let inline = spec.source.as_ref().map(|s| s.inline.as_deref().map(read));
         let tasks = match &inline {
@@ -90,7 +109,8 @@ impl Content {
             Some(Some(tasks)) => tasks,
             Some(None) => &self.compiled.tasks,
         };
-        compile::canonical(spec, tasks, &self.agents).is_ok_and(|canonical| canonical == self.canonical)
+        let stamps = Stamps::of(plan.annotations(), names::ANNOTATION_ACCEPTED);
+        compile::canonical(spec, tasks, &self.agents, &stamps).is_ok_and(|canonical| canonical == self.canonical)
     }
 }
 
@@ -255,6 +275,11 @@ impl Observed {
     pub fn integration_secret_field(&self, agent: &Agent) -> Option<String> {
         let integrator = &self.plan.spec.workspace.as_ref()?.integration.credentials_secret_ref.as_ref()?.name;
         agent.spec.secret_keys().into_iter().find(|(_, key)| key.name == *integrator).map(|(field, _)| field)
+    }
+
+    /// Returns the problem with the image of an agent, by the rules of the tenant.
+    pub fn image_problem(&self, agent: &Agent) -> Option<FieldError> {
+        self.member.as_ref()?.image_problem(agent, &self.namespace)
     }
 
     /// Returns the branch that receives the plan's work.

@@ -7,10 +7,13 @@ use enact_crds::specification::DraftStatus;
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::drafting::{EffectiveConstitution, PreviousAttempt};
+use enact_domain::names;
 use enact_domain::planning::{self, Candidate, PromptInput};
 use enact_domain::record::{Event, Record};
 use enact_domain::rules::Program;
+use enact_domain::stamps::Stamps;
 use enact_domain::time::Millis;
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::context::Context;
@@ -64,7 +67,8 @@ pub async fn advance(
     let Round { mut proposals, mut records, pending, mut requeue_at } = planners.advance(proposals).await?;
     let mut document = Err(pending);
     let mut generated = None;
-    match choose(&observed.name(), generate, &proposals) {
+    let stamps = Stamps::of(observed.plan.annotations(), names::ANNOTATION_CHOSEN);
+    match choose(&observed.name(), generate, &stamps, &proposals) {
         Choice::None => {}
         Choice::Waits(waits) => document = Err(waits),
         Choice::Made(made) => {
@@ -291,8 +295,10 @@ fn set_draft(proposal: &mut Proposal, draft: DraftStatus) {
 fn note(proposal: &Proposal, max_attempts: u32, step: Step) -> String {
     let (agent, attempt) = (&proposal.agent, proposal.attempts);
     match step {
-        Step::Running(None) => format!("Agent {agent} plans (attempt {attempt} of {max_attempts})"),
-        Step::Running(Some(why)) => format!("Agent {agent} plans (attempt {attempt} of {max_attempts}): {why}"),
+        Step::Running(wait) => {
+            let message = format!("Agent {agent} plans (attempt {attempt} of {max_attempts})");
+            sourcing::at_work(PLANNING, &message, wait).message
+        }
         Step::Waiting(why) => format!("Agent {agent} waits: {why}"),
         _ => {
             let problem = proposal.problem.as_deref().unwrap_or_default();
@@ -313,14 +319,15 @@ enum Choice {
     Made(GeneratedPlan),
 }
 
-/// Chooses among the proposals. The choice of a person counts at once; the scores count when all planners have ended.
-fn choose(plan: &str, generate: &Generate, proposals: &[Proposal]) -> Choice {
+/// Chooses among the proposals. The choice of a person counts at once; the scores count when all planners have ended. `stamps` say who made
+/// the choice.
+fn choose(plan: &str, generate: &Generate, stamps: &Stamps, proposals: &[Proposal]) -> Choice {
     let usable: Vec<&Proposal> = proposals.iter().filter(|p| p.state == ProposalState::Proposed).collect();
     if let Some(chosen) = &generate.chosen
         && usable.iter().any(|p| p.agent == chosen.agent && p.digest.as_ref() == Some(&chosen.digest))
     {
         let (agent, digest) = (chosen.agent.clone(), chosen.digest.clone());
-        return Choice::Made(GeneratedPlan { agent, digest, by: chosen.by.clone() });
+        return Choice::Made(GeneratedPlan { agent, digest, by: chosen.by(stamps).map(str::to_owned) });
     }
     if proposals.iter().any(|proposal| proposal.state == ProposalState::Planning) {
         return Choice::None;

@@ -1,17 +1,21 @@
 //! Record: writes a decision to the record before it is applied, so that a crash after this step loses nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
+use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_CHANGES};
 use enact_domain::plan::{Action, NextStep, TaskPhase, Verdict};
-use enact_domain::record::{Event, Record, Subject, TaskRef, failure_kind};
+use enact_domain::record::{ACTOR, Event, Record, Subject, TaskRef, failure_kind};
+use enact_domain::stamps::Changes;
+use enact_store::StartedPod;
+use kube::ResourceExt as _;
 
 use super::agents::counted_needs;
 use super::context::Context;
 use super::decide::Decided;
 use super::known_budgets::KnownBudgets;
 use super::{limits, warm};
-use crate::context::ACTOR;
 use crate::error::Error;
 use crate::search;
 use crate::task::contest;
@@ -20,8 +24,8 @@ use crate::task::contest;
 pub struct Recorded {
     /// The budgets, whose limits are written.
     pub budgets: KnownBudgets,
-    /// The pods that the record names for attempts that start, as far as a warm pool may be involved.
-    pub pods: HashMap<(NodeId, u32), String>,
+    /// The recorded starts of attempts that start again, or in whose start a warm pool may be involved.
+    pub starts: HashMap<(NodeId, u32), StartedPod>,
     _made_by_record: (),
 }
 
@@ -33,13 +37,13 @@ pub async fn record(ctx: &Context, decided: &Decided<'_>) -> Result<Recorded, Er
     // Before the pods exist: the gateway enforces the limits from the first request on.
     let budgets = limits::write(ctx, decided).await?;
     ctx.record(records(decided)).await?;
-    let pods = warm::recorded_pods(ctx, decided).await?;
+    let starts = warm::recorded_starts(ctx, decided).await?;
     let valid = decided.valid;
     // After the record, so that search finds only recorded content. It never waits: a full queue postpones the document.
     ctx.search.offer(&valid.member.tenant, decided.observed.subject(), valid.content.digest.as_str(), || {
         search::of_plan(&decided.observed.plan.spec.decisions, &valid.content.compiled.tasks)
     });
-    Ok(Recorded { budgets, pods, _made_by_record: () })
+    Ok(Recorded { budgets, starts, _made_by_record: () })
 }
 
 /// Returns the records of a decision, in the order of its actions.
@@ -61,18 +65,43 @@ fn records(decided: &Decided) -> Vec<Record> {
         };
         let record = new_record(decided, decided.observed.subject(), revision);
         // Changed Agents have authors of their own.
-        let author = decided.observed.author.clone().filter(|_| is_new);
+        let author = if is_new { decided.observed.author.clone() } else { author_of_agents(decided) };
         out.push(Record { actor: author.unwrap_or_else(|| ACTOR.into()), ..record });
     }
     for action in &decided.decision.actions {
         // The Task of an action can be deleted meanwhile: its attempts then belong to no object.
         let Some(subject) = node_of(action).and_then(|node| decided.subject(node)) else { continue };
-        out.extend(events(decided, action).into_iter().map(|event| new_record(decided, subject.clone(), event)));
+        let actor = requester(decided, action).unwrap_or_else(|| ACTOR.into());
+        let events = events(decided, &subject, action);
+        let record = |event| Record { actor: actor.clone(), ..new_record(decided, subject.clone(), event) };
+        out.extend(events.into_iter().map(record));
     }
     if let Some(transition) = plan_transition(decided) {
         out.push(new_record(decided, decided.observed.subject(), transition));
     }
     out
+}
+
+/// Returns who changed the Agents of a started plan, if it was one person.
+fn author_of_agents(decided: &Decided) -> Option<String> {
+    let before = &decided.loaded.content.as_ref()?.agents;
+    let content = &decided.valid.content;
+    let changed = content.agents.iter().filter(|(name, digest)| before.get(*name) != Some(*digest));
+    let author =
+        |(name, _): (&String, &Digest)| decided.observed.agents.get(name)?.annotations().get(ANNOTATION_AUTHOR);
+    let authors: BTreeSet<&String> = changed.map(author).collect::<Option<_>>()?;
+    authors.first().filter(|_| authors.len() == 1).map(|author| (*author).clone())
+}
+
+/// Returns the person who requested an action, as the webhook wrote it down.
+fn requester(decided: &Decided, action: &Action) -> Option<String> {
+    let Action::Reopen(node) = action else { return None };
+    let (changes, control) = match decided.redone_for(*node) {
+        Some(_) => (decided.observed.annotation(ANNOTATION_CHANGES), "redo"),
+        None => (decided.task_entry(*node)?.changes.as_ref(), "rerun"),
+    };
+    let changes = Changes::parse(changes.map(String::as_str));
+    changes.get(control).map(|change| change.by.clone())
 }
 
 /// Returns the node of an action that is recorded.
@@ -87,13 +116,15 @@ fn node_of(action: &Action) -> Option<NodeId> {
     }
 }
 
-fn events(decided: &Decided, action: &Action) -> Vec<Event> {
+fn events(decided: &Decided, subject: &Subject, action: &Action) -> Vec<Event> {
     let plan_uid = || decided.observed.uid.clone();
     match action {
         Action::Start { node, attempt } => vec![Event::AttemptStarted {
             plan_uid: plan_uid(),
             number: *attempt,
             pod: decided.started_pod(*node, *attempt),
+            pod_uid: decided.taken.get(&(*node, *attempt)).map(|taken| taken.uid().to_owned()),
+            start_key: decided.start_key(subject, *attempt),
             agent: decided.agent(*node, *attempt).to_owned(),
             contestants: contestants(decided, *node),
             capabilities: capabilities(decided, *node, *attempt),
@@ -118,24 +149,33 @@ fn events(decided: &Decided, action: &Action) -> Vec<Event> {
         }
         Action::Judge { node, verdict } => judged(decided, *node, verdict),
         Action::Close { node, phase, reason } => {
-            // The key is the same when a crash repeats this decision.
-            let key = decided.nodes[*node].attempts.to_string();
+            let key = closing_key(decided, *node);
             let message = "stopped before it was started";
             task_transition(decided, *node, *phase, &key, reason.as_str(), message).into_iter().collect()
         }
         Action::Reopen(node) => {
             let attempts = decided.nodes[*node].attempts;
-            let (key, reason, message) = match decided.redone_for(*node) {
-                Some(digest) => {
-                    let message = format!("the specification {digest} makes the work stale; it is repeated");
-                    (format!("{attempts}/{digest}"), "Redo", message)
-                }
-                None => (attempts.to_string(), "Rerun", "a person requested another attempt".to_owned()),
+            let (key, reason, message) = if let Some(digest) = decided.redone_for(*node) {
+                let message = format!("the specification {digest} makes the work stale; it is repeated");
+                (format!("{attempts}/{digest}"), "Redo", message)
+            } else {
+                // With the request: a task that was closed again before it started has the same number of attempts.
+                let request = decided.task_entry(*node).and_then(|task| task.rerun.as_deref()).unwrap_or_default();
+                (format!("{attempts}/{request}"), "Rerun", "a person requested another attempt".to_owned())
             };
             task_transition(decided, *node, TaskPhase::Pending, &key, reason, &message).into_iter().collect()
         }
         Action::Create(_) | Action::MarkRunning { .. } => Vec::new(),
     }
+}
+
+/// Returns the key of a task that is closed without an attempt. It is the same when a crash repeats the decision, and differs from that of
+/// the close before, after which a person reopened the task.
+fn closing_key(decided: &Decided, node: NodeId) -> String {
+    let reopened = decided.task_entry(node).map(|task| (task.observed_rerun.as_deref(), task.observed_redo.as_deref()));
+    let (rerun, redo) = reopened.unwrap_or_default();
+    let attempts = decided.nodes[node].attempts;
+    format!("{attempts}/closed/{}/{}", rerun.unwrap_or_default(), redo.unwrap_or_default())
 }
 
 /// Returns the records of a verdict: which attempt won, and the transition of the task.
@@ -211,3 +251,6 @@ fn new_record(decided: &Decided, subject: Subject, event: Event) -> Record {
         event,
     }
 }
+
+#[cfg(test)]
+mod tests;

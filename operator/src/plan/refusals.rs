@@ -28,6 +28,11 @@ pub fn report(code: u16, message: &str) -> Option<Report> {
     }
 }
 
+/// Returns whether a quota refuses a request.
+pub fn is_quota(status: &kube::core::Status) -> bool {
+    status.code == 403 && status.message.contains("exceeded quota")
+}
+
 /// Returns the readiness of a plan with `tasks` tasks after a failure that a person should know about; none for one that a retry repairs.
 pub fn readiness(failure: &Error, tenant: &str, tasks: usize) -> Option<Readiness> {
     let Error::Kube { doing, source } = failure else {
@@ -35,7 +40,7 @@ pub fn readiness(failure: &Error, tenant: &str, tasks: usize) -> Option<Readines
             .then(|| Readiness::reconciling("NameTaken", failure.to_string()));
     };
     let kube::Error::Api(status) = source.as_ref() else { return None };
-    if status.code == 403 && status.message.contains("exceeded quota") {
+    if is_quota(status) {
         return Some(quota::parse(&status.message).map_or_else(
             || {
                 Readiness::reconciling(

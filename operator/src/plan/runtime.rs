@@ -6,7 +6,9 @@ use std::sync::Arc;
 use enact_crds::Plan;
 use enact_crds::plan::PlanStatus;
 use enact_domain::assignment::Report;
+use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
+use enact_domain::record::Subject;
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::Store;
@@ -35,6 +37,8 @@ pub struct OpenAttempts {
     pub by_series: HashMap<SeriesId, OpenAttempt>,
     /// The agents that were selected from the pool for the newest attempts, with the number of the attempt.
     pub agents: HashMap<SeriesId, (u32, String)>,
+    /// The attempts that ended with a delivered result and whose pods have not been seen to end, by the UIDs of these pods.
+    pub delivered: HashMap<String, DeliveredEnd>,
     /// Whether the attempts of earlier processes were read from the record.
     pub loaded: bool,
 }
@@ -48,13 +52,35 @@ pub struct OpenAttempt {
     /// UID of the object that it belongs to: a Task, or the Plan for the integration.
     pub subject_uid: String,
     pub number: u32,
+    /// UID of its pod, which the API server returned. No other pod counts.
+    pub pod_uid: Option<String>,
+    /// The recorded key by which its pod is recognised if its UID is not recorded.
+    pub start_key: Option<Digest>,
     /// Whether this process saw its pod, or the record has its end: the pod is then never created again.
     pub seen: bool,
     /// Report of its end: from the record, from its pod, or made by the apply step when the API server refused the pod.
     pub result: Option<Report>,
+    /// Whether this is the verified report that its pod delivered.
+    pub delivered: bool,
+}
+
+/// An attempt that ended with a delivered result before its pod did.
+#[derive(Clone, Debug)]
+pub struct DeliveredEnd {
+    pub subject: Subject,
+    /// Number of the attempt.
+    pub number: u32,
+    /// The report with which it ended.
+    pub report: Report,
 }
 
 impl OpenAttempts {
+    /// Returns the UIDs of the pods of the attempts.
+    pub fn pods(&self) -> HashMap<(NodeId, u32), String> {
+        let pod = |((node, _), open): (&SeriesId, &OpenAttempt)| Some(((*node, open.number), open.pod_uid.clone()?));
+        self.by_series.iter().filter_map(pod).collect()
+    }
+
     /// Applies the changes that the apply step made: an attempt that started, or none when one ended.
     pub fn update(&mut self, changes: Vec<(SeriesId, Option<OpenAttempt>)>) {
         for (series, attempt) in changes {

@@ -7,21 +7,14 @@ use enact_domain::digest::Digest;
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
+use crate::testing::plans::script_task;
 
 /// Returns a bench with a plan of two tasks, and a third that depends on both.
 async fn bench() -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
-    let task = |id: &str, needs: &[&str]| json!({"id": id, "title": id, "script": "true", "dependsOn": needs});
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "scripts"},
-                "tasks": [task("T001", &[]), task("T002", &[]), task("T003", &["T001", "T002"])]}
-        }),
-    );
+    let tasks = [script_task("T001", &[]), script_task("T002", &[]), script_task("T003", &["T001", "T002"])];
+    bench.put_plan("p", &json!({"agentRef": {"name": "scripts"}, "tasks": tasks}));
     bench
 }
 
@@ -116,28 +109,6 @@ async fn releases_slots_when_the_record_fails() {
 }
 
 #[tokio::test]
-async fn adopts_an_existing_pod_only_of_the_same_task() {
-    let mut bench = bench().await;
-    bench.plan("p").await.unwrap();
-    let task = bench.api.get("tasks/p-t001")["metadata"]["uid"].clone();
-    let pod = |owner: &Value| {
-        json!({"metadata": {"name": "p-t001-1", "namespace": "ns",
-            "ownerReferences": [{"apiVersion": "enact.dev/v1alpha1", "kind": "Task", "name": "p-t001", "uid": owner,
-                "controller": true}]}, "spec": {"containers": []}})
-    };
-    bench.api.put("pods/p-t001-1", pod(&"somebody".into()));
-    bench.plan("p").await.unwrap_err();
-    assert_eq!(reason(&bench), ("Running".into(), "NameTaken".into()));
-    assert_eq!(bench.contexts.plans.limiter.running("default"), 1, "only the other task's pod");
-
-    bench.api.remove("pods/p-t001-1");
-    bench.api.put("pods/p-t001-1", pod(&task));
-    bench.plan("p").await.unwrap();
-    assert_eq!(reason(&bench), ("Running".into(), "Running".into()));
-    assert_eq!(bench.contexts.plans.limiter.running("default"), 2);
-}
-
-#[tokio::test]
 async fn reports_a_full_quota_and_retries() {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();
@@ -158,20 +129,6 @@ async fn reports_a_full_quota_and_retries() {
 }
 
 #[tokio::test]
-async fn ignores_a_pod_of_another_owner() {
-    let mut bench = started().await;
-    let mut forged = bench.api.get("pods/p-t001-1");
-    forged["metadata"]["name"] = "forged".into();
-    forged["metadata"]["uid"] = "forged".into();
-    forged["metadata"]["labels"]["enact.dev/attempt"] = "2".into();
-    forged["metadata"]["ownerReferences"][0]["uid"] = "somebody".into();
-    bench.api.put("pods/forged", forged);
-    bench.succeed("forged").await;
-    bench.plan("p").await.unwrap();
-    assert_eq!(bench.api.writes(), [""; 0]);
-}
-
-#[tokio::test]
 async fn does_not_repeat_an_attempt_with_a_recorded_end() {
     let mut bench = bench().await;
     bench.plan("p").await.unwrap();
@@ -184,6 +141,7 @@ async fn does_not_repeat_an_attempt_with_a_recorded_end() {
         agent: Some("scripts".into()),
         finished: Some(Some("Task".into())),
         report: Some(Report::new(Reason::Evicted, "the node was drained")),
+        ..Default::default()
     });
     bench.contexts.plans.runtimes.forget("uid-1");
     bench.plan("p").await.unwrap();

@@ -16,7 +16,10 @@ use enact_domain::digest::Digest;
 use enact_domain::graph::{Graph, NodeId, PerNode};
 use enact_domain::names;
 use enact_domain::plan::{Action, Decision, Node, Phases, Policy, TaskPhase};
+use enact_domain::speckit::tasks::UNREAD_TASK;
 use enact_domain::speckit::{Diagnostic, Severity};
+use enact_domain::stamps::Stamps;
+use kube::ResourceExt as _;
 
 use super::agent_changes::{self, AgentChange, ChangedContent};
 use super::evaluate::{Evaluation, evaluate};
@@ -283,6 +286,9 @@ fn check_start(
         let message = format!("the ConfigMaps of Agent {agent} have not been read yet; wait");
         return Err(Readiness::reconciling("AgentNotReady", message));
     }
+    if let Some(error) = validation::source_author(&observed.policy, observed.plan.spec.source.as_ref()) {
+        return Err(Readiness::stalled("AuthorUnknown", error.to_string()));
+    }
     // After the rules: people are asked to approve only a plan that violates no MUST rule.
     check_approval(observed, &content.digest, &evaluation)?;
     if observed.plan.spec.suspend {
@@ -390,7 +396,8 @@ pub fn content_of(observed: &Observed, document: Option<&[u8]>) -> Result<Conten
         );
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
-    let canonical = compile::canonical(spec, &compiled.tasks, &agents)
+    let stamps = Stamps::of(observed.plan.annotations(), names::ANNOTATION_ACCEPTED);
+    let canonical = compile::canonical(spec, &compiled.tasks, &agents, &stamps)
         .map_err(|e| Readiness::stalled("InvalidPlan", e.to_string()))?;
     if canonical.len() > MAX_CONTENT {
         let message = format!(
@@ -399,9 +406,11 @@ pub fn content_of(observed: &Observed, document: Option<&[u8]>) -> Result<Conten
         );
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
+    let left_out: Vec<Diagnostic> = diagnostics.iter().filter(|d| d.code == UNREAD_TASK).cloned().collect();
+    let unread = of_diagnostics(&left_out);
     let done = parsed.map(|parsed| compile::done_tasks(&parsed.model)).unwrap_or_default();
     let digest_of_content = Digest::of_bytes(canonical.as_bytes());
-    Ok(Content { digest: digest_of_content, canonical, compiled, agents, done })
+    Ok(Content { digest: digest_of_content, canonical, compiled, agents, done, unread })
 }
 
 fn invalid_plan(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Refused {
@@ -438,7 +447,7 @@ fn check_named_agent(observed: &Observed, task: &TaskTemplate, name: &str) -> Re
         let message = format!("task {}: there is no Agent {name} in this namespace; create it", task.id);
         return Err(Readiness::reconciling("AgentNotFound", message));
     };
-    if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+    if let Some(error) = validation::agent(&agent.spec).into_iter().chain(observed.image_problem(agent)).next() {
         let message = format!("task {}: Agent {name}: {error}", task.id);
         return Err(Readiness::stalled("AgentNotReady", message));
     }
@@ -527,7 +536,7 @@ fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation)
     match evaluate_approvals(&observed.policy, &content, &observed.decisions, observed.now) {
         Verdict::Approved { .. } => Ok(()),
         Verdict::Rejected { user, comment } => {
-            let message = format!("{user} rejected this content: {comment}; change the plan, or delete the Approval");
+            let message = format!("{user} rejected this content: {comment}; change the plan");
             Err(Readiness::stalled("Rejected", message))
         }
         Verdict::Waiting(demand) => {

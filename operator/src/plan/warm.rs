@@ -83,17 +83,18 @@ fn template_of(decided: &Decided, pod: &Pod) -> Result<Digest, Error> {
     template::digest(pod, workspace.map(|workspace| workspace.url.as_str()))
 }
 
-/// Returns the pods that the record names for the attempts that start, as far as a warm pool may be involved.
+/// Returns the recorded starts of the attempts that start again, or in whose start a warm pool may be involved.
 ///
 /// The first record of a start counts. It may be of another process, which led before: this one must not give the attempt another pod.
 ///
 /// # Errors
 /// When the record cannot be read.
-pub async fn recorded_pods(ctx: &Context, decided: &Decided<'_>) -> Result<HashMap<(NodeId, u32), String>, Error> {
+pub async fn recorded_starts(
+    ctx: &Context,
+    decided: &Decided<'_>,
+) -> Result<HashMap<(NodeId, u32), StartedPod>, Error> {
     // The pool of a start that was recorded earlier may have been removed from the Agent since.
-    let is_repeated = |node: NodeId, attempt: u32| {
-        node.task().is_some() && attempt <= decided.nodes[node].series_of(attempt).attempts
-    };
+    let is_repeated = |node: NodeId, attempt: u32| attempt <= decided.nodes[node].series_of(attempt).attempts;
     let starts = decided.starts().filter(|(node, attempt)| {
         is_repeated(*node, *attempt) || pooled_agent(ctx, decided, *node, *attempt).is_some()
     });
@@ -104,14 +105,14 @@ pub async fn recorded_pods(ctx: &Context, decided: &Decided<'_>) -> Result<HashM
     }
     let subjects: Vec<String> = starts.iter().map(|(.., uid)| uid.clone()).collect();
     let recorded = ctx.record_store.started_pods(&decided.valid.member.tenant, &subjects).await?;
-    let pod = |uid: &str, number: u32| {
+    let start = |uid: &str, number: u32| {
         let same = |start: &&StartedPod| start.subject_uid == uid && start.number == number;
-        recorded.iter().find(same).map(|start| start.pod.clone())
+        recorded.iter().find(same).cloned()
     };
-    Ok(starts.into_iter().filter_map(|(node, attempt, uid)| Some(((node, attempt), pod(&uid, attempt)?))).collect())
+    Ok(starts.into_iter().filter_map(|(node, attempt, uid)| Some(((node, attempt), start(&uid, attempt)?))).collect())
 }
 
-/// Assigns the waiting pod `name`, which the record names, to an attempt. A repetition has no further effect.
+/// Assigns the waiting pod that the record names to an attempt. A repetition has no further effect.
 ///
 /// # Errors
 /// When the API server fails, or the pod keeps changing.
@@ -120,13 +121,15 @@ pub async fn assign(
     decided: &Decided<'_>,
     node: NodeId,
     attempt: u32,
-    name: &str,
+    recorded: &StartedPod,
 ) -> Result<Assignment, Error> {
+    let name = recorded.pod.as_str();
     let wanted = match assign::pod(ctx, decided, node, attempt, name.to_owned()) {
         Ok(wanted) => wanted,
         Err(report) => return Ok(Assignment::Refused(report)),
     };
-    let mut wanted = Wanted { template: template_of(decided, &wanted)?, pod: wanted, refused: false };
+    let template = template_of(decided, &wanted)?;
+    let mut wanted = Wanted { template, pod: wanted, uid: recorded.pod_uid.as_deref(), refused: false };
     let api: Api<Pod> = Api::namespaced(ctx.client.clone(), &decided.observed.namespace);
     let mut conflicts = 0;
     loop {
@@ -187,18 +190,20 @@ fn observe(ctx: &Context, decided: &Decided) {
 }
 
 /// The pod that an attempt needs.
-struct Wanted {
+struct Wanted<'a> {
     /// The pod that the operator would create.
     pod: Pod,
     template: Digest,
+    /// UID of the recorded pod. Another pod may have its name.
+    uid: Option<&'a str>,
     /// Whether the API server refused to assign the recorded pod.
     refused: bool,
 }
 
-impl Wanted {
+impl Wanted<'_> {
     /// Returns what the recorded pod is for the attempt.
     fn find(&self, pod: Option<&Pod>, now: Millis) -> Found {
-        let Some(pod) = pod else { return Found::Missing };
+        let Some(pod) = pod.filter(|pod| pod.metadata.uid.as_deref() == self.uid) else { return Found::Missing };
         let label = |pod: &Pod, key: &str| pod.labels().get(key).cloned();
         if label(pod, names::LABEL_ROLE).as_deref() == Some(names::ROLE_WAITING) {
             if pod.metadata.deletion_timestamp.is_some() {

@@ -1,9 +1,10 @@
-//! The watches of tasks and of the pods of attempts.
+//! The watches of tasks and of the pods of attempts, and the notifications about their results.
 
 use std::sync::Arc;
 
 use enact_crds::Task;
 use enact_domain::names;
+use enact_store::{DeliveryListener, DeliveryNotice};
 use futures::StreamExt as _;
 use kube::Api;
 use kube::runtime::watcher::{self, watcher};
@@ -26,6 +27,17 @@ pub async fn follow_pods(ctx: Arc<Context>, shutdown: CancellationToken) {
     let config = watcher::Config::default().labels(names::LABEL_PLAN_UID).page_size(500);
     let events = restarting(watcher(Api::<AttemptPod>::all(ctx.client.clone()), config), "Pod", ctx.common.clone());
     ctx.index.follow_pods(events.take_until(shutdown.cancelled_owned()), |occupancy| count(&ctx, &occupancy)).await;
+}
+
+/// Notes the deliveries of which the server notifies the operator, until `shutdown`.
+pub async fn follow_deliveries(ctx: Arc<Context>, mut deliveries: DeliveryListener, shutdown: CancellationToken) {
+    let listen = async {
+        loop {
+            let DeliveryNotice { plan_uid, subject_uid, attempt } = deliveries.next().await;
+            ctx.index.note_delivery(&plan_uid, &subject_uid, attempt);
+        }
+    };
+    shutdown.run_until_cancelled(listen).await;
 }
 
 /// Counts the slot of a pod for the tenant in the pod's label: its namespace may belong to another tenant by now.

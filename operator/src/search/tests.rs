@@ -21,6 +21,11 @@ impl SearchIndex for InMemoryIndex {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    fn subjects<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Subject>, IndexError>> {
+        let known = self.0.lock().unwrap().iter().map(|(subject, _)| subject.clone()).collect();
+        Box::pin(std::future::ready(Ok(known)))
+    }
+
     fn related<'a>(&'a self, _: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Vec<Similar>, IndexError>> {
         let known = self.0.lock().unwrap();
         let others = known.iter().filter(|(s, _)| s.kind == Kind::Specification && s.uid != uid);
@@ -94,4 +99,37 @@ async fn full_queue_does_not_block() {
         Some(format!("u{MAX_QUEUED}")),
         "it is offered again"
     );
+}
+
+/// No event reports the deletion while no operator runs.
+#[tokio::test]
+async fn a_sweep_removes_what_does_not_exist() {
+    let (mut bench, index) = (Bench::new().await, InMemoryIndex::default());
+    for name in ["doors", "gates"] {
+        specification(&bench, name);
+        bench.specification(name).await.unwrap();
+        work(&mut bench, &index).await;
+    }
+    let uids = || -> Vec<String> { index.0.lock().unwrap().iter().map(|(s, _)| s.uid.clone()).collect() };
+    let all = uids();
+    assert_eq!(all.len(), 2);
+    sweep(&bench.contexts.common, &bench.contexts.search, &index).await.unwrap();
+    assert_eq!(uids(), all, "what exists stays");
+    // An object with the same name is another one.
+    index.0.lock().unwrap()[0].0.uid = "deleted".into();
+    sweep(&bench.contexts.common, &bench.contexts.search, &index).await.unwrap();
+    assert_eq!(uids(), all[1..]);
+    bench.specification("doors").await.unwrap();
+    assert_eq!(work(&mut bench, &index).await, 1, "what exists and is not indexed is offered again");
+}
+
+#[tokio::test]
+async fn queued_documents_that_are_gone_are_not_indexed() {
+    let (mut bench, index) = (Bench::new().await, InMemoryIndex::default());
+    specification(&bench, "doors");
+    bench.specification("doors").await.unwrap();
+    let job = bench.index_jobs.try_recv().unwrap();
+    bench.no_specification("doors");
+    work_on(&bench.contexts.common, &bench.contexts.search, &index, job).await;
+    assert_eq!(index.0.lock().unwrap().len(), 0);
 }

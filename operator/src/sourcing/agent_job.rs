@@ -14,6 +14,7 @@ use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
 use enact_domain::drafting::PreviousAttempt;
 use enact_domain::names;
 use enact_domain::time::Millis;
+use enact_domain::waiting::Waiting;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::context::Context;
@@ -68,8 +69,8 @@ pub struct Advanced {
 pub enum Step {
     /// The document is usable. Its pod stays until the status has the digest.
     Delivered(Vec<u8>),
-    /// An attempt runs; the text is the cause of a delay.
-    Running(Option<String>),
+    /// The pod of an attempt runs, or waits for this.
+    Running(Option<Waiting>),
     /// The last attempt delivered no usable document, and another one follows.
     Retrying,
     /// The next attempt waits, for this reason.
@@ -111,10 +112,13 @@ impl AgentJob<'_> {
     pub async fn advance(&self, draft: DraftStatus) -> Result<Advanced, Error> {
         let attempt = draft.attempts;
         match self.entry(&draft, attempt) {
-            Some(entry) => match entry.state(self.now) {
-                JobState::Running(why) => Ok(self.running(draft, why)),
-                JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
-            },
+            Some(entry) => {
+                let (entry, read_again_at) = job_pods::with_setup_failure(self.ctx, self.subject, entry).await;
+                match entry.state(self.now) {
+                    JobState::Running(wait) => Ok(self.running(draft, wait, read_again_at)),
+                    JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
+                }
+            }
             None if attempt == 0 => self.start(draft, None).await,
             // The pod of the last attempt is gone, so its result is in the status or lost.
             None if attempt >= self.max_attempts => Ok(Self::after(draft, Step::Failed, None)),
@@ -203,7 +207,7 @@ impl AgentJob<'_> {
             StartResult::Started => {
                 draft.attempts = attempt;
                 draft.retry_at = None;
-                Ok(self.running(draft, None))
+                Ok(self.running(draft, None, None))
             }
             StartResult::NoSlot => {
                 let why = "the tenant runs its highest number of concurrent drafts".to_owned();
@@ -223,7 +227,8 @@ impl AgentJob<'_> {
             );
             return Err(Readiness::reconciling("AgentNotFound", why));
         };
-        if let Some(error) = validation::agent(&agent.spec).into_iter().next() {
+        let image_problem = self.member.image_problem(&agent, &self.subject.namespace);
+        if let Some(error) = validation::agent(&agent.spec).into_iter().chain(image_problem).next() {
             return Err(Readiness::stalled(AGENT_NOT_READY, format!("{field}: Agent {name}: {error}")));
         }
         if let Some((index, problem)) = self.ctx.model_problem(&agent, &self.member.tenant) {
@@ -278,8 +283,10 @@ impl AgentJob<'_> {
         Ok(pod::for_agent(&frame, JobRole::Draft.as_str(), &agent.spec, None))
     }
 
-    fn running(&self, draft: DraftStatus, why: Option<String>) -> Advanced {
-        Self::after(draft, Step::Running(why), Some(self.now.plus_seconds(WATCH_SECONDS)))
+    /// Returns the result while a pod works. `again_at` is the time of another look at a pod that does not start.
+    fn running(&self, draft: DraftStatus, wait: Option<Waiting>, again_at: Option<Millis>) -> Advanced {
+        let requeue_at = again_at.into_iter().chain([self.now.plus_seconds(WATCH_SECONDS)]).min();
+        Self::after(draft, Step::Running(wait), requeue_at)
     }
 
     fn after(draft: DraftStatus, step: Step, requeue_at: Option<Millis>) -> Advanced {

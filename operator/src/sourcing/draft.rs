@@ -5,12 +5,13 @@ use enact_domain::condition::{Progress, Readiness};
 use enact_domain::digest::Digest;
 use enact_domain::drafting::{self, PreviousAttempt};
 use enact_domain::rules::Program;
+use enact_domain::waiting::Waiting;
 use serde_json::json;
 
 use super::agent_job::{Advanced, AgentJob, Step};
 use super::context::Context;
 use super::job_pods;
-use super::sourced::{Drafter, Sourced, Subject, member};
+use super::sourced::{Drafter, Sourced, Subject, at_work, member};
 use crate::context::Membership;
 use crate::documents::constitution_chain::chain_of_reference;
 use crate::documents::effective_constitution::{self, EffectiveConstitution};
@@ -85,7 +86,7 @@ async fn resume(
     let Advanced { draft, step, requeue_at } = job.advance(draft).await?;
     let bytes = match step {
         Step::Delivered(content) => Ok(content),
-        Step::Running(why) => Err(running(drafter, &draft, why)),
+        Step::Running(wait) => Err(running(drafter, &draft, wait)),
         Step::Retrying => Err(retrying(drafter, &draft)),
         Step::Waiting(why) => Err(Readiness::reconciling(DRAFTING, why)),
         Step::Failed => Err(failed(&draft)),
@@ -94,12 +95,10 @@ async fn resume(
     Ok(Sourced { bytes, status: None, draft: Some(draft), requeue_at })
 }
 
-fn running(drafter: &Drafter, draft: &DraftStatus, why: Option<String>) -> Readiness {
-    let more = why.map_or_else(String::new, |why| format!(": {why}"));
+fn running(drafter: &Drafter, draft: &DraftStatus, wait: Option<Waiting>) -> Readiness {
     let agent = &drafter.drafting.agent_ref.name;
     let (attempt, all) = (draft.attempts, drafter.drafting.max_attempts);
-    let message = format!("Agent {agent} drafts the document (attempt {attempt} of {all}){more}");
-    Readiness::reconciling(DRAFTING, message)
+    at_work(DRAFTING, &format!("Agent {agent} drafts the document (attempt {attempt} of {all})"), wait)
 }
 
 fn retrying(drafter: &Drafter, draft: &DraftStatus) -> Readiness {

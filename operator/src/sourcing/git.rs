@@ -8,12 +8,13 @@ use enact_domain::digest::Digest;
 use enact_domain::document_job::{DocumentJob, DocumentWork, FetchWork};
 use enact_domain::names;
 use enact_domain::time::Millis;
+use enact_domain::waiting::Waiting;
 
 use super::context::Context;
 use super::job_pods::{self, StartResult};
 use super::jobs::{JobRole, JobState};
 use super::poll_state::PollState;
-use super::sourced::{SOURCE_MISSING, Sourced, Subject, jittered, member, portion, server_url};
+use super::sourced::{SOURCE_MISSING, Sourced, Subject, at_work, jittered, member, portion, server_url};
 use crate::context::Membership;
 use crate::error::Error;
 use crate::task::pod::{self, Frame, NO_RESOURCES};
@@ -81,21 +82,25 @@ pub async fn content(
     // The name contains the digest of the source: pods of an older URL, revision or path are deleted here.
     job_pods::delete_others(ctx, subject, std::slice::from_ref(&name)).await?;
     let requeue_at = match ctx.jobs.get(subject, &name) {
-        Some(entry) => match entry.state(reconcile.now) {
-            JobState::Running(why) => {
-                let requeue_at = reconcile.now.plus_seconds(WATCH_SECONDS);
-                return Ok(reconcile.sourced(why, Some(requeue_at)));
-            }
-            JobState::Finished(outcome) => {
-                reconcile.read_result(*outcome).await?;
-                let next = reconcile.remember_result(&entry.uid);
-                // The status shows the result. Deleted earlier, a crash before the status write would lose it.
-                if reconcile.status == known {
-                    job_pods::delete_all(ctx, subject).await?;
+        Some(entry) => {
+            let (entry, read_again_at) = job_pods::with_setup_failure(ctx, subject, entry).await;
+            match entry.state(reconcile.now) {
+                JobState::Running(wait) => {
+                    let watch_at = reconcile.now.plus_seconds(WATCH_SECONDS);
+                    let requeue_at = read_again_at.into_iter().chain([watch_at]).min();
+                    return Ok(reconcile.sourced(wait, requeue_at));
                 }
-                Some(next)
+                JobState::Finished(outcome) => {
+                    reconcile.read_result(*outcome).await?;
+                    let next = reconcile.remember_result(&entry.uid);
+                    // The status shows the result. Deleted earlier, a crash before the status write would lose it.
+                    if reconcile.status == known {
+                        job_pods::delete_all(ctx, subject).await?;
+                    }
+                    Some(next)
+                }
             }
-        },
+        }
         None => match reconcile.due() {
             Due::Now => reconcile.poll(name).await?,
             Due::At(next) => Some(next),
@@ -316,17 +321,14 @@ impl GitReconcile<'_> {
         Ok(pod::for_fetch(&frame, git.credentials_secret_ref.as_ref()))
     }
 
-    /// Returns the result; `why` says what delays the pod.
-    fn sourced(self, why: Option<String>, requeue_at: Option<Millis>) -> Sourced {
+    /// Returns the result; `wait` is the wait of the pod.
+    fn sourced(self, wait: Option<Waiting>, requeue_at: Option<Millis>) -> Sourced {
         let GitSource { url, revision, path, .. } = self.git;
         let bytes = match (self.content, &self.status.problem) {
             // The last good content stays in use while polls fail. The status shows the problem.
             (Some(content), _) => Ok(content),
             (None, Some(problem)) => Err(Readiness::stalled(SOURCE_MISSING, problem.clone())),
-            (None, None) => {
-                let more = why.map_or_else(String::new, |why| format!(": {why}"));
-                Err(Readiness::reconciling(FETCHING, format!("fetching {path} from {url} at {revision}{more}")))
-            }
+            (None, None) => Err(at_work(FETCHING, &format!("fetching {path} from {url} at {revision}"), wait)),
         };
         Sourced { bytes, status: Some(self.status), draft: None, requeue_at }
     }

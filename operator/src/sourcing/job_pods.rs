@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use enact_domain::names;
+use enact_domain::time::Millis;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -17,6 +18,7 @@ use crate::context::Membership;
 use crate::error::Error;
 use crate::metadata_cache::{ObjectKey, key};
 use crate::pods::{self, AttemptPod};
+use crate::setup_failures;
 use crate::watch::restarting;
 
 /// Watches the pods of document jobs until `shutdown`.
@@ -44,13 +46,9 @@ pub enum StartResult {
 /// When the API server fails temporarily.
 pub async fn start(ctx: &Context, member: &Membership, role: JobRole, pod: &Pod) -> Result<StartResult, Error> {
     let key = key(pod);
-    if !ctx.jobs.reserve(member, role, &key) {
-        return Ok(StartResult::NoSlot);
-    }
-    let started = create(ctx, &key, pod).await;
-    // `create` has put the pod into the cache, where `reserve` counts it from now on.
-    ctx.jobs.release(&key);
-    started
+    let Some(_reserved) = ctx.jobs.reserve(member, role, &key) else { return Ok(StartResult::NoSlot) };
+    // It puts the pod into the cache, where `reserve` counts it from then on.
+    create(ctx, &key, pod).await
 }
 
 async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Result<StartResult, Error> {
@@ -77,6 +75,14 @@ async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Resu
     // The next reconcile must see the pod even if the watch delivers it late: otherwise it would start another.
     ctx.jobs.put(&AttemptPod::of(&created)?);
     Ok(StartResult::Started)
+}
+
+/// Returns the pod of a job with the reason for which its node cannot set it up, and the time at which that is read again.
+pub async fn with_setup_failure(ctx: &Context, subject: &Subject, mut pod: JobPod) -> (JobPod, Option<Millis>) {
+    let late_at = setup_failures::late_at([&pod.view]);
+    let failures = setup_failures::read(ctx, &subject.namespace, ctx.now(), late_at).await;
+    pod.view.setup_failure = failures.of(&pod.uid).cloned();
+    (pod, failures.read_again_at)
 }
 
 /// Deletes all pods of a subject.

@@ -7,6 +7,7 @@ use enact_domain::attempt::{AttemptState, PodView, classify};
 use enact_domain::names;
 use enact_domain::plan::{LOST_SECONDS, STUCK_SECONDS};
 use enact_domain::time::Millis;
+use enact_domain::waiting::{Facts, Waiting, waiting};
 use futures::{Stream, StreamExt as _};
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
@@ -67,8 +68,8 @@ pub struct JobPod {
 /// The state of a document job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// The pod runs, or waits; the text is the cause of a delay.
-    Running(Option<String>),
+    /// The pod runs, or waits for this.
+    Running(Option<Waiting>),
     /// The pod ended or timed out, with a report or a problem.
     Finished(Box<Result<Report, String>>),
 }
@@ -139,8 +140,9 @@ impl DocumentJobs {
         self.pods.get(&subject.namespace, name).filter(|entry| entry.owner == subject.uid)
     }
 
-    /// Reserves a slot for a pod among the jobs of its tenant. Returns false when there is no free slot.
-    pub fn reserve(&self, member: &Membership, role: JobRole, key: &ObjectKey) -> bool {
+    /// Reserves a slot for a pod among the jobs of its tenant, until the reservation is dropped: from then on the pod itself counts. Returns
+    /// none when there is no free slot.
+    pub fn reserve(&self, member: &Membership, role: JobRole, key: &ObjectKey) -> Option<Reservation<'_>> {
         // The lock covers the count and the insertion: concurrent reconciles cannot exceed the limit.
         let mut starting = self.starting.lock();
         let same = |tenant: &str, other: JobRole| tenant == member.tenant && other == role;
@@ -149,15 +151,10 @@ impl DocumentJobs {
         let started = starting.values().filter(|(tenant, other)| same(tenant, *other)).count();
         let max = role.max_concurrent().min(usize::try_from(member.parallelism).unwrap_or(usize::MAX));
         if running + started >= max {
-            return false;
+            return None;
         }
         starting.insert(key.clone(), (member.tenant.clone(), role));
-        true
-    }
-
-    /// Releases a reservation: from here on the pod itself counts.
-    pub fn release(&self, key: &ObjectKey) {
-        self.starting.lock().remove(key);
+        Some(Reservation { jobs: self, key: key.clone() })
     }
 
     /// Counts a push to a subject's repository.
@@ -192,6 +189,18 @@ impl DocumentJobs {
         if polls.len().is_power_of_two() {
             polls.retain(|_, state| !state.is_expired(now));
         }
+    }
+}
+
+/// A slot for a pod that is being created. A reconcile that is stopped in between, for example by its time limit, drops it too.
+pub struct Reservation<'a> {
+    jobs: &'a DocumentJobs,
+    key: ObjectKey,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.jobs.starting.lock().remove(&self.key);
     }
 }
 
@@ -230,16 +239,41 @@ impl JobPod {
             AttemptState::Unscheduled { message } if since(self.view.created, UNSCHEDULED_SECONDS) => {
                 over(format!("no node can run the pod: {message}"))
             }
-            AttemptState::Unscheduled { message } => {
-                JobState::Running(Some(format!("no node can run the pod yet: {message}")))
+            state @ (AttemptState::Unscheduled { .. }
+            | AttemptState::Stuck { .. }
+            | AttemptState::Pending
+            | AttemptState::Running) => {
+                let facts = Facts::Attempt { state: &state, created: self.view.created };
+                JobState::Running(waiting(&facts, None))
             }
-            AttemptState::Stuck { message, .. } => JobState::Running(Some(message)),
-            AttemptState::Pending | AttemptState::Running => JobState::Running(None),
         }
     }
 
     /// Returns when the pod ended; `now` if its status does not say.
     pub fn ended_at(&self, now: Millis) -> Millis {
         self.view.container.terminated.as_ref().and_then(|t| t.finished).unwrap_or(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use enact_crds::agent_images::AgentImages;
+
+    use super::*;
+
+    #[test]
+    fn a_dropped_reservation_frees_its_slot() {
+        let jobs = DocumentJobs::default();
+        let member = Membership {
+            tenant: "acme".into(),
+            parallelism: 1,
+            runtime_class: None,
+            agent_images: AgentImages::default(),
+        };
+        let reserve = |name: &str| jobs.reserve(&member, JobRole::Draft, &("ns".to_owned(), name.to_owned()));
+        let first = reserve("one");
+        assert!(first.is_some() && reserve("two").is_none());
+        drop(first);
+        assert!(reserve("two").is_some());
     }
 }

@@ -28,7 +28,7 @@ use kube::api::Api;
 pub use context::Context;
 pub use job_pods::{delete_others, follow};
 use sourced::SOURCE_MISSING;
-pub use sourced::{Drafter, Sourced, Subject};
+pub use sourced::{Drafter, Sourced, Subject, at_work};
 
 use crate::error::Error;
 use crate::references::Target;

@@ -1,11 +1,13 @@
 //! The inputs and outputs of sourcing.
 
 use enact_crds::common::LocalRef;
+use enact_crds::convert;
 use enact_crds::document::SourceStatus;
 use enact_crds::specification::{DraftStatus, Drafting};
 use enact_domain::condition::Readiness;
 use enact_domain::names;
 use enact_domain::time::Millis;
+use enact_domain::waiting::Waiting;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt as _};
 
@@ -93,6 +95,15 @@ pub fn server_url(ctx: &Context) -> Result<String, String> {
 pub fn member(ctx: &Context, subject: &Subject) -> Result<Membership, Readiness> {
     let unowned = || Readiness::reconciling("NotInTenant", "the namespace belongs to no tenant");
     ctx.tenant_of(&subject.namespace).ok_or_else(unowned)
+}
+
+/// Returns the readiness of an object while a job works on its document. While the pod of the job waits, it has the reason of the wait, and
+/// since when.
+pub fn at_work(reason: &'static str, message: &str, wait: Option<Waiting>) -> Readiness {
+    let Some(Waiting { reason, message: why, since, .. }) = wait else {
+        return Readiness::reconciling(reason, message);
+    };
+    Readiness::reconciling(reason, format!("{message}: its pod {why} (since {})", convert::time(since).0))
 }
 
 /// Returns `seconds` in milliseconds, plus or minus a tenth. The difference is constant for an object: it spreads the polls of many

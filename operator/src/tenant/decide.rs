@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use enact_domain::condition::Readiness;
+use enact_domain::names::ANNOTATION_KEEP_RECORD_OF;
 use serde_json::Value;
 
 use super::cluster::ObjectEntry;
 use super::objects::{ObjectKind, Wanted, same};
-use super::observe::{NamespaceState, Observed, tenant_label};
+use super::observe::{Former, NamespaceState, Observed, tenant_label};
 use super::validate::Valid;
 
 /// Milliseconds after which the cluster's quota controller knows all kinds that were defined when a quota was created: it looks for new
@@ -48,6 +49,8 @@ pub struct Decision {
     pub readiness: Readiness,
     /// Number of namespaces that are set up after the steps.
     pub namespaces: u32,
+    /// Whether the record of the former Tenant of this name is erased now.
+    pub erases_record: bool,
 }
 
 impl Decision {
@@ -67,6 +70,9 @@ impl Decision {
 pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
     if seen.deleting.is_some() {
         return release_all(seen, valid);
+    }
+    if let Some(former) = &seen.former {
+        return make_way(seen, former);
     }
     let mut steps = BTreeMap::new();
     let mut problems: Vec<Readiness> = valid.problem.iter().cloned().collect();
@@ -117,7 +123,7 @@ pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
             Readiness::ready("SetUp", format!("{set_up} {plural} set up"))
         }
     };
-    Decision { steps, finalizer, readiness, namespaces: set_up }
+    Decision { steps, finalizer, readiness, namespaces: set_up, erases_record: false }
 }
 
 /// Returns a namespace whose quota is not in effect yet.
@@ -131,36 +137,81 @@ fn uncounted<'s>(seen: &'s Observed, valid: &Valid) -> Option<&'s str> {
 
 /// Decides on a Tenant that is being deleted: it leaves its namespaces when its plans are finished.
 fn release_all(seen: &Observed, valid: &Valid) -> Decision {
-    let owned = || seen.namespaces.iter().filter(|(_, state)| state.owned_by(&seen.tenant));
-    let standing = |(_, state): &(&String, &NamespaceState)| state.namespace.as_ref().is_some_and(|n| !n.terminating);
-    let busy = owned().find(|(_, state)| !state.unfinished_plans.is_empty());
-    let steps = owned().filter(standing).filter_map(|(name, state)| {
+    let busy = seen.owned().find(|(_, state)| !state.unfinished_plans.is_empty());
+    let steps = seen.owned().filter(|(_, state)| state.stands()).filter_map(|(name, state)| {
         // Running plans stay isolated until they end.
         let todo = if busy.is_some() { set_up_steps(seen, name, state, valid) } else { release(state) };
         (!todo.is_empty()).then(|| (name.clone(), todo))
     });
     // An invalid spec does not define how to set the namespaces up, so they stay as they are.
     let steps = if busy.is_some() && valid.problem.is_some() { BTreeMap::new() } else { steps.collect() };
-    let count = u32::try_from(owned().count()).unwrap_or(u32::MAX);
+    let count = u32::try_from(seen.owned().count()).unwrap_or(u32::MAX);
     let (reason, message, finalizer, namespaces) = if let Some((name, state)) = busy {
-        let message =
-            format!("{}; the Tenant is deleted when they are finished, cancelled or deleted", plans(name, state));
+        let message = format!(
+            "{}; the Tenant is deleted when they are finished, cancelled or deleted",
+            plans(name, &state.unfinished_plans)
+        );
         ("WaitingForPlans", message, Finalizer::Keep, count)
     } else {
         let finalizer = if seen.has_finalizer { Finalizer::Remove } else { Finalizer::Keep };
         ("Terminating", "the operator removes its objects and labels; the namespaces stay".to_owned(), finalizer, 0)
     };
-    Decision { steps, finalizer, readiness: Readiness::reconciling(reason, message), namespaces }
+    let readiness = Readiness::reconciling(reason, message);
+    Decision { steps, finalizer, readiness, namespaces, erases_record: false }
+}
+
+/// Decides on a Tenant while the record under its name is that of a former one: it gets no namespace, and releases those that the former
+/// Tenant has left behind with its label.
+fn make_way(seen: &Observed, former: &Former) -> Decision {
+    let busy = former.unfinished_plans.iter().find(|(_, unfinished)| !unfinished.is_empty());
+    let is_vacant = seen.owned().next().is_none();
+    let steps = if busy.is_some() {
+        // Running plans stay isolated until they end.
+        BTreeMap::new()
+    } else {
+        let left_behind = seen.owned().filter(|(_, state)| state.stands());
+        left_behind.map(|(name, state)| (name.clone(), release(state))).collect()
+    };
+    let uid = &former.uid;
+    let readiness = if let Some((name, unfinished)) = busy {
+        let message = format!(
+            "{}; the record of the former Tenant with this name (UID {uid}) is erased when they are finished, cancelled or deleted",
+            plans(name, unfinished)
+        );
+        Readiness::reconciling("WaitingForPlans", message)
+    } else if let Some(kept) = &former.kept {
+        let message = format!(
+            "the annotation {ANNOTATION_KEEP_RECORD_OF} names {kept}, but the record under this name is that of the former Tenant with the \
+             UID {uid}; set it to {uid} to keep that record, or remove it to erase that record"
+        );
+        Readiness::stalled("FormerTenantMismatch", message)
+    } else {
+        let message = format!(
+            "the record of the former Tenant with this name (UID {uid}) is erased before this one gets its namespaces, but not within the \
+             first three minutes; to keep that record, run in that time: kubectl annotate tenant {} {ANNOTATION_KEEP_RECORD_OF}={uid}",
+            seen.tenant
+        );
+        Readiness::reconciling("ErasingRecord", message)
+    };
+    Decision {
+        steps,
+        finalizer: if seen.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
+        erases_record: is_vacant && former.kept.is_none(),
+        readiness,
+        namespaces: 0,
+    }
 }
 
 fn in_use(name: &str, state: &NamespaceState) -> Readiness {
-    let message =
-        format!("{}; wait for them, cancel or delete them, or add {name} to spec.namespaces again", plans(name, state));
+    let message = format!(
+        "{}; wait for them, cancel or delete them, or add {name} to spec.namespaces again",
+        plans(name, &state.unfinished_plans)
+    );
     Readiness::stalled("NamespaceInUse", message)
 }
 
-fn plans(namespace: &str, state: &NamespaceState) -> String {
-    format!("namespace {namespace} holds unfinished Plans ({})", state.unfinished_plans.join(", "))
+fn plans(namespace: &str, unfinished: &[String]) -> String {
+    format!("namespace {namespace} holds unfinished Plans ({})", unfinished.join(", "))
 }
 
 /// Returns the steps that set a namespace up.

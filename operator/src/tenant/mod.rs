@@ -12,13 +12,16 @@ pub mod objects;
 pub mod observe;
 pub mod record;
 pub mod status;
+pub mod succession;
 pub mod validate;
 pub mod watches;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use enact_crds::{Tenant, convert};
 use enact_domain::usage::Scope;
+use enact_store::Erasure;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
@@ -28,7 +31,11 @@ use crate::context::RESYNC;
 use crate::error::Error;
 use crate::references::Target;
 use context::ACTIVE_RESYNC;
-use decide::Finalizer;
+use decide::{Decision, Finalizer};
+use observe::Observed;
+
+/// Delay until the next part of an erasure, in which others reconcile.
+const NEXT_ERASURE: Duration = Duration::from_millis(100);
 
 /// Reconciles a Tenant.
 ///
@@ -46,22 +53,31 @@ pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
         ctx.references.tenants.requeue_referrers(&Target::of(&*object));
         seen.namespaces.keys().for_each(|name| ctx.references.changed_for_members(&Target::namespace(name)));
     }
+    let (seen, claimed) = match succession::claim(&object, &ctx, &seen).await {
+        Ok(former) => (seen.after(former), Ok(())),
+        Err(error) => (seen, Err(error)),
+    };
     let valid = validate::validate(&object.spec, &seen, &ctx.config);
     let decision = decide::decide(&seen, &valid);
-    // Recorded before it is applied: a crash in between loses no record, and the next reconcile repeats both.
-    let result = match record::record(&object, &ctx, &seen, &decision).await {
-        Ok(()) => apply::apply(&object, &ctx, &decision).await,
+    let result = match claimed {
+        Ok(()) => carry_out(&object, &ctx, &seen, &decision).await,
         Err(error) => Err(error),
     };
     if result.is_ok() && decision.finalizer == Finalizer::Remove {
         // The API server deletes the object with its last finalizer: there is no status to write.
-        ctx.cluster.set_written(&object.uid().unwrap_or_default(), None);
+        let uid = object.uid().unwrap_or_default();
+        ctx.cluster.set_written(&uid, None);
+        ctx.record_owners.lock().remove(&uid);
         return Ok(Action::await_change());
     }
     let is_transition = record::is_transition(&object, &decision);
     // After a failure too, so that a person sees it. The error is returned after that, for the retry.
     status::write(&object, &ctx, &seen, &decision, result.as_ref().err()).await?;
-    result?;
+    let erasure = result?;
+    if seen.former.is_some() {
+        let is_waiting = erasure.is_none_or(|erasure| erasure == Erasure::Waiting);
+        return Ok(Action::requeue(if is_waiting { ACTIVE_RESYNC } else { NEXT_ERASURE }));
+    }
     if seen.deleting.is_none() {
         let limit = object.spec.monthly_budget.as_ref().map(convert::limit).unwrap_or_default();
         let store = &*ctx.record_store;
@@ -76,6 +92,25 @@ pub async fn reconcile(object: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
         seen.namespaces.values().flat_map(|state| state.objects.values()).any(|object| !object.in_force);
     let leaving = seen.namespaces.values().any(|state| !state.unfinished_plans.is_empty());
     Ok(Action::requeue(if active || leaving || quota_pending { ACTIVE_RESYNC } else { RESYNC }))
+}
+
+/// Records a decision, and carries it out. Returns the outcome of the erasure that belongs to it.
+///
+/// # Errors
+/// When the API server or the record store fails.
+async fn carry_out(
+    object: &Tenant,
+    ctx: &Context,
+    seen: &Observed,
+    decision: &Decision,
+) -> Result<Option<Erasure>, Error> {
+    // Recorded before it is applied: a crash in between loses no record, and the next reconcile repeats both.
+    record::record(object, ctx, seen, decision).await?;
+    apply::apply(object, ctx, decision).await?;
+    if !decision.erases_record {
+        return Ok(None);
+    }
+    succession::erase(object, ctx, &seen.tenant).await.map(Some)
 }
 
 #[cfg(test)]

@@ -201,11 +201,19 @@ fn resource_quota(quota: &Quota) -> Option<Value> {
     (!hard.is_empty()).then(|| json!({ "spec": { "hard": hard } }))
 }
 
-/// Returns default resources. A quota of CPU, memory or storage refuses pods without a request or limit; with defaults, users' own pods are still admitted.
+/// Returns default resources, and the limit of CPU. A quota of CPU, memory or storage refuses pods without a request or limit; with defaults, users'
+/// own pods are still admitted.
 fn limit_range(quota: &Quota) -> Option<Value> {
     let mut item = json!({ "type": "Container" });
     if quota.cpu.is_some() {
         item["defaultRequest"]["cpu"] = DEFAULT_CPU.into();
+    }
+    if let Some(limit) = &quota.container_cpu {
+        // A default must not exceed the maximum.
+        let request = if quantity(limit) < quantity(DEFAULT_CPU) { limit.as_str() } else { DEFAULT_CPU };
+        item["defaultRequest"]["cpu"] = request.into();
+        item["default"]["cpu"] = limit.as_str().into();
+        item["max"]["cpu"] = limit.as_str().into();
     }
     if quota.memory.is_some() {
         item["defaultRequest"]["memory"] = DEFAULT_MEMORY.into();
@@ -329,6 +337,20 @@ mod tests {
         assert_eq!(wanted.objects[&ObjectKind::ResourceQuota]["spec"]["hard"], hard);
         let limits = &wanted.objects[&ObjectKind::LimitRange]["spec"]["limits"][0];
         assert_eq!(limits["default"], json!({ "ephemeral-storage": "1Gi" }), "others' pods are still admitted");
+    }
+
+    #[test]
+    fn containers_have_a_limit_of_cpu() {
+        let limits = |quota: Value| {
+            let spec: TenantSpec = serde_json::from_value(json!({ "namespaces": ["a"], "quota": quota })).unwrap();
+            Wanted::new(&spec, &config()).objects[&ObjectKind::LimitRange]["spec"]["limits"][0].clone()
+        };
+        let two = json!({
+            "type": "Container", "max": {"cpu": "2"}, "default": {"cpu": "2"}, "defaultRequest": {"cpu": "50m"},
+        });
+        assert_eq!(limits(json!({"containerCpu": "2"})), two);
+        assert_eq!(limits(json!({"containerCpu": "20m"}))["defaultRequest"]["cpu"], "20m");
+        assert_eq!(limits(json!({"cpu": "2"}))["max"], Value::Null);
     }
 
     #[test]

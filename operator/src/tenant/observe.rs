@@ -1,6 +1,6 @@
 //! Observe: the namespaces that a Tenant lists or still owns, and other Tenants that list them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enact_crds::validation::UNFINISHED_PLANS;
 use enact_crds::{Plan, Tenant};
@@ -37,6 +37,18 @@ pub struct Observed {
     pub running_attempts: u32,
     /// Its use of models in this month; none without a monthly budget, or while the record store is unavailable.
     pub usage: Option<Balance>,
+    /// The earlier Tenant of this name whose record is not erased yet.
+    pub former: Option<Former>,
+}
+
+/// An earlier Tenant of the same name, to whom the record under this name belongs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Former {
+    pub uid: String,
+    /// The UID in the annotation that says whose record the Tenant keeps.
+    pub kept: Option<String>,
+    /// Unfinished plans in the namespaces that it has left behind.
+    pub unfinished_plans: BTreeMap<String, Vec<String>>,
 }
 
 /// One namespace of a Tenant.
@@ -54,10 +66,29 @@ pub struct NamespaceState {
     pub unfinished_plans: Vec<String>,
 }
 
+impl Observed {
+    /// Returns the same with the earlier Tenant of this name, whose usage the Tenant does not show.
+    #[must_use]
+    pub fn after(self, former: Option<Former>) -> Self {
+        let usage = self.usage.filter(|_| former.is_none());
+        Self { usage, former, ..self }
+    }
+
+    /// Returns the namespaces whose label names the Tenant.
+    pub fn owned(&self) -> impl Iterator<Item = (&String, &NamespaceState)> {
+        self.namespaces.iter().filter(|(_, state)| state.owned_by(&self.tenant))
+    }
+}
+
 impl NamespaceState {
     /// Returns whether `tenant` owns the namespace.
     pub fn owned_by(&self, tenant: &str) -> bool {
         self.namespace.as_ref().and_then(NamespaceEntry::tenant) == Some(tenant)
+    }
+
+    /// Returns whether the namespace exists, and is not being deleted.
+    pub fn stands(&self) -> bool {
+        self.namespace.as_ref().is_some_and(|namespace| !namespace.terminating)
     }
 }
 
@@ -67,16 +98,12 @@ impl NamespaceState {
 /// When the API server fails.
 pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> {
     let tenant = object.name_any();
+    let (names, claims) = register(object, ctx);
     let mut namespaces: BTreeMap<String, NamespaceState> =
-        labelled(ctx, &tenant).map(|name| (name, NamespaceState::default())).collect();
+        names.into_iter().map(|name| (name, NamespaceState::default())).collect();
     for name in &object.spec.namespaces {
         namespaces.entry(name.clone()).or_default().listed = true;
     }
-    let claims = claims(object, ctx);
-    let known = claims.values().map(|name| Target::new::<Tenant>("", name));
-    ctx.references
-        .tenants
-        .set(object, namespaces.keys().map(|n| Target::namespace(n)).chain(known).collect::<Vec<_>>());
     let deleting = object.metadata.deletion_timestamp.as_ref().map(enact_crds::convert::millis);
     // After the references are registered: a namespace or object that changes from now on requeues the Tenant.
     for (name, state) in &mut namespaces {
@@ -87,12 +114,7 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     // For namespaces to leave, the API server is asked: a cache may miss a Plan that was created just now.
     let leaving = namespaces.iter().filter(|(_, p)| p.owned_by(&tenant) && (deleting.is_some() || !p.listed));
     let leaving: Vec<String> = leaving.map(|(name, _)| name.clone()).collect();
-    let found: Vec<(String, Vec<String>)> = stream::iter(leaving)
-        .map(|name| async move { unfinished(ctx, &name).await.map(|plans| (name, plans)) })
-        .buffer_unordered(usize::from(ctx.config.requests_in_flight))
-        .try_collect()
-        .await?;
-    for (name, plans) in found {
+    for (name, plans) in unfinished_plans(ctx, leaving).await? {
         namespaces.entry(name).or_default().unfinished_plans = plans;
     }
     let owned = |plan: &Plan| {
@@ -107,9 +129,31 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
         active_plans: u32::try_from(active).unwrap_or(u32::MAX),
         running_attempts: ctx.limiter.running(&tenant),
         usage: usage(object, ctx).await,
+        former: None,
         namespaces,
         tenant,
     })
+}
+
+/// Registers the objects that a Tenant depends on, and returns its namespaces and their other owners.
+fn register(object: &Tenant, ctx: &Context) -> (BTreeSet<String>, BTreeMap<String, String>) {
+    let read = || {
+        let names: BTreeSet<String> =
+            labelled(ctx, &object.name_any()).chain(object.spec.namespaces.iter().cloned()).collect();
+        (names, claims(object, ctx))
+    };
+    let mut known = read();
+    loop {
+        let (names, claims) = &known;
+        let owners = claims.values().map(|name| Target::new::<Tenant>("", name));
+        ctx.references.tenants.set(object, names.iter().map(|name| Target::namespace(name)).chain(owners));
+        // Which objects these are was read before they were registered, and a change in between requeues nobody. So they are read again.
+        let again = read();
+        if again == known {
+            return known;
+        }
+        known = again;
+    }
 }
 
 /// Returns the namespaces whose label names `tenant`.
@@ -143,6 +187,18 @@ fn claims(object: &Tenant, ctx: &Context) -> BTreeMap<String, String> {
         claims.extend(claimed_by.map(|claimed_by| (name.clone(), claimed_by)));
     }
     claims
+}
+
+/// Returns some of the unfinished plans of each of these namespaces, as the API server has them.
+///
+/// # Errors
+/// When the API server fails.
+pub async fn unfinished_plans(ctx: &Context, namespaces: Vec<String>) -> Result<BTreeMap<String, Vec<String>>, Error> {
+    stream::iter(namespaces)
+        .map(|name| async move { unfinished(ctx, &name).await.map(|plans| (name, plans)) })
+        .buffer_unordered(usize::from(ctx.config.requests_in_flight))
+        .try_collect()
+        .await
 }
 
 async fn unfinished(ctx: &Context, namespace: &str) -> Result<Vec<String>, Error> {

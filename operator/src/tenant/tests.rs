@@ -1,9 +1,11 @@
 //! Tenants against an API server in memory.
 
 use enact_domain::usage::{Balance, Charge, Scope, Tokens};
+use enact_store::Erasure;
 use futures::stream;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::DynamicObject;
+use kube::runtime::controller::Action;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
@@ -158,6 +160,116 @@ async fn failed_setup_leaves_the_namespace_unlabelled() {
     assert_eq!(bench.api.get("tenants/acme")["status"]["conditions"][0]["reason"], "SettingUp");
     bench.api.relent();
     bench.tenant("acme").await.unwrap();
+    assert!(bench.contexts.common.tenant_of("shop").is_some());
+}
+
+/// Makes the record under the name `acme` that of an earlier Tenant with the UID `former`, as a new process finds it.
+fn succeed_a_former_tenant(bench: &Bench) {
+    bench.record_store.owners.lock().unwrap().uids.insert("acme".into(), "former".into());
+    bench.contexts.tenants.record_owners.lock().clear();
+}
+
+fn reason(bench: &Bench) -> Value {
+    bench.api.get("tenants/acme")["status"]["conditions"][0]["reason"].clone()
+}
+
+#[tokio::test]
+async fn waits_for_the_erasure_of_a_former_record() {
+    let mut bench = bench().await;
+    succeed_a_former_tenant(&bench);
+    let spent = Balance { spent: Charge { cost_micro_usd: Some(7), ..Charge::default() }, ..Balance::default() };
+    bench.record_store.balances.lock().unwrap().insert(Scope::Tenant { month: "2026-01".into() }, spent);
+    bench.api.change("tenants/acme", &json!({"spec": {"monthlyBudget": {"usd": "5.00"}}}));
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH tenants/acme", "PATCH tenants/acme/status ErasingRecord"]);
+    assert!(bench.api.get("tenants/acme")["status"].get("usage").is_none(), "it is that of the former tenant");
+    let erasures = [Erasure::Erased(200), Erasure::Erased(7), Erasure::Complete];
+    bench.record_store.owners.lock().unwrap().erasures.extend(erasures);
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "the next reconcile sets it up");
+    assert_eq!(bench.contexts.common.metrics.erased_rows.get(), 207);
+    assert!(bench.record_store.limits.lock().unwrap().is_empty(), "its limits are not among what is erased");
+    bench.tenant("acme").await.unwrap();
+    assert!(bench.contexts.common.tenant_of("shop").is_some());
+    assert!(!bench.record_store.limits.lock().unwrap().is_empty());
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.record_store.owners.lock().unwrap().claims, [true; 3], "the owner of a record claims it no more");
+}
+
+#[tokio::test]
+async fn a_long_erasure_lets_others_continue() {
+    let mut bench = bench().await;
+    succeed_a_former_tenant(&bench);
+    bench.record_store.owners.lock().unwrap().erasures.extend([Erasure::Erased(200); 12]);
+    let action = bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.record_store.owners.lock().unwrap().erasures.len(), 2);
+    assert_eq!(action, Action::requeue(super::NEXT_ERASURE));
+    bench.record_store.owners.lock().unwrap().erasures.clear();
+    assert_eq!(bench.tenant("acme").await.unwrap(), Action::requeue(super::ACTIVE_RESYNC), "nothing can be erased yet");
+}
+
+/// Somebody removed the finalizer of the former Tenant.
+#[tokio::test]
+async fn releases_the_namespaces_of_a_former_tenant() {
+    let mut bench = set_up().await;
+    succeed_a_former_tenant(&bench);
+    bench
+        .api
+        .put("plans/site", json!({"metadata": {"name": "site", "namespace": "shop"}, "status": {"phase": "Running"}}));
+    bench.record_store.owners.lock().unwrap().erasures.push_back(Erasure::Complete);
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status WaitingForPlans"]);
+    assert!(bench.contexts.common.tenant_of("shop").is_some(), "its plans stay isolated");
+    bench.api.change("plans/site", &json!({"status": {"phase": "Failed"}}));
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(reason(&bench), "ErasingRecord");
+    assert!(bench.contexts.common.tenant_of("shop").is_none() && !bench.api.has("rolebindings/enact-tenant-owner"));
+    let claims = |bench: &Bench| bench.record_store.owners.lock().unwrap().claims.clone();
+    assert_eq!(claims(&bench), [true, false, false], "nothing is erased while a namespace has the label");
+    assert_eq!(bench.record_store.owners.lock().unwrap().erasures.len(), 1);
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(claims(&bench), [true, false, false, true]);
+    bench.tenant("acme").await.unwrap();
+    assert!(bench.contexts.common.tenant_of("shop").is_some());
+}
+
+#[tokio::test]
+async fn keeps_the_record_that_an_annotation_names() {
+    let mut bench = bench().await;
+    succeed_a_former_tenant(&bench);
+    bench.record_store.owners.lock().unwrap().erasures.push_back(Erasure::Complete);
+    let annotate = |uid: &str| json!({"metadata": {"annotations": {"enact.dev/keep-record-of": uid}}});
+    bench.api.change("tenants/acme", &annotate("another"));
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(reason(&bench), "FormerTenantMismatch");
+    assert!(bench.contexts.common.tenant_of("shop").is_none());
+    assert_eq!(bench.record_store.owners.lock().unwrap().erasures.len(), 1, "a wrong UID erases nothing");
+    bench.api.change("tenants/acme", &annotate("former"));
+    bench.tenant("acme").await.unwrap();
+    assert!(bench.contexts.common.tenant_of("shop").is_some());
+    assert!(bench.record_store.summaries().contains(&"acme: Record RecordKept".to_owned()));
+    assert_eq!(bench.record_store.owners.lock().unwrap().erasures.len(), 1);
+}
+
+#[tokio::test]
+async fn sets_nothing_up_before_the_record_is_claimed() {
+    let mut bench = bench().await;
+    bench.record_store.down.store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.tenant("acme").await.unwrap_err();
+    assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status RecordUnavailable"]);
+}
+
+/// The default tenant exists without a Tenant: its record is that of the installation.
+#[tokio::test]
+async fn default_tenant_keeps_its_record() {
+    let mut bench = Bench::new().await;
+    bench.record_store.owners.lock().unwrap().uids.insert("default".into(), "former".into());
+    bench.api.put(
+        "tenants/default",
+        json!({"apiVersion": "enact.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "default", "generation": 1},
+            "spec": {"namespaces": ["shop"]}}),
+    );
+    bench.tenant("default").await.unwrap();
     assert!(bench.contexts.common.tenant_of("shop").is_some());
 }
 

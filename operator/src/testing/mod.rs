@@ -1,5 +1,8 @@
 //! Shared test support: settings, an API server in memory, a record store in memory, and the contexts of the controllers over both.
 
+mod owners;
+pub mod plans;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,12 +10,13 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
-use enact_domain::agents::health::End;
 use enact_domain::digest::Digest;
-use enact_domain::record::{Event as Happened, Record, RecordedAttempt};
+use enact_domain::record::{Event as Happened, Kind, Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
-use enact_store::{AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, Refusal, StartedPod, StoreError};
+use enact_store::{
+    AgentEnd, AgentHistory, Discarded, FinishedTask, ModelRequest, RecordedDelivery, Refusal, StartedPod, StoreError,
+};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{self, BoxFuture};
 use futures::{Stream, stream};
@@ -24,12 +28,17 @@ use kube::runtime::reflector::store::{Writer, store};
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
+mod deletions;
+
+use deletions::recorded_plans;
 pub use enact_testing::FakeApi;
+
+mod recorded;
 
 use crate::caches::{Caches, NamespaceEntry};
 use crate::config::{Cli, Command, Config};
 use crate::contexts::{Contexts, Environment};
-use crate::documents::deletions::{self, Deleted};
+use crate::deleted::Deleted;
 use crate::error::Error;
 use crate::index::Occupancy;
 use crate::initial_sync::InitialSync;
@@ -40,6 +49,7 @@ use crate::record_store::RecordStore;
 use crate::references::Requeued;
 use crate::search::IndexJob;
 use crate::tenant::objects::ObjectKind;
+use owners::Owners;
 
 /// Settings of an installation in the namespace `enact-system`, whose default tenant owns the namespace `ns`.
 pub fn config() -> Config {
@@ -65,6 +75,8 @@ const START: i64 = 1_767_225_600_000;
 pub struct InMemoryRecordStore {
     pub records: Mutex<Vec<Record>>,
     pub attempts: Mutex<Vec<RecordedAttempt>>,
+    /// What pods delivered, and what contradicts it.
+    pub deliveries: Mutex<Vec<RecordedDelivery>>,
     /// Documents that pods delivered.
     pub documents: Mutex<Vec<Vec<u8>>>,
     /// Limits of budgets, in the order in which they were written.
@@ -91,6 +103,8 @@ pub struct InMemoryRecordStore {
     pub end_reads: AtomicUsize,
     /// Usage that agents reported themselves.
     pub reported: Mutex<Vec<(ModelRequest, Charge)>>,
+    /// Which Tenant the records of every name belong to.
+    pub owners: Mutex<Owners>,
     pub down: AtomicBool,
 }
 
@@ -105,27 +119,6 @@ impl InMemoryRecordStore {
         Ok(value())
     }
 
-    /// Returns the ends of attempts in `records`.
-    fn recorded_ends(&self) -> Vec<AgentEnd> {
-        let records = self.records.lock().unwrap();
-        let agent_of = |uid: &str, attempt: u32| {
-            records.iter().find_map(|record| match &record.event {
-                Happened::AttemptStarted { number, agent, .. } if record.subject.uid == uid && *number == attempt => {
-                    Some(agent.clone())
-                }
-                _ => None,
-            })
-        };
-        let end = |record: &Record| {
-            let Happened::AttemptFinished { number, report, .. } = &record.event else { return None };
-            let (reason, message) = (report.reason, report.message.clone());
-            let end = End { reason, message, at: record.at, quota_reset: *self.quota_reset.lock().unwrap() };
-            let agent = agent_of(&record.subject.uid, *number)?;
-            Some(AgentEnd { namespace: record.subject.namespace.clone(), agent, end })
-        };
-        records.iter().filter_map(end).collect()
-    }
-
     /// Returns a short text for each record.
     pub fn summaries(&self) -> Vec<String> {
         let word = |record: &Record| match &record.event {
@@ -133,9 +126,11 @@ impl InMemoryRecordStore {
             Happened::Findings { .. } => format!("{}: findings", record.subject.name),
             Happened::Transition { state, reason, .. } => format!("{}: {state} {reason}", record.subject.name),
             Happened::AttemptStarted { number, .. } => format!("{}: start {number}", record.subject.name),
+            Happened::AttemptPod { number, .. } => format!("{}: pod {number}", record.subject.name),
             Happened::AttemptFinished { number, report, .. } => {
                 format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
             }
+            Happened::ResultContradicted { number, .. } => format!("{}: contradiction {number}", record.subject.name),
             Happened::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
             Happened::Proposal { agent, score, .. } => format!("{}: proposal of {agent} {score}", record.subject.name),
             Happened::ProposalChosen { agent, .. } => {
@@ -143,6 +138,10 @@ impl InMemoryRecordStore {
             }
             Happened::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
             Happened::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),
+            Happened::ControlChanged { control, .. } => {
+                format!("{}: {control} by {}", record.subject.name, record.actor)
+            }
+            Happened::Deleted { .. } => format!("{}: deleted by {}", record.subject.name, record.actor),
             Happened::Approval { approved, .. } => format!("{}: approved {approved}", record.subject.name),
         };
         self.records.lock().unwrap().iter().map(word).collect()
@@ -162,8 +161,14 @@ impl RecordStore for InMemoryRecordStore {
         })))
     }
 
+    fn recorded_plans<'a>(&'a self, _: &'a str, after: &'a str) -> BoxFuture<'a, Result<Vec<Subject>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| recorded_plans(&self.records.lock().unwrap(), after))))
+    }
+
     fn attempts<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
-        Box::pin(future::ready(self.reach(|| self.attempts.lock().unwrap().clone())))
+        Box::pin(future::ready(
+            self.reach(|| recorded::attempts(&self.records.lock().unwrap(), &self.attempts.lock().unwrap())),
+        ))
     }
 
     fn started_pods<'a>(
@@ -171,13 +176,19 @@ impl RecordStore for InMemoryRecordStore {
         _: &'a str,
         subjects: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<StartedPod>, StoreError>> {
-        let start = |record: &Record| match &record.event {
-            Happened::AttemptStarted { number, pod, .. } if subjects.contains(&record.subject.uid) => {
-                Some(StartedPod { subject_uid: record.subject.uid.clone(), number: *number, pod: pod.clone() })
-            }
-            _ => None,
-        };
-        Box::pin(future::ready(self.reach(|| self.records.lock().unwrap().iter().filter_map(start).collect())))
+        Box::pin(future::ready(self.reach(|| {
+            let mut starts = recorded::starts(&self.records.lock().unwrap());
+            starts.retain(|start| subjects.contains(&start.subject_uid));
+            starts
+        })))
+    }
+
+    fn deliveries<'a>(
+        &'a self,
+        _: &'a str,
+        attempts: &'a [(String, u32)],
+    ) -> BoxFuture<'a, Result<Vec<RecordedDelivery>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| recorded::deliveries(&self.deliveries.lock().unwrap(), attempts))))
     }
 
     fn content<'a>(&'a self, _: &'a str, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
@@ -190,10 +201,6 @@ impl RecordStore for InMemoryRecordStore {
             let recorded = self.records.lock().unwrap().iter().find_map(of);
             recorded.or_else(|| self.documents.lock().unwrap().iter().find(brought).cloned())
         })))
-    }
-
-    fn tenant<'a>(&'a self, _: &'a str, _: &'a str, _: Millis) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(future::ready(self.reach(|| ())))
     }
 
     fn set_budgets<'a>(&'a self, _: &'a str, budgets: &'a [(Scope, Limit)]) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -250,7 +257,7 @@ impl RecordStore for InMemoryRecordStore {
     ) -> BoxFuture<'a, Result<Vec<AgentEnd>, StoreError>> {
         Box::pin(future::ready(self.reach(|| {
             self.end_reads.fetch_add(1, Ordering::Relaxed);
-            let recorded = self.recorded_ends();
+            let recorded = recorded::ends(&self.records.lock().unwrap(), *self.quota_reset.lock().unwrap());
             let known = self.ends.lock().unwrap();
             let wanted = |e: &&AgentEnd| agents.iter().any(|(ns, name)| *ns == e.namespace && *name == e.agent);
             known.iter().chain(&recorded).filter(wanted).cloned().collect()
@@ -518,7 +525,7 @@ impl Bench {
         let object: Specification = serde_json::from_value(self.api.get(&key)).unwrap();
         self.api.remove(&key);
         self.specifications.apply_watcher_event(&Event::Delete(object.clone()));
-        deletions::handle(&self.contexts.documents, &Deleted::of(&object));
+        crate::documents::deletions::handle(&self.contexts.documents, &Deleted::of(Kind::Specification, &object));
     }
 
     /// Adds a Tenant with this spec, and its namespaces.

@@ -49,6 +49,8 @@ async fn a_pod_is_taken_once() {
         Event::InitDone,
     ];
     pods.follow(stream::iter(events), |agent| agents.push(agent.1.clone())).await;
+    pods.add(&pod("a", 1, "waiting", &ready()));
+    pods.add(&pod("b", 2, "waiting", &ready()));
     assert_eq!((agents, pods.ready()), (vec!["coder".to_owned(), "coder".to_owned()], 2));
     let (template, now) = (Digest::of_bytes(b"template"), Millis(1_767_225_601_000));
     let take = || pods.take("ns", "agent", &template, now);
@@ -71,4 +73,24 @@ async fn a_pod_is_taken_once() {
     assert_eq!(pods.ready(), 1);
     pods.counted(&key, 1);
     assert_eq!(pods.uncounted(&key), 0);
+}
+
+/// Somebody else created it, or the operator before it was restarted.
+#[tokio::test]
+async fn an_unknown_pod_is_never_taken() {
+    let pods = Arc::new(WarmPods::default());
+    let (template, now) = (Digest::of_bytes(b"template"), Millis(1_767_225_601_000));
+    let copied = pod("a", 1, "waiting", &ready());
+    pods.follow(stream::iter([Event::Init, Event::InitApply(copied.clone()), Event::InitDone]), |_| {}).await;
+    assert!(!pods.has_free("ns", "agent") && pods.take("ns", "agent", &template, now).is_none());
+    let known: Vec<PoolPod> = pods.of("ns", "agent").into_iter().map(|known| known.waiting.pod).collect();
+    let upkeep = warm_pool::upkeep(&known, 1, Some(&template), now);
+    assert_eq!((upkeep.delete, upkeep.create), (vec![0], 1), "the pool replaces it");
+
+    // A pod of the pool is deleted, and somebody creates another one in its name.
+    pods.add(&pod("b", 2, "waiting", &ready()));
+    let mut another = pod("b", 3, "waiting", &ready());
+    another.metadata.uid = Some("another".to_owned());
+    pods.follow(stream::iter([Event::Apply(another)]), |_| {}).await;
+    assert!(pods.take("ns", "agent", &template, now).is_none());
 }

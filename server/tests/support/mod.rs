@@ -131,11 +131,22 @@ pub async fn scene() -> (Database, Api, Server) {
     (database, api, server)
 }
 
-/// Records the start of an attempt of the tenant `acme`.
+/// Records the start of an attempt of the tenant `acme` in the pod `shop-t001-<attempt>`.
 pub async fn begun(database: &Database, subject: &str, attempt: u32) {
-    let mut start = database::start("acme", "shop-t001", attempt);
-    start.subject.uid = subject.into();
-    database.store().record(vec![start]).await.unwrap();
+    begun_in(database, "acme", subject, attempt, &format!("shop-t001-{attempt}")).await;
+}
+
+/// Records the start of an attempt of a tenant in the pod with this name, whose UID is `uid-<name>`.
+pub async fn begun_in(database: &Database, tenant: &str, subject: &str, attempt: u32, pod: &str) {
+    let records = [
+        database::start(tenant, "shop-t001", attempt),
+        database::pod(tenant, "shop-t001", attempt, &format!("uid-{pod}")),
+    ];
+    let of_subject = records.map(|mut record| {
+        record.subject.uid = subject.into();
+        record
+    });
+    database.store().record(of_subject.into()).await.unwrap();
 }
 
 pub fn result(subject: &str, attempt: u32) -> AttemptResult {

@@ -116,6 +116,33 @@ impl Store {
         Ok(())
     }
 
+    /// Returns the documents of a tenant that have items.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub async fn indexed_subjects(&self, tenant: &str) -> Result<Vec<Subject>, StoreError> {
+        let rows = self
+            .transaction("list the indexed documents", tenant, async |session: &mut Session| {
+                // Each document with items has a first one.
+                sqlx::query!(
+                    r#"select subject_uid::text as "uid!", kind, namespace::text as "namespace!", name::text as "name!"
+                    from enact.search_items where tenant_id = $1 and ordinal = 1"#,
+                    tenant,
+                )
+                .fetch_all(session.statement())
+                .await
+            })
+            .await?;
+        // Another release may index other kinds, whose objects this one does not know.
+        let mut subjects = Vec::with_capacity(rows.len());
+        for row in rows {
+            if let Ok(kind) = row.kind.parse() {
+                subjects.push(Subject { kind, namespace: row.namespace, name: row.name, uid: row.uid });
+            }
+        }
+        Ok(subjects)
+    }
+
     /// Returns texts without an embedding of this model, of one document or of all documents of a tenant, at most 1,000: call it again
     /// after [`Store::put_embeddings`]. Without pgvector, returns nothing.
     pub async fn pending(

@@ -79,33 +79,19 @@ impl Store {
         Ok(tasks.collect())
     }
 
-    /// Returns what the attempts of a plan used whose work is discarded: those that failed, those that lost a contest, and those that a
-    /// later attempt at the same task replaced. An attempt that a budget or a quota stopped shares the fate of the one that continues its work.
+    /// Returns what the attempts of a plan used whose work is discarded. The schema has the rule, in `enact.discarded_attempts`.
     pub async fn discarded(&self, tenant: &str, plan_uid: &str) -> Result<Discarded, StoreError> {
         let continued = continued_reasons();
         let row = self
             .transaction("read the discarded usage of a plan", tenant, async |session: &mut Session| {
                 sqlx::query!(
-                    r#"with result as (
-                        select subject_uid, number, number % contestants as series,
-                               failure is not null or lost_to is not null as failed,
-                               coalesce(report ->> 'reason' = any ($3::text[]), false) as continued
-                        from enact.attempts where tenant_id = $1 and plan_uid = $2
-                    ), attempt as (
-                        select 'attempt/' || subject_uid || '/' || number as scope,
-                               coalesce(min(number) filter (where not continued) over rest < max(number) over whole
-                                   or (not last_value(continued) over whole and last_value(failed) over whole),
-                                   false) as discarded
-                        from result
-                        window whole as (partition by subject_uid, series order by number
-                                         rows between unbounded preceding and unbounded following),
-                               rest as (partition by subject_uid, series order by number
-                                             rows between current row and unbounded following)
-                    )
-                    select coalesce(sum(spent_input + spent_cached_input + spent_cache_write + spent_output), 0)::bigint as "tokens!",
+                    r#"select coalesce(sum(spent_input + spent_cached_input + spent_cache_write + spent_output), 0)::bigint as "tokens!",
                            coalesce(sum(spent_cost_micro_usd), 0)::bigint as "cost!"
                     from enact.budgets
-                    where tenant_id = $1 and scope in (select scope from attempt where discarded)"#,
+                    where tenant_id = $1 and scope in (
+                        select 'attempt/' || subject_uid || '/' || number from enact.discarded_attempts($3::text[])
+                        where tenant_id = $1 and plan_uid = $2 and discarded
+                    )"#,
                     tenant,
                     plan_uid,
                     &continued as &[&str],

@@ -58,6 +58,7 @@ struct Row {
     provider: Option<String>,
     model: Option<String>,
     day: Option<String>,
+    last_at: Option<i64>,
     requests: i64,
     running: i64,
     estimated: i64,
@@ -119,20 +120,9 @@ async fn groups(
     let names: Vec<String> = dimensions.iter().map(|dimension| dimension.as_str().to_owned()).collect();
     let rows = sqlx::query_as!(
         Row,
-        r#"with result as (
-            select subject_uid, number, number % contestants as series,
-                   failure is not null or lost_to is not null as failed,
-                   coalesce(report ->> 'reason' = any ($10::text[]), false) as continued
-            from enact.attempts where tenant_id = $1 and ($5::text is null or namespace = $5)
-        ), attempt as (
-            -- The same rule as in `discarded`.
-            select subject_uid, number,
-                   coalesce(min(number) filter (where not continued) over rest < max(number) over whole
-                       or (not last_value(continued) over whole and last_value(failed) over whole),
-                       false) as discarded
-            from result
-            window whole as (partition by subject_uid, series order by number rows between unbounded preceding and unbounded following),
-                   rest as (partition by subject_uid, series order by number rows between current row and unbounded following)
+        r#"with attempt as (
+            select subject_uid, number, discarded from enact.discarded_attempts($10::text[])
+            where tenant_id = $1 and ($5::text is null or namespace = $5)
         ), request as (
             select case when 'namespace' = any($2::text[]) then r.namespace end as namespace,
                    case when 'plan' = any($2) then r.plan end as plan,
@@ -143,6 +133,7 @@ async fn groups(
                    case when 'provider' = any($2) then r.provider end as provider,
                    case when 'model' = any($2) then r.model end as model,
                    case when 'day' = any($2) then to_char(r.requested_at at time zone 'UTC', 'YYYY-MM-DD') end as day,
+                   r.requested_at + coalesce(r.duration_ms, 0) * interval '1 millisecond' as at,
                    r.outcome is not null as ended, r.outcome = $8 as estimated, r.self_reported, a.discarded,
                    r.input_tokens, r.cached_input_tokens, r.cache_write_tokens, r.output_tokens, r.reasoning_tokens, r.cost_micro_usd
             from enact.model_requests r left join attempt a on a.subject_uid = r.task_uid and a.number = r.attempt
@@ -151,6 +142,7 @@ async fn groups(
                 and ($6::text is null or r.plan = $6) and ($7::text is null or r.agent = $7)
         )
         select namespace, plan, plan_uid, task, attempt, agent, provider, model, day,
+               (extract(epoch from max(at)) * 1000)::bigint as last_at,
                count(*) filter (where ended) as "requests!", count(*) filter (where not ended) as "running!",
                count(*) filter (where estimated) as "estimated!", count(*) filter (where ended and self_reported) as "self_reported!",
                coalesce(sum(input_tokens) filter (where ended), 0)::bigint as "input!",
@@ -200,6 +192,7 @@ impl Row {
             provider: self.provider,
             model: self.model,
             day: self.day,
+            last_at: self.last_at.map(Millis),
             requests: unsigned(self.requests),
             running: unsigned(self.running),
             estimated: unsigned(self.estimated),

@@ -96,6 +96,7 @@ fn parts(row: &UsageRow, count: usize) -> Vec<UsageRow> {
 
 /// Adds the numbers of `part`.
 fn add(whole: &mut UsageRow, part: &UsageRow) {
+    whole.last_at = whole.last_at.max(part.last_at);
     whole.requests += part.requests;
     whole.running += part.running;
     whole.estimated += part.estimated;

@@ -1,5 +1,6 @@
 //! The rows of an answer about usage, and the dimensions that they can have.
 
+use enact_domain::time::Millis;
 use enact_domain::usage::Charge;
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -63,6 +64,9 @@ pub struct UsageRow {
     pub model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub day: Option<String>,
+    /// Time at which the last request started, or ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Millis>,
     /// Number of requests that have ended.
     pub requests: u64,
     /// Number of requests that run. Their usage is not known yet.

@@ -208,18 +208,31 @@ pub fn task_transition(tenant: &str, task: &str, state: &str, at: i64) -> Record
     record(tenant, subject(Kind::Task, task), at, event)
 }
 
-/// Returns the start of an attempt at a task of the plan `p`.
+/// Returns the start of an attempt at a task of the plan `p`. Its pod has the UID `pod-<task>-<number>`.
 pub fn start(tenant: &str, task: &str, number: u32) -> Record {
     let event = Event::AttemptStarted {
         plan_uid: "uid-p".into(),
         number,
         pod: format!("{task}-{number}"),
+        pod_uid: Some(format!("pod-{task}-{number}")),
+        start_key: Digest::of_bytes(format!("{task}-{number}").as_bytes()),
         agent: "coder".into(),
         contestants: 1,
         capabilities: None,
         selection: None,
     };
     record(tenant, subject(Kind::Task, task), 1_000, event)
+}
+
+/// Returns the record that an attempt at a task of the plan `p` has this pod.
+pub fn pod(tenant: &str, task: &str, number: u32, pod_uid: &str) -> Record {
+    let event = Event::AttemptPod {
+        plan_uid: "uid-p".into(),
+        number,
+        pod: format!("{task}-{number}"),
+        pod_uid: pod_uid.into(),
+    };
+    record(tenant, subject(Kind::Task, task), 1_500, event)
 }
 
 /// Returns the end of an attempt at a task of the plan `p`.

@@ -20,11 +20,11 @@ use crate::certs::keyring::Keyring;
 use crate::certs::serving::Serving;
 use crate::metrics::Metrics;
 use crate::testing::https::{ClientCertificate, Connection, Hands, Listening, hosts, lifetimes};
-use crate::testing::{FakeLookup, create, object, update, validator, with};
+use crate::testing::{FakeLookup, create, delete, no_notes, object, update, validator, with};
 
 /// Sends a request without a network.
 async fn call(path: &str, method: Method, body: Vec<u8>) -> (StatusCode, Bytes) {
-    let mut service = warp::service(routes(validator(FakeLookup::two_tenants()), Metrics::new().unwrap()));
+    let mut service = warp::service(routes(validator(FakeLookup::two_tenants()), no_notes(), Metrics::new().unwrap()));
     let request = hyper::Request::builder().method(method).uri(path).header("content-length", body.len());
     let response = service.call(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
     (response.status(), response.into_body().collect().await.unwrap().to_bytes())
@@ -44,6 +44,16 @@ async fn rejects_what_is_not_a_review() {
     assert_eq!(call("/validate", Method::GET, vec![]).await.0, StatusCode::METHOD_NOT_ALLOWED);
     let large = vec![b' '; usize::try_from(MAX_REVIEW_BYTES).unwrap() + 1];
     assert_eq!(call("/validate", Method::POST, large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn nothing_keeps_a_deletion_from_its_end() {
+    let plan = with(object("Plan", "shop", &json!({})), "/metadata/uid", json!("uid-1"));
+    // The notes of this test cannot be written.
+    let (code, body) = call("/note", Method::POST, delete(&plan).to_string().into_bytes()).await;
+    assert_eq!(code, StatusCode::OK);
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(answer["response"]["allowed"], true, "{answer}");
 }
 
 #[tokio::test]
@@ -127,7 +137,7 @@ async fn a_dry_run_is_answered_alike() {
 #[tokio::test]
 async fn who_sends_slowly_gives_up_its_turn() {
     let metrics = Metrics::new().unwrap();
-    let mut service = warp::service(routes(validator(FakeLookup::two_tenants()), metrics.clone()));
+    let mut service = warp::service(routes(validator(FakeLookup::two_tenants()), no_notes(), metrics.clone()));
     let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
     let request = hyper::Request::post("/validate?timeout=500ms").header("content-length", MAX_REVIEW_BYTES);
     let response = service.call(request.body(body).unwrap()).await.unwrap();
@@ -158,7 +168,7 @@ async fn only_the_api_server_connects_when_its_ca_is_known() {
 #[tokio::test]
 async fn slow_bodies_of_one_client_do_not_stop_another() {
     let client = |address: &str| ClientAddress::from(address.parse::<SocketAddr>().unwrap());
-    let service = warp::service(routes(validator(FakeLookup::two_tenants()), Metrics::new().unwrap()));
+    let service = warp::service(routes(validator(FakeLookup::two_tenants()), no_notes(), Metrics::new().unwrap()));
     // Each of these bodies has begun, and takes half of the share of its client.
     let flood: Vec<_> = (0..4)
         .map(|_| {

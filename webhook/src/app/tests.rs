@@ -158,3 +158,12 @@ async fn rejects_invalid_settings() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+#[test]
+fn responses_of_a_replica_that_leaves_close_their_connections() {
+    let leaving = CancellationToken::new();
+    let header = || until_left(Response::new("".into()), &leaving).headers().get(CONNECTION).cloned();
+    assert_eq!(header(), None);
+    leaving.cancel();
+    assert_eq!(header(), Some(HeaderValue::from_static("close")));
+}

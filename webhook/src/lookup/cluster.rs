@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use enact_crds::agent_images::AgentImages;
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
 use enact_crds::ownership::Consent;
@@ -150,6 +151,11 @@ impl Lookup for ClusterLookup {
 
     async fn tenant_constitution(&self, namespace: &str) -> Result<Option<NamespacedRef>, LookupError> {
         Ok(self.tenant(namespace).await?.and_then(|tenant| tenant.spec.constitution_ref.clone()))
+    }
+
+    async fn agent_images(&self, namespace: &str) -> Result<AgentImages, LookupError> {
+        let tenant = self.tenant(namespace).await?;
+        Ok(tenant.and_then(|tenant| tenant.spec.agent_images.clone()).unwrap_or_default())
     }
 
     async fn provider(&self, namespace: &str, name: &str) -> Result<Option<ModelProviderSpec>, LookupError> {

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use enact_crds::ModelProviderSpec;
+use enact_crds::agent_images::AgentImages;
 use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
 use enact_crds::ownership::Consent;
@@ -65,6 +66,8 @@ pub trait Lookup: Send + Sync {
         &self,
         namespace: &str,
     ) -> impl Future<Output = Result<Option<NamespacedRef>, LookupError>> + Send;
+    /// Returns the rules of the Tenant of a namespace about images of Agents; may be as old as a watch's delay.
+    fn agent_images(&self, namespace: &str) -> impl Future<Output = Result<AgentImages, LookupError>> + Send;
     /// Returns the spec of a ModelProvider; none when the object does not exist.
     fn provider(
         &self,

@@ -1,16 +1,16 @@
 use enact_domain::approval::Policy;
-use enact_domain::stamps::Stamps;
+use enact_domain::stamps::{Changes, Stamps};
 use serde_json::{Value, json};
 
 use super::stamp;
 use crate::testing::{
-    ANN, FakeLookup, admit, assert_admitted, assert_refused, by, create, object, of, request, update, with,
+    ANN, CHANGES, FakeLookup, admit, assert_admitted, assert_refused, by, create, object, of, request, update, with,
 };
 
 const DAY: &str = "2026-11-25T23:59:59Z";
 const ANSWERS: &str = "/metadata/annotations/enact.dev~1answers";
+const ACCEPTED: &str = "/metadata/annotations/enact.dev~1accepted";
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
-const CHANGE: &str = "/metadata/annotations/enact.dev~1policy-change";
 const TENANT: &str = "/metadata/labels/enact.dev~1tenant";
 
 /// Returns the object after the API server has applied the patch.
@@ -92,11 +92,11 @@ async fn the_author_is_who_wrote_the_content() {
     let after = stamped(&update(&strict, &loosened)).await;
     assert_eq!(after.pointer(AUTHOR), Some(&json!(ANN)));
     // Each change of the policy names who made it, and clients cannot write that.
-    let change = |object: &Value| object.pointer(CHANGE).and_then(Value::as_str).map(str::to_owned);
-    let by_ann = format!(r#"{{"by":"{ANN}","at":"{DAY}"}}"#);
+    let change = |object: &Value| object.pointer(CHANGES).and_then(Value::as_str).map(str::to_owned);
+    let by_ann = format!(r#"{{"approval":{{"by":"{ANN}","at":"{DAY}"}}}}"#);
     assert_eq!(change(&after), Some(by_ann.clone()));
     assert_eq!(change(&stamped(&update(&loosened, &strict)).await), Some(by_ann));
-    let blamed = with(after.clone(), CHANGE, json!("eve"));
+    let blamed = with(after.clone(), CHANGES, json!("eve"));
     assert_eq!(stamped(&update(&after, &blamed)).await, after);
     assert_eq!(change(&stamped(&create(&blamed)).await), None);
     // A client that replaces the whole object, or names another user as the author, does not change the author.
@@ -106,6 +106,43 @@ async fn the_author_is_who_wrote_the_content() {
     assert_eq!(stamped(&update(&old, &blamed)).await.pointer(AUTHOR), Some(&json!("bob")));
     let unknown = with(old.clone(), AUTHOR, Value::Null);
     assert_eq!(stamped(&update(&unknown, &old)).await.pointer(AUTHOR), None);
+}
+
+#[tokio::test]
+async fn a_control_names_who_changed_it_last() {
+    let changes = |object: &Value| Changes::parse(object.pointer(CHANGES).and_then(Value::as_str));
+    let by_whom = |object: &Value| {
+        let changes = changes(object);
+        changes.iter().map(|(control, change)| format!("{control} {} {}", change.by, change.at)).collect::<Vec<_>>()
+    };
+    let plan = object("Plan", "o", &json!({ "agentRef": { "name": "a" }, "tasks": [{ "id": "T1", "title": "t" }] }));
+    assert_eq!(by_whom(&stamped(&create(&with(plan.clone(), "/spec/suspend", json!(true)))).await), [""; 0]);
+    let rerun = with(plan.clone(), "/metadata/annotations/enact.dev~1rerun", json!("1"));
+    let first = stamped(&update(&plan, &rerun)).await;
+    assert_eq!(by_whom(&first), [format!("rerun {ANN} {DAY}")]);
+    let both = with(with(first.clone(), "/spec/suspend", json!(true)), "/spec/execution", json!({ "parallelism": 2 }));
+    let second = stamped(&by(update(&first, &both), "bob")).await;
+    let expected = [format!("execution bob {DAY}"), format!("rerun {ANN} {DAY}"), format!("suspend bob {DAY}")];
+    assert_eq!(by_whom(&second), expected);
+    assert_admitted(admit(&FakeLookup::two_tenants(), &by(update(&first, &second), "bob")).await);
+    // To remove a request is none, and nobody writes the stamps.
+    let removed = with(second.clone(), "/metadata/annotations/enact.dev~1rerun", Value::Null);
+    assert_eq!(by_whom(&stamped(&by(update(&second, &removed), "cem")).await), expected);
+    let forged = with(second.clone(), CHANGES, json!("{}"));
+    assert_eq!(stamped(&update(&second, &forged)).await, second);
+    let refused = ["enact.dev/changes", "leave the annotation out"];
+    assert_refused(admit(&FakeLookup::two_tenants(), &update(&second, &forged)).await, "forbidden", &refused);
+
+    let tenant = |spec: Value| json!({ "apiVersion": "enact.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": "acme" }, "spec": spec });
+    let strict = json!({ "namespaces": [], "minimumApprovals": { "plans": { "required": 1 } } });
+    let made = stamped(&create(&tenant(strict.clone()))).await;
+    assert_eq!(by_whom(&made), [format!("minimumApprovals {ANN} {DAY}")], "a Tenant has no author");
+    assert_eq!(made.pointer(TENANT), None);
+    let loose = with(made.clone(), "/spec/minimumApprovals", Value::Null);
+    assert_eq!(by_whom(&stamped(&by(update(&made, &loose), "bob")).await), [format!("minimumApprovals bob {DAY}")]);
+    assert_eq!(by_whom(&stamped(&create(&tenant(json!({ "namespaces": [] })))).await), [""; 0]);
+    let unstamped = admit(&FakeLookup::two_tenants(), &create(&tenant(strict))).await;
+    assert_refused(unstamped, "forbidden", &["enact.dev/changes", "MutatingWebhookConfiguration"]);
 }
 
 #[tokio::test]
@@ -161,10 +198,14 @@ fn answer(question: &str, answer: &str) -> Value {
     json!({ "question": question, "answer": answer })
 }
 
-/// Returns author and date of an answer, as the annotation has them.
+/// Returns author and date of an entry, as the annotation at this path has them.
+fn stamp_in(object: &Value, path: &str, entry: &[&str]) -> Option<(String, String)> {
+    let stamps = Stamps::parse(object.pointer(path).and_then(Value::as_str));
+    stamps.get(entry).map(|stamp| (stamp.by.clone(), stamp.date.clone()))
+}
+
 fn stamp_of(object: &Value, question: &str, answer: &str) -> Option<(String, String)> {
-    let stamps = Stamps::parse(object.pointer(ANSWERS).and_then(Value::as_str));
-    stamps.get(question, answer).map(|stamp| (stamp.by.clone(), stamp.date.clone()))
+    stamp_in(object, ANSWERS, &[question, answer])
 }
 
 fn stamp_by(by: &str, date: &str) -> (String, String) {
@@ -201,53 +242,62 @@ async fn an_answer_keeps_its_author_and_date() {
 #[tokio::test]
 async fn an_accepted_finding_keeps_its_author_and_date() {
     let source = json!({ "inline": "# Feature Specification: A" });
-    let accepts = |at: &str| json!({ "code": "VagueTime", "at": at, "reason": "each team decides" });
-    let signed = |at: &str, by: &str, date: &str| {
-        let mut accepted = accepts(at);
-        accepted["by"] = json!(by);
-        accepted["date"] = json!(date);
-        accepted
-    };
+    let accepts = |at: &str, reason: &str| json!({ "code": "VagueTime", "at": at, "reason": reason });
     let spec = |accepted: Value| json!({ "source": source, "accepted": accepted });
+    let stamp = |object: &Value, at: &str, reason: &str| stamp_in(object, ACCEPTED, &["VagueTime", at, reason]);
     for kind in ["Constitution", "Specification", "Plan"] {
-        let forged = signed("FR-001", "boss", "1999-01-01");
-        let first = stamped(&create(&object(kind, "o", &spec(json!([forged]))))).await;
-        assert_eq!(first["spec"]["accepted"], json!([signed("FR-001", ANN, "2026-11-25")]), "{kind}");
-        let old = object(kind, "o", &spec(json!([signed("FR-001", "bob", "2026-01-02")])));
-        let new = with(old.clone(), "/spec/accepted", json!([accepts("FR-002"), accepts("FR-001")]));
-        let after = stamped(&by(update(&old, &new), "cem")).await;
-        let expected = json!([signed("FR-002", "cem", "2026-11-25"), signed("FR-001", "bob", "2026-01-02")]);
-        assert_eq!(after["spec"]["accepted"], expected, "{kind}");
+        let one = spec(json!([accepts("FR-001", "old"), accepts("FR-002", "old")]));
+        let first = stamped(&create(&with(bare(kind, &one), ACCEPTED, json!("{}")))).await;
+        assert_eq!(first["spec"], one, "the list stays as the client sent it");
+        assert_eq!(stamp(&first, "FR-001", "old"), Some(stamp_by(ANN, "2026-11-25")), "{kind}");
+
+        // Another user adds one, changes one and keeps one.
+        let stamps = first.pointer(ACCEPTED).unwrap().as_str().unwrap();
+        let old = with(first.clone(), ACCEPTED, json!(stamps.replace(ANN, "bob").replace("2026-11-25", "2026-01-02")));
+        let changed = json!([accepts("FR-003", "new"), accepts("FR-002", "new"), accepts("FR-001", "old")]);
+        let after = stamped(&by(update(&old, &with(old.clone(), "/spec/accepted", changed)), "cem")).await;
+        assert_eq!(stamp(&after, "FR-003", "new"), Some(stamp_by("cem", "2026-11-25")), "{kind}");
+        assert_eq!(stamp(&after, "FR-002", "new"), Some(stamp_by("cem", "2026-11-25")), "{kind}");
+        assert_eq!(stamp(&after, "FR-001", "old"), Some(stamp_by("bob", "2026-01-02")), "{kind}");
         assert_eq!(after.pointer(AUTHOR), Some(&json!("cem")), "who accepts a finding writes content");
+
+        // An acceptance that was removed is new when it comes back.
+        let removed = stamped(&by(update(&after, &with(after.clone(), "/spec/accepted", json!([]))), "cem")).await;
+        assert_eq!(removed.pointer(ACCEPTED), None, "{kind}");
+        let again = with(removed.clone(), "/spec/accepted", json!([accepts("FR-001", "old")]));
+        let again = stamped(&by(update(&removed, &again), "eve")).await;
+        assert_eq!(stamp(&again, "FR-001", "old"), Some(stamp_by("eve", "2026-11-25")), "{kind}");
     }
 }
 
 #[tokio::test]
 async fn a_choice_has_the_name_of_who_chooses() {
-    let chosen = |agent: &str, by: Option<&str>| {
-        let mut chosen = json!({ "agent": agent, "digest": format!("sha256:{agent}") });
-        if let Some(by) = by {
-            chosen["by"] = json!(by);
-            chosen["date"] = json!("2026-01-02");
-        }
+    const CHOSEN: &str = "/metadata/annotations/enact.dev~1chosen";
+    let chosen = |agent: &str| {
+        let chosen = json!({ "agent": agent, "digest": format!("sha256:{agent}") });
         let generate = json!({ "agents": [{ "name": "claude" }, { "name": "codex" }], "chosen": chosen });
         object("Plan", "o", &json!({ "specificationRef": { "name": "o" }, "generate": generate }))
     };
-    let old = chosen("claude", Some("bob"));
-    let after = stamped(&by(update(&old, &chosen("codex", Some("bob"))), "cem")).await;
-    let of = |object: &Value| object["spec"]["generate"]["chosen"].clone();
-    assert_eq!(of(&after), json!({ "agent": "codex", "digest": "sha256:codex", "by": "cem", "date": "2026-11-25" }));
+    let stamp = |object: &Value, agent: &str| {
+        let stamps = Stamps::parse(object.pointer(CHOSEN).and_then(Value::as_str));
+        stamps.get(&[agent, &format!("sha256:{agent}")]).map(|stamp| (stamp.by.clone(), stamp.date.clone()))
+    };
+    let first = stamped(&create(&chosen("claude"))).await;
+    assert_eq!(stamp(&first, "claude"), Some((ANN.into(), "2026-11-25".into())));
+    let after = stamped(&by(update(&first, &chosen("codex")), "cem")).await;
+    assert_eq!((stamp(&after, "codex"), stamp(&after, "claude")), (Some(("cem".into(), "2026-11-25".into())), None));
     assert_eq!(after.pointer(AUTHOR), Some(&json!("cem")), "who chooses a proposal writes content");
-    let mut suspended = chosen("claude", None);
-    suspended["spec"]["suspend"] = json!(true);
-    let after = stamped(&by(update(&old, &suspended), "cem")).await;
-    assert_eq!(of(&after), of(&old), "who sends a known choice again has not made it");
+    let suspended = with(first.clone(), "/spec/suspend", json!(true));
+    let after = stamped(&by(update(&first, &suspended), "cem")).await;
+    assert_eq!(after.pointer(CHOSEN), first.pointer(CHOSEN), "who sends a known choice again has not made it");
 }
 
 #[tokio::test]
 async fn applying_again_changes_nothing_for_any_user_and_patch_type() {
-    let spec =
-        json!({ "source": { "inline": "# Feature Specification: A" }, "clarifications": [answer("Q-1", "yes")] });
+    let accepted = json!([{ "code": "VagueTime", "at": "FR-001", "reason": "each team decides" }]);
+    let spec = json!({
+        "source": { "inline": "# Feature Specification: A" }, "clarifications": [answer("Q-1", "yes")], "accepted": accepted,
+    });
     let manifest = bare("Specification", &spec);
     let stored = stamped(&create(&manifest)).await;
     // Client-side apply and merge patches replace the list and keep other annotations; server-side apply merges the list by question.
@@ -261,12 +311,24 @@ async fn applying_again_changes_nothing_for_any_user_and_patch_type() {
             assert_admitted(admit(&FakeLookup::two_tenants(), &by(update(&stored, &after), user)).await);
         }
     }
-    // Nobody changes the author of an answer, with or without a change of the answers.
-    let forged =
-        with(stored.clone(), ANSWERS, json!(stored.pointer(ANSWERS).unwrap().as_str().unwrap().replace(ANN, "eve")));
-    assert_eq!(stamped(&by(update(&stored, &forged), "eve")).await, stored);
-    let parts = ["enact.dev/answers", "leave the annotation out"];
-    assert_refused(admit(&FakeLookup::two_tenants(), &by(update(&stored, &forged), "eve")).await, "forbidden", &parts);
+    // Nobody changes the author of an entry, with or without a change of the list.
+    for (path, key) in [(ANSWERS, "enact.dev/answers"), (ACCEPTED, "enact.dev/accepted")] {
+        let forged =
+            with(stored.clone(), path, json!(stored.pointer(path).unwrap().as_str().unwrap().replace(ANN, "eve")));
+        assert_eq!(stamped(&by(update(&stored, &forged), "eve")).await, stored);
+        let parts = [key, "leave the annotation out"];
+        assert_refused(
+            admit(&FakeLookup::two_tenants(), &by(update(&stored, &forged), "eve")).await,
+            "forbidden",
+            &parts,
+        );
+        let dropped = with(stored.clone(), path, Value::Null);
+        assert_refused(
+            admit(&FakeLookup::two_tenants(), &by(update(&stored, &dropped), "eve")).await,
+            "forbidden",
+            &parts,
+        );
+    }
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{FakeLookup, validator};
+use super::{FakeLookup, no_notes, validator};
 use crate::admission::routes;
 use crate::app::LIMITS;
 use crate::certs::keyring::Lifetimes;
@@ -96,7 +96,7 @@ impl Listening {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
-        let service = warp::service(routes(validator(FakeLookup::two_tenants()), metrics.clone()));
+        let service = warp::service(routes(validator(FakeLookup::two_tenants()), no_notes(), metrics.clone()));
         let serve = serve(listener, Some(acceptor), service, LIMITS, metrics.connections.clone(), stop.clone());
         Self { address, metrics, stop, task: AbortOnDropHandle::new(tokio::spawn(serve)) }
     }

@@ -1,4 +1,4 @@
-//! Agent: a valid image reference, references in its own namespace, and models that its adapter can use.
+//! Agent: an image that its tenant allows, references in its own namespace, and models that its adapter can use.
 
 use std::collections::HashMap;
 
@@ -44,6 +44,11 @@ impl<L: Lookup> Validate<AgentSpec> for Validator<L> {
         // Before the lookups, whose requests contain the names.
         Denial::unless_empty(causes)?;
         let mut causes = Vec::new();
+        // Whoever may write Agents of the installation decides which images tenants get by them.
+        if !in_installation && spec.image.is_some() {
+            let rules = self.lookup.agent_images(request.namespace()).await?;
+            causes.extend(validation::agent_image(&rules, &spec).map(Cause::from));
+        }
         let mut warnings: Vec<String> = validation::windows_agent_script(&spec).map(warning).into_iter().collect();
         let providers = self.providers(request.namespace(), &spec).await?;
         let resolve = |name: &str| providers.get(name).cloned().unwrap_or(Resolved::NotFound);

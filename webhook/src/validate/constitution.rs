@@ -2,7 +2,8 @@
 
 use enact_crds::chain::Walk;
 use enact_crds::common::NamespacedRef;
-use enact_crds::{ConstitutionSpec, convert};
+use enact_crds::{ConstitutionSpec, convert, validation};
+use enact_domain::approval::Policy;
 use enact_domain::record::Kind;
 use enact_domain::rules::{Document, Rule, Scope, compile_all, inherit};
 use enact_domain::speckit::constitution;
@@ -21,6 +22,7 @@ impl<L: Lookup> Validate<ConstitutionSpec> for Validator<L> {
     async fn validate(&self, request: &Request, spec: ConstitutionSpec) -> Outcome {
         let (parsing, source) = (&self.parsing, Some(&spec.source));
         let mut checked = document::check(parsing, request.namespace(), SOURCE, source, constitution::parse).await;
+        checked.causes.extend(validation::source_author(&Policy::from(&spec.approval), source).map(Cause::from));
         let parent = spec.parent_ref.as_ref();
         checked.causes.extend(parent.and_then(|r| reference::check(PARENT, Kind::Constitution, r)));
         let rules: Vec<Rule> = spec.rules.iter().map(convert::rule).collect();

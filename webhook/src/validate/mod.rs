@@ -25,10 +25,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::validator::Validate;
-use crate::answers;
 use crate::denial::{Denial, Outcome};
 use crate::lookup::Lookup;
 use crate::request::Request;
+use crate::stamps;
 
 pub use self::validator::{Settings, Validator};
 
@@ -58,9 +58,11 @@ impl<L: Lookup> Validator<L> {
                 request.subresource().unwrap_or_default(),
                 "only the operator writes what it observed; change the spec instead",
             )),
-            Kind::Tenant if request.changes_spec() => self.spec::<TenantSpec>(request).await,
-            // Other changes, such as the removal of a finalizer, need no rule.
-            Kind::Tenant => Ok(Vec::new()),
+            Kind::Tenant => {
+                tenancy::changes(request)?;
+                // Other changes, such as the removal of a finalizer, need no rule.
+                if request.changes_spec() { self.spec::<TenantSpec>(request).await } else { Ok(Vec::new()) }
+            }
             _ => self.namespaced(kind, request).await,
         }
     }
@@ -70,7 +72,8 @@ impl<L: Lookup> Validator<L> {
         tenancy::rerun(request)?;
         plan::decision(request)?;
         task::messages(request)?;
-        answers::check(request)?;
+        stamps::check(request)?;
+        tenancy::changes(request)?;
         // No lookup here: finalizers can be removed even if the Tenant is gone or the API server is slow.
         if !request.changes_spec() && tenancy::keeps_guarded(request) {
             return Ok(Vec::new());
@@ -78,7 +81,6 @@ impl<L: Lookup> Validator<L> {
         // Before the rules of the kind: they look up objects in this namespace and the rules of its Tenant.
         self.tenancy(request).await?;
         tenancy::author(request)?;
-        tenancy::policy_change(request)?;
         self.policy(request).await?;
         match kind {
             Kind::Task => self.spec::<TaskSpec>(request).await,

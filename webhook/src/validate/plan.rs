@@ -7,6 +7,7 @@ use enact_crds::compile::{self, CompileError};
 use enact_crds::plan::{Generate, Workspace};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{PlanSpec, validation};
+use enact_domain::approval::Policy;
 use enact_domain::digest::Digest;
 use enact_domain::graph::GraphError;
 use enact_domain::names::{ANNOTATION_KEEP, ANNOTATION_REDO};
@@ -46,6 +47,7 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
                 warnings.extend(warning);
             }
             causes.extend(checked.causes);
+            causes.extend(validation::source_author(&Policy::from(&spec.approval), Some(source)).map(Cause::from));
         } else if let Some(generate) = &spec.generate {
             causes.extend(chosen(request, generate));
         } else {

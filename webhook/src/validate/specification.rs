@@ -1,8 +1,9 @@
 //! Specification: checks that the document is valid and meets the rules, and that its constitution is in its own namespace.
 
-use enact_crds::SpecificationSpec;
 use enact_crds::chain::Walk;
 use enact_crds::common::NamespacedRef;
+use enact_crds::{SpecificationSpec, validation};
+use enact_domain::approval::Policy;
 use enact_domain::record::Kind;
 use enact_domain::rules::{Document, DocumentMetadata, Scope};
 use enact_domain::speckit::spec;
@@ -21,6 +22,7 @@ impl<L: Lookup> Validate<SpecificationSpec> for Validator<L> {
     async fn validate(&self, request: &Request, spec: SpecificationSpec) -> Outcome {
         let (parsing, source) = (&self.parsing, spec.source.as_ref());
         let mut checked = document::check(parsing, request.namespace(), SOURCE, source, spec::parse).await;
+        checked.causes.extend(validation::source_author(&Policy::from(&spec.approval), source).map(Cause::from));
         let constitution = spec.constitution_ref.as_ref();
         checked.causes.extend(constitution.and_then(|r| reference::check(CONSTITUTION, Kind::Constitution, r)));
         let drafter = spec.drafting.as_ref().map(|drafting| &drafting.agent_ref);

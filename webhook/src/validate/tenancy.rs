@@ -1,15 +1,15 @@
 //! Rules for every Enact object in a namespace: a tenant owns the namespace, and the stamps of the webhook are unchanged.
 
-use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_POLICY_CHANGE, ANNOTATION_RERUN, LABEL_TENANT, rerun_number};
+use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_CHANGES, ANNOTATION_RERUN, LABEL_TENANT, rerun_number};
 use enact_domain::record::Kind;
-use enact_domain::stamps::PolicyChange;
+use enact_domain::stamps::{Change, Changes};
 use kube::core::admission::Operation;
 
 use super::task;
 use super::validator::Validator;
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, annotation, has_author, has_policy, part};
+use crate::request::{Request, annotation, has_author, part};
 
 impl<L: Lookup> Validator<L> {
     /// Refuses an object outside every tenant's namespaces, and one whose label names another tenant. A ModelProvider or an
@@ -55,32 +55,29 @@ pub(super) fn author(request: &Request) -> Result<(), Denial> {
     Err(Denial::forbidden(format!("metadata.annotations[{ANNOTATION_AUTHOR}]"), message))
 }
 
-/// Refuses a wrong author or time of the last change of the approval policy in the annotation.
-pub(super) fn policy_change(request: &Request) -> Result<(), Denial> {
-    if !request.kind().is_some_and(has_policy) {
-        return Ok(());
-    }
-    let stamp = |object| annotation(object, ANNOTATION_POLICY_CHANGE);
-    let (new, old) = (stamp(request.object()), stamp(request.old()));
-    let is_right = if request.changes_policy() {
-        new.and_then(PolicyChange::parse).is_some_and(|change| change.by == request.user())
-    } else {
+/// Refuses a wrong author or time of the last change of a control in the annotation.
+pub(super) fn changes(request: &Request) -> Result<(), Denial> {
+    let stamps = |object| annotation(object, ANNOTATION_CHANGES);
+    let (new, old) = (stamps(request.object()), stamps(request.old()));
+    let controls = request.changed_controls();
+    let is_right = if controls.is_empty() {
         new == old
+    } else {
+        let change = Change { by: request.user().to_owned(), at: String::new() };
+        Changes::parse(new).are(&Changes::parse(old).after(&controls, &change), &controls)
     };
     if is_right {
         return Ok(());
     }
     let message = if new.is_none() { unstamped() } else { "leave the annotation out, the webhook sets it".to_owned() };
-    Err(Denial::forbidden(format!("metadata.annotations[{ANNOTATION_POLICY_CHANGE}]"), message))
+    Err(Denial::forbidden(format!("metadata.annotations[{ANNOTATION_CHANGES}]"), message))
 }
 
 /// Returns whether an update keeps all metadata that the webhook guards.
 pub(super) fn keeps_guarded(request: &Request) -> bool {
     let label = request.tenant_label() == request.old_tenant_label();
     let author = request.author() == annotation(request.old(), ANNOTATION_AUTHOR);
-    let policy =
-        annotation(request.object(), ANNOTATION_POLICY_CHANGE) == annotation(request.old(), ANNOTATION_POLICY_CHANGE);
-    label && author && policy && (request.kind() != Some(Kind::Task) || task::keeps_ties(request))
+    label && author && (request.kind() != Some(Kind::Task) || task::keeps_ties(request))
 }
 
 /// Refuses a rerun that the operator could not distinguish from the one before.

@@ -377,6 +377,12 @@ async fn documents_and_names_are_checked() {
     assert_admitted(admit(&lookup, &create(&from_map("docs.v1", "constitution.md"))).await);
     assert_refused(admit(&lookup, &create(&from_map("other/docs", "k"))).await, "invalid", &["same namespace"]);
     assert_refused(admit(&lookup, &create(&from_map("docs", "../k"))).await, "invalid", &["not a key"]);
+    // Nobody knows who wrote a ConfigMap.
+    let four_eyes = with(from_map("docs", "k"), "/spec/approval", json!({ "required": 1, "fourEyes": true }));
+    let change = json!({ "by": ANN, "at": "2026-01-01T00:00:00Z" }).to_string();
+    let four_eyes = with(four_eyes, "/metadata/annotations/enact.dev~1policy-change", json!(change));
+    let refused = admit(&lookup, &update(&from_map("docs", "old"), &four_eyes)).await;
+    assert_refused(refused, "invalid", &["spec.source.configMapKeyRef", "four eyes"]);
     let secret =
         json!({ "adapter": "Command", "env": [{ "name": "KEY", "secretKeyRef": { "name": "a/b", "key": "k" } }] });
     assert_refused(

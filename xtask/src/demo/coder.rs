@@ -176,12 +176,18 @@ fn model_server(kube: &Kube, images: &Images) -> Result<()> {
         "data": { "text-report.yaml": example(SCENARIO)? },
     });
     kube.apply(&scenarios.to_string(), &[])?;
-    let published = format!("{}/modelsim:{}", archive::REGISTRY, archive::VERSION);
-    let manifests = example("model-server/model-server.yaml")?;
-    let manifests = manifests.replace("enact-models", GIT_NAMESPACE).replace(&published, &images.name("modelsim")?);
-    kube.apply(&manifests, &[])?;
+    kube.apply(&model_server_manifests(&images.name("modelsim")?)?, &[])?;
     let rollout = ["rollout", "status", "deployment/model-server", "--namespace", GIT_NAMESPACE, "--timeout=120s"];
     kube.kubectl(rollout).read().context("the scripted model server does not start").map(drop)
+}
+
+/// Returns the manifests of the example, in the namespace of the Git server and with an image that the cluster has.
+fn model_server_manifests(image: &str) -> Result<String> {
+    let published = format!("image: {}/modelsim:{}\n", archive::REGISTRY, archive::VERSION);
+    let manifests = example("model-server/model-server.yaml")?;
+    Ok(manifests
+        .replace("namespace: enact-models\n", &format!("namespace: {GIT_NAMESPACE}\n"))
+        .replace(&published, &format!("image: {image}\n")))
 }
 
 /// Returns the manifests of the feature, which people of the group `leads` must approve.
@@ -219,6 +225,14 @@ mod tests {
         let url = scripted["items"][1]["spec"]["baseUrl"].as_str().unwrap();
         let allowed = FLAGS[0].split_once('{').unwrap().1.trim_end_matches('}');
         assert!(url.starts_with(&format!("http://{allowed}:8080/")), "{url}");
+    }
+
+    #[test]
+    fn the_model_server_is_that_of_the_example() {
+        let manifests = model_server_manifests("an-image").unwrap();
+        assert!(manifests.contains("image: an-image\n"), "{manifests}");
+        assert_eq!(manifests.matches(&format!("namespace: {GIT_NAMESPACE}\n")).count(), 2, "{manifests}");
+        assert!(manifests.contains("command: [/usr/local/bin/enact-modelsim]\n"), "{manifests}");
     }
 
     #[test]

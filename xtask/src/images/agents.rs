@@ -24,8 +24,12 @@ pub(super) fn containerfile() -> PathBuf {
 
 /// Returns the files that determine the content of an agent's image, except for the Containerfile.
 pub(super) fn inputs(agent: &str) -> Vec<PathBuf> {
-    let of_agent = ["package.json", "package-lock.json"].map(|file| folder().join(agent).join(file));
-    [of_agent.as_slice(), &[folder().join("arrange")]].concat()
+    [npm_files(agent).as_slice(), &[folder().join("arrange")]].concat()
+}
+
+/// Returns the manifest and the lock file of an agent.
+pub(super) fn npm_files(agent: &str) -> [PathBuf; 2] {
+    ["package.json", "package-lock.json"].map(|file| folder().join(agent).join(file))
 }
 
 /// Installs an agent on this machine, which replaces the stage `packages` of the Containerfile: npm's configuration and its image are not

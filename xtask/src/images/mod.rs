@@ -7,6 +7,7 @@ mod agents;
 pub(crate) mod archive;
 pub(crate) mod store;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,16 @@ fn by_default(name: &str) -> bool {
 /// Returns the names of the images of coding agents.
 pub(crate) fn agent_images() -> impl Iterator<Item = &'static str> {
     IMAGES.iter().map(|(name, _)| *name).filter(|name| agents::agent_of(name).is_some())
+}
+
+/// Returns the manifest and the lock file of the image of a coding agent; none for another image.
+pub(crate) fn npm_files(image: &str) -> Option<[PathBuf; 2]> {
+    agents::agent_of(image).map(agents::npm_files)
+}
+
+/// Returns the programs of Enact that images contain.
+pub(crate) fn programs() -> BTreeSet<&'static str> {
+    IMAGES.iter().flat_map(|(_, programs)| programs.iter().copied()).collect()
 }
 
 /// Builds the images

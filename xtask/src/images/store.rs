@@ -12,7 +12,7 @@ use crate::cmd::{CommandExt, cmd};
 use crate::digest::Inputs;
 use crate::{apt, dirs, model};
 
-/// The base image of the Containerfiles, which is built here from Debian packages.
+/// The base image of the builds here, which is made from Debian packages. The Containerfiles name the published one by its digest.
 const BASE: &str = "docker.io/library/debian:trixie-slim";
 const BASE_SUITE: &str = "trixie";
 
@@ -116,7 +116,8 @@ impl Store {
         let context = tempfile::tempdir_in(&self.folder)?;
         for stage in stages(&fs::read_to_string(&containerfile)?) {
             let mut build = self.buildah();
-            build.args(["build", "--quiet", "--layers", "--pull-never", "--target", stage, "--file"]);
+            build.args(["build", "--quiet", "--layers", "--pull-never", "--target", stage]);
+            build.arg(base_argument()).arg("--file");
             build.arg(&containerfile).arg(context.path()).read()?;
         }
         Ok(())
@@ -138,7 +139,8 @@ impl Store {
 
     fn build(&self, image: &Image, name: &str) -> Result<()> {
         let text = fs::read_to_string(&image.containerfile)?;
-        if text.lines().any(|line| line.starts_with("FROM debian:")) {
+        let has_base = text.lines().any(|line| line.starts_with("FROM ${DEBIAN}"));
+        if has_base {
             self.ensure_base()?;
         }
         let context = tempfile::tempdir_in(&self.folder)?;
@@ -147,6 +149,9 @@ impl Store {
         }
         let mut build = self.buildah();
         build.args(["build", "--quiet", "--layers", "--pull-never", "--file"]).arg(&image.containerfile);
+        if has_base {
+            build.arg(base_argument());
+        }
         let agent = agents::agent_of(&image.name);
         let packages = agent.map(|agent| agents::packages(agent, &self.folder)).transpose()?;
         if let (Some(agent), Some(packages)) = (agent, &packages) {
@@ -236,6 +241,11 @@ pub(crate) fn cluster_base(tools: &Path) -> Result<Archive> {
     Ok(Archive { name, path })
 }
 
+/// Returns the argument of a build that replaces the published base image by the one that is built here.
+fn base_argument() -> String {
+    format!("--build-arg=DEBIAN={BASE}")
+}
+
 /// Returns the names of the stages of a Containerfile.
 fn stages(containerfile: &str) -> impl Iterator<Item = &str> {
     containerfile.lines().filter(|line| line.starts_with("FROM ")).filter_map(|line| Some(line.split_once(" AS ")?.1))
@@ -243,11 +253,42 @@ fn stages(containerfile: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
     #[test]
     fn stages_are_found_by_name() {
-        let text = "FROM debian:trixie-slim AS system\nRUN a\n\nFROM system\nCOPY x AS y\n";
+        let text = "FROM ${DEBIAN} AS system\nRUN a\n\nFROM system\nCOPY x AS y\n";
         assert_eq!(stages(text).collect::<Vec<_>>(), ["system"]);
+    }
+
+    /// Everybody who builds an image gets the same base, and all images have the same one.
+    #[test]
+    fn published_base_images_are_named_by_digest() {
+        let mut pins = BTreeMap::new();
+        for folder in fs::read_dir(dirs::workspace().join("images")).unwrap() {
+            let path = folder.unwrap().path().join("Containerfile");
+            let text = fs::read_to_string(&path).unwrap();
+            let mut known: BTreeSet<String> = stages(&text).map(str::to_owned).collect();
+            known.insert("scratch".to_owned());
+            for (name, value) in text.lines().filter_map(|line| line.strip_prefix("ARG ")?.split_once('=')) {
+                let (image, digest) = value.split_once("@sha256:").unwrap_or_else(|| panic!("{value} has no digest"));
+                assert!(digest.len() == 64 && digest.bytes().all(|c| c.is_ascii_hexdigit()), "{value}");
+                assert_eq!(
+                    *pins.entry(name.to_owned()).or_insert_with(|| value.to_owned()),
+                    value,
+                    "{}",
+                    path.display()
+                );
+                assert!(name != "DEBIAN" || image == BASE, "{image} is not {BASE}");
+                known.insert(format!("${{{name}}}"));
+            }
+            for from in text.lines().filter_map(|line| line.strip_prefix("FROM ")) {
+                let image = from.split_whitespace().next().unwrap();
+                assert!(known.contains(image), "{}: {image}", path.display());
+            }
+        }
+        assert_eq!(pins.into_keys().collect::<Vec<_>>(), ["DEBIAN", "NODE"]);
     }
 }

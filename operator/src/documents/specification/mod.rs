@@ -12,7 +12,7 @@ use enact_crds::specification::DraftStatus;
 use enact_crds::{Specification, SpecificationStatus, convert};
 use enact_domain::analysis;
 use enact_domain::digest::Digest;
-use enact_domain::names::ANNOTATION_ANSWERS;
+use enact_domain::names::{ANNOTATION_ACCEPTED, ANNOTATION_ANSWERS};
 use enact_domain::record::Kind;
 use enact_domain::rules::{self, DocumentMetadata, Scope};
 use enact_domain::stamps::Stamps;
@@ -163,10 +163,11 @@ impl Document for Specification {
 
     async fn examine(&self, ctx: &Context, location: &Location, source: SourceText) -> Result<Content<Facts>, Error> {
         let created = self.creation_timestamp().map(|t| t.0.strftime("%Y-%m-%d").to_string()).unwrap_or_default();
-        let stamps = Stamps::parse(self.annotations().get(ANNOTATION_ANSWERS).map(String::as_str));
+        let [stamps, accepted] =
+            [ANNOTATION_ANSWERS, ANNOTATION_ACCEPTED].map(|name| Stamps::of(self.annotations(), name));
         let given = answers::given(&self.spec.clarifications, &stamps, &created);
-        // What the object accepts is part of the digest, so that an approval covers it too.
-        let bytes = analysis::with_appendix(&source.bytes, &convert::acceptances(&self.spec.accepted));
+        // What the object accepts, and who did, is part of the digest, so that an approval covers it too.
+        let bytes = analysis::with_appendix(&source.bytes, &convert::acceptances(&self.spec.accepted, &accepted));
         let answered = ctx.cache.answered(bytes, given).await?;
         let text = ctx.cache.specification(&answered.bytes).await?;
         let facts = Facts::of(&text);

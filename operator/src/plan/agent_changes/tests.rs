@@ -9,17 +9,8 @@ async fn bench(required: u32) -> Bench {
     let mut bench = Bench::new().await;
     set_script(&mut bench, "make");
     let task = |id: &str, needs: &[&str]| json!({"id": id, "title": id, "dependsOn": needs});
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {
-                "agentRef": {"name": "coder"}, "approval": {"required": required},
-                "tasks": [task("T001", &[]), task("T002", &["T001"])],
-            },
-        }),
-    );
+    let tasks = [task("T001", &[]), task("T002", &["T001"])];
+    bench.put_plan("p", &json!({"agentRef": {"name": "coder"}, "approval": {"required": required}, "tasks": tasks}));
     bench
 }
 
@@ -37,15 +28,7 @@ fn reason(bench: &Bench) -> String {
 
 /// Adds a decision on the present content.
 fn decide(bench: &mut Bench, name: &str, decision: &str) {
-    let digest = status(bench)["digest"].clone();
-    bench.approval(&json!({
-        "apiVersion": "enact.dev/v1alpha1", "kind": "Approval",
-        "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {
-            "subject": {"kind": "Plan", "name": "p"}, "digest": digest, "decision": decision, "comment": "no",
-            "by": {"user": name, "groups": []},
-        },
-    }));
+    bench.decide_on_plan(name, decision, &json!({"comment": "no"}));
 }
 
 /// Returns the bench with the first task of the approved plan running.
@@ -225,4 +208,25 @@ async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
     decide(&mut bench, "lee", "Approve");
     bench.plan("p").await.unwrap();
     assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
+}
+
+#[tokio::test]
+async fn a_tenant_decides_about_images() {
+    let mut bench = bench(0).await;
+    let image = |image: &str| json!({"adapter": "Command", "script": "make", "image": image});
+    let rules = json!({"allowed": ["ghcr.io/acme"]});
+    bench.tenant_with("acme", json!({"namespaces": ["ns"], "parallelism": 9, "agentImages": rules}));
+    bench.agent_with("coder", image("quay.io/a:1"));
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "AgentNotReady", "{}", status(&bench));
+    let message = status(&bench)["conditions"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains("Agent coder: spec.image: `quay.io/a:1`"), "{message}");
+    bench.agent_with("coder", image("ghcr.io/acme/a:1"));
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{}", status(&bench));
+    bench.agent_with("coder", image("quay.io/a:1"));
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t002-1")), ("AgentNotReady", false));
 }

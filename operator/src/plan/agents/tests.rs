@@ -30,14 +30,7 @@ async fn bench(tasks: &[Value]) -> Bench {
 }
 
 fn add_plan(bench: &Bench, name: &str, tasks: &[Value]) {
-    bench.api.put(
-        &format!("plans/{name}"),
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": name, "namespace": "ns", "generation": 1},
-            "spec": {"agents": [{"name": "backend"}, {"name": "writer"}], "tasks": tasks}
-        }),
-    );
+    bench.put_plan(name, &json!({"agents": [{"name": "backend"}, {"name": "writer"}], "tasks": tasks}));
 }
 
 /// Creates the tasks, and starts the attempts.
@@ -150,8 +143,7 @@ async fn a_recorded_start_keeps_its_agent_after_a_crash() {
         subject_uid: uid,
         number: 1,
         agent: Some("writer".into()),
-        finished: None,
-        report: None,
+        ..RecordedAttempt::default()
     });
     bench.contexts.plans.runtimes.forget("uid-1");
     bench.plan("p").await.unwrap();

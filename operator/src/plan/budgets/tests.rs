@@ -28,14 +28,8 @@ fn add_agent(bench: &mut Bench, fields: &Value) {
 
 fn add_plan(bench: &Bench, name: &str, tasks: usize, execution: &Value) {
     let task = |i: usize| json!({"id": format!("T{:03}", i + 1), "title": "A", "script": "true"});
-    bench.api.put(
-        &format!("plans/{name}"),
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": name, "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "coder"}, "execution": execution, "tasks": (0..tasks).map(task).collect::<Vec<_>>()},
-        }),
-    );
+    let tasks: Vec<Value> = (0..tasks).map(task).collect();
+    bench.put_plan(name, &json!({"agentRef": {"name": "coder"}, "execution": execution, "tasks": tasks}));
 }
 
 fn usd(budget: &str) -> Value {
@@ -207,14 +201,7 @@ async fn the_lowest_approved_budget_applies() {
     assert_eq!(ready(&bench).0, "WaitingForApproval");
     let digest = bench.api.get("plans/p")["status"]["digest"].clone();
     let mut approve = |name: &str, digest: &Value, decision: &str, budget: Value| {
-        bench.approval(&json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Approval",
-            "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "spec": {
-                "subject": {"kind": "Plan", "name": "p"}, "digest": digest, "decision": decision, "budget": budget,
-                "by": {"user": name, "groups": []},
-            },
-        }));
+        bench.decide_on_plan(name, decision, &json!({"digest": digest, "budget": budget}));
     };
     approve("old", &json!("sha256:0"), "Approve", usd("0.01"));
     approve("kim", &digest, "Approve", usd("3.00"));

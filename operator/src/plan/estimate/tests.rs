@@ -20,14 +20,7 @@ async fn bench() -> Bench {
     bench.agent_with("twin", json!({"adapter": "Command", "models": models}));
     bench.agent("scripts");
     let tasks = ["T001", "T002", "T003"].map(|id| json!({"id": id, "title": "A", "script": "true"}));
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "coder"}, "approval": {"required": 1}, "tasks": tasks},
-        }),
-    );
+    bench.put_plan("p", &json!({"agentRef": {"name": "coder"}, "approval": {"required": 1}, "tasks": tasks}));
     bench
 }
 
@@ -42,14 +35,7 @@ fn estimate(bench: &Bench) -> Value {
 }
 
 fn approve(bench: &mut Bench) {
-    let digest = bench.api.get("plans/p")["status"]["digest"].clone();
-    bench.approval(&json!({
-        "apiVersion": "enact.dev/v1alpha1", "kind": "Approval",
-        "metadata": {"name": "kim", "namespace": "ns", "uid": "kim", "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {
-            "subject": {"kind": "Plan", "name": "p"}, "digest": digest, "decision": "Approve", "by": {"user": "kim", "groups": []},
-        },
-    }));
+    bench.decide_on_plan("kim", "Approve", &json!({}));
 }
 
 #[tokio::test]

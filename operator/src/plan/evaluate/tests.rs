@@ -28,11 +28,8 @@ async fn bench(rules: Value) -> Bench {
         json!({"apiVersion": api, "kind": "Specification", "metadata": meta("keys", "ns"), "spec": {"source": {"inline": SPEC}}}),
     );
     let task = json!({"id": "T001", "title": "Show the list (FR-001, FR-003–FR-004)", "script": "true"});
-    bench.api.put(
-        "plans/p",
-        json!({"apiVersion": api, "kind": "Plan", "metadata": meta("p", "ns"),
-            "spec": {"agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"}, "tasks": [task]}}),
-    );
+    let spec = json!({"agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"}, "tasks": [task]});
+    bench.put_plan("p", &spec);
     bench.plan("p").await.unwrap();
     bench.constitution("base").await.unwrap();
     bench.specification("keys").await.unwrap();
@@ -167,4 +164,35 @@ async fn accepted_findings_about_coverage_are_counted_apart() {
     assert_eq!(left.iter().filter(|code| *code == "UnusedAcceptance").count(), 2, "{left:?}");
     assert_eq!(after["coverage"], before["coverage"], "the requirement has no task");
     assert_ne!(after["digest"], before["digest"], "an approval covers what is accepted");
+}
+
+#[tokio::test]
+async fn four_eyes_need_an_author() {
+    let mut bench = bench(json!([])).await;
+    let tasks = "# Tasks: Keys\n\n## Phase 1: A\n\n- [ ] T001 Show the list (FR-001)\n";
+    let map = json!({"metadata": {"name": "docs", "namespace": "ns"}, "data": {"tasks.md": tasks}});
+    bench.api.put("configmaps/docs", map);
+    bench.agent_with("scripts", json!({"adapter": "Command", "script": "true"}));
+    let source = json!({"configMapKeyRef": {"name": "docs", "key": "tasks.md"}});
+    let policy = json!({"required": 1, "fourEyes": true});
+    bench.api.change("plans/p", &json!({"spec": {"tasks": null, "source": source, "approval": policy}}));
+    bench.plan("p").await.unwrap();
+    let (reason, message) = ready(&bench);
+    assert_eq!(reason, "AuthorUnknown", "{message}");
+    assert!(message.starts_with("spec.source.configMapKeyRef: "), "{message}");
+}
+
+#[tokio::test]
+async fn lines_that_a_plan_leaves_out_are_findings() {
+    let rule =
+        json!({"name": "gates", "appliesTo": "Task", "expression": "task.gates.size() > 0", "message": "mind gates"});
+    let mut bench = bench(json!([rule])).await;
+    let text = "# Tasks: Keys\n\n## Phase 1: Setup\n\n- [ ] T001 Show the list (FR-001)\n\n> - [ ] T002 Add an alarm\n";
+    let spec = json!({"tasks": null, "source": {"inline": text}, "unreadTasks": "Warn"});
+    bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": spec}));
+    bench.plan("p").await.unwrap();
+    let status = status(&bench);
+    let unread = status["topFindings"].as_array().unwrap().iter().find(|f| f["code"] == "UnreadTask");
+    let unread = unread.unwrap_or_else(|| panic!("{status:#}"));
+    assert_eq!((&unread["line"], &unread["severity"]), (&json!(7), &json!("Medium")));
 }

@@ -3,19 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
+use crate::testing::plans::script_task;
 
 /// Returns a bench with a plan of one task, whose pod exists.
 async fn running() -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "scripts"}, "tasks": [{"id": "T001", "title": "T001", "script": "true"}]}
-        }),
-    );
+    bench.put_plan("p", &json!({"agentRef": {"name": "scripts"}, "tasks": [script_task("T001", &[])]}));
     for _ in 0..2 {
         bench.plan("p").await.unwrap();
     }

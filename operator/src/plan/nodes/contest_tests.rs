@@ -7,6 +7,7 @@ use enact_domain::usage::{Balance, Charge, Scope};
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
+use crate::testing::plans::script_task;
 
 /// Returns a bench with a plan of a task with three contestants, which are running, and of one that depends on it.
 async fn started() -> Bench {
@@ -14,18 +15,11 @@ async fn started() -> Bench {
     bench.agent("scripts");
     bench.agent("other");
     let measurements = json!([{"name": "p95", "script": "./bench"}]);
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1, "uid": "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d"},
-            "spec": {"agentRef": {"name": "scripts"}, "workspace": {"url": "https://git/shop"}, "tasks": [
-                {"id": "T001", "title": "a", "script": "true",
-                    "attempts": {"bestOf": 3, "agents": ["scripts", "other"], "measurements": measurements}},
-                {"id": "T002", "title": "b", "script": "true", "dependsOn": ["T001"]},
-            ]}
-        }),
-    );
+    let mut contest = script_task("T001", &[]);
+    contest["attempts"] = json!({"bestOf": 3, "agents": ["scripts", "other"], "measurements": measurements});
+    let tasks = [contest, script_task("T002", &["T001"])];
+    let spec = json!({"agentRef": {"name": "scripts"}, "workspace": {"url": "https://git/shop"}, "tasks": tasks});
+    bench.put_plan_with("p", &json!({"uid": "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d"}), &spec);
     bench.plan("p").await.unwrap();
     bench.plan("p").await.unwrap();
     bench
@@ -125,12 +119,14 @@ async fn a_contest_continues_after_a_restart() {
 
     // Another process: it has the statuses, the pods and the record. The pod of attempt 3 is gone, and its result is in the record.
     let uid = bench.api.get("tasks/p-t001")["metadata"]["uid"].as_str().unwrap().to_owned();
-    let recorded = |number, finished, report: Option<Value>| RecordedAttempt {
+    let recorded = |number, finished: Option<Option<String>>, report: Option<Value>| RecordedAttempt {
         subject_uid: uid.clone(),
         number,
         agent: Some("scripts".into()),
+        verified: finished.is_none(),
         finished,
         report: report.map(|report| serde_json::from_value(report).unwrap()),
+        ..RecordedAttempt::default()
     };
     let delivered = json!({"reason": "Succeeded", "commit": commit("p-t001-3"), "measurements": {"p95": "25"}});
     *bench.record_store.attempts.lock().unwrap() = vec![
@@ -191,14 +187,9 @@ async fn equal_contestants_are_decided_by_their_cost() {
         "spec": {"api": "Anthropic", "baseUrl": "https://api.example.org"},
     }));
     bench.agent_with("coder", json!({"adapter": "Command", "models": [{"provider": "claude", "model": "claude-5"}]}));
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "coder"}, "execution": {"attemptBudget": {"usd": "0.40"}, "budget": {"usd": "1.00"}},
-                "tasks": [{"id": "T001", "title": "a", "script": "true", "attempts": {"bestOf": 3}}]}
-        }),
-    );
+    let execution = json!({"attemptBudget": {"usd": "0.40"}, "budget": {"usd": "1.00"}});
+    let tasks = json!([{"id": "T001", "title": "a", "script": "true", "attempts": {"bestOf": 3}}]);
+    bench.put_plan("p", &json!({"agentRef": {"name": "coder"}, "execution": execution, "tasks": tasks}));
     bench.plan("p").await.unwrap();
     bench.plan("p").await.unwrap();
     assert_eq!(bench.api.all("pods").len(), 2, "each contestant reserves 0.40 of 1.00 USD");

@@ -10,16 +10,8 @@ use crate::testing::Bench;
 async fn started(tasks: Value, spec: &Value) -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {
-                "name": "p", "namespace": "ns", "generation": 1, "uid": "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d"
-            },
-            "spec": {"agentRef": {"name": "scripts"}, "tasks": tasks}
-        }),
-    );
+    let metadata = json!({"uid": "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d"});
+    bench.put_plan_with("p", &metadata, &json!({"agentRef": {"name": "scripts"}, "tasks": tasks}));
     bench.api.change("plans/p", &json!({ "spec": spec }));
     for _ in 0..2 {
         bench.plan("p").await.unwrap();
@@ -29,7 +21,7 @@ async fn started(tasks: Value, spec: &Value) -> Bench {
 }
 
 /// Returns the end of the attempt in the record, after its node was lost.
-async fn end_of_lost_pod(delivered: Option<Report>) -> Vec<String> {
+async fn end_of_lost_pod(delivered: Option<Report>, verified: bool) -> Vec<String> {
     let mut bench = started(json!([{"id": "T001", "title": "a", "script": "true"}]), &json!({})).await;
     if delivered.is_some() {
         let subject_uid = bench.api.get("tasks/p-t001")["metadata"]["uid"].as_str().unwrap().to_owned();
@@ -37,8 +29,9 @@ async fn end_of_lost_pod(delivered: Option<Report>) -> Vec<String> {
             subject_uid,
             number: 1,
             agent: Some("scripts".into()),
-            finished: None,
             report: delivered,
+            verified,
+            ..RecordedAttempt::default()
         });
     }
     bench.pod("p-t001-1", json!({"phase": "Unknown"})).await;
@@ -48,11 +41,12 @@ async fn end_of_lost_pod(delivered: Option<Report>) -> Vec<String> {
 
 #[tokio::test]
 async fn a_delivered_result_counts_on_a_lost_node() {
-    let done = end_of_lost_pod(Some(Report::new(Reason::Succeeded, ""))).await;
-    assert_eq!(done, ["p-t001: end 1 Succeeded"]);
-    let failed = end_of_lost_pod(Some(Report::new(Reason::AgentFailed, "exit code 3"))).await;
+    let done = || Some(Report::new(Reason::Succeeded, ""));
+    assert_eq!(end_of_lost_pod(done(), true).await, ["p-t001: end 1 Succeeded"]);
+    let failed = end_of_lost_pod(Some(Report::new(Reason::AgentFailed, "exit code 3")), true).await;
     assert_eq!(failed, ["p-t001: end 1 AgentFailed"]);
-    assert_eq!(end_of_lost_pod(None).await, ["p-t001: end 1 Lost"]);
+    assert_eq!(end_of_lost_pod(None, false).await, ["p-t001: end 1 Lost"]);
+    assert_eq!(end_of_lost_pod(done(), false).await, ["p-t001: end 1 Lost"], "the agent can have sent it");
 }
 
 /// Returns the branches and commits that a pod merges.
@@ -111,6 +105,7 @@ async fn a_deleted_task_runs_again() {
         agent: Some("scripts".into()),
         finished: Some(None),
         report: Some(Report::new(Reason::Succeeded, "")),
+        ..RecordedAttempt::default()
     });
     bench.contexts.plans.runtimes.forget("5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d");
     bench.plan("p").await.unwrap();

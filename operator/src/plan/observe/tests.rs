@@ -17,26 +17,12 @@ async fn bench() -> Bench {
 fn create(bench: &Bench, change: &Value) {
     let mut spec = json!({"agentRef": {"name": "coder"}, "tasks": [{"id": "T001", "title": "A"}]});
     spec.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1}, "spec": spec,
-        }),
-    );
+    bench.put_plan("p", &spec);
 }
 
 /// Adds a decision on the present plan.
 fn decide(bench: &mut Bench, decision: &str) {
-    let digest = bench.api.get("plans/p")["status"]["digest"].clone();
-    bench.approval(&json!({
-        "apiVersion": "enact.dev/v1alpha1", "kind": "Approval",
-        "metadata": {"name": "kim", "namespace": "ns", "uid": "kim", "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {
-            "subject": {"kind": "Plan", "name": "p"}, "digest": digest, "decision": decision, "comment": "too soon",
-            "by": {"user": "kim", "groups": []},
-        },
-    }));
+    bench.decide_on_plan("kim", decision, &json!({"comment": "too soon"}));
 }
 
 fn reason(bench: &Bench) -> Value {
@@ -82,8 +68,8 @@ async fn a_rejection_holds_a_plan_without_required_approvals() {
 async fn a_change_of_the_policy_is_recorded_once() {
     let mut bench = bench().await;
     create(&bench, &json!({"suspend": true}));
-    let change = json!({"by": "ann", "at": "2025-12-31T23:59:59Z"}).to_string();
-    bench.api.change("plans/p", &json!({"metadata": {"annotations": {"enact.dev/policy-change": change}}}));
+    let change = json!({"approval": {"by": "ann", "at": "2025-12-31T23:59:59Z"}}).to_string();
+    bench.api.change("plans/p", &json!({"metadata": {"annotations": {"enact.dev/changes": change}}}));
     bench.record_store.down.store(true, Ordering::Relaxed);
     bench.plan("p").await.unwrap_err();
     bench.record_store.down.store(false, Ordering::Relaxed);

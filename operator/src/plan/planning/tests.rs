@@ -2,6 +2,7 @@
 
 use enact_domain::assignment::ASSIGNMENT_ENV;
 use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
+use enact_domain::stamps::Stamp;
 use serde_json::Value;
 
 use super::*;
@@ -123,8 +124,12 @@ async fn a_person_chooses_among_the_proposals() {
     delivers(&mut bench, "b", 1, POOR).await;
     reconcile(&mut bench).await;
     assert_eq!(reason(&bench), "WaitingForChoice");
-    let chosen = json!({"agent": "b", "digest": Digest::of_bytes(POOR.as_bytes()), "by": "dana"});
-    bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"generate": {"chosen": chosen}}}));
+    let digest = Digest::of_bytes(POOR.as_bytes());
+    let mut stamps = Stamps::default();
+    stamps.insert(&["b", digest.as_str()], Stamp { by: "dana".into(), date: "2026-01-02".into() });
+    let metadata = json!({"generation": 2, "annotations": {"enact.dev/chosen": stamps.format()}});
+    let chosen = json!({"agent": "b", "digest": digest});
+    bench.api.change("plans/p", &json!({"metadata": metadata, "spec": {"generate": {"chosen": chosen}}}));
     reconcile(&mut bench).await;
     let status = status(&bench);
     assert_eq!((&status["phase"], &status["generated"]["by"]), (&json!("Running"), &json!("dana")), "{status}");
@@ -172,28 +177,39 @@ fn made(agent: &str, by: Option<&str>) -> Choice {
 fn the_best_score_counts_when_all_planners_have_ended() {
     let by_score = generate(&json!({}));
     let (a, b) = (proposal("a", ProposalState::Proposed, 600), proposal("b", ProposalState::Proposed, 700));
-    assert_eq!(choose("cart", &by_score, &[a.clone(), proposal("b", ProposalState::Planning, 0)]), Choice::None);
-    assert_eq!(choose("cart", &by_score, &[a.clone(), b]), made("b", None));
-    assert_eq!(choose("cart", &by_score, &[a, proposal("b", ProposalState::Dropped, 0)]), made("a", None));
+    assert_eq!(
+        choose("cart", &by_score, &Stamps::default(), &[a.clone(), proposal("b", ProposalState::Planning, 0)]),
+        Choice::None
+    );
+    assert_eq!(choose("cart", &by_score, &Stamps::default(), &[a.clone(), b]), made("b", None));
+    assert_eq!(
+        choose("cart", &by_score, &Stamps::default(), &[a, proposal("b", ProposalState::Dropped, 0)]),
+        made("a", None)
+    );
 }
 
 #[test]
 fn a_person_chooses_one_digest() {
     let all = [proposal("a", ProposalState::Proposed, 600), proposal("b", ProposalState::Proposed, 700)];
-    let Choice::Waits(waits) = choose("cart", &generate(&json!({"selection": "Person"})), &all) else {
+    let Choice::Waits(waits) = choose("cart", &generate(&json!({"selection": "Person"})), &Stamps::default(), &all)
+    else {
         panic!("chosen")
     };
     assert_eq!(waits.reason, "WaitingForChoice");
     assert!(waits.message.contains("kubectl enact choose cart --agent b"), "{}", waits.message);
-    let chosen = |digest: &str| generate(&json!({"chosen": {"agent": "a", "digest": digest, "by": "dana"}}));
-    assert_eq!(choose("cart", &chosen("sha256:a"), &all), made("a", Some("dana")));
-    assert_eq!(choose("cart", &chosen("sha256:older"), &all), made("b", None), "another proposal is not chosen");
+    let chosen = |digest: &str| generate(&json!({"chosen": {"agent": "a", "digest": digest}}));
+    let mut stamps = Stamps::default();
+    stamps.insert(&["a", "sha256:a"], Stamp { by: "dana".into(), date: "2026-01-02".into() });
+    assert_eq!(choose("cart", &chosen("sha256:a"), &stamps, &all), made("a", Some("dana")));
+    assert_eq!(choose("cart", &chosen("sha256:older"), &stamps, &all), made("b", None), "another is not chosen");
 }
 
 #[test]
 fn a_plan_without_proposals_says_why() {
     let all = [proposal("a", ProposalState::Dropped, 0), proposal("b", ProposalState::Dropped, 0)];
-    let Choice::Waits(waits) = choose("cart", &generate(&json!({})), &all) else { panic!("chosen") };
+    let Choice::Waits(waits) = choose("cart", &generate(&json!({})), &Stamps::default(), &all) else {
+        panic!("chosen")
+    };
     assert_eq!(waits.reason, FAILED);
     assert!(waits.message.contains("Agent b: line 1: no task was found"), "{}", waits.message);
 }

@@ -13,14 +13,9 @@ async fn bench() -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
     let task = |id: &str, requirement: &str, needs: &[&str]| json!({"id": id, "title": id, "script": "true", "requirements": [requirement], "dependsOn": needs});
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"},
-                "tasks": [task("T001", "FR-001", &[]), task("T002", "FR-002", &[]), task("T003", "FR-001", &["T002"])]}
-        }),
-    );
+    let tasks = [task("T001", "FR-001", &[]), task("T002", "FR-002", &[]), task("T003", "FR-001", &["T002"])];
+    let spec = json!({"agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"}, "tasks": tasks});
+    bench.put_plan("p", &spec);
     bench.api.put(
         "specifications/keys",
         json!({

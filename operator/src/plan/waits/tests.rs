@@ -7,21 +7,15 @@ use enact_crds::Plan;
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
+use crate::testing::plans::script_task;
 
 /// Returns a bench with a plan of two independent tasks, whose pods exist.
 async fn started() -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
-    let task = |id: &str| json!({"id": id, "title": id, "script": "true"});
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "scripts"}, "tasks": [task("T001"), task("T002")],
-                "execution": {"retry": {"infrastructureLimit": 0}}}
-        }),
-    );
+    let tasks = [script_task("T001", &[]), script_task("T002", &[])];
+    let execution = json!({"retry": {"infrastructureLimit": 0}});
+    bench.put_plan("p", &json!({"agentRef": {"name": "scripts"}, "tasks": tasks, "execution": execution}));
     bench.plan("p").await.unwrap();
     bench.plan("p").await.unwrap();
     bench.api.writes();
@@ -125,14 +119,7 @@ async fn an_image_that_cannot_be_pulled_is_shown_before_the_attempt_ends() {
 async fn a_quota_that_can_never_suffice_stalls_the_plan() {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "scripts"}, "tasks": [{"id": "T001", "title": "one", "script": "true"}]}
-        }),
-    );
+    bench.put_plan("p", &json!({"agentRef": {"name": "scripts"}, "tasks": [script_task("T001", &[])]}));
     bench.plan("p").await.unwrap();
     let message = "pods \"p-t001-1\" is forbidden: exceeded quota: enact-tenant, requested: limits.memory=2Gi, \
                    used: limits.memory=0, limited: limits.memory=512Mi";

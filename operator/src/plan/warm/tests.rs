@@ -1,4 +1,5 @@
 use enact_domain::assignment::Assignment;
+use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Kind, Record, RecordedAttempt, Subject};
 use futures::stream;
 use kube::runtime::watcher::Event;
@@ -185,8 +186,7 @@ async fn a_restarted_operator_assigns_the_recorded_pod() {
         subject_uid: bench.api.get("tasks/p-t001")["metadata"]["uid"].as_str().unwrap().to_owned(),
         number: 1,
         agent: Some("scripts".into()),
-        finished: None,
-        report: None,
+        ..RecordedAttempt::default()
     });
     // The pool is not the agent's any more: the recorded pod counts all the same.
     bench.api.change("agents/scripts", &json!({"spec": {"warmPool": null}}));
@@ -212,6 +212,8 @@ async fn the_first_record_of_a_start_decides_about_its_pod() {
             plan_uid: uid("plans/p"),
             number: 1,
             pod: two.clone(),
+            pod_uid: Some(uid(&format!("pods/{two}"))),
+            start_key: Digest::of_bytes(b"another process"),
             agent: "scripts".into(),
             contestants: 1,
             capabilities: None,

@@ -45,6 +45,46 @@ async fn next_attempt_gets_the_last_problem() {
 }
 
 #[tokio::test]
+async fn a_draft_says_why_its_pod_waits() {
+    let mut scene = Scene::drafting().await;
+    scene.poll().await;
+    let condition =
+        json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"});
+    scene.bench.set_job_status(&scene.name(), json!({"phase": "Pending", "conditions": [condition]})).await;
+    let waits = scene.poll().await.bytes.unwrap_err();
+    assert_eq!((waits.progress, &*waits.reason), (Progress::Reconciling, "Unschedulable"));
+    let message = "Agent scribe drafts the document (attempt 1 of 2): its pod waits for a node: 0/1 nodes (since ";
+    assert!(waits.message.starts_with(message), "{waits:?}");
+    scene.bench.set_job_status(&scene.name(), json!({"phase": "Running"})).await;
+    assert_eq!(state(&scene.poll().await), (Progress::Reconciling, "Drafting"));
+}
+
+#[tokio::test]
+async fn a_volume_that_cannot_be_mounted_is_named() {
+    let mut scene = Scene::drafting().await;
+    scene.poll().await;
+    let pod = scene.pod()["metadata"].clone();
+    scene.bench.api.put(
+        "events/mount",
+        json!({"metadata": {"name": "mount", "namespace": "ns"}, "type": "Warning", "reason": "FailedMount",
+            "message": "secret \"keys\" not found", "lastTimestamp": "2026-01-01T00:00:01Z",
+            "involvedObject": {"kind": "Pod", "name": pod["name"], "uid": pod["uid"]}}),
+    );
+    let conditions = json!([{"type": "PodScheduled", "status": "True"}]);
+    let status = json!({"phase": "Pending", "startTime": "2026-01-01T00:00:00Z", "conditions": conditions});
+    scene.bench.set_job_status(&scene.name(), status).await;
+    let soon = scene.poll().await;
+    assert_eq!(state(&soon), (Progress::Reconciling, "Drafting"), "a setup takes some seconds");
+    let wait = soon.requeue_at.unwrap().since(scene.bench.contexts.common.now());
+    assert!(wait <= 5000, "{wait}");
+    scene.bench.pass(4);
+    let waits = scene.poll().await;
+    let message = &waits.bytes.as_ref().unwrap_err().message;
+    assert!(message.contains("its pod cannot start") && message.contains("secret \"keys\" not found"), "{message}");
+    assert_eq!(state(&waits), (Progress::Reconciling, "ContainerConfigError"));
+}
+
+#[tokio::test]
 async fn last_failed_attempt_is_reported() {
     let mut scene = Scene::drafting().await;
     scene.poll().await;

@@ -296,8 +296,11 @@ async fn stuck_pod_counts_as_failed() {
     let status = json!({"phase": "Pending", "containerStatuses": [{"name": "fetch", "state": waiting}]});
     scene.bench.set_job_status(&scene.name(), status).await;
     let waits = scene.poll().await.bytes.unwrap_err();
-    assert!(waits.message.contains("no such image"), "{waits:?}");
-    assert_eq!((waits.progress, &*waits.reason).0, Progress::Reconciling);
+    assert!(
+        waits.message.contains("its pod cannot start: the image cannot be pulled (ImagePullBackOff): no such image"),
+        "{waits:?}"
+    );
+    assert_eq!((waits.progress, &*waits.reason), (Progress::Reconciling, "ImagePullFailed"));
     scene.bench.pass(121);
     let given_up = scene.poll().await.bytes.unwrap_err();
     assert_eq!((given_up.progress, &*given_up.reason), (Progress::Stalled, "SourceMissing"), "{given_up:?}");

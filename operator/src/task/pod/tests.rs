@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use enact_crds::agent_images::AgentImages;
 use enact_domain::assignment::{GitWork, IntegrationWork, VerifiedCommit, Work};
 use serde_json::json;
 
@@ -32,7 +33,8 @@ fn integration(branches: usize) -> Assignment {
 /// Calls `make` with the frame of a pod for this assignment.
 fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
     let none = Resources::default();
-    let member = Membership { tenant: "acme".into(), parallelism: 1, runtime_class: None };
+    let agent_images = AgentImages::default();
+    let member = Membership { tenant: "acme".into(), parallelism: 1, runtime_class: None, agent_images };
     make(&Frame {
         config: &config(),
         member: &member,

@@ -142,3 +142,23 @@ async fn only_the_installation_shares_agents() {
     let plan = json!({ "agentRef": { "name": "platform" }, "tasks": [{ "id": "T001", "title": "a" }] });
     assert_eq!(assert_admitted(admit(&known, &create(&object("Plan", "p", &plan))).await), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_tenant_decides_about_images() {
+    let mut lookup = lookup();
+    let with_image = |image: &str| agent(&json!({ "adapter": "Command", "image": image }));
+    assert_admitted(admit(&lookup, &create(&with_image("debian:13"))).await);
+    let rules = json!({ "allowed": ["ghcr.io/acme"], "requireDigest": true });
+    lookup.agent_images = serde_json::from_value(rules).unwrap();
+    let refused = admit(&lookup, &create(&with_image("debian:13"))).await;
+    assert_refused(refused, "invalid", &["spec.image", "debian:13", "below ghcr.io/acme"]);
+    let tagged = with_image("ghcr.io/acme/codex:1");
+    assert_refused(admit(&lookup, &create(&tagged)).await, "invalid", &["spec.image", "has no digest"]);
+    let pinned = with_image(&format!("ghcr.io/acme/codex@sha256:{}", "a".repeat(64)));
+    assert_admitted(admit(&lookup, &create(&pinned)).await);
+    assert_admitted(admit(&lookup, &create(&agent(&json!({ "adapter": "Command" })))).await);
+    // The installation's Agents are written by those who write Tenants.
+    let shared =
+        with(with(with_image("debian:13"), "/metadata/namespace", json!("enact")), "/metadata/labels", Value::Null);
+    assert_admitted(admit(&lookup, &create(&shared)).await);
+}

@@ -60,7 +60,7 @@ async fn a_must_refuses_and_a_should_warns() {
     // An answer changes the document, and the operator evaluates the result.
     let answered = with(old, "/spec/clarifications", json!([{ "question": "Q-1", "answer": "yes" }]));
     let mut stamps = Stamps::default();
-    stamps.insert("Q-1", "yes", Stamp { by: ANN.into(), date: "2026-11-25".into() });
+    stamps.insert(&["Q-1", "yes"], Stamp { by: ANN.into(), date: "2026-11-25".into() });
     let answered = with(answered, "/metadata/annotations/enact.dev~1answers", json!(stamps.format()));
     assert_admitted(admit(&lookup, &create(&answered)).await);
 }

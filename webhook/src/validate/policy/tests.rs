@@ -1,9 +1,8 @@
 use serde_json::{Value, json};
 
-use crate::testing::{ANN, FakeLookup, admit, assert_admitted, assert_refused, by, object, update, with};
+use crate::testing::{ANN, CHANGES, FakeLookup, admit, assert_admitted, assert_refused, by, object, update, with};
 
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
-const CHANGE: &str = "/metadata/annotations/enact.dev~1policy-change";
 
 /// Returns a Plan by `bob` with this policy.
 fn plan(approval: &Value) -> Value {
@@ -24,7 +23,8 @@ fn loosened(user: &str) -> Value {
 
 /// Returns the Plan with the stamp of a change of its policy.
 fn changed(plan: Value, user: &str) -> Value {
-    with(plan, CHANGE, json!(json!({ "by": user, "at": "2026-01-01T00:00:00Z" }).to_string()))
+    let change = json!({ "approval": { "by": user, "at": "2026-01-01T00:00:00Z" } });
+    with(plan, CHANGES, json!(change.to_string()))
 }
 
 /// Returns lookups in which `ann`, a lead, and the author `bob` may create Approvals.
@@ -61,13 +61,16 @@ async fn everybody_can_tighten_a_policy() {
 #[tokio::test]
 async fn nobody_can_write_who_changed_a_policy() {
     let before = changed(plan(&strict()), "lee");
-    let refused = ["metadata.annotations[enact.dev/policy-change]"];
+    let refused = ["metadata.annotations[enact.dev/changes]"];
     for (old, new) in [
         (plan(&strict()), changed(plan(&strict()), "boss")),
         (before.clone(), changed(plan(&strict()), "boss")),
         (before.clone(), plan(&strict())),
         (before.clone(), changed(plan(&json!({ "required": 5, "groups": ["leads"], "fourEyes": true })), "lee")),
     ] {
-        assert_refused(admit(&lookup(), &update(&old, &new)).await, "forbidden", &refused);
+        // As if the mutating webhook had not been called.
+        let mut review = update(&old, &new);
+        review["request"]["object"] = new;
+        assert_refused(admit(&lookup(), &review).await, "forbidden", &refused);
     }
 }

@@ -11,9 +11,8 @@ use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 
-use super::context::Context;
-use super::observed::Observed;
-use super::setup_events::{self, READ_SECONDS};
+use crate::context::Context;
+use crate::setup_events::{self, READ_SECONDS};
 
 /// Seconds that the setup of a pod usually takes at most.
 const USUAL_SECONDS: u32 = 3;
@@ -23,7 +22,7 @@ const MAX_EVENTS: u32 = 500;
 const SELECTOR: &str =
     "involvedObject.kind=Pod,type=Warning,reason!=BackOff,reason!=Failed,reason!=FailedScheduling,reason!=Unhealthy";
 
-/// The setup failures of the pods of a plan.
+/// The setup failures of some pods.
 #[derive(Debug, Default)]
 pub struct SetupFailures {
     by_pod: Arc<HashMap<String, SetupFailure>>,
@@ -38,19 +37,23 @@ impl SetupFailures {
     }
 }
 
-/// Reads the setup failures of the pods of a plan. If the API server fails, there are none until the next read.
-pub async fn read(ctx: &Context, observed: &Observed) -> SetupFailures {
-    let now = observed.now;
-    let pods = observed.children.pods.values().filter_map(|pod| usually_set_up_at(&pod.view));
-    let Some(first) = pods.min() else { return SetupFailures::default() };
-    if now < first {
-        return SetupFailures { read_again_at: Some(first), ..SetupFailures::default() };
+/// Returns the first time at which one of these pods takes longer than usual; none if no node sets one up.
+pub fn late_at<'a>(pods: impl IntoIterator<Item = &'a PodView>) -> Option<Millis> {
+    pods.into_iter().filter_map(usually_set_up_at).min()
+}
+
+/// Reads the setup failures of the pods in a namespace, of which the first is late at [`late_at`]. If the API server fails, there are none
+/// until the next read.
+pub async fn read(ctx: &Context, namespace: &str, now: Millis, late_at: Option<Millis>) -> SetupFailures {
+    let Some(late_at) = late_at else { return SetupFailures::default() };
+    if now < late_at {
+        return SetupFailures { read_again_at: Some(late_at), ..SetupFailures::default() };
     }
-    let (read_at, by_pod) = if let Some(recent) = ctx.setup_events.recent(&observed.namespace, now) {
+    let (read_at, by_pod) = if let Some(recent) = ctx.setup_events.recent(namespace, now) {
         recent
     } else {
-        let read = (now, Arc::new(list(ctx, &observed.namespace).await));
-        ctx.setup_events.put(&observed.namespace, read.clone());
+        let read = (now, Arc::new(list(ctx, namespace).await));
+        ctx.setup_events.put(namespace, read.clone());
         read
     };
     SetupFailures { by_pod, read_again_at: Some(read_at.plus_seconds(READ_SECONDS)) }

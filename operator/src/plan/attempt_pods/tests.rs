@@ -1,0 +1,123 @@
+use enact_domain::record::Event;
+use serde_json::{Value, json};
+
+use crate::record_store::RecordStore as _;
+use crate::testing::Bench;
+
+/// Returns a bench with a plan of two tasks, which exist.
+async fn bench() -> Bench {
+    let mut bench = Bench::new().await;
+    bench.agent("scripts");
+    let task = |id: &str| json!({"id": id, "title": id, "script": "true"});
+    bench.api.put(
+        "plans/p",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
+            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
+            "spec": {"agentRef": {"name": "scripts"}, "tasks": [task("T001"), task("T002")]}
+        }),
+    );
+    bench.plan("p").await.unwrap();
+    bench
+}
+
+/// Returns the bench with a running pod for each task.
+async fn started() -> Bench {
+    let mut bench = bench().await;
+    bench.plan("p").await.unwrap();
+    bench.api.writes();
+    bench
+}
+
+/// Lets another process lead, which knows what cluster and record have.
+fn restart(bench: &Bench) {
+    let uid = bench.api.get("plans/p")["metadata"]["uid"].as_str().unwrap().to_owned();
+    bench.contexts.plans.runtimes.forget(&uid);
+}
+
+/// Returns the writes of tasks and pods since the last call.
+fn writes(bench: &Bench) -> Vec<String> {
+    let mut writes = bench.api.writes();
+    writes.retain(|write| write.contains("tasks/") || write.contains("pods/"));
+    writes
+}
+
+fn reason(bench: &Bench) -> Value {
+    bench.api.get("plans/p")["status"]["conditions"][0]["reason"].clone()
+}
+
+#[tokio::test]
+async fn adopts_an_existing_pod_only_with_the_key_of_its_attempt() {
+    let mut bench = bench().await;
+    let task = bench.api.get("tasks/p-t001")["metadata"]["uid"].as_str().unwrap().to_owned();
+    let pod = |owner: &str, key: &str| {
+        json!({"metadata": {"name": "p-t001-1", "namespace": "ns", "annotations": {"enact.dev/start-key": key},
+            "ownerReferences": [{"apiVersion": "enact.dev/v1alpha1", "kind": "Task", "name": "p-t001", "uid": owner,
+                "controller": true}]}, "spec": {"containers": []}})
+    };
+    // Whoever may create pods here can copy the owner. They cannot know the key of an attempt that has no pod yet.
+    for owner in ["somebody", &task] {
+        bench.api.put("pods/p-t001-1", pod(owner, "guessed"));
+        bench.plan("p").await.unwrap_err();
+        assert_eq!(reason(&bench), "NameTaken");
+        assert_eq!(bench.contexts.plans.limiter.running("default"), 1, "only the other task's pod");
+        bench.api.remove("pods/p-t001-1");
+    }
+    let starts = bench.record_store.started_pods("default", std::slice::from_ref(&task)).await.unwrap();
+    bench.api.put("pods/p-t001-1", pod(&task, starts[0].start_key.as_ref().unwrap().as_str()));
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "Running");
+    assert_eq!(bench.contexts.plans.limiter.running("default"), 2);
+}
+
+/// The pods have owner and labels, one even the name, of the next attempt, and report success.
+#[tokio::test]
+async fn a_pod_that_the_operator_did_not_create_is_no_attempt() {
+    let mut bench = started().await;
+    let mut forged = bench.api.get("pods/p-t001-1");
+    forged["metadata"]["labels"]["enact.dev/attempt"] = "2".into();
+    for name in ["p-t001-2", "forged"] {
+        forged["metadata"]["name"] = name.into();
+        forged["metadata"]["uid"] = format!("uid-of-{name}").into();
+        bench.api.put(&format!("pods/{name}"), forged.clone());
+        bench.succeed(name).await;
+    }
+    bench.plan("p").await.unwrap();
+    assert_eq!(writes(&bench), [""; 0], "the first attempt still runs");
+    restart(&bench);
+    bench.plan("p").await.unwrap();
+    assert_eq!(writes(&bench), [""; 0], "for another process too");
+
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(writes(&bench), ["PATCH tasks/p-t001/status Succeeded Succeeded"]);
+    assert!(bench.record_store.summaries().contains(&"p-t001: end 1 Succeeded".to_owned()));
+}
+
+/// The pod of an attempt is deleted, and somebody creates another one in its name that reports success.
+#[tokio::test]
+async fn a_recreated_pod_is_not_that_of_the_attempt() {
+    let mut bench = started().await;
+    let mut another = bench.api.get("pods/p-t001-1");
+    another["metadata"]["uid"] = "another".into();
+    bench.api.remove("pods/p-t001-1");
+    bench.api.put("pods/p-t001-1", another);
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert!(bench.record_store.summaries().contains(&"p-t001: end 1 Lost".to_owned()));
+}
+
+/// The operator stops after the API server created the pods, before their UIDs are recorded.
+#[tokio::test]
+async fn a_restarted_operator_recognises_the_pods_that_it_created() {
+    let mut bench = started().await;
+    bench.record_store.records.lock().unwrap().retain(|record| !matches!(record.event, Event::AttemptPod { .. }));
+    restart(&bench);
+    bench.plan("p").await.unwrap();
+    assert_eq!(writes(&bench), [""; 0], "nothing starts again");
+    let recorded = bench.record_store.summaries().iter().filter(|summary| summary.ends_with("pod 1")).count();
+    assert_eq!(recorded, 2, "their UIDs are recorded now");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(writes(&bench), ["PATCH tasks/p-t001/status Succeeded Succeeded"]);
+}

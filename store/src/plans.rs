@@ -1,0 +1,38 @@
+//! Recorded plans.
+
+use enact_domain::record::{Kind, Subject};
+
+use crate::error::StoreError;
+use crate::session::Session;
+use crate::store::Store;
+
+/// Most plans in one answer.
+const PAGE: i64 = 1000;
+
+impl Store {
+    /// Returns plans in the record that are not recorded as deleted, in the order of their UIDs: the next page after the UID `after`.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub async fn recorded_plans(&self, tenant: &str, after: &str) -> Result<Vec<Subject>, StoreError> {
+        let rows = self
+            .transaction("read the plans", tenant, async |session: &mut Session| {
+                sqlx::query!(
+                    r#"select plan_uid as "plan_uid!", namespace as "namespace!", name as "name!" from enact.plans
+                    where tenant_id = $1 and plan_uid > $2 and deleted_at is null
+                    order by plan_uid
+                    limit $3"#,
+                    tenant,
+                    after,
+                    PAGE,
+                )
+                .fetch_all(session.statement())
+                .await
+            })
+            .await?;
+        let rows = rows.into_iter();
+        Ok(rows
+            .map(|row| Subject { kind: Kind::Plan, namespace: row.namespace, name: row.name, uid: row.plan_uid })
+            .collect())
+    }
+}

@@ -1,0 +1,165 @@
+//! Notes about deletions, for the operator, which records who deleted an object. It sees a deletion by its watch, but not by whom.
+//!
+//! A note is a ConfigMap in the namespace of the installation, where no tenant can write. So it outlasts a stop of the operator, and the
+//! webhook needs no Postgres. Nothing here refuses or delays a deletion for long.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use enact_domain::deletion::{self, Deletion};
+use enact_domain::names::{LABEL_DELETION, LABEL_TENANT};
+use enact_domain::record::{Kind, Subject};
+use enact_domain::time::Millis;
+use enact_service::api_server;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, PostParams};
+use kube::core::admission::Operation;
+use kube::{Api, Client, ResourceExt as _};
+use tokio::time::timeout;
+
+use crate::request::Request;
+
+/// Longest time that a deletion waits for its note.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// The notes about deletions.
+pub trait Notes: Send + Sync {
+    /// Adds a note. One that exists is not an error.
+    fn add<'a>(&'a self, note: &'a Deletion) -> BoxFuture<'a, Result<(), kube::Error>>;
+}
+
+/// Notes in ConfigMaps.
+pub struct ClusterNotes {
+    api: Api<ConfigMap>,
+}
+
+impl ClusterNotes {
+    /// Returns the notes of the installation in `namespace`.
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self { api: Api::namespaced(client, namespace) }
+    }
+}
+
+impl Notes for ClusterNotes {
+    fn add<'a>(&'a self, note: &'a Deletion) -> BoxFuture<'a, Result<(), kube::Error>> {
+        Box::pin(async move {
+            let text = serde_json::to_string(note).map_err(kube::Error::SerdeError)?;
+            let map = ConfigMap {
+                metadata: ObjectMeta {
+                    name: Some(note.name()),
+                    labels: Some([(LABEL_DELETION.to_owned(), "true".to_owned())].into()),
+                    ..ObjectMeta::default()
+                },
+                data: Some(BTreeMap::from([(deletion::KEY.to_owned(), text)])),
+                ..ConfigMap::default()
+            };
+            match self.api.create(&PostParams::default(), &map).await {
+                Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+                result => result.map(drop),
+            }
+        })
+    }
+}
+
+/// Adds a note about the deletion that `request` asks for, at the time `now`. Returns whether there is a note, or none is due. Without one,
+/// the operator records that it does not know who deleted the object.
+pub async fn note(request: &Request, notes: &dyn Notes, now: Timestamp) -> bool {
+    let Some(note) = deletion_of(request, now) else { return true };
+    let problem = match timeout(LIMIT, notes.add(&note)).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => api_server::message(&error),
+        Err(_) => "the API server is too slow".to_owned(),
+    };
+    let (object, user) = (request.subject(), request.user());
+    tracing::warn!(
+        object,
+        user,
+        problem,
+        "cannot leave a note about a deletion; the record will not have who deleted the object"
+    );
+    false
+}
+
+/// Returns the deletion that a request asks for; none for another operation, a dry run, or a kind whose objects people do not delete.
+fn deletion_of(request: &Request, now: Timestamp) -> Option<Deletion> {
+    let kind = request.kind().filter(|kind| *kind != Kind::Task)?;
+    if request.operation() != &Operation::Delete || request.inner().dry_run || request.subresource().is_some() {
+        return None;
+    }
+    // Not the name of the request, which is empty when a collection is deleted.
+    let object = request.old()?;
+    let name = object.name_any();
+    let tenant = match kind {
+        Kind::Tenant => name.clone(),
+        _ => object.labels().get(LABEL_TENANT).cloned().unwrap_or_default(),
+    };
+    let subject = Subject { kind, namespace: request.namespace().to_owned(), name, uid: object.uid()? };
+    Some(Deletion { tenant, subject, by: request.user().to_owned(), at: Millis(now.as_millisecond()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{ANN, by, create, delete, object, request, with};
+
+    const NOW: &str = "2026-11-25T23:59:59Z";
+
+    fn of(review: &Value) -> Option<Deletion> {
+        deletion_of(&request(review), NOW.parse().unwrap())
+    }
+
+    fn stored(kind: &str) -> Value {
+        with(object(kind, "shop", &json!({})), "/metadata/uid", json!("uid-1"))
+    }
+
+    #[test]
+    fn a_note_names_object_and_user() {
+        let note = of(&delete(&stored("Plan"))).unwrap();
+        assert_eq!((note.tenant.as_str(), note.by.as_str(), note.at), ("acme", ANN, Millis(1_795_651_199_000)));
+        let (namespace, name, uid) = ("team-a".to_owned(), "shop".to_owned(), "uid-1".to_owned());
+        assert_eq!(note.subject, Subject { kind: Kind::Plan, namespace, name, uid });
+        // Of a collection, the request has no name.
+        let unnamed = with(delete(&stored("Approval")), "/request/name", Value::Null);
+        assert_eq!(
+            of(&by(unnamed, "bob")).map(|note| (note.subject.name, note.by)),
+            Some(("shop".into(), "bob".into()))
+        );
+        let tenant = with(stored("Tenant"), "/metadata/namespace", Value::Null);
+        assert_eq!(
+            of(&delete(&tenant)).map(|note| (note.tenant, note.subject.namespace)),
+            Some(("shop".into(), String::new()))
+        );
+    }
+
+    #[test]
+    fn nothing_else_has_a_note() {
+        assert_eq!(of(&delete(&stored("Task"))), None, "the garbage collector deletes it with its plan");
+        assert_eq!(of(&with(delete(&stored("Plan")), "/request/dryRun", json!(true))), None);
+        assert_eq!(of(&create(&stored("Plan"))), None);
+    }
+
+    #[tokio::test]
+    async fn a_note_is_a_config_map_that_is_written_once() {
+        let api = enact_testing::FakeApi::default();
+        let notes = ClusterNotes::new(api.client(), "enact");
+        for _ in 0..2 {
+            assert!(note(&request(&delete(&stored("Plan"))), &notes, NOW.parse().unwrap()).await);
+        }
+        let [map] = api.all("configmaps").try_into().unwrap();
+        assert_eq!(map["metadata"]["labels"], json!({ "enact.dev/deletion": "true" }));
+        let note: Deletion = serde_json::from_str(map["data"]["deletion"].as_str().unwrap()).unwrap();
+        assert_eq!(Some(note), of(&delete(&stored("Plan"))));
+    }
+
+    #[tokio::test]
+    async fn a_deletion_does_not_need_its_note() {
+        let api = enact_testing::FakeApi::default();
+        api.refuse("POST configmaps", 403, "forbidden");
+        let notes = ClusterNotes::new(api.client(), "enact");
+        assert!(!note(&request(&delete(&stored("Plan"))), &notes, NOW.parse().unwrap()).await);
+    }
+}
