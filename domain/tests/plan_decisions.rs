@@ -77,7 +77,7 @@ fn a_verified_result_ends_an_attempt_whose_pod_still_runs() {
     let (graph, mut nodes) = two_tasks();
     nodes.tasks[0].attempts = 1;
     let mut decide_with = |state: AttemptState, delivered: Reason, policy: &Policy| {
-        let delivered = Some(Report::new(delivered, ""));
+        let delivered = Some(Box::new(Report::new(delivered, "")));
         nodes.tasks[0].current = CurrentAttempt::Pod { state, created: Millis(0), deleting: None, delivered };
         assert_eq!(nodes.tasks[0].is_running(), nodes.tasks[0].end_report().is_none());
         // With the only slot of the plan.

@@ -6,8 +6,7 @@ use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Limit, Scope};
 use enact_store::{
     AgentEnd, AgentHistory, Discarded, Erasure, FinishedTask, ModelRequest, RecordOwner, RecordedDelivery, Recorder,
-    Refusal, StartedPod,
-    Store, StoreError,
+    Refusal, StartedPod, Store, StoreError,
 };
 use futures::future::BoxFuture;
 

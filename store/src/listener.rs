@@ -24,13 +24,13 @@ pub struct Listener<T> {
     channel: &'static str,
     /// What happens while it cannot listen, for the log.
     meanwhile: &'static str,
-    listener: Option<PgListener>,
+    connection: Option<PgListener>,
     payload: PhantomData<fn() -> T>,
 }
 
 impl<T: DeserializeOwned> Listener<T> {
     pub(crate) fn new(store: &Store, channel: &'static str, meanwhile: &'static str) -> Self {
-        Self { store: store.clone(), channel, meanwhile, listener: None, payload: PhantomData }
+        Self { store: store.clone(), channel, meanwhile, connection: None, payload: PhantomData }
     }
 
     /// Returns the payload of the next notification. Waits for Postgres if necessary.
@@ -47,7 +47,7 @@ impl<T: DeserializeOwned> Listener<T> {
                 },
                 Err(error) => {
                     // The next call opens a new connection, since the state of this one is unknown.
-                    self.listener = None;
+                    self.connection = None;
                     tracing::warn!(%error, channel, meanwhile, "cannot receive notifications");
                     sleep(RETRY_DELAY).await;
                 }
@@ -58,7 +58,7 @@ impl<T: DeserializeOwned> Listener<T> {
     /// Returns the next notification, or none after [`KEEPALIVE`] if the connection still works.
     async fn receive(&mut self) -> Result<Option<String>, StoreError> {
         let failed = StoreError::while_doing(LISTENING);
-        let listener = match &mut self.listener {
+        let listener = match &mut self.connection {
             Some(listener) => listener,
             closed => {
                 let opened = self.store.with_timeout(LISTENING, async {

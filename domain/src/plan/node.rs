@@ -58,7 +58,7 @@ pub enum CurrentAttempt {
         deleting: Option<Millis>,
         /// The verified report that the pod delivered to the record. If it is [final](is_final), the attempt ends with it, whatever the pod
         /// does.
-        delivered: Option<Report>,
+        delivered: Option<Box<Report>>,
     },
 }
 

@@ -119,7 +119,7 @@ impl Task {
                 state: state.clone(),
                 created: *created,
                 deleting: *deleting,
-                delivered: open.result.clone(),
+                delivered: open.result.clone().map(Box::new),
             },
             (Some(open), None) => CurrentAttempt::Absent { seen: open.seen, delivered: open.result.clone() },
             (None, _) if self.status.phase == TaskPhase::Running => {

@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 
-use enact_domain::record::{Event, Record, Subject};
+use enact_domain::record::{ACTOR, Event, Record, Subject};
 
 use super::context::Context;
 use super::observed::Observed;
-use enact_domain::record::ACTOR;
 use crate::error::Error;
 use crate::index::PodEntry;
 

@@ -271,7 +271,7 @@ fn node(
                     CurrentAttempt::Absent { seen: true, delivered: Some(report.clone()) }
                 }
                 result => {
-                    let delivered = result.clone().filter(|_| open.delivered);
+                    let delivered = result.clone().filter(|_| open.delivered).map(Box::new);
                     CurrentAttempt::Pod { state, created, deleting, delivered }
                 }
             }
