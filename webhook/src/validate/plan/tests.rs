@@ -1,7 +1,8 @@
 use enact_domain::digest::Digest;
+use enact_domain::stamps::{Stamp, Stamps};
 use serde_json::{Value, json};
 
-use crate::testing::{FakeLookup, admit, assert_admitted, assert_refused, create, object, update, with};
+use crate::testing::{ANN, FakeLookup, admit, assert_admitted, assert_refused, create, object, update, with};
 
 fn plan(tasks: &Value) -> Value {
     object("Plan", "shop", &json!({ "agentRef": { "name": "coder" }, "tasks": tasks }))
@@ -299,7 +300,12 @@ async fn only_an_existing_proposal_can_be_chosen() {
         let proposals = json!([{ "agent": "coder", "state": "Proposed", "inputs": "i", "digest": "sha256:1" }]);
         with(object("Plan", "shop", &spec), "/status", json!({ "proposals": proposals }))
     };
-    let choice = |digest: &str| planned(json!({ "agent": "coder", "digest": digest }));
+    let choice = |digest: &str| {
+        let mut stamps = Stamps::default();
+        stamps.insert(&["coder", digest], Stamp { by: ANN.into(), date: "2026-01-01".into() });
+        let plan = planned(json!({ "agent": "coder", "digest": digest }));
+        with(plan, "/metadata/annotations/enact.dev~1chosen", json!(stamps.format()))
+    };
     let open = with(planned(Value::Null), "/spec/generate/chosen", Value::Null);
     let lookup = FakeLookup {
         existing: vec!["Agent team-a/coder".into(), "Specification team-a/shop".into()],
