@@ -3,16 +3,7 @@
 use super::finding::shortened;
 use super::statements::headings;
 use super::text::is_one_of;
-use crate::speckit::Diagnostic;
-
-/// Code of the parser for a line with placeholders of the template.
-pub(super) const UNFILLED: &str = "UnfilledTemplate";
-
-/// Code of the parser for a constitution that only has placeholders.
-pub(super) const NOT_FILLED: &str = "TemplateNotFilled";
-
-/// Code of the parser for a part of a specification that is missing.
-const MISSING: &str = "MissingSection";
+use crate::speckit::{Diagnostic, MISSING_SECTION, OPEN_QUESTION, SpecPart, TEMPLATE_NOT_FILLED, UNFILLED_TEMPLATE};
 
 /// Returns the diagnostics that become findings. Open questions are left out, since the ambiguity pass reports them. The placeholders of a
 /// template are one diagnostic, and the missing parts of a document are one.
@@ -22,25 +13,25 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
         let at = usize::try_from(d.line).unwrap_or_default();
         at.checked_sub(1).and_then(|at| lines.get(at)).copied().unwrap_or_default()
     };
-    let empty = parsed.iter().any(|d| d.code == NOT_FILLED);
+    let empty = parsed.iter().any(|d| d.code == TEMPLATE_NOT_FILLED);
     let early = is_early_layout(source);
     let applies = |d: &&Diagnostic| match d.code {
-        "OpenQuestion" => false,
-        UNFILLED => !empty && !is_remark(line(d)),
-        MISSING => !early || !d.message.contains("success criteria"),
+        OPEN_QUESTION => false,
+        UNFILLED_TEMPLATE => !empty && !is_remark(line(d)),
+        MISSING_SECTION => !early || d.missing != Some(SpecPart::SuccessCriteria),
         _ => true,
     };
     let mut found: Vec<Diagnostic> = Vec::new();
     let mut unfilled = 0;
     for diagnostic in parsed.iter().filter(applies) {
         let mut diagnostic = diagnostic.clone();
-        unfilled += usize::from(diagnostic.code == UNFILLED);
-        if diagnostic.code == UNFILLED && unfilled > 1 {
+        unfilled += usize::from(diagnostic.code == UNFILLED_TEMPLATE);
+        if diagnostic.code == UNFILLED_TEMPLATE && unfilled > 1 {
             continue;
         }
-        if diagnostic.code == MISSING {
-            diagnostic.message.push_str(&unread(source, &diagnostic.message));
-            if let Some(earlier) = found.iter_mut().find(|d| d.code == MISSING && d.line == diagnostic.line) {
+        if diagnostic.code == MISSING_SECTION {
+            diagnostic.message.push_str(&unread(source, diagnostic.missing));
+            if let Some(earlier) = found.iter_mut().find(|d| d.code == MISSING_SECTION && d.line == diagnostic.line) {
                 earlier.message = format!("{}; {}", earlier.message, diagnostic.message);
                 earlier.remedy = format!("{}; {}", earlier.remedy, diagnostic.remedy);
                 continue;
@@ -48,19 +39,19 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
         }
         found.push(diagnostic);
     }
-    if let Some(first) = found.iter_mut().find(|d| d.code == UNFILLED && unfilled > 1) {
+    if let Some(first) = found.iter_mut().find(|d| d.code == UNFILLED_TEMPLATE && unfilled > 1) {
         first.message = format!("{}, and {unfilled} lines have placeholders in all", first.message);
     }
     found
 }
 
-/// Returns what to add to a message about missing parts of a specification if a heading announces them.
-fn unread(source: &str, message: &str) -> String {
-    let words: &[&str] = match message {
-        m if m.contains("success criteria") => &["success", "criteria", "outcome"],
-        m if m.contains("no requirements") => &["requirement"],
-        m if m.contains("user stories") => &["scenario", "story", "stories"],
-        _ => return String::new(),
+/// Returns what to add to a message about a missing part of a specification if a heading announces it.
+fn unread(source: &str, missing: Option<SpecPart>) -> String {
+    let words: &[&str] = match missing {
+        Some(SpecPart::SuccessCriteria) => &["success", "criteria", "outcome"],
+        Some(SpecPart::Requirements) => &["requirement"],
+        Some(SpecPart::Stories) => &["scenario", "story", "stories"],
+        None => return String::new(),
     };
     // The title of the document announces nothing.
     let section = |start: usize| source[start..].starts_with("##");

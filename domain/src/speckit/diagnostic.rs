@@ -4,6 +4,26 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// Code of a document without a part that its kind has.
+pub const MISSING_SECTION: &str = "MissingSection";
+
+/// Code of an open question.
+pub const OPEN_QUESTION: &str = "OpenQuestion";
+
+/// Code of a line with placeholders of the template.
+pub const UNFILLED_TEMPLATE: &str = "UnfilledTemplate";
+
+/// Code of a document that only has placeholders of the template.
+pub const TEMPLATE_NOT_FILLED: &str = "TemplateNotFilled";
+
+/// Part of a specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpecPart {
+    Stories,
+    Requirements,
+    SuccessCriteria,
+}
+
 /// Severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, strum::Display)]
 #[strum(serialize_all = "lowercase")]
@@ -28,11 +48,14 @@ pub struct Diagnostic {
     pub message: String,
     /// Action that solves the problem.
     pub remedy: String,
+    /// Part of a specification that is missing, for [`MISSING_SECTION`].
+    #[serde(skip)]
+    pub missing: Option<SpecPart>,
 }
 
 impl Diagnostic {
     pub(super) fn error(line: u32, code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { line, code, severity: Severity::Error, message: message.into(), remedy: remedy.into() }
+        Self { line, code, severity: Severity::Error, message: message.into(), remedy: remedy.into(), missing: None }
     }
 
     pub(super) fn warning(
@@ -41,11 +64,17 @@ impl Diagnostic {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { line, code, severity: Severity::Warning, message: message.into(), remedy: remedy.into() }
+        Self { line, code, severity: Severity::Warning, message: message.into(), remedy: remedy.into(), missing: None }
     }
 
     pub(super) fn info(line: u32, code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { line, code, severity: Severity::Info, message: message.into(), remedy: remedy.into() }
+        Self { line, code, severity: Severity::Info, message: message.into(), remedy: remedy.into(), missing: None }
+    }
+
+    /// Returns the same diagnostic about this missing part.
+    #[must_use]
+    pub(super) fn about(self, missing: SpecPart) -> Self {
+        Self { missing: Some(missing), ..self }
     }
 }
 

@@ -20,6 +20,8 @@ mod ids;
 pub(crate) mod markdown;
 mod words;
 
-pub use diagnostic::{Diagnostic, Parsed, Severity};
+pub use diagnostic::{
+    Diagnostic, MISSING_SECTION, OPEN_QUESTION, Parsed, Severity, SpecPart, TEMPLATE_NOT_FILLED, UNFILLED_TEMPLATE,
+};
 pub use ids::{StoryKey, TaskId};
 pub use markdown::{Item, MAX_DOCUMENT_BYTES, Span};

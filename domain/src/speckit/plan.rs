@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::diagnostic::{Diagnostic, Parsed};
+use super::diagnostic::{Diagnostic, MISSING_SECTION, Parsed};
 use super::markdown::{self, Item, LineKind, Markdown, Section, Span, joined, strip_marker};
 
 /// An implementation plan.
@@ -170,7 +170,7 @@ fn complexity<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<It
 
 fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
     let missing =
-        |what: &str, remedy: &str| Diagnostic::warning(1, "MissingSection", format!("the plan has no {what}"), remedy);
+        |what: &str, remedy: &str| Diagnostic::warning(1, MISSING_SECTION, format!("the plan has no {what}"), remedy);
     if plan.summary.is_none() {
         diagnostics.push(missing("summary", "add `## Summary`"));
     }
