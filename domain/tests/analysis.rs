@@ -58,7 +58,9 @@ fn rendered(report: &Report) -> String {
             format!("{} {score} × {} %: {}\n", p.name, p.weight, p.explanation)
         })
         .collect();
-    format!("{:?}\nscore {}\n{parts}\n{}", report.counts, report.quality.score, lines(&report.findings))
+    let (findings, hints) = (lines(&report.findings), lines(&report.hints));
+    let hints = if hints.is_empty() { hints } else { format!("hints:\n{hints}") };
+    format!("{:?}\nscore {}\n{parts}\n{findings}{hints}", report.counts, report.quality.score)
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn explained_vague_words_are_not_reported() {
         "- **FR-001**: A door MUST open quickly when a guest presents a guest key.\n\
          - **FR-002**: A door MUST refuse a guest key gracefully.\n\
          - **FR-003**: A host MUST be able to revoke a guest key securely.\n\
-         - **FR-004**: A door MUST write openings, refusals, etc. to the access log regularly.",
+         - **FR-004**: A door MUST write openings, refusals, etc. in the access log regularly.",
     );
     assert_eq!(
         codes(&analysed(&vague).findings),
@@ -313,7 +315,7 @@ fn questions_are_markers_then_vague_words() {
     assert_eq!(questions.len(), MAX_QUESTIONS);
     for question in &questions {
         if let QuestionOrigin::Finding(id) = &question.origin {
-            assert!(report.findings.iter().any(|f| f.id == *id), "{question:?}");
+            assert!(report.findings.iter().chain(&report.hints).any(|f| f.id == *id), "{question:?}");
         }
     }
 }

@@ -45,6 +45,7 @@ struct Checked {
     quality: Option<u8>,
     findings: Vec<Finding>,
     accepted: Vec<AcceptedFinding>,
+    hints: Vec<Finding>,
 }
 
 /// Reads a constitution that features must follow.
@@ -89,6 +90,7 @@ pub fn unit(unit: &Unit, constitutions: &Constitutions) -> Analysed {
             quality,
             findings: report.findings,
             accepted: report.accepted,
+            hints: report.hints,
         });
     }
     compare(&mut checked, specification.as_ref(), principles, work.as_ref());
@@ -182,7 +184,8 @@ fn located(checked: &Checked) -> CheckedDocument {
     let lines = Lines::new(&checked.text);
     let mut findings: Vec<Located> = checked.findings.iter().map(|finding| lines.locate(finding)).collect();
     let mut accepted: Vec<Located> = checked.accepted.iter().map(|finding| lines.locate_accepted(finding)).collect();
-    for list in [&mut findings, &mut accepted] {
+    let mut hints: Vec<Located> = checked.hints.iter().map(|hint| lines.locate(hint)).collect();
+    for list in [&mut findings, &mut accepted, &mut hints] {
         list.sort_by(|a, b| (a.line, a.column, a.severity, &a.id).cmp(&(b.line, b.column, b.severity, &b.id)));
     }
     let (path, uri) = names(&checked.path, &HERE);
@@ -194,6 +197,7 @@ fn located(checked: &Checked) -> CheckedDocument {
         counts: Counts::of(&findings, &accepted),
         findings,
         accepted,
+        hints,
     }
 }
 

@@ -57,7 +57,7 @@ pub fn run(options: &Check) -> Result<ExitCode> {
     let fails = documents.iter().flat_map(|document| &document.findings).any(|f| options.fail_on.includes(f.severity));
     let report = Report::new(documents);
     match options.output {
-        CheckOutput::Text => terminal::print(&lines::render(&report))?,
+        CheckOutput::Text => terminal::print(&lines::render(&report, options.hints))?,
         CheckOutput::Json => terminal::print(&report.json()?)?,
         CheckOutput::Sarif => terminal::print(&sarif::render(&report)?)?,
         CheckOutput::Github => {

@@ -3,10 +3,18 @@
 use super::finding::shortened;
 use super::statements::headings;
 use super::text::is_one_of;
-use crate::speckit::{Diagnostic, MISSING_SECTION, OPEN_QUESTION, SpecPart, TEMPLATE_NOT_FILLED, UNFILLED_TEMPLATE};
+use crate::speckit::{
+    DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, OPEN_QUESTION, Severity, SpecPart, TEMPLATE_NOT_FILLED,
+    UNCLEAR_MENTION, UNFILLED_TEMPLATE, UNKNOWN_TASK, WRONG_DOCUMENT,
+};
 
-/// Returns the diagnostics that become findings. Open questions are left out, since the ambiguity pass reports them. The placeholders of a
-/// template are one diagnostic, and the missing parts of a document are one.
+/// Number of unknown dependencies in one document up to which each is a finding of its own. More have one cause, such as tasks whose
+/// identifiers are in another form.
+const MANY: usize = 5;
+
+/// Returns the diagnostics that become findings or hints. Open questions are left out, since the ambiguity pass reports them. The placeholders of a
+/// template are one diagnostic, and the missing parts of a document are one. A document of another kind lacks the parts of a specification
+/// only because of that.
 pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
     let lines: Vec<&str> = source.lines().collect();
     let line = |d: &Diagnostic| {
@@ -15,18 +23,21 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
     };
     let empty = parsed.iter().any(|d| d.code == TEMPLATE_NOT_FILLED);
     let early = is_early_layout(source);
+    let other = parsed.iter().any(|d| d.code == DELTA_DOCUMENT || d.code == WRONG_DOCUMENT);
     let applies = |d: &&Diagnostic| match d.code {
         OPEN_QUESTION => false,
+        MISSING_TITLE | MISSING_SECTION if other => false,
         UNFILLED_TEMPLATE => !empty && !is_remark(line(d)),
         MISSING_SECTION => !early || d.missing != Some(SpecPart::SuccessCriteria),
         _ => true,
     };
+    let count = |code: &str| parsed.iter().filter(applies).filter(|d| d.code == code).count();
+    let (unfilled, unknown) = (count(UNFILLED_TEMPLATE), count(UNKNOWN_TASK));
     let mut found: Vec<Diagnostic> = Vec::new();
-    let mut unfilled = 0;
     for diagnostic in parsed.iter().filter(applies) {
         let mut diagnostic = diagnostic.clone();
-        unfilled += usize::from(diagnostic.code == UNFILLED_TEMPLATE);
-        if diagnostic.code == UNFILLED_TEMPLATE && unfilled > 1 {
+        let repeats = diagnostic.code == UNFILLED_TEMPLATE || (diagnostic.code == UNKNOWN_TASK && unknown > MANY);
+        if repeats && found.iter().any(|d| d.code == diagnostic.code) {
             continue;
         }
         if diagnostic.code == MISSING_SECTION {
@@ -42,7 +53,17 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
     if let Some(first) = found.iter_mut().find(|d| d.code == UNFILLED_TEMPLATE && unfilled > 1) {
         first.message = format!("{}, and {unfilled} lines have placeholders in all", first.message);
     }
+    if let Some(first) = found.iter_mut().find(|d| d.code == UNKNOWN_TASK && unknown > MANY) {
+        first.message = format!("{}; {unknown} dependencies in all name tasks that were not read", first.message);
+    }
     found
+}
+
+/// Returns whether a diagnostic becomes a hint: it only informs, or the document can be right as it is.
+pub(super) fn is_hint(diagnostic: &Diagnostic) -> bool {
+    // A plan.md has no part that Enact needs.
+    let of_plan = diagnostic.code == MISSING_SECTION && diagnostic.missing.is_none();
+    diagnostic.severity == Severity::Info || diagnostic.code == UNCLEAR_MENTION || of_plan
 }
 
 /// Returns what to add to a message about a missing part of a specification if a heading announces it.

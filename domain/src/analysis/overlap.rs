@@ -13,8 +13,8 @@ use super::finding::{Finding, Position, shortened};
 use super::findings::Findings;
 use super::kinds::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
 use super::statements::{entity_name, is_entity};
-use super::text::{is_one_of, shared, terms, words};
-use crate::speckit::spec::Spec;
+use super::text::{Word, is_one_of, shared, terms, words};
+use crate::speckit::spec::{Entity, Spec};
 
 /// Maximum number each of entities, paths and requirements of a sketch.
 const MAX_ITEMS: usize = 1_000;
@@ -22,8 +22,8 @@ const MAX_ITEMS: usize = 1_000;
 /// Maximum number of hashes of a requirement. Nearly all requirements have fewer terms, so that their similarity is exact.
 const MAX_HASHES: usize = 32;
 
-/// Minimum similarity of two requirements that are shared, in percent.
-const SIMILAR_PERCENT: usize = 80;
+/// Minimum similarity of two requirements that are shared, in percent. With another term, a requirement is about another case.
+const SIMILAR_PERCENT: usize = 100;
 
 /// Minimum number of terms of a requirement that is compared; fewer terms are not significant.
 const LEAST_TERMS: usize = 4;
@@ -89,7 +89,7 @@ pub struct SharedItem {
 impl Sketch {
     /// Returns the sketch of a specification: usually a few KB, at most about 200 KB.
     pub fn new(spec: &Spec) -> Self {
-        let entities = spec.entities.iter().filter(|e| is_entity(&e.name)).map(|e| {
+        let entities = spec.entities.iter().filter(|e| is_entity(&e.name) && !is_existing(e)).map(|e| {
             let text = shortened(entity_name(&e.name));
             Name { text, key: spelling(&e.name), line: e.line }
         });
@@ -115,6 +115,13 @@ impl Sketch {
 fn is_common(key: &str) -> bool {
     key.is_empty()
         || is_one_of("user admin administrator system app application config configuration setting error log file", key)
+}
+
+/// Returns whether an entity is only referred to: another specification has described it, or it exists already.
+fn is_existing(entity: &Entity) -> bool {
+    const EXISTING: &str = "existing already unchanged reuse reused reuses spec specs specification";
+    let names = |w: &Word<'_>| is_one_of(EXISTING, &w.lower);
+    words(&entity.name).iter().any(names) || words(&entity.text).iter().any(names)
 }
 
 /// Returns the first name of each key.

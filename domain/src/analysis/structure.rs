@@ -130,7 +130,8 @@ fn is_measurable(statement: &Statement<'_>) -> bool {
         || statement.words.iter().any(|w| is_one_of(COUNTS, &w.lower))
 }
 
-/// Adds one finding if nearly no requirement states an obligation or a priority. A few statements of facts among others are not unclear.
+/// Adds one hint if nearly no requirement states an obligation or a priority. A few statements of facts among others are not unclear, and
+/// an author can write all requirements as facts.
 fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     const LEAST: usize = 5;
     let english: Vec<&Statement<'_>> = statements
@@ -148,7 +149,7 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     let (count, all) = (without.len(), english.len());
     let summary =
         format!("{count} of {all} requirements have neither MUST nor SHOULD; the first is {}", first.location);
-    findings.push(&NO_OBLIGATION, place, summary, "write who MUST, SHOULD or MAY do what");
+    findings.hint(&NO_OBLIGATION, place, summary, "write who MUST, SHOULD or MAY do what");
 }
 
 fn obliges(statement: &Statement<'_>) -> bool {
@@ -235,7 +236,7 @@ pub(super) fn outside(source: &str, spans: impl Iterator<Item = Span>) -> Vec<&s
     found
 }
 
-/// Adds a finding for each entity that only its own description mentions.
+/// Adds a hint for each entity that only its own description mentions: a data model can be more complete than the text.
 fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     if !statements.english {
         return;
@@ -263,6 +264,6 @@ fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
             continue;
         }
         let summary = format!("no story, requirement or criterion mentions the entity \"{name}\"");
-        findings.push(&UNUSED_ENTITY, entity.place(name), summary, "mention it where it is used, or remove it");
+        findings.hint(&UNUSED_ENTITY, entity.place(name), summary, "mention it where it is used, or remove it");
     }
 }

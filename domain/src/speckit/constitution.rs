@@ -264,7 +264,7 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
     }
     if constitution.principles.is_empty() {
         let remedy = "write `### I. <name>` under `## Core Principles`";
-        diagnostics.push(Diagnostic::warning(1, "NoPrinciples", "no principle was found", remedy));
+        diagnostics.push(Diagnostic::warning(1, "NoPrinciples", "no section could be read as a principle", remedy));
     }
     match &constitution.version {
         None => {

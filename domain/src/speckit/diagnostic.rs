@@ -7,6 +7,21 @@ use serde::Serialize;
 /// Code of a document without a part that its kind has.
 pub const MISSING_SECTION: &str = "MissingSection";
 
+/// Code of a specification without a title.
+pub const MISSING_TITLE: &str = "MissingTitle";
+
+/// Code of a change of OpenSpec.
+pub const DELTA_DOCUMENT: &str = "DeltaDocument";
+
+/// Code of a document of another kind.
+pub const WRONG_DOCUMENT: &str = "WrongDocument";
+
+/// Code of a task that mentions another one without stating whether it waits.
+pub const UNCLEAR_MENTION: &str = "UnclearMention";
+
+/// Code of a dependency on a task that does not exist.
+pub const UNKNOWN_TASK: &str = "UnknownTask";
+
 /// Code of an open question.
 pub const OPEN_QUESTION: &str = "OpenQuestion";
 

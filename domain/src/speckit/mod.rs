@@ -21,7 +21,8 @@ pub(crate) mod markdown;
 mod words;
 
 pub use diagnostic::{
-    Diagnostic, MISSING_SECTION, OPEN_QUESTION, Parsed, Severity, SpecPart, TEMPLATE_NOT_FILLED, UNFILLED_TEMPLATE,
+    DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, OPEN_QUESTION, Parsed, Severity, SpecPart,
+    TEMPLATE_NOT_FILLED, UNCLEAR_MENTION, UNFILLED_TEMPLATE, UNKNOWN_TASK, WRONG_DOCUMENT,
 };
 pub use ids::{StoryKey, TaskId};
 pub use markdown::{Item, MAX_DOCUMENT_BYTES, Span};

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::model::{Entity, Requirement, Spec};
 use super::{questions, requirements, stories};
-use crate::speckit::diagnostic::{Diagnostic, MISSING_SECTION, OPEN_QUESTION, Parsed, SpecPart};
+use crate::speckit::diagnostic::{
+    DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, OPEN_QUESTION, Parsed, SpecPart, WRONG_DOCUMENT,
+};
 use crate::speckit::markdown::{self, Item, Markdown, Section};
 use crate::text::truncated;
 
@@ -155,7 +157,7 @@ fn foreign(markdown: &Markdown, spec: &Spec) -> Option<Diagnostic> {
     if let Some(section) = markdown.sections.iter().find(|s| !whole && DELTAS.contains(&s.title.trim())) {
         return Some(Diagnostic::error(
             markdown.lines[section.heading].number,
-            "DeltaDocument",
+            DELTA_DOCUMENT,
             format!("{:?} begins a change of OpenSpec, which is not a whole specification", section.title),
             "apply the change, and use the specification that it leads to",
         ));
@@ -166,7 +168,7 @@ fn foreign(markdown: &Markdown, spec: &Spec) -> Option<Diagnostic> {
     (tasks || lower == "tasks").then(|| {
         Diagnostic::error(
             markdown.lines[title.heading].number,
-            "WrongDocument",
+            WRONG_DOCUMENT,
             "the title says that this is a task list, not a specification",
             "name the file `tasks.md`, or use it as the source of a Plan",
         )
@@ -210,7 +212,7 @@ fn check(markdown: &Markdown, spec: &Spec, diagnostics: &mut Vec<Diagnostic>) {
     if spec.title.is_none() {
         diagnostics.push(Diagnostic::warning(
             1,
-            "MissingTitle",
+            MISSING_TITLE,
             "the document has no title",
             "begin with `# Feature Specification: <name>`",
         ));
