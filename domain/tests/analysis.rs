@@ -336,7 +336,7 @@ fn every_open_marker_is_asked_about_also_beyond_the_limit() {
 fn overlap_names_what_two_specifications_touch() {
     let other = "# Feature Specification: Keys of couriers\n\n## Requirements\n\nCode is in `src/door/lock.rs`.\n\n\
         - **FR-101**: Doors MUST refuse guest keys outside of their period.\n\
-        - **FR-102**: A courier MUST see a map of the town.\n\n### Key Entities\n\n- **Guest Keys**: Same.\n- **User**: A person.\n";
+        - **FR-102**: A courier MUST see a map of the town.\n\n### Key Entities\n\n- **Guest Keys**: Right of a guest to open a door.\n- **User**: A person.\n";
     let ours =
         GOOD.replace("## Assumptions", "## Assumptions\n\n- Locks are in `src/door/lock.rs`.\n- **Users** exist.");
     let (ours, theirs) = (Sketch::new(&parsed(&ours).model), Sketch::new(&parsed(other).model));

@@ -1,6 +1,6 @@
 //! Duplicate, similar and contradicting statements.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::finding::{Position, shortened};
 use super::findings::Findings;
@@ -147,14 +147,14 @@ pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
 
 /// Adds a finding for each entity whose name differs from another only in spelling. A remark in brackets is part of the name.
 fn entities(spec: &Spec, findings: &mut Findings) {
-    let mut first: HashMap<String, &Entity> = HashMap::new();
+    let mut named: BTreeMap<String, Vec<&Entity>> = BTreeMap::new();
     for entity in spec.entities.iter().filter(|e| is_entity(&e.name)) {
-        let key = terms(&words(&entity.name)).concat();
+        named.entry(terms(&words(&entity.name)).concat()).or_default().push(entity);
+    }
+    for (key, entities) in named {
+        // A name that occurs more often is a label below each entity, such as `Statuses`.
+        let [there, entity] = entities[..] else { continue };
         if key.is_empty() {
-            continue;
-        }
-        let there = *first.entry(key).or_insert(entity);
-        if std::ptr::eq(there, entity) {
             continue;
         }
         let own = entity_name(&entity.name);

@@ -1,14 +1,16 @@
 //! The parser's diagnostics as findings: one for each problem, not one for each line.
 
+use std::collections::{HashMap, HashSet};
+
 use super::finding::shortened;
 use super::statements::headings;
 use super::text::is_one_of;
 use crate::speckit::{
     DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, OPEN_QUESTION, Severity, SpecPart, TEMPLATE_NOT_FILLED,
-    UNCLEAR_MENTION, UNFILLED_TEMPLATE, UNKNOWN_TASK, WRONG_DOCUMENT,
+    UNCLEAR_MENTION, UNFILLED_TEMPLATE, WRONG_DOCUMENT,
 };
 
-/// Number of unknown dependencies in one document up to which each is a finding of its own. More have one cause, such as tasks whose
+/// Number of diagnostics of one kind in a document up to which each is a finding of its own. More have one cause, such as tasks whose
 /// identifiers are in another form.
 const MANY: usize = 5;
 
@@ -31,15 +33,9 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
         MISSING_SECTION => !early || d.missing != Some(SpecPart::SuccessCriteria),
         _ => true,
     };
-    let count = |code: &str| parsed.iter().filter(applies).filter(|d| d.code == code).count();
-    let (unfilled, unknown) = (count(UNFILLED_TEMPLATE), count(UNKNOWN_TASK));
     let mut found: Vec<Diagnostic> = Vec::new();
     for diagnostic in parsed.iter().filter(applies) {
         let mut diagnostic = diagnostic.clone();
-        let repeats = diagnostic.code == UNFILLED_TEMPLATE || (diagnostic.code == UNKNOWN_TASK && unknown > MANY);
-        if repeats && found.iter().any(|d| d.code == diagnostic.code) {
-            continue;
-        }
         if diagnostic.code == MISSING_SECTION {
             diagnostic.message.push_str(&unread(source, diagnostic.missing));
             if let Some(earlier) = found.iter_mut().find(|d| d.code == MISSING_SECTION && d.line == diagnostic.line) {
@@ -50,11 +46,38 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
         }
         found.push(diagnostic);
     }
-    if let Some(first) = found.iter_mut().find(|d| d.code == UNFILLED_TEMPLATE && unfilled > 1) {
-        first.message = format!("{}, and {unfilled} lines have placeholders in all", first.message);
+    without_repetitions(found)
+}
+
+/// Replaces many diagnostics of one kind by the first of them, which says where the others are.
+fn without_repetitions(diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    /// Number of lines that a message lists.
+    const SHOWN: usize = 8;
+    let kind = |d: &Diagnostic| (d.code, d.severity);
+    let mut lines: HashMap<(&str, Severity), Vec<u32>> = HashMap::new();
+    for diagnostic in &diagnostics {
+        lines.entry(kind(diagnostic)).or_default().push(diagnostic.line);
     }
-    if let Some(first) = found.iter_mut().find(|d| d.code == UNKNOWN_TASK && unknown > MANY) {
-        first.message = format!("{}; {unknown} dependencies in all name tasks that were not read", first.message);
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for mut diagnostic in diagnostics {
+        let all = lines.get(&kind(&diagnostic)).map(Vec::as_slice).unwrap_or_default();
+        let first = seen.insert(kind(&diagnostic));
+        if diagnostic.code == UNFILLED_TEMPLATE && first && all.len() > 1 {
+            let message = format!("{}, and {} lines have placeholders in all", diagnostic.message, all.len());
+            found.push(Diagnostic { message, ..diagnostic });
+        } else if diagnostic.code != UNFILLED_TEMPLATE && first && all.len() > MANY {
+            let others: Vec<String> = all[1..].iter().take(SHOWN).map(u32::to_string).collect();
+            let more = if all.len() > SHOWN + 1 { ", …" } else { "" };
+            diagnostic.message.push_str(&format!(
+                "; {} lines have this problem in all, also lines {}{more}",
+                all.len(),
+                others.join(", ")
+            ));
+            found.push(diagnostic);
+        } else if first || (diagnostic.code != UNFILLED_TEMPLATE && all.len() <= MANY) {
+            found.push(diagnostic);
+        }
     }
     found
 }
@@ -69,7 +92,9 @@ pub(super) fn is_hint(diagnostic: &Diagnostic) -> bool {
 /// Returns what to add to a message about a missing part of a specification if a heading announces it.
 fn unread(source: &str, missing: Option<SpecPart>) -> String {
     let words: &[&str] = match missing {
-        Some(SpecPart::SuccessCriteria) => &["success", "criteria", "outcome"],
+        Some(SpecPart::SuccessCriteria) => {
+            &["success criteria", "success metrics", "acceptance criteria", "measurable outcomes"]
+        }
         Some(SpecPart::Requirements) => &["requirement"],
         Some(SpecPart::Stories) => &["scenario", "story", "stories"],
         None => return String::new(),

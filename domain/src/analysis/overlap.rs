@@ -4,6 +4,7 @@
 //! terms (a bottom-k sketch: Broder, "On the resemblance and containment of documents", 1997).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -25,6 +26,9 @@ const MAX_HASHES: usize = 32;
 /// Minimum similarity of two requirements that are shared, in percent. With another term, a requirement is about another case.
 const SIMILAR_PERCENT: usize = 100;
 
+/// Minimum similarity of the descriptions of an entity that is shared, in percent.
+const SAME_ENTITY_PERCENT: usize = 50;
+
 /// Minimum number of terms of a requirement that is compared; fewer terms are not significant.
 const LEAST_TERMS: usize = 4;
 
@@ -45,11 +49,15 @@ struct Name {
     text: String,
     key: String,
     line: u32,
+    /// The description of an entity as hashes of its terms, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    description: Vec<u32>,
 }
 
 impl Name {
     fn of_path(path: &str, line: u32) -> Self {
-        Self { text: shortened(path), key: path.trim_end_matches('/').to_owned(), line }
+        let key = path.trim_end_matches('/').to_owned();
+        Self { text: shortened(path), key, line, description: Vec::new() }
     }
 }
 
@@ -64,7 +72,7 @@ struct Terms {
 /// Kind of a shared item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SharedItemKind {
-    /// A key entity with the same name.
+    /// A key entity with the same name and a similar description.
     Entity,
     /// The same file or folder.
     Path,
@@ -91,13 +99,14 @@ impl Sketch {
     pub fn new(spec: &Spec) -> Self {
         let entities = spec.entities.iter().filter(|e| is_entity(&e.name) && !is_existing(e)).map(|e| {
             let text = shortened(entity_name(&e.name));
-            Name { text, key: spelling(&e.name), line: e.line }
+            Name { text, key: spelling(&e.name), line: e.line, description: hashes(&e.text) }
         });
-        let requirements =
-            spec.requirements.iter().map(|r| Terms { id: r.id.clone(), line: r.line, hashes: hashes(&r.text) });
+        // All features of a product have the same quality requirements.
+        let own = spec.requirements.iter().filter(|r| !r.id.starts_with("NFR"));
+        let requirements = own.map(|r| Terms { id: r.id.clone(), line: r.line, hashes: hashes(&r.text) });
         Self {
             entities: unique(entities.filter(|e| !is_common(&e.key))),
-            paths: unique(paths(&spec.source).into_iter().map(|(path, line)| Name::of_path(path, line))),
+            paths: unique(changed(&spec.source).map(|(path, line)| Name::of_path(path, line))),
             requirements: requirements.filter(|r| r.hashes.len() >= LEAST_TERMS).take(MAX_ITEMS).collect(),
         }
     }
@@ -145,6 +154,12 @@ fn hashes(text: &str) -> Vec<u32> {
     found
 }
 
+/// Returns the files and folders that a specification can be about. It refers to documents only to be read.
+fn changed(source: &str) -> impl Iterator<Item = (&str, u32)> {
+    let is_document = |path: &str| Path::new(path).extension().is_some_and(|end| end.eq_ignore_ascii_case("md"));
+    paths(source).into_iter().filter(move |(path, _)| !is_document(path))
+}
+
 /// Returns the files and folders in inline code, with their lines. Code blocks are skipped, since they show trees and commands.
 fn paths(source: &str) -> Vec<(&str, u32)> {
     let mut found = Vec::new();
@@ -183,9 +198,16 @@ pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<SharedItem> {
     {
         let others: HashMap<&str, &Name> = theirs.iter().map(|n| (n.key.as_str(), n)).collect();
         for name in ours {
-            if let Some(other) = others.get(name.key.as_str()) {
+            let Some(other) = others.get(name.key.as_str()) else { continue };
+            let similarity = match kind {
+                SharedItemKind::Entity => similarity(&name.description, &other.description),
+                _ => 100,
+            };
+            // Many features use an entity; two that describe it in the same way both add it.
+            if similarity >= SAME_ENTITY_PERCENT {
                 let (ours, theirs) = (name.text.clone(), other.text.clone());
-                found.push(SharedItem { kind, ours, theirs, line: name.line, similarity: 100 });
+                let similarity = u8::try_from(similarity).unwrap_or(100);
+                found.push(SharedItem { kind, ours, theirs, line: name.line, similarity });
             }
         }
     }

@@ -52,7 +52,8 @@ fn is_empty(statement: &Statement<'_>) -> bool {
 /// another story has them: otherwise the document does not use them.
 fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     // The oldest template has one story without a test, and its scenarios in a separate section.
-    let stories: Vec<&UserStory> = spec.stories.iter().filter(|s| s.title != "Primary User Story").collect();
+    let stories: Vec<&UserStory> =
+        spec.stories.iter().filter(|s| s.title != "Primary User Story" && !is_closed(&s.title)).collect();
     let knows = |has: fn(&UserStory) -> bool| stories.iter().any(|s| has(s));
     let (tests, priorities) = (knows(|s| s.independent_test.is_some()), knows(|s| s.priority.is_some()));
     let scenarios = knows(|s| !s.scenarios.is_empty()) || statements.english;
@@ -82,6 +83,12 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// Returns whether the title of a story says that nobody builds from it: it is deferred, or done.
+fn is_closed(title: &str) -> bool {
+    const CLOSED: &str = "DEFERRED REMOVED CANCELLED CANCELED DROPPED COMPLETE COMPLETED DONE SUPERSEDED";
+    is_struck(title) || words(title).iter().any(|w| is_one_of(CLOSED, w.raw))
 }
 
 /// Adds a finding for a scenario that states no result. A scenario without Given or without When can be tested as it is.

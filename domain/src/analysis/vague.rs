@@ -224,7 +224,8 @@ fn is_demanded(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
         rule if *rule == VAGUE_TIME => {
             is_one_of("periodically promptly timely in at", first) || is_manner(text, words, hit)
         }
-        rule if *rule == ESCAPE_CLAUSE => true,
+        // `in the one or the other, as appropriate` is a choice between both.
+        rule if *rule == ESCAPE_CLAUSE => first != "as" || words[..hit.first].iter().all(|w| w.lower != "or"),
         rule if *rule == OPEN_LIST => is_one_of("etc and", first),
         _ if first == "strong" || bounds => true,
         _ if is_one_of(MANNER, first) || hit.end - hit.first > 1 => {

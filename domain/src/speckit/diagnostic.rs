@@ -19,9 +19,6 @@ pub const WRONG_DOCUMENT: &str = "WrongDocument";
 /// Code of a task that mentions another one without stating whether it waits.
 pub const UNCLEAR_MENTION: &str = "UnclearMention";
 
-/// Code of a dependency on a task that does not exist.
-pub const UNKNOWN_TASK: &str = "UnknownTask";
-
 /// Code of an open question.
 pub const OPEN_QUESTION: &str = "OpenQuestion";
 

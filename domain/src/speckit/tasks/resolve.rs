@@ -7,7 +7,7 @@ use super::index::Index;
 use super::model::{Dependency, Group, PhaseKind, Precedence, TasksFile};
 use super::references::Reference;
 use super::statements::Statement;
-use crate::speckit::diagnostic::{Diagnostic, UNKNOWN_TASK};
+use crate::speckit::diagnostic::Diagnostic;
 use crate::speckit::ids::Mention;
 
 /// Maximum number of pairs of tasks or groups. A statement about two ranges expands to the product of their sizes.
@@ -34,7 +34,7 @@ pub(super) fn apply(file: &mut TasksFile, stated: Vec<LocatedStatement>) -> Vec<
         let (who, on) = (resolver.resolve(&statement.who, owner), resolver.resolve(&statement.on, owner));
         diagnostics.extend(who.unknown.iter().chain(&on.unknown).map(|id| {
             let message = format!("the dependency {id} does not exist: no task has this identifier");
-            Diagnostic::warning(line, UNKNOWN_TASK, message, "correct the identifier, or remove the statement")
+            Diagnostic::warning(line, "UnknownTask", message, "correct the identifier, or remove the statement")
         }));
         relations.relate(line, &who, &on);
         if relations.left == 0 {
