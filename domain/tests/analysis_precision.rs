@@ -175,6 +175,33 @@ fn many_unknown_dependencies_have_one_cause() {
 }
 
 #[test]
+fn a_specification_can_do_without_success_criteria() {
+    let document = FERRY.replace("{requirements}", "- **FR-001**: The gate MUST open.");
+    let (before, _) = document.split_once("\n## Success Criteria").expect("the document has criteria");
+    let without =
+        ["scenarios", "stories", "entities"].iter().fold(before.to_owned(), |d, p| d.replace(&format!("{{{p}}}"), ""));
+    let report = analysed(&without);
+    assert_eq!((codes(&report.findings), codes(&report.hints)), (vec![], vec!["MissingSection"]));
+    // Criteria in a form that is not read are missed.
+    let other = analysed(&format!("{without}\n## Success Criteria\n\nPassengers are on board in time.\n"));
+    assert_eq!(codes(&other.findings), ["MissingSection"], "{other:#?}");
+}
+
+#[test]
+fn terms_in_another_order_can_be_about_another_case() {
+    let swapped = "- **FR-001**: Pressing `A` MUST open the GATE and MUST NOT ring the BELL\n\
+        - **FR-002**: Pressing `B` MUST ring the BELL and MUST NOT open the GATE";
+    finds("requirements", swapped, &[]);
+}
+
+#[test]
+fn a_priority_in_another_form_is_a_priority() {
+    let story = "### User Story 2 - Leave (Priority: P2.5)\n\nA passenger leaves.\n\n**Independent Test**: Leave.\n\n\
+        1. **Given** a passenger, **When** the ferry lands, **Then** the gate opens\n";
+    finds("stories", story, &[]);
+}
+
+#[test]
 fn a_document_of_another_kind_has_one_finding() {
     let change = "## ADDED Requirements\n\n### Requirement: Gates\n\nThe gate SHALL open.\n\n#### Scenario: Ticket\n\n- **WHEN** shown\n- **THEN** it opens\n";
     assert_eq!(codes(&analysed(change).findings), ["DeltaDocument"]);
@@ -282,6 +309,7 @@ fn references_may_name_what_is_elsewhere_or_gone() {
     finds("requirements", "- **FR-001**: The gate MUST open as FR-009 says", &["UnknownReference"]);
     for text in [
         "- **FR-001**: The gate MUST open as 014/FR-009 says",
+        "- **FR-001**: The gate MUST open by the existing FR-009 rule",
         "- **FR-001**: The gate MUST open as FR-009 of spec 014 says",
         "- **FR-001**: The gate MUST open; this replaces the dropped FR-009",
         "- **FR-001**: The gate MUST open, see FR-1",
@@ -300,10 +328,9 @@ fn a_requirement_is_uncovered_only_where_scenarios_name_requirements() {
     // The scenarios name no requirement, so nothing is known.
     finds("requirements", requirements, &[]);
     let traced = format!("{requirements}\n\n### Acceptance\n\n1. A ticket opens the gate (FR-001/002).");
-    let found = ferry("requirements", &traced).findings;
-    assert_eq!(codes(&found), ["UncoveredRequirement"], "{found:#?}");
-    assert_eq!(found[0].location, "FR-003");
-    finds("requirements", &format!("{traced}\n2. In fog, the horn of the ferry sounds three times."), &[]);
+    hints("requirements", &traced, &["UncoveredRequirement"]);
+    assert_eq!(ferry("requirements", &traced).hints[0].location, "FR-003");
+    hints("requirements", &format!("{traced}\n2. In fog, the horn of the ferry sounds three times."), &[]);
     // A comment does not trace.
     finds("requirements", &format!("{requirements}\n\n<!-- FR-001–FR-002 are new -->"), &[]);
 }

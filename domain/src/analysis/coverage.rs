@@ -178,13 +178,16 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
 fn requirements_without_task(spec: &Spec, coverage: &Coverage, findings: &mut Findings) {
     /// Minimum share of requirements that the tasks name, in percent.
     const TRACED_PERCENT: usize = 75;
+    /// Maximum share of the others, in percent, and at least one.
+    const UNTRACED_PERCENT: usize = 10;
     let by = |covered: &CoveredItem, evidence| covered.tasks.iter().any(|link| link.by == evidence);
     let items = || {
         let all = spec.requirements.iter().zip(&coverage.requirements);
         all.filter(|(item, _)| !is_struck(&item.text))
     };
     let (all, traced) = (items().count(), items().filter(|(_, covered)| by(covered, Evidence::Id)).count());
-    if traced == 0 || traced * 100 < all * TRACED_PERCENT {
+    let untraced = all - traced;
+    if traced == 0 || traced * 100 < all * TRACED_PERCENT || untraced > (all * UNTRACED_PERCENT / 100).max(1) {
         return;
     }
     for (item, covered) in items() {

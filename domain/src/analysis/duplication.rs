@@ -9,7 +9,7 @@ use super::kinds::{
 };
 use super::similar::{Pair, pairs};
 use super::statements::{Statement, StatementKind, Statements, entity_name, is_entity};
-use super::text::{Vocabulary, Word, is_struck, terms, words};
+use super::text::{Vocabulary, Word, is_one_of, is_struck, terms, words};
 use super::vague::is_unit;
 use crate::speckit::spec::{Entity, Spec};
 
@@ -65,7 +65,7 @@ fn relation(
 ) -> Option<(&'static FindingKind, String)> {
     let own = (sets[pair.first].len() - pair.shared, sets[pair.second].len() - pair.shared);
     // If one has terms of its own, or their conditions differ, they are about different cases.
-    if own != (0, 0) || conditions(a) != conditions(b) {
+    if own != (0, 0) || conditions(a) != conditions(b) || names(a) != names(b) {
         return None;
     }
     let (numbers, there) = (quantities(&b.words), quantities(&a.words));
@@ -119,6 +119,14 @@ pub(super) fn negations(words: &[Word<'_>]) -> usize {
                 || w.lower.ends_with("n't")
         })
         .count()
+}
+
+/// Returns the names in a statement, in order: in `A does not change B` and `B does not change A` the terms are the same.
+fn names<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
+    let capitals =
+        |w: &&Word<'_>| w.raw.len() > 1 && !w.raw.contains(char::is_lowercase) && w.raw.contains(char::is_uppercase);
+    let named = |w: &&Word<'_>| w.quoted || (capitals(w) && !is_one_of("MUST SHALL SHOULD NOT MAY WILL", w.raw));
+    statement.words.iter().filter(named).map(|w| w.raw).collect()
 }
 
 /// Returns the words that begin conditions, in order.

@@ -37,7 +37,12 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
     for diagnostic in parsed.iter().filter(applies) {
         let mut diagnostic = diagnostic.clone();
         if diagnostic.code == MISSING_SECTION {
-            diagnostic.message.push_str(&unread(source, diagnostic.missing));
+            let announced = unread(source, diagnostic.missing);
+            // Many documents do without success criteria.
+            if announced.is_empty() && diagnostic.missing == Some(SpecPart::SuccessCriteria) {
+                diagnostic.severity = Severity::Info;
+            }
+            diagnostic.message.push_str(&announced);
             if let Some(earlier) = found.iter_mut().find(|d| d.code == MISSING_SECTION && d.line == diagnostic.line) {
                 earlier.message = format!("{}; {}", earlier.message, diagnostic.message);
                 earlier.remedy = format!("{}; {}", earlier.remedy, diagnostic.remedy);
@@ -92,9 +97,7 @@ pub(super) fn is_hint(diagnostic: &Diagnostic) -> bool {
 /// Returns what to add to a message about a missing part of a specification if a heading announces it.
 fn unread(source: &str, missing: Option<SpecPart>) -> String {
     let words: &[&str] = match missing {
-        Some(SpecPart::SuccessCriteria) => {
-            &["success criteria", "success metrics", "acceptance criteria", "measurable outcomes"]
-        }
+        Some(SpecPart::SuccessCriteria) => &["success criteria", "success metrics", "measurable outcomes"],
         Some(SpecPart::Requirements) => &["requirement"],
         Some(SpecPart::Stories) => &["scenario", "story", "stories"],
         None => return String::new(),

@@ -166,7 +166,8 @@ fn paths(source: &str) -> Vec<(&str, u32)> {
     let mut fenced = false;
     for (number, line) in (1..).zip(source.lines()) {
         fenced ^= line.trim_start().starts_with("```");
-        if !fenced {
+        // The input of a specification names what its author has read.
+        if !fenced && !line.starts_with("**Input**") {
             found.extend(line.split('`').skip(1).step_by(2).filter(|code| is_path(code)).map(|code| (code, number)));
         }
     }

@@ -101,6 +101,8 @@ fn elsewhere(words: &[Word<'_>], offset: usize) -> bool {
     let at = words.partition_point(|w| w.end <= offset);
     let numbered =
         |w: &Word<'_>| w.raw.len() >= 3 && w.raw.bytes().take(3).all(|b| b.is_ascii_digit()) && !w.raw.contains('.');
-    let other = |w: &Word<'_>| numbered(w) || is_one_of("spec specs specification constitution prd upstream", &w.lower);
+    let other = |w: &Word<'_>| {
+        numbered(w) || is_one_of("spec specs specification constitution prd upstream existing", &w.lower)
+    };
     words[at.saturating_sub(NEAR)..(at + NEAR).min(words.len())].iter().any(other)
 }

@@ -74,7 +74,7 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
             let remedy = "add `**Independent Test**:` and describe how to test this story without the others";
             findings.push(&NO_INDEPENDENT_TEST, place, format!("{} has no independent test", story.key), remedy);
         }
-        if priorities && story.priority.is_none() {
+        if priorities && story.priority.is_none() && !has_priority(body) {
             findings.push(
                 &NO_PRIORITY,
                 place,
@@ -83,6 +83,12 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// Returns whether the heading of a story has a priority in a form that the parser does not read, such as `P2.5`.
+fn has_priority(body: &str) -> bool {
+    let heading = words(body.lines().next().unwrap_or_default());
+    heading.iter().any(|w| w.raw.strip_prefix('P').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))
 }
 
 /// Returns whether the title of a story says that nobody builds from it: it is deferred, or done.
@@ -167,11 +173,11 @@ fn obliges(statement: &Statement<'_>) -> bool {
     statement.words.iter().any(|w| is_one_of(MODALS, &w.lower) || priority(w))
 }
 
-/// Adds a finding for each requirement that no story, scenario, edge case or criterion covers.
+/// Adds a hint for each requirement that no story, scenario, edge case or criterion covers: not every one needs a scenario.
 fn uncovered(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     for (requirement, covered) in coverage(spec, statements) {
         if !covered {
-            findings.push(
+            findings.hint(
                 &UNCOVERED_REQUIREMENT,
                 requirement.place(requirement.text),
                 format!(

@@ -381,7 +381,7 @@ fn is_measured(words: &[Word<'_>]) -> bool {
 
 /// Returns whether the text explains the phrase: after a colon or dash, in brackets, or by a description of how it is done.
 fn is_explained(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
-    const MANNER: &str = "gracefully graceful seamlessly properly appropriately intuitively reliably easily";
+    const MANNER: &str = "gracefully graceful seamlessly properly appropriately intuitively reliably easily responsive";
     let last = &words[hit.end - 1];
     let manner = is_one_of(MANNER, &last.lower);
     // The manner may follow at the end of the sentence; the explanation of an adjective is close to it.
