@@ -52,7 +52,9 @@ impl Output {
 /// Returns the texts of a task: identifier, title, details and stories.
 fn texts(file: &TasksFile, task: &Task) -> [String; 4] {
     let title = file.phases.get(task.phase).map(|p| p.title.as_str());
-    let details = task.details.iter().map(|d| d.text.as_str()).chain(title).collect::<Vec<_>>().join("\n");
+    let section = task.section.map(|span| span.text(&file.source));
+    let details =
+        task.details.iter().map(|d| d.text.as_str()).chain(title).chain(section).collect::<Vec<_>>().join("\n");
     let phase = match file.phases.get(task.phase).map(|p| &p.kind) {
         Some(PhaseKind::Story(key)) => Some(key),
         _ => None,

@@ -219,6 +219,12 @@ fn only_equal_requirements_and_described_entities_overlap() {
     let gate = sketch("The gate MUST show the departure times of ferries", "- **Pier**: Where ferries land.");
     let equal = sketch("Gates MUST display departure times of the ferry", "- **Piers**: A ferry can land there.");
     assert_eq!(kinds(&gate, &equal), 2);
+    // Features of one product share some requirements.
+    let more = "The gate MUST show the departure times of ferries\n- **FR-002**: Tickets MUST be sold before noon\n\
+        - **FR-003**: Passengers MUST queue along the pier\n- **FR-004**: Dogs MUST wear a leash on board";
+    let other = more.replace("noon", "dusk").replace("queue", "wait").replace("leash", "collar");
+    let (ours, theirs) = (sketch(more, ""), sketch(&other, ""));
+    assert_eq!((kinds(&ours, &theirs), kinds(&ours, &ours)), (0, 4));
     // Another term makes another case, and many features use one entity.
     let trains = sketch("The gate MUST show the departure times of trains", "- **Pier**: Gets a lamp.");
     assert_eq!(kinds(&gate, &trains), 0);

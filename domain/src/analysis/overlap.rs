@@ -191,14 +191,17 @@ fn is_path(code: &str) -> bool {
         && (file || folder)
 }
 
-/// Returns what two specifications have in common: entities, paths, then requirements, each in the order of our document.
+/// Returns what two specifications have in common: entities, paths, then requirements, each in the order of our document. Entities and
+/// requirements count only if the specifications are about the same work.
 pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<SharedItem> {
     let mut found = Vec::new();
+    let same_work = is_same_work(&ours.requirements, &theirs.requirements);
     for (kind, ours, theirs) in
         [(SharedItemKind::Entity, &ours.entities, &theirs.entities), (SharedItemKind::Path, &ours.paths, &theirs.paths)]
     {
         let others: HashMap<&str, &Name> = theirs.iter().map(|n| (n.key.as_str(), n)).collect();
-        for name in ours {
+        let compared = same_work || kind == SharedItemKind::Path;
+        for name in ours.iter().filter(|_| compared) {
             let Some(other) = others.get(name.key.as_str()) else { continue };
             let similarity = match kind {
                 SharedItemKind::Entity => similarity(&name.description, &other.description),
@@ -212,8 +215,19 @@ pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<SharedItem> {
             }
         }
     }
-    found.extend(requirements(&ours.requirements, &theirs.requirements));
+    if same_work {
+        found.extend(requirements(&ours.requirements, &theirs.requirements));
+    }
     found
+}
+
+/// Returns whether a third of the requirements of one of two specifications are in both. All features of a product have some requirements
+/// and entities in common.
+fn is_same_work(ours: &[Terms], theirs: &[Terms]) -> bool {
+    let distinct = |all: &'_ [Terms]| all.iter().map(|r| r.hashes.clone()).collect::<HashSet<Vec<u32>>>();
+    let (ours, theirs) = (distinct(ours), distinct(theirs));
+    let both = ours.intersection(&theirs).count();
+    both > 0 && both * 3 >= ours.len().min(theirs.len())
 }
 
 /// Finds the most similar requirement of theirs for each of ours.

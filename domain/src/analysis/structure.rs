@@ -85,10 +85,13 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     }
 }
 
-/// Returns whether the heading of a story has a priority in a form that the parser does not read, such as `P2.5`.
+/// Returns whether a story has a priority in a form that the parser does not read: `P2.5` in its heading or the first lines below it.
 fn has_priority(body: &str) -> bool {
-    let heading = words(body.lines().next().unwrap_or_default());
-    heading.iter().any(|w| w.raw.strip_prefix('P').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))
+    /// Number of lines in which the priority is.
+    const NEAR: usize = 4;
+    let priority =
+        |w: &Word<'_>| w.raw.strip_prefix('P').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    body.lines().take(NEAR).any(|line| words(line).iter().any(priority))
 }
 
 /// Returns whether the title of a story says that nobody builds from it: it is deferred, or done.
