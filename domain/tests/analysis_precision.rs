@@ -126,6 +126,7 @@ fn a_vague_word_is_a_finding_where_the_statement_demands_it() {
         ("The gate MUST refuse torn tickets gracefully and call the steward", "VagueQuality"),
         ("The gate MUST list the frequently used tickets", "VagueTime"),
         ("The gate MUST have a lamp or similar", "OpenList"),
+        ("The gate MUST keep its speed (the horn remains responsive)", "VaguePerformance"),
         ("The gate MUST write its state to the log or the board as appropriate", "EscapeClause"),
     ] {
         hints("requirements", &format!("- **FR-001**: {text}"), &[code]);
@@ -304,6 +305,7 @@ fn entities_are_used_by_other_entities_and_labels_are_none() {
     finds("entities", "- **Note**: Written on board.\n- **Notes**: Written ashore.", &["DuplicateEntity"]);
     finds("entities", "- **Tickets**: The same again.", &["DuplicateEntity"]);
     finds("entities", "- **Ticket (paper)**: A ticket on paper.", &[]);
+    finds("entities", "- **SystemTicket**: A ticket that the ferry prints.", &[]);
     let (text, code) = ("- **FR-001**: A QR code MUST open the gate.", "- **QRCode**: What a ticket shows.");
     let both = FERRY.replace("{requirements}", text).replace("{entities}", code);
     let both = ["scenarios", "stories", "criteria"].iter().fold(both, |d, p| d.replace(&format!("{{{p}}}"), ""));

@@ -9,7 +9,7 @@ use super::kinds::{
 };
 use super::similar::{Pair, pairs};
 use super::statements::{Statement, StatementKind, Statements, entity_name, is_entity};
-use super::text::{Vocabulary, Word, is_one_of, is_struck, terms, words};
+use super::text::{Vocabulary, Word, is_one_of, is_struck, name_key};
 use super::vague::is_unit;
 use crate::speckit::spec::{Entity, Spec};
 
@@ -157,7 +157,7 @@ pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
 fn entities(spec: &Spec, findings: &mut Findings) {
     let mut named: BTreeMap<String, Vec<&Entity>> = BTreeMap::new();
     for entity in spec.entities.iter().filter(|e| is_entity(&e.name)) {
-        named.entry(terms(&words(&entity.name)).concat()).or_default().push(entity);
+        named.entry(name_key(&entity.name)).or_default().push(entity);
     }
     for (key, entities) in named {
         // A name that occurs more often is a label below each entity, such as `Statuses`.
@@ -175,5 +175,5 @@ fn entities(spec: &Spec, findings: &mut Findings) {
 
 /// Returns a name without case, plural, hyphens and spaces: equal for `UserProfile`, `user-profile` and `User Profiles`.
 pub(super) fn spelling(name: &str) -> String {
-    terms(&words(entity_name(name))).concat()
+    name_key(entity_name(name))
 }

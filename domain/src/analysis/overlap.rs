@@ -74,7 +74,7 @@ struct Terms {
 pub enum SharedItemKind {
     /// A key entity with the same name and a similar description.
     Entity,
-    /// The same file or folder.
+    /// The same file.
     Path,
     /// A requirement with a similar text.
     Requirement,
@@ -101,8 +101,8 @@ impl Sketch {
             let text = shortened(entity_name(&e.name));
             Name { text, key: spelling(&e.name), line: e.line, description: hashes(&e.text) }
         });
-        // All features of a product have the same quality requirements.
-        let own = spec.requirements.iter().filter(|r| !r.id.starts_with("NFR"));
+        // All features of a product have the same constraints and quality requirements.
+        let own = spec.requirements.iter().filter(|r| is_functional(&r.id));
         let requirements = own.map(|r| Terms { id: r.id.clone(), line: r.line, hashes: hashes(&r.text) });
         Self {
             entities: unique(entities.filter(|e| !is_common(&e.key))),
@@ -124,6 +124,12 @@ impl Sketch {
 fn is_common(key: &str) -> bool {
     key.is_empty()
         || is_one_of("user admin administrator system app application config configuration setting error log file", key)
+}
+
+/// Returns whether an identifier is one of a functional requirement, such as `FR-001`, `REQ-1` or one without a number.
+fn is_functional(id: &str) -> bool {
+    let prefix = id.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+    is_one_of("fr req r f requirement", &prefix.to_lowercase())
 }
 
 /// Returns whether an entity is only referred to: another specification has described it, or it exists already.
@@ -154,13 +160,13 @@ fn hashes(text: &str) -> Vec<u32> {
     found
 }
 
-/// Returns the files and folders that a specification can be about. It refers to documents only to be read.
+/// Returns the files that a specification can be about. It refers to documents only to be read.
 fn changed(source: &str) -> impl Iterator<Item = (&str, u32)> {
     let is_document = |path: &str| Path::new(path).extension().is_some_and(|end| end.eq_ignore_ascii_case("md"));
     paths(source).into_iter().filter(move |(path, _)| !is_document(path))
 }
 
-/// Returns the files and folders in inline code, with their lines. Code blocks are skipped, since they show trees and commands.
+/// Returns the files in inline code, with their lines. Code blocks are skipped, since they show trees and commands.
 fn paths(source: &str) -> Vec<(&str, u32)> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -174,13 +180,12 @@ fn paths(source: &str) -> Vec<(&str, u32)> {
     found
 }
 
-/// Returns whether inline code is a path such as `src/door/mod.rs` or `charts/door/`: it has an inner slash, and an extension or a final
-/// slash. Routes, URLs and patterns are not paths.
+/// Returns whether inline code is the path of a file such as `src/door/mod.rs`: it has an inner slash and an extension. Routes, URLs and
+/// patterns are not paths, and many features add files to one folder.
 fn is_path(code: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '@' | '[' | ']');
     let name = code.rsplit('/').next().unwrap_or_default();
     let file = name.rsplit_once('.').is_some_and(|(stem, ending)| !stem.is_empty() && (1..=6).contains(&ending.len()));
-    let folder = code.ends_with('/') && code.matches('/').count() > 1;
     code.len() <= 256
         && code.contains('/')
         && !code.starts_with(['/', '.'])
@@ -188,7 +193,7 @@ fn is_path(code: &str) -> bool {
         && !(code.starts_with("specs/") || code.starts_with(".specify/"))
         && code.chars().all(allowed)
         && code.contains(char::is_alphabetic)
-        && (file || folder)
+        && file
 }
 
 /// Returns what two specifications have in common: entities, paths, then requirements, each in the order of our document. Entities and
@@ -221,13 +226,13 @@ pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<SharedItem> {
     found
 }
 
-/// Returns whether a third of the requirements of one of two specifications are in both. All features of a product have some requirements
+/// Returns whether half of the requirements of one of two specifications are in both. All features of a product have some requirements
 /// and entities in common.
 fn is_same_work(ours: &[Terms], theirs: &[Terms]) -> bool {
     let distinct = |all: &'_ [Terms]| all.iter().map(|r| r.hashes.clone()).collect::<HashSet<Vec<u32>>>();
     let (ours, theirs) = (distinct(ours), distinct(theirs));
     let both = ours.intersection(&theirs).count();
-    both > 0 && both * 3 >= ours.len().min(theirs.len())
+    both > 0 && both * 2 >= ours.len().min(theirs.len())
 }
 
 /// Finds the most similar requirement of theirs for each of ours.

@@ -220,6 +220,10 @@ fn is_demanded(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
     let first = words[hit.first].lower.as_str();
     let next = words.get(hit.end).map(|w| w.lower.as_str());
     let bounds = is_one_of("reasonable acceptable", first) && next.is_some_and(|n| is_one_of(LIMITS, n));
+    let before = &text[..words[hit.first].start];
+    if before.matches('(').count() > before.matches(')').count() {
+        return false;
+    }
     match rule {
         rule if *rule == VAGUE_TIME => {
             is_one_of("periodically promptly timely in at", first) || is_manner(text, words, hit)
