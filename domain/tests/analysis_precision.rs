@@ -126,6 +126,7 @@ fn a_vague_word_is_a_finding_where_the_statement_demands_it() {
         ("The gate MUST refuse torn tickets gracefully and call the steward", "VagueQuality"),
         ("The gate MUST list the frequently used tickets", "VagueTime"),
         ("The gate MUST have a lamp or similar", "OpenList"),
+        ("The log MUST say why a delay is acceptable", "VagueQuality"),
         ("The gate MUST keep its speed (the horn remains responsive)", "VaguePerformance"),
         ("The gate MUST write its state to the log or the board as appropriate", "EscapeClause"),
     ] {
@@ -193,6 +194,17 @@ fn terms_in_another_order_can_be_about_another_case() {
     let swapped = "- **FR-001**: Pressing `A` MUST open the GATE and MUST NOT ring the BELL\n\
         - **FR-002**: Pressing `B` MUST ring the BELL and MUST NOT open the GATE";
     finds("requirements", swapped, &[]);
+    let opposite = "- **FR-001**: The left lamp MUST show the minimum depth in front of the right pier\n\
+        - **FR-002**: The right lamp MUST show the minimum depth in front of the left pier";
+    finds("requirements", opposite, &[]);
+}
+
+#[test]
+fn tasks_with_many_unknown_identifiers_are_about_another_specification() {
+    let requirements = "- **FR-001**: The gate MUST open.";
+    let found = |named: &str| covers(requirements, &[task("T001", named, None)]).len();
+    assert_eq!(found("FR-001, FR-101 to FR-105"), 5);
+    assert_eq!(found("FR-001, FR-101 to FR-106"), 0);
 }
 
 #[test]

@@ -22,6 +22,9 @@ const MAX_LINKS: usize = 64;
 /// Maximum number of stories that are related to one requirement by their terms.
 const MAX_STORIES: usize = 8;
 
+/// Maximum number of identifiers that tasks name and the specification does not define, up to which they are errors.
+const MAX_UNKNOWN: usize = 5;
+
 /// Number of common terms that is sufficient for a requirement of any length.
 const MANY_TERMS: usize = 5;
 
@@ -166,7 +169,8 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
             }
         }
     }
-    for (id, tasks) in &missing {
+    // Tasks that name many of them are about another specification.
+    for (id, tasks) in missing.iter().filter(|_| missing.len() <= MAX_UNKNOWN) {
         let place = Position { line: 0, location: tasks[0], excerpt: id };
         let summary = format!("{} is named by {} and not defined in the specification", id, some_of(tasks));
         findings.push(&UNKNOWN_ID_IN_TASK, place, summary, format!("define {id}, or correct the identifier"));

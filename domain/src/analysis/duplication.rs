@@ -65,7 +65,7 @@ fn relation(
 ) -> Option<(&'static FindingKind, String)> {
     let own = (sets[pair.first].len() - pair.shared, sets[pair.second].len() - pair.shared);
     // If one has terms of its own, or their conditions differ, they are about different cases.
-    if own != (0, 0) || conditions(a) != conditions(b) || names(a) != names(b) {
+    if own != (0, 0) || conditions(a) != conditions(b) || names(a) != names(b) || directions(a) != directions(b) {
         return None;
     }
     let (numbers, there) = (quantities(&b.words), quantities(&a.words));
@@ -127,6 +127,13 @@ fn names<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
         |w: &&Word<'_>| w.raw.len() > 1 && !w.raw.contains(char::is_lowercase) && w.raw.contains(char::is_uppercase);
     let named = |w: &&Word<'_>| w.quoted || (capitals(w) && !is_one_of("MUST SHALL SHOULD NOT MAY WILL", w.raw));
     statement.words.iter().filter(named).map(|w| w.raw).collect()
+}
+
+/// Returns the words that name one of two opposites, in order: left edge and minimum is another case than right edge and maximum.
+fn directions<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
+    const DIRECTIONS: &str = "left right top bottom minimum maximum min max start end first last up down in out on off source target old new \
+        increase decrease enable disable open close before after";
+    statement.words.iter().map(|w| w.lower.as_str()).filter(|w| is_one_of(DIRECTIONS, w)).collect()
 }
 
 /// Returns the words that begin conditions, in order.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::finding::shortened;
 use super::statements::headings;
-use super::text::is_one_of;
+use super::text::{self, is_one_of};
 use crate::speckit::{
     DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, OPEN_QUESTION, Severity, SpecPart, TEMPLATE_NOT_FILLED,
     UNCLEAR_MENTION, UNFILLED_TEMPLATE, WRONG_DOCUMENT,
@@ -96,7 +96,7 @@ pub(super) fn is_hint(diagnostic: &Diagnostic) -> bool {
 
 /// Returns what to add to a message about a missing part of a specification if a heading announces it.
 fn unread(source: &str, missing: Option<SpecPart>) -> String {
-    let words: &[&str] = match missing {
+    let announcing: &[&str] = match missing {
         Some(SpecPart::SuccessCriteria) => &["success criteria", "success metrics", "measurable outcomes"],
         Some(SpecPart::Requirements) => &["requirement"],
         Some(SpecPart::Stories) => &["scenario", "story", "stories"],
@@ -104,7 +104,10 @@ fn unread(source: &str, missing: Option<SpecPart>) -> String {
     };
     // The title of the document announces nothing.
     let section = |start: usize| source[start..].starts_with("##");
-    let announces = |title: &str| words.iter().any(|word| title.to_lowercase().contains(word));
+    let announces = |title: &str| {
+        let title: String = text::words(title).iter().map(|w| format!(" {}", w.lower)).collect();
+        announcing.iter().any(|phrase| title.contains(&format!(" {phrase}")))
+    };
     let found = headings(source).into_iter().find(|(start, title)| section(*start) && announces(title));
     found.map_or_else(String::new, |(start, title)| {
         let line = source[..start].matches('\n').count() + 1;

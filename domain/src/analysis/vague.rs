@@ -216,12 +216,17 @@ fn is_demanded(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
         "time timeout timeouts limit limits size length period delay amount number rate default defaults duration";
     const MANNER: &str =
         "gracefully quickly fast rapidly efficiently securely properly appropriately reliably robustly promptly";
+    /// Number of words in which a subordinate clause begins.
+    const NEAR: usize = 4;
     let rule = &FAMILIES[hit.family].rule;
     let first = words[hit.first].lower.as_str();
     let next = words.get(hit.end).map(|w| w.lower.as_str());
     let bounds = is_one_of("reasonable acceptable", first) && next.is_some_and(|n| is_one_of(LIMITS, n));
     let before = &text[..words[hit.first].start];
-    if before.matches('(').count() > before.matches(')').count() {
+    let aside = before.matches('(').count() > before.matches(')').count();
+    // In `a comment that says why it is acceptable`, nobody demands the quality.
+    let asks = |w: &Word<'_>| is_one_of("why whether how", &w.lower);
+    if aside || words[..hit.first].iter().rev().take(NEAR).any(asks) {
         return false;
     }
     match rule {
