@@ -342,6 +342,30 @@ fn references_may_name_what_is_elsewhere_or_gone() {
 }
 
 #[test]
+fn stories_of_the_product_are_not_stories_of_the_feature() {
+    let story = |named: &str| {
+        format!(
+            "### User Story 2 - Leave (Priority: P2)\n\nA passenger leaves, see {named}.\n\n**Independent Test**: Leave.\n\n\
+            1. **Given** a passenger, **When** the ferry lands, **Then** the gate opens\n"
+        )
+    };
+    finds("stories", &story("US-9"), &["UnknownReference"]);
+    finds("stories", &story("US-012"), &[]);
+}
+
+#[test]
+fn a_plan_that_needs_no_clarification_has_no_finding() {
+    let plan = |text: &str| {
+        let text = format!(
+            "# Implementation Plan: Ferry\n\n## Summary\n\nPaint it.\n\n## Technical Context\n\n**Storage**: {text}\n"
+        );
+        analysis::plan(&plan::parse(text.as_bytes())).findings
+    };
+    assert_eq!(codes(&plan("NEEDS CLARIFICATION")), ["NeedsClarification"]);
+    assert_eq!(codes(&plan("None. No NEEDS CLARIFICATION.")), [""; 0]);
+}
+
+#[test]
 fn a_requirement_is_uncovered_only_where_scenarios_name_requirements() {
     let requirements = "- **FR-001**: The gate MUST open for a valid ticket.\n- **FR-002**: The gate MUST close behind a passenger.\n\
         - **FR-003**: The horn MUST sound thrice in fog.";
@@ -521,6 +545,14 @@ fn scenarios_of_a_story_are_not_stories() {
         found(&[task("T001", "", Some("US1")), task("T002", "", Some("US7"))]),
         ["StoryWithoutTask", "UnknownIdInTask"]
     );
+    // Tasks in English can describe a story in another language.
+    let chinese = document
+        .replace("Leave (Priority: P2)", "下船 (Priority: P2)")
+        .replace("A passenger leaves.", "乘客 走 下 渡轮 并 离开 码头。");
+    let chinese = spec::parse(chinese.as_bytes()).model;
+    assert_eq!(chinese.stories.len(), 2);
+    let only_first = analysis::coverage(&chinese, &[task("T001", "", Some("US1")), task("T002", "Leave", None)]);
+    assert_eq!(codes(&only_first.findings), [""; 0]);
     // The story's work is in a task without a tag.
     assert_eq!(found(&[task("T001", "", Some("US1")), task("T002", "Passengers leave by the bow", None)]), [""; 0]);
 }

@@ -12,7 +12,7 @@ use super::identifiers::{family, identifiers};
 use super::kinds::{REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, UNKNOWN_ID_IN_TASK};
 use super::references::{Defined, own_number, unknown};
 use super::structure::{comments, outside};
-use super::text::{Word, is_struck, terms, words};
+use super::text::{Language, Word, is_struck, terms, words};
 use crate::speckit::StoryKey;
 use crate::speckit::spec::{Spec, UserStory};
 
@@ -230,8 +230,10 @@ fn stories_without_task(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage
         let known = everything.get_or_insert_with(|| {
             tasks.iter().flat_map(|t| [t.title, t.text]).flat_map(|text| terms(&words(text))).collect()
         });
-        // The work may be in a phase without tags.
-        if is_described(story, known) {
+        // The work may be in a phase without tags, or be described in another language.
+        let language = Language::new(&words(story.span.text(&spec.source)));
+        let foreign = !language.is_english() && !language.is_open();
+        if foreign || is_described(story, known) {
             continue;
         }
         let key = story.key.as_str();

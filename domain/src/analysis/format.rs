@@ -6,8 +6,8 @@ use super::finding::shortened;
 use super::statements::headings;
 use super::text::{self, is_one_of};
 use crate::speckit::{
-    DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, OPEN_QUESTION, Severity, SpecPart, TEMPLATE_NOT_FILLED,
-    UNCLEAR_MENTION, UNFILLED_TEMPLATE, WRONG_DOCUMENT,
+    DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, NEEDS_CLARIFICATION, OPEN_QUESTION, Severity, SpecPart,
+    TEMPLATE_NOT_FILLED, UNCLEAR_MENTION, UNFILLED_TEMPLATE, WRONG_DOCUMENT,
 };
 
 /// Number of diagnostics of one kind in a document up to which each is a finding of its own. More have one cause, such as tasks whose
@@ -29,6 +29,7 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
     let applies = |d: &&Diagnostic| match d.code {
         OPEN_QUESTION => false,
         MISSING_TITLE | MISSING_SECTION if other => false,
+        NEEDS_CLARIFICATION => !line(d).to_lowercase().contains("no needs clarification"),
         UNFILLED_TEMPLATE => !empty && !is_remark(line(d)),
         MISSING_SECTION => !early || d.missing != Some(SpecPart::SuccessCriteria),
         _ => true,

@@ -188,7 +188,7 @@ fn is_path(code: &str) -> bool {
     let file = name.rsplit_once('.').is_some_and(|(stem, ending)| !stem.is_empty() && (1..=6).contains(&ending.len()));
     code.len() <= 256
         && code.contains('/')
-        && !code.starts_with(['/', '.'])
+        && !code.starts_with(['/', '.', '@'])
         && !code.contains("//")
         && !(code.starts_with("specs/") || code.starts_with(".specify/"))
         && code.chars().all(allowed)

@@ -19,6 +19,9 @@ pub const WRONG_DOCUMENT: &str = "WrongDocument";
 /// Code of a task that mentions another one without stating whether it waits.
 pub const UNCLEAR_MENTION: &str = "UnclearMention";
 
+/// Code of a value of a plan's technical context that is not decided.
+pub const NEEDS_CLARIFICATION: &str = "NeedsClarification";
+
 /// Code of an open question.
 pub const OPEN_QUESTION: &str = "OpenQuestion";
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::diagnostic::{Diagnostic, MISSING_SECTION, Parsed};
+use super::diagnostic::{Diagnostic, MISSING_SECTION, NEEDS_CLARIFICATION, Parsed};
 use super::markdown::{self, Item, LineKind, Markdown, Section, Span, joined, strip_marker};
 
 /// An implementation plan.
@@ -188,12 +188,7 @@ fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
     }
     for entry in plan.context.iter().filter(|e| e.needs_clarification) {
         let message = format!("{} still needs clarification", entry.key);
-        diagnostics.push(Diagnostic::warning(
-            entry.line,
-            "NeedsClarification",
-            message,
-            "choose a value, and write it",
-        ));
+        diagnostics.push(Diagnostic::warning(entry.line, NEEDS_CLARIFICATION, message, "choose a value, and write it"));
     }
     for row in &plan.complexity {
         if row.reason.is_empty() || row.alternative.is_empty() {
