@@ -107,7 +107,9 @@ fn placeholder<'a>(statement: &Statement<'a>, abbreviated: bool) -> Option<&'a s
     let after = |word: &Word<'_>| text[word.end..].trim_start_matches('*').trim_start();
     let found = statement.words.iter().filter(|w| !w.quoted).find(|word| match word.raw {
         "TBD" => !abbreviated,
-        "TBC" | "TBA" => true,
+        "TBC" => true,
+        // A label of the product, such as in `the TBA fallback`, is no decision that is missing.
+        "TBA" => !after(word).starts_with(char::is_alphabetic),
         // The parser reports `TODO(FIELD)`; in `TODO comments` and `a TODO`, the word is a noun.
         "TODO" | "FIXME" => after(word).starts_with(':') || (word.start == 0 && after(word).is_empty()),
         _ => false,
