@@ -98,6 +98,21 @@ fn text_has_a_line_for_each_finding() {
 }
 
 #[test]
+fn hints_are_printed_on_request_and_count_for_nothing() {
+    let root = door();
+    write(root.path(), "specs/001-door/spec.md", &format!("{SPEC}- **FR-003**: The door MUST show a helpful error.\n"));
+    let (without, with) = (check(root.path(), &["specs"], b""), check(root.path(), &["specs", "--hints"], b""));
+    let is_hint = |line: &&str| line.contains(": hint: \"helpful\" ") && line.ends_with(" (VagueQuality at FR-003)");
+    assert_eq!((without.stdout.lines().filter(is_hint).count(), with.stdout.lines().filter(is_hint).count()), (0, 1));
+    // The hints are between the findings and the summary.
+    assert_eq!((without.code, without.stdout.lines().last()), (with.code, with.stdout.lines().last()));
+    assert!(without.stdout.lines().all(|line| with.stdout.contains(line)), "{with:?}");
+    let report = json_of(root.path(), &["specs"]);
+    let hints = report["documents"][0]["hints"].as_array().unwrap();
+    assert!(hints.iter().any(|h| h["code"] == "VagueQuality" && h["location"] == "FR-003"), "{report:#}");
+}
+
+#[test]
 fn exit_code_follows_the_severity() {
     let root = door();
     write(root.path(), "good/tasks.md", TASKS);

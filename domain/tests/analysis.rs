@@ -58,7 +58,9 @@ fn rendered(report: &Report) -> String {
             format!("{} {score} × {} %: {}\n", p.name, p.weight, p.explanation)
         })
         .collect();
-    format!("{:?}\nscore {}\n{parts}\n{}", report.counts, report.quality.score, lines(&report.findings))
+    let (findings, hints) = (lines(&report.findings), lines(&report.hints));
+    let hints = if hints.is_empty() { hints } else { format!("hints:\n{hints}") };
+    format!("{:?}\nscore {}\n{parts}\n{findings}{hints}", report.counts, report.quality.score)
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn explained_vague_words_are_not_reported() {
         "- **FR-001**: A door MUST open quickly when a guest presents a guest key.\n\
          - **FR-002**: A door MUST refuse a guest key gracefully.\n\
          - **FR-003**: A host MUST be able to revoke a guest key securely.\n\
-         - **FR-004**: A door MUST write openings, refusals, etc. to the access log regularly.",
+         - **FR-004**: A door MUST write openings, refusals, etc. in the access log regularly.",
     );
     assert_eq!(
         codes(&analysed(&vague).findings),
@@ -313,7 +315,7 @@ fn questions_are_markers_then_vague_words() {
     assert_eq!(questions.len(), MAX_QUESTIONS);
     for question in &questions {
         if let QuestionOrigin::Finding(id) = &question.origin {
-            assert!(report.findings.iter().any(|f| f.id == *id), "{question:?}");
+            assert!(report.findings.iter().chain(&report.hints).any(|f| f.id == *id), "{question:?}");
         }
     }
 }
@@ -334,7 +336,7 @@ fn every_open_marker_is_asked_about_also_beyond_the_limit() {
 fn overlap_names_what_two_specifications_touch() {
     let other = "# Feature Specification: Keys of couriers\n\n## Requirements\n\nCode is in `src/door/lock.rs`.\n\n\
         - **FR-101**: Doors MUST refuse guest keys outside of their period.\n\
-        - **FR-102**: A courier MUST see a map of the town.\n\n### Key Entities\n\n- **Guest Keys**: Same.\n- **User**: A person.\n";
+        - **FR-102**: A courier MUST see a map of the town.\n\n### Key Entities\n\n- **Guest Keys**: Right of a guest to open a door.\n- **User**: A person.\n";
     let ours =
         GOOD.replace("## Assumptions", "## Assumptions\n\n- Locks are in `src/door/lock.rs`.\n- **Users** exist.");
     let (ours, theirs) = (Sketch::new(&parsed(&ours).model), Sketch::new(&parsed(other).model));

@@ -1,7 +1,7 @@
 //! Findings that a reader would not agree with must not be reported, and similar ones that are right must be.
 
-use enact_domain::analysis::{self, Finding, QuestionOrigin, Report, TaskText};
-use enact_domain::speckit::{constitution, spec};
+use enact_domain::analysis::{self, Finding, QuestionOrigin, Report, Sketch, TaskText};
+use enact_domain::speckit::{constitution, plan, spec, tasks};
 
 /// A specification without findings, with places for more text.
 const FERRY: &str = "# Feature Specification: Ferry\n\n**Feature Branch**: `021-ferry`\n\n## User Scenarios & Testing\n\n\
@@ -29,6 +29,13 @@ fn analysed(document: &str) -> Report {
 
 fn codes(findings: &[Finding]) -> Vec<&str> {
     findings.iter().map(|f| f.code).collect()
+}
+
+/// Asserts the codes of the hints about a text at a place of the specification, which has no finding.
+#[track_caller]
+fn hints(place: &str, text: &str, expected: &[&str]) {
+    let report = ferry(place, text);
+    assert_eq!((codes(&report.findings), codes(&report.hints)), (Vec::new(), expected.to_vec()), "{text}: {report:#?}");
 }
 
 /// Asserts the codes of the findings about a text at a place of the specification.
@@ -68,7 +75,7 @@ fn a_time_that_is_configured_is_not_vague() {
 
 #[test]
 fn a_fitting_word_is_vague_only_where_the_author_decides() {
-    finds(
+    hints(
         "requirements",
         "- **FR-001**: The gate MUST show an appropriate message for a used ticket",
         &["VagueQuality"],
@@ -85,7 +92,8 @@ fn a_fitting_word_is_vague_only_where_the_author_decides() {
 
 #[test]
 fn a_reason_and_a_title_are_not_measures() {
-    finds("requirements", "- **FR-001**: Tickets MUST be found fast at the gate", &["VaguePerformance"]);
+    finds("requirements", "- **FR-001**: Tickets MUST be found fast", &["VaguePerformance"]);
+    hints("requirements", "- **FR-001**: Tickets MUST be found fast at the gate", &["VaguePerformance"]);
     finds("requirements", "- **FR-001**: Tickets MUST be indexed by number for fast lookup", &[]);
     finds("requirements", "- **FR-001**: The gate MUST print short links for easy sharing", &[]);
     finds("requirements", "- **FR-001**: The gate MUST use a worker to securely check tickets", &[]);
@@ -93,6 +101,148 @@ fn a_reason_and_a_title_are_not_measures() {
     finds("requirements", "- **FR-001**: The gate MUST read tickets efficiently (each once)", &[]);
     finds("requirements", "- **FR-001**: The gate MUST remain responsive and MUST NOT ignore a ticket", &[]);
     finds("requirements", "- **FR-001**: Fast Boarding - The gate MUST accept delays of 10ms-2s", &[]);
+}
+
+#[test]
+fn a_vague_word_is_a_finding_where_the_statement_demands_it() {
+    for (text, code) in [
+        ("The gate MUST be secure, and closed at night", "VagueSecurity"),
+        ("Tickets MUST be printed in a secure way", "VagueSecurity"),
+        ("The gate MUST enforce strong passwords", "VagueSecurity"),
+        ("The gate SHOULD be fast and feel instant", "VaguePerformance"),
+        ("The gate MUST open quickly when a passenger waits", "VaguePerformance"),
+        ("The gate MUST be clean, intuitive and blue", "VagueQuality"),
+        ("The gate MUST handle torn tickets gracefully", "VagueQuality"),
+        ("The gate MUST close after a reasonable delay", "VagueQuality"),
+        ("The gate MUST report its state regularly", "VagueTime"),
+        ("The gate MUST close when appropriate", "EscapeClause"),
+    ] {
+        finds("requirements", &format!("- **FR-001**: {text}"), &[code]);
+    }
+    for (text, code) in [
+        ("The gate MUST keep tickets in a box to find them quickly", "VaguePerformance"),
+        ("The gate MUST securely keep tickets of passengers", "VagueSecurity"),
+        ("The gate MUST show a helpful error", "VagueQuality"),
+        ("The gate MUST refuse torn tickets gracefully and call the steward", "VagueQuality"),
+        ("The gate MUST list the frequently used tickets", "VagueTime"),
+        ("The gate MUST have a lamp or similar", "OpenList"),
+        ("The log MUST say why a delay is acceptable", "VagueQuality"),
+        ("The gate MUST keep its speed (the horn remains responsive)", "VaguePerformance"),
+        ("The gate MUST write its state to the log or the board as appropriate", "EscapeClause"),
+    ] {
+        hints("requirements", &format!("- **FR-001**: {text}"), &[code]);
+    }
+}
+
+#[test]
+fn hints_count_for_nothing_and_become_questions() {
+    let text = "- **FR-001**: The gate MUST show a helpful error";
+    let (with, without) =
+        (ferry("requirements", text), ferry("requirements", &text.replace("a helpful error", "an error")));
+    assert_eq!((with.counts, &with.quality), (without.counts, &without.quality));
+    let document = FERRY.replace("{requirements}", text);
+    let parsed = spec::parse(document.as_bytes());
+    let asked = analysis::questions(&parsed, &analysis::specification(&parsed));
+    assert!(asked.iter().any(|q| q.text.contains("\"helpful\"")), "{asked:#?}");
+    let accepted = format!("{text} <!-- enact: accept VagueQuality the steward wrote the texts -->");
+    let report = ferry("requirements", &accepted);
+    assert_eq!((codes(&report.findings), codes(&report.hints), report.accepted), (vec![], vec![], vec![]));
+}
+
+#[test]
+fn diagnostics_that_only_inform_are_hints() {
+    let both = |report: &Report| (report.findings.len(), codes(&report.hints).join(" "));
+    let short = analysis::plan(&plan::parse(b"# Implementation Plan: Ferry\n\nPaint it.\n"));
+    assert_eq!(both(&short), (0, "MissingSection".to_owned()), "{short:#?}");
+    let boxes = "# Tasks: Ferry\n\n## Phase 1: Setup\n\n- [ ] T001 Paint the ferry\n\n## Definition of done\n\n- [ ] it is white\n";
+    let boxes = analysis::tasks(&tasks::parse(boxes.as_bytes()));
+    assert_eq!(both(&boxes), (0, "ChecklistItems".to_owned()), "{boxes:#?}");
+    let mentions = "# Tasks: Ferry\n\n## Phase 1: Setup\n\n- [ ] T001 [P] Paint the ferry\n- [ ] T002 [P] Paint the pier, once the paint of T001 has dried\n";
+    let mentions = analysis::tasks(&tasks::parse(mentions.as_bytes()));
+    assert!(mentions.findings.is_empty(), "{mentions:#?}");
+}
+
+#[test]
+fn many_unknown_dependencies_have_one_cause() {
+    let findings = |count: usize| {
+        let task = |n: usize| format!("- [ ] T{n:03} Paint pier {n} (depends on T{:03})\n", n + 500);
+        let text = format!("# Tasks: Ferry\n\n## Phase 1: Setup\n\n{}", (1..=count).map(task).collect::<String>());
+        analysis::tasks(&tasks::parse(text.as_bytes())).findings
+    };
+    assert_eq!(codes(&findings(5)), ["UnknownTask"; 5]);
+    let found = findings(6);
+    assert_eq!(codes(&found), ["UnknownTask"], "{found:#?}");
+    let summary = &found[0].summary;
+    assert!(summary.ends_with("6 lines have this problem in all, also lines 6, 7, 8, 9, 10"), "{summary}");
+}
+
+#[test]
+fn a_specification_can_do_without_success_criteria() {
+    let document = FERRY.replace("{requirements}", "- **FR-001**: The gate MUST open.");
+    let (before, _) = document.split_once("\n## Success Criteria").expect("the document has criteria");
+    let without =
+        ["scenarios", "stories", "entities"].iter().fold(before.to_owned(), |d, p| d.replace(&format!("{{{p}}}"), ""));
+    let report = analysed(&without);
+    assert_eq!((codes(&report.findings), codes(&report.hints)), (vec![], vec!["MissingSection"]));
+    // Criteria in a form that is not read are missed.
+    let other = analysed(&format!("{without}\n## Success Criteria\n\nPassengers are on board in time.\n"));
+    assert_eq!(codes(&other.findings), ["MissingSection"], "{other:#?}");
+}
+
+#[test]
+fn terms_in_another_order_can_be_about_another_case() {
+    let swapped = "- **FR-001**: Pressing `A` MUST open the GATE and MUST NOT ring the BELL\n\
+        - **FR-002**: Pressing `B` MUST ring the BELL and MUST NOT open the GATE";
+    finds("requirements", swapped, &[]);
+    let opposite = "- **FR-001**: The left lamp MUST show the minimum depth in front of the right pier\n\
+        - **FR-002**: The right lamp MUST show the minimum depth in front of the left pier";
+    finds("requirements", opposite, &[]);
+}
+
+#[test]
+fn tasks_with_many_unknown_identifiers_are_about_another_specification() {
+    let requirements = "- **FR-001**: The gate MUST open.";
+    let found = |named: &str| covers(requirements, &[task("T001", named, None)]).len();
+    assert_eq!(found("FR-001, FR-101 to FR-105"), 5);
+    assert_eq!(found("FR-001, FR-101 to FR-106"), 0);
+}
+
+#[test]
+fn a_priority_in_another_form_is_a_priority() {
+    let story = "### User Story 2 - Leave (Priority: P2.5)\n\nA passenger leaves.\n\n**Independent Test**: Leave.\n\n\
+        1. **Given** a passenger, **When** the ferry lands, **Then** the gate opens\n";
+    finds("stories", story, &[]);
+}
+
+#[test]
+fn a_document_of_another_kind_has_one_finding() {
+    let change = "## ADDED Requirements\n\n### Requirement: Gates\n\nThe gate SHALL open.\n\n#### Scenario: Ticket\n\n- **WHEN** shown\n- **THEN** it opens\n";
+    assert_eq!(codes(&analysed(change).findings), ["DeltaDocument"]);
+}
+
+#[test]
+fn only_equal_requirements_and_described_entities_overlap() {
+    let sketch = |requirement: &str, entity: &str| {
+        let text = format!(
+            "# Feature Specification: Ferry\n\n## Requirements\n\n- **FR-001**: {requirement}\n\n### Key Entities\n\n{entity}\n"
+        );
+        Sketch::new(&spec::parse(text.as_bytes()).model)
+    };
+    let kinds = |ours: &Sketch, theirs: &Sketch| analysis::overlap(ours, theirs).len();
+    let gate = sketch("The gate MUST show the departure times of ferries", "- **Pier**: Where ferries land.");
+    let equal = sketch("Gates MUST display departure times of the ferry", "- **Piers**: A ferry can land there.");
+    assert_eq!(kinds(&gate, &equal), 2);
+    // Features of one product share some requirements.
+    let more = "The gate MUST show the departure times of ferries\n- **FR-002**: Tickets MUST be sold before noon\n\
+        - **FR-003**: Passengers MUST queue along the pier\n- **FR-004**: Dogs MUST wear a leash on board";
+    let other = more.replace("noon", "dusk").replace("queue", "wait").replace("leash", "collar");
+    let (ours, theirs) = (sketch(more, ""), sketch(&other, ""));
+    assert_eq!((kinds(&ours, &theirs), kinds(&ours, &ours)), (0, 4));
+    // Another term makes another case, and many features use one entity.
+    let trains = sketch("The gate MUST show the departure times of trains", "- **Pier**: Gets a lamp.");
+    assert_eq!(kinds(&gate, &trains), 0);
+    let existing = sketch("The gate MUST open", "- **Pier** (existing): Where ferries land.");
+    assert_eq!(kinds(&gate, &existing), 0);
 }
 
 #[test]
@@ -107,6 +257,7 @@ fn an_open_list_in_brackets_is_an_example() {
 fn a_story_lacks_only_what_others_have() {
     let bare = "### User Story 2 - Leave\n\nA passenger leaves the ferry.\n";
     finds("stories", bare, &["NoScenario", "NoIndependentTest", "NoPriority"]);
+    finds("stories", "### User Story 2 - Leave (DEFERRED)\n\nA passenger leaves the ferry.\n", &[]);
     // Acceptance in a form that is not read as scenarios.
     let listed = "### User Story 2 - Leave (Priority: P2)\n\n**Independent Test**: Leave.\n\nDone when:\n\n- the gate opens from inside\n";
     finds("stories", listed, &[]);
@@ -135,7 +286,7 @@ fn requirements_of_one_form_have_one_finding_or_none() {
     let lines = |modal: &str, end: &str| -> String {
         (1..=6).map(|n| format!("- **FR-00{n}**: Gate {n} {modal} for the passengers of ferry {n}{end}\n")).collect()
     };
-    finds("requirements", &lines("opens", ""), &["NoObligation"]);
+    hints("requirements", &lines("opens", ""), &["NoObligation"]);
     finds("requirements", &lines("opens", " | P1"), &[]);
     let one = lines("MUST open", "").replacen("MUST open", "opens", 1);
     finds("requirements", &one, &[]);
@@ -154,16 +305,19 @@ fn similar_requirements_about_different_cases_are_not_repetitions() {
 
 #[test]
 fn entities_are_used_by_other_entities_and_labels_are_none() {
-    finds("entities", "- **Lighthouse**: A tower.", &["UnusedEntity"]);
+    hints("entities", "- **Lighthouse**: A tower.", &["UnusedEntity"]);
     finds("entities", "- **Passengership**: Who boards.", &[]);
     finds("entities", "- **Lighthouse**: A tower.\n- **Ferry port**: A ticket's goal, with a lighthouse.", &[]);
     let labels =
         "- **Ferry port**: A ticket's goal.\n- Attributes: name\n- Relationships: many ferries\n- Attributes: number";
     finds("entities", labels, &[]);
+    let labels = "- **Fare**: A price.\n- Discounts: none\n- **Fee**: A price.\n- Discounts: one\n- **Toll**: A price.\n- Discounts: two";
+    finds("entities", labels, &[]);
     // A name that could be a label elsewhere is an entity.
     finds("entities", "- **Note**: Written on board.\n- **Notes**: Written ashore.", &["DuplicateEntity"]);
     finds("entities", "- **Tickets**: The same again.", &["DuplicateEntity"]);
     finds("entities", "- **Ticket (paper)**: A ticket on paper.", &[]);
+    finds("entities", "- **SystemTicket**: A ticket that the ferry prints.", &[]);
     let (text, code) = ("- **FR-001**: A QR code MUST open the gate.", "- **QRCode**: What a ticket shows.");
     let both = FERRY.replace("{requirements}", text).replace("{entities}", code);
     let both = ["scenarios", "stories", "criteria"].iter().fold(both, |d, p| d.replace(&format!("{{{p}}}"), ""));
@@ -175,6 +329,7 @@ fn references_may_name_what_is_elsewhere_or_gone() {
     finds("requirements", "- **FR-001**: The gate MUST open as FR-009 says", &["UnknownReference"]);
     for text in [
         "- **FR-001**: The gate MUST open as 014/FR-009 says",
+        "- **FR-001**: The gate MUST open by the existing FR-009 rule",
         "- **FR-001**: The gate MUST open as FR-009 of spec 014 says",
         "- **FR-001**: The gate MUST open; this replaces the dropped FR-009",
         "- **FR-001**: The gate MUST open, see FR-1",
@@ -187,16 +342,39 @@ fn references_may_name_what_is_elsewhere_or_gone() {
 }
 
 #[test]
+fn stories_of_the_product_are_not_stories_of_the_feature() {
+    let story = |named: &str| {
+        format!(
+            "### User Story 2 - Leave (Priority: P2)\n\nA passenger leaves, see {named}.\n\n**Independent Test**: Leave.\n\n\
+            1. **Given** a passenger, **When** the ferry lands, **Then** the gate opens\n"
+        )
+    };
+    finds("stories", &story("US-9"), &["UnknownReference"]);
+    finds("stories", &story("US-012"), &[]);
+}
+
+#[test]
+fn a_plan_that_needs_no_clarification_has_no_finding() {
+    let plan = |text: &str| {
+        let text = format!(
+            "# Implementation Plan: Ferry\n\n## Summary\n\nPaint it.\n\n## Technical Context\n\n**Storage**: {text}\n"
+        );
+        analysis::plan(&plan::parse(text.as_bytes())).findings
+    };
+    assert_eq!(codes(&plan("NEEDS CLARIFICATION")), ["NeedsClarification"]);
+    assert_eq!(codes(&plan("None. No NEEDS CLARIFICATION.")), [""; 0]);
+}
+
+#[test]
 fn a_requirement_is_uncovered_only_where_scenarios_name_requirements() {
     let requirements = "- **FR-001**: The gate MUST open for a valid ticket.\n- **FR-002**: The gate MUST close behind a passenger.\n\
         - **FR-003**: The horn MUST sound thrice in fog.";
     // The scenarios name no requirement, so nothing is known.
     finds("requirements", requirements, &[]);
     let traced = format!("{requirements}\n\n### Acceptance\n\n1. A ticket opens the gate (FR-001/002).");
-    let found = ferry("requirements", &traced).findings;
-    assert_eq!(codes(&found), ["UncoveredRequirement"], "{found:#?}");
-    assert_eq!(found[0].location, "FR-003");
-    finds("requirements", &format!("{traced}\n2. In fog, the horn of the ferry sounds three times."), &[]);
+    hints("requirements", &traced, &["UncoveredRequirement"]);
+    assert_eq!(ferry("requirements", &traced).hints[0].location, "FR-003");
+    hints("requirements", &format!("{traced}\n2. In fog, the horn of the ferry sounds three times."), &[]);
     // A comment does not trace.
     finds("requirements", &format!("{requirements}\n\n<!-- FR-001–FR-002 are new -->"), &[]);
 }
@@ -283,6 +461,14 @@ fn governs(principles: &str, expected: &[&str]) {
     assert_eq!(codes(&found), expected, "{found:#?}");
 }
 
+/// Asserts the codes of the hints about principles.
+#[track_caller]
+fn suggests(principles: &str, expected: &[&str]) {
+    let text = PRINCIPLES.replace("{principles}", principles);
+    let found = analysis::constitution(&constitution::parse(text.as_bytes())).hints;
+    assert_eq!(codes(&found), expected, "{found:#?}");
+}
+
 #[test]
 fn principles_in_plain_sentences_are_principles() {
     governs("### I. Care\n\nCrews check the gate before each crossing. Tickets are never sold twice.", &[]);
@@ -296,14 +482,18 @@ fn principles_in_plain_sentences_are_principles() {
 
 #[test]
 fn a_principle_explains_its_words_where_it_wants() {
-    governs("### I. Speed\n\nGates MUST open fast.", &["VaguePerformance"]);
-    governs("### I. Speed\n\nGates MUST open fast.\n\n| gate | limit |\n| --- | --- |\n| bow | 200 ms |", &[]);
-    governs("### I. Use\n\nGates MUST be intuitive.\n\n- Gates MUST have one button.", &[]);
-    governs("### I. Use\n\n- Gates MUST be intuitive.\n- Gates MUST have one button.", &["VagueQuality"]);
-    governs("### I. State\n\nLogs MUST be saved at regular intervals (every 500 tickets at least).", &[]);
+    // The values of a project may be general.
+    governs("### I. Speed\n\nGates MUST open fast.", &[]);
+    suggests("### I. Speed\n\nGates MUST open fast.", &["VaguePerformance"]);
+    suggests("### I. Speed\n\nGates MUST open fast.\n\n| gate | limit |\n| --- | --- |\n| bow | 200 ms |", &[]);
+    suggests("### I. Use\n\nGates MUST be intuitive.\n\n- Gates MUST have one button.", &[]);
+    suggests("### I. Use\n\n- Gates MUST be intuitive.\n- Gates MUST have one button.", &["VagueQuality"]);
+    suggests("### I. State\n\nLogs MUST be saved at regular intervals (every 500 tickets at least).", &[]);
     governs("### I. Branches\n\nCrews practise **Trunk-Based Development (TBD)** and TBD MUST be kept.", &[]);
     governs("### I. Logs\n\nLogs MUST NOT contain TODO or FIXME comments.", &[]);
     governs("### I. Branches\n\nCrews MUST keep logs for TBD days of the year.", &["Placeholder"]);
+    finds("requirements", "- **FR-001**: The gate MUST open at TBA.", &["Placeholder"]);
+    finds("requirements", "- **FR-001**: The gate MUST show the TBA label of a late ferry.", &[]);
 }
 
 fn task<'a>(id: &'a str, text: &'a str, story: Option<&'a str>) -> TaskText<'a> {
@@ -357,6 +547,14 @@ fn scenarios_of_a_story_are_not_stories() {
         found(&[task("T001", "", Some("US1")), task("T002", "", Some("US7"))]),
         ["StoryWithoutTask", "UnknownIdInTask"]
     );
+    // Tasks in English can describe a story in another language.
+    let chinese = document
+        .replace("Leave (Priority: P2)", "下船 (Priority: P2)")
+        .replace("A passenger leaves.", "乘客 走 下 渡轮 并 离开 码头。");
+    let chinese = spec::parse(chinese.as_bytes()).model;
+    assert_eq!(chinese.stories.len(), 2);
+    let only_first = analysis::coverage(&chinese, &[task("T001", "", Some("US1")), task("T002", "Leave", None)]);
+    assert_eq!(codes(&only_first.findings), [""; 0]);
     // The story's work is in a task without a tag.
     assert_eq!(found(&[task("T001", "", Some("US1")), task("T002", "Passengers leave by the bow", None)]), [""; 0]);
 }

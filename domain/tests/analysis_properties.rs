@@ -91,7 +91,7 @@ proptest! {
             prop_assert!(question.options.len() != 1 && question.options.len() <= 5);
             let known = match &question.origin {
                 QuestionOrigin::Marker => parsed.model.open_questions.iter().any(|q| q.text == question.text),
-                QuestionOrigin::Finding(id) => report.findings.iter().any(|f| f.id == *id),
+                QuestionOrigin::Finding(id) => report.findings.iter().chain(&report.hints).any(|f| f.id == *id),
             };
             prop_assert!(known, "{:?}", question);
         }

@@ -28,6 +28,9 @@ pub struct Check {
     /// Lowest severity that makes the command fail; critical findings are at or above each
     #[arg(long, value_name = "SEVERITY", value_enum, default_value_t)]
     pub fail_on: FailOn,
+    /// Print also hints: words that can leave something open, and can be right as they are. They never make the command fail
+    #[arg(long)]
+    pub hints: bool,
     /// Kind of a document that PATH names [default: by the name of the file, else specification]
     #[arg(long, value_enum)]
     pub kind: Option<DocumentKind>,

@@ -1,10 +1,11 @@
 //! Analyses documents by the functions of `import`, the webhook and the operator.
 
+use std::collections::BTreeMap;
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use anyhow::Error;
+use anyhow::{Error, Result};
 use enact_crds::compile::{self, CompileError};
 use enact_crds::plan::UnreadTasks;
 use enact_domain::analysis::{self, AcceptedFinding, Category, Finding, Report, Severity};
@@ -25,6 +26,9 @@ const INVALID_PLAN: &str = "InvalidPlan";
 /// The current directory.
 static HERE: LazyLock<PathBuf> = LazyLock::new(|| env::current_dir().unwrap_or_default());
 
+/// Constitutions that features must follow by their paths, as far as they can be read.
+pub type Constitutions = BTreeMap<PathBuf, Result<Constitution>>;
+
 /// The result of one unit.
 #[derive(Debug, Default)]
 pub struct Analysed {
@@ -41,18 +45,18 @@ struct Checked {
     quality: Option<u8>,
     findings: Vec<Finding>,
     accepted: Vec<AcceptedFinding>,
+    hints: Vec<Finding>,
+}
+
+/// Reads a constitution that features must follow.
+pub fn read_constitution(path: &Path) -> Result<Constitution> {
+    Ok(constitution::parse(&project::read(path)?.bytes).model)
 }
 
 /// Analyses documents that belong together.
-pub fn unit(unit: &Unit) -> Analysed {
+pub fn unit(unit: &Unit, constitutions: &Constitutions) -> Analysed {
     let mut analysed = Analysed::default();
-    let principles = unit.constitution.as_deref().and_then(|path| match project::read(path) {
-        Ok(document) => Some(constitution::parse(&document.bytes).model),
-        Err(problem) => {
-            analysed.problems.push(problem);
-            None
-        }
-    });
+    let principles = unit.constitution.as_ref().and_then(|path| constitutions.get(path)?.as_ref().ok());
     let mut checked: Vec<Checked> = Vec::new();
     let (mut specification, mut work) = (None, None);
     for found in &unit.documents {
@@ -86,14 +90,15 @@ pub fn unit(unit: &Unit) -> Analysed {
             quality,
             findings: report.findings,
             accepted: report.accepted,
+            hints: report.hints,
         });
     }
-    compare(&mut checked, specification.as_ref(), principles.as_ref(), work.as_ref());
+    compare(&mut checked, specification.as_ref(), principles, work.as_ref());
     analysed.documents = checked.iter().map(located).collect();
     analysed
 }
 
-fn read(found: &Found) -> Result<Vec<u8>, Error> {
+fn read(found: &Found) -> Result<Vec<u8>> {
     match &found.given {
         Some(bytes) => Ok(bytes.clone()),
         None => Ok(project::read(&found.path)?.bytes),
@@ -123,7 +128,7 @@ fn compare(
     }
     let Some(file) = work else { return };
     let open = compile::from_file(file);
-    let errors = compile::compile("plan", open.clone()).err().unwrap_or_default();
+    let errors = compile::check("plan", &open).err().unwrap_or_default();
     // Without an open task there is nothing to do, and nothing is wrong.
     let errors = errors.iter().filter(|error| **error != CompileError::Empty);
     add(checked, DocumentKind::Tasks, errors.map(|error| invalid(file, error)).collect());
@@ -179,7 +184,8 @@ fn located(checked: &Checked) -> CheckedDocument {
     let lines = Lines::new(&checked.text);
     let mut findings: Vec<Located> = checked.findings.iter().map(|finding| lines.locate(finding)).collect();
     let mut accepted: Vec<Located> = checked.accepted.iter().map(|finding| lines.locate_accepted(finding)).collect();
-    for list in [&mut findings, &mut accepted] {
+    let mut hints: Vec<Located> = checked.hints.iter().map(|hint| lines.locate(hint)).collect();
+    for list in [&mut findings, &mut accepted, &mut hints] {
         list.sort_by(|a, b| (a.line, a.column, a.severity, &a.id).cmp(&(b.line, b.column, b.severity, &b.id)));
     }
     let (path, uri) = names(&checked.path, &HERE);
@@ -191,6 +197,7 @@ fn located(checked: &Checked) -> CheckedDocument {
         counts: Counts::of(&findings, &accepted),
         findings,
         accepted,
+        hints,
     }
 }
 
@@ -204,7 +211,8 @@ mod tests {
             path: PathBuf::from("document.md"),
             given: Some(text.as_bytes().to_vec()),
         };
-        let analysed = unit(&Unit { documents: documents.iter().map(found).collect(), constitution: None });
+        let documents = documents.iter().map(found).collect();
+        let analysed = unit(&Unit { documents, constitution: None }, &Constitutions::new());
         assert!(analysed.problems.is_empty());
         analysed.documents
     }

@@ -7,8 +7,8 @@ use enact_domain::analysis::Severity;
 use super::report::{CheckedDocument, Located, Report};
 use crate::terminal::{BAD, Paint, WARNING};
 
-/// Returns one line for each finding, and a summary.
-pub fn render(report: &Report) -> String {
+/// Returns one line for each finding, then for each hint if they are wanted, and a summary.
+pub fn render(report: &Report, hints: bool) -> String {
     let paint = Paint::for_stream(&io::stdout());
     let mut text = String::new();
     for document in &report.documents {
@@ -29,6 +29,11 @@ pub fn render(report: &Report) -> String {
         for finding in &document.accepted {
             let reason = finding.reason.as_deref().unwrap_or_default();
             text.push_str(&format!("{}: accepted: {reason} ({})\n", place(document, finding), name(finding)));
+        }
+    }
+    for document in report.documents.iter().filter(|_| hints) {
+        for hint in &document.hints {
+            text.push_str(&format!("{}: hint: {} ({})\n", place(document, hint), hint.text(), name(hint)));
         }
     }
     text.push_str(&report.summary());

@@ -7,14 +7,16 @@ mod lines;
 mod report;
 mod sarif;
 
+use std::collections::BTreeSet;
 use std::num::NonZero;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Error, Result};
 
-use self::analyse::Analysed;
+use self::analyse::Constitutions;
 use self::find::Unit;
 use self::report::Report;
 use crate::args::{Check, CheckOutput};
@@ -38,8 +40,13 @@ pub fn run(options: &Check) -> Result<ExitCode> {
     for note in &found.notes {
         terminal::note(&format!("note: {}", one_line(note)));
     }
-    let analysed = analyse_all(&found.units);
+    let constitutions = read_constitutions(&found.units);
+    let analysed = on_all_processors(&found.units, |unit| analyse::unit(unit, &constitutions));
     let (mut documents, mut problems) = (Vec::new(), 0);
+    for problem in constitutions.values().filter_map(|read| read.as_ref().err()) {
+        problems += 1;
+        report_error(problem);
+    }
     for unit in analysed {
         documents.extend(unit.documents);
         for problem in &unit.problems {
@@ -50,7 +57,7 @@ pub fn run(options: &Check) -> Result<ExitCode> {
     let fails = documents.iter().flat_map(|document| &document.findings).any(|f| options.fail_on.includes(f.severity));
     let report = Report::new(documents);
     match options.output {
-        CheckOutput::Text => terminal::print(&lines::render(&report))?,
+        CheckOutput::Text => terminal::print(&lines::render(&report, options.hints))?,
         CheckOutput::Json => terminal::print(&report.json()?)?,
         CheckOutput::Sarif => terminal::print(&sarif::render(&report)?)?,
         CheckOutput::Github => {
@@ -70,23 +77,31 @@ fn report_error(error: &Error) {
     terminal::report_error(&Error::msg(one_line(&format!("{error:#}"))));
 }
 
-/// Analyses all units on all processors. The result has the order of the units.
-fn analyse_all(units: &[Unit]) -> Vec<Analysed> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(units.len());
+/// Reads each constitution once, for all features that must follow it.
+fn read_constitutions(units: &[Unit]) -> Constitutions {
+    let paths: BTreeSet<&Path> = units.iter().filter_map(|unit| unit.constitution.as_deref()).collect();
+    let paths: Vec<&Path> = paths.into_iter().collect();
+    let read = on_all_processors(&paths, |path| analyse::read_constitution(path));
+    paths.into_iter().map(Path::to_owned).zip(read).collect()
+}
+
+/// Calls a function for each item on all processors. The results have the order of the items.
+fn on_all_processors<T: Sync, R: Send>(items: &[T], call: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(unit) = units.get(at) else { return done };
-            done.push((at, analyse::unit(unit)));
+            let Some(item) = items.get(at) else { return done };
+            done.push((at, call(item)));
         }
     };
-    let mut all: Vec<(usize, Analysed)> = thread::scope(|scope| {
+    let mut all: Vec<(usize, R)> = thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let ended = running.into_iter().map(thread::ScopedJoinHandle::join);
         ended.flat_map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     all.sort_by_key(|(at, _)| *at);
-    all.into_iter().map(|(_, analysed)| analysed).collect()
+    all.into_iter().map(|(_, result)| result).collect()
 }

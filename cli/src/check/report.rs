@@ -56,6 +56,8 @@ pub struct CheckedDocument {
     pub findings: Vec<Located>,
     /// Accepted findings, by line.
     pub accepted: Vec<Located>,
+    /// Hints, by line. They are not counted.
+    pub hints: Vec<Located>,
 }
 
 /// A finding in a document.

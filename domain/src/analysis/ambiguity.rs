@@ -107,7 +107,9 @@ fn placeholder<'a>(statement: &Statement<'a>, abbreviated: bool) -> Option<&'a s
     let after = |word: &Word<'_>| text[word.end..].trim_start_matches('*').trim_start();
     let found = statement.words.iter().filter(|w| !w.quoted).find(|word| match word.raw {
         "TBD" => !abbreviated,
-        "TBC" | "TBA" => true,
+        "TBC" => true,
+        // A label of the product, such as in `the TBA fallback`, is no decision that is missing.
+        "TBA" => !after(word).starts_with(char::is_alphabetic),
         // The parser reports `TODO(FIELD)`; in `TODO comments` and `a TODO`, the word is a noun.
         "TODO" | "FIXME" => after(word).starts_with(':') || (word.start == 0 && after(word).is_empty()),
         _ => false,
@@ -116,7 +118,7 @@ fn placeholder<'a>(statement: &Statement<'a>, abbreviated: bool) -> Option<&'a s
     found.map(|word| word.raw).or_else(marks)
 }
 
-/// Adds one finding for each family of vague words in a statement.
+/// Adds one finding or hint for each family of vague words in a statement.
 fn wording(statement: &Statement<'_>, source: &str, findings: &mut Findings) {
     // Scenarios are examples, so only vague words in the expected result matter, which a test must measure.
     let then = if statement.is(StatementKind::Scenario) {
@@ -133,7 +135,8 @@ fn wording(statement: &Statement<'_>, source: &str, findings: &mut Findings) {
             continue;
         }
         let mut phrases: Vec<&str> = Vec::new();
-        for hit in hits.iter().filter(|h| h.family == index) {
+        let demanded = hits.iter().any(|h| h.family == index && h.demanded);
+        for hit in hits.iter().filter(|h| h.family == index && h.demanded == demanded) {
             let phrase = &statement.text[words[hit.first].start..words[hit.end - 1].end];
             if phrases.len() < 5 && !phrases.iter().any(|p| p.eq_ignore_ascii_case(phrase)) {
                 phrases.push(phrase);
@@ -144,7 +147,12 @@ fn wording(statement: &Statement<'_>, source: &str, findings: &mut Findings) {
         }
         let quoted = phrases.iter().map(|p| format!("\"{p}\"")).collect::<Vec<_>>().join(", ");
         let excerpt = phrases.join(", ");
-        findings.push(&family.rule, statement.place(&excerpt), format!("{quoted} {}", family.lacks), family.remedy);
+        let (place, summary) = (statement.place(&excerpt), format!("{quoted} {}", family.lacks));
+        if demanded {
+            findings.push(&family.rule, place, summary, family.remedy);
+        } else {
+            findings.hint(&family.rule, place, summary, family.remedy);
+        }
     }
 }
 

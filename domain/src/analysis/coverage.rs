@@ -12,7 +12,7 @@ use super::identifiers::{family, identifiers};
 use super::kinds::{REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, UNKNOWN_ID_IN_TASK};
 use super::references::{Defined, own_number, unknown};
 use super::structure::{comments, outside};
-use super::text::{Word, is_struck, terms, words};
+use super::text::{Language, Word, is_struck, terms, words};
 use crate::speckit::StoryKey;
 use crate::speckit::spec::{Spec, UserStory};
 
@@ -21,6 +21,9 @@ const MAX_LINKS: usize = 64;
 
 /// Maximum number of stories that are related to one requirement by their terms.
 const MAX_STORIES: usize = 8;
+
+/// Maximum number of identifiers that tasks name and the specification does not define, up to which they are errors.
+const MAX_UNKNOWN: usize = 5;
 
 /// Number of common terms that is sufficient for a requirement of any length.
 const MANY_TERMS: usize = 5;
@@ -173,7 +176,8 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
             }
         }
     }
-    for (id, tasks) in &missing {
+    // Tasks that name many of them are about another specification.
+    for (id, tasks) in missing.iter().filter(|_| missing.len() <= MAX_UNKNOWN) {
         let place = Position { line: 0, location: tasks[0], excerpt: id };
         let summary = format!("{} is named by {} and not defined in the specification", id, some_of(tasks));
         findings.push(&UNKNOWN_ID_IN_TASK, place, summary, format!("define {id}, or correct the identifier"));
@@ -185,13 +189,16 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
 fn requirements_without_task(spec: &Spec, coverage: &Coverage, findings: &mut Findings) {
     /// Minimum share of requirements that the tasks name, in percent.
     const TRACED_PERCENT: usize = 75;
+    /// Maximum share of the others, in percent, and at least one.
+    const UNTRACED_PERCENT: usize = 10;
     let by = |covered: &CoveredItem, evidence| covered.tasks.iter().any(|link| link.by == evidence);
     let items = || {
         let all = spec.requirements.iter().zip(&coverage.requirements);
         all.filter(|(item, _)| !is_struck(&item.text))
     };
     let (all, traced) = (items().count(), items().filter(|(_, covered)| by(covered, Evidence::Id)).count());
-    if traced == 0 || traced * 100 < all * TRACED_PERCENT {
+    let untraced = all - traced;
+    if traced == 0 || traced * 100 < all * TRACED_PERCENT || untraced > (all * UNTRACED_PERCENT / 100).max(1) {
         return;
     }
     for (item, covered) in items() {
@@ -230,8 +237,10 @@ fn stories_without_task(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage
         let known = everything.get_or_insert_with(|| {
             tasks.iter().flat_map(|t| [t.title, t.text]).flat_map(|text| terms(&words(text))).collect()
         });
-        // The work may be in a phase without tags.
-        if is_described(story, known) {
+        // The work may be in a phase without tags, or be described in another language.
+        let language = Language::new(&words(story.span.text(&spec.source)));
+        let foreign = !language.is_english() && !language.is_open();
+        if foreign || is_described(story, known) {
             continue;
         }
         let key = story.key.as_str();

@@ -1,6 +1,6 @@
 //! Duplicate, similar and contradicting statements.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::finding::{Position, shortened};
 use super::findings::Findings;
@@ -9,7 +9,7 @@ use super::kinds::{
 };
 use super::similar::{Pair, pairs};
 use super::statements::{Statement, StatementKind, Statements, entity_name, is_entity};
-use super::text::{Vocabulary, Word, is_struck, terms, words};
+use super::text::{Vocabulary, Word, is_one_of, is_struck, name_key};
 use super::vague::is_unit;
 use crate::speckit::spec::{Entity, Spec};
 
@@ -65,7 +65,7 @@ fn relation(
 ) -> Option<(&'static FindingKind, String)> {
     let own = (sets[pair.first].len() - pair.shared, sets[pair.second].len() - pair.shared);
     // If one has terms of its own, or their conditions differ, they are about different cases.
-    if own != (0, 0) || conditions(a) != conditions(b) {
+    if own != (0, 0) || conditions(a) != conditions(b) || names(a) != names(b) || directions(a) != directions(b) {
         return None;
     }
     let (numbers, there) = (quantities(&b.words), quantities(&a.words));
@@ -121,6 +121,21 @@ pub(super) fn negations(words: &[Word<'_>]) -> usize {
         .count()
 }
 
+/// Returns the names in a statement, in order: in `A does not change B` and `B does not change A` the terms are the same.
+fn names<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
+    let capitals =
+        |w: &&Word<'_>| w.raw.len() > 1 && !w.raw.contains(char::is_lowercase) && w.raw.contains(char::is_uppercase);
+    let named = |w: &&Word<'_>| w.quoted || (capitals(w) && !is_one_of("MUST SHALL SHOULD NOT MAY WILL", w.raw));
+    statement.words.iter().filter(named).map(|w| w.raw).collect()
+}
+
+/// Returns the words that name one of two opposites, in order: left edge and minimum is another case than right edge and maximum.
+fn directions<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
+    const DIRECTIONS: &str = "left right top bottom minimum maximum min max start end first last up down in out on off source target old new \
+        increase decrease enable disable open close before after";
+    statement.words.iter().map(|w| w.lower.as_str()).filter(|w| is_one_of(DIRECTIONS, w)).collect()
+}
+
 /// Returns the words that begin conditions, in order.
 fn conditions<'a>(statement: &'a Statement<'_>) -> Vec<&'a str> {
     let begins = |w: &&Word<'_>| {
@@ -147,14 +162,14 @@ pub(super) fn quantities(words: &[Word<'_>]) -> Vec<(String, String)> {
 
 /// Adds a finding for each entity whose name differs from another only in spelling. A remark in brackets is part of the name.
 fn entities(spec: &Spec, findings: &mut Findings) {
-    let mut first: HashMap<String, &Entity> = HashMap::new();
+    let mut named: BTreeMap<String, Vec<&Entity>> = BTreeMap::new();
     for entity in spec.entities.iter().filter(|e| is_entity(&e.name)) {
-        let key = terms(&words(&entity.name)).concat();
+        named.entry(name_key(&entity.name)).or_default().push(entity);
+    }
+    for (key, entities) in named {
+        // A name that occurs more often is a label below each entity, such as `Statuses`.
+        let [there, entity] = entities[..] else { continue };
         if key.is_empty() {
-            continue;
-        }
-        let there = *first.entry(key).or_insert(entity);
-        if std::ptr::eq(there, entity) {
             continue;
         }
         let own = entity_name(&entity.name);
@@ -167,5 +182,5 @@ fn entities(spec: &Spec, findings: &mut Findings) {
 
 /// Returns a name without case, plural, hyphens and spaces: equal for `UserProfile`, `user-profile` and `User Profiles`.
 pub(super) fn spelling(name: &str) -> String {
-    terms(&words(entity_name(name))).concat()
+    name_key(entity_name(name))
 }

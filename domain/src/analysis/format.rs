@@ -1,46 +1,50 @@
 //! The parser's diagnostics as findings: one for each problem, not one for each line.
 
+use std::collections::{HashMap, HashSet};
+
 use super::finding::shortened;
 use super::statements::headings;
-use super::text::is_one_of;
-use crate::speckit::Diagnostic;
+use super::text::{self, is_one_of};
+use crate::speckit::{
+    DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, NEEDS_CLARIFICATION, OPEN_QUESTION, Severity, SpecPart,
+    TEMPLATE_NOT_FILLED, UNCLEAR_MENTION, UNFILLED_TEMPLATE, WRONG_DOCUMENT,
+};
 
-/// Code of the parser for a line with placeholders of the template.
-pub(super) const UNFILLED: &str = "UnfilledTemplate";
+/// Number of diagnostics of one kind in a document up to which each is a finding of its own. More have one cause, such as tasks whose
+/// identifiers are in another form.
+const MANY: usize = 5;
 
-/// Code of the parser for a constitution that only has placeholders.
-pub(super) const NOT_FILLED: &str = "TemplateNotFilled";
-
-/// Code of the parser for a part of a specification that is missing.
-const MISSING: &str = "MissingSection";
-
-/// Returns the diagnostics that become findings. Open questions are left out, since the ambiguity pass reports them. The placeholders of a
-/// template are one diagnostic, and the missing parts of a document are one.
+/// Returns the diagnostics that become findings or hints. Open questions are left out, since the ambiguity pass reports them. The placeholders of a
+/// template are one diagnostic, and the missing parts of a document are one. A document of another kind lacks the parts of a specification
+/// only because of that.
 pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
     let lines: Vec<&str> = source.lines().collect();
     let line = |d: &Diagnostic| {
         let at = usize::try_from(d.line).unwrap_or_default();
         at.checked_sub(1).and_then(|at| lines.get(at)).copied().unwrap_or_default()
     };
-    let empty = parsed.iter().any(|d| d.code == NOT_FILLED);
+    let empty = parsed.iter().any(|d| d.code == TEMPLATE_NOT_FILLED);
     let early = is_early_layout(source);
+    let other = parsed.iter().any(|d| d.code == DELTA_DOCUMENT || d.code == WRONG_DOCUMENT);
     let applies = |d: &&Diagnostic| match d.code {
-        "OpenQuestion" => false,
-        UNFILLED => !empty && !is_remark(line(d)),
-        MISSING => !early || !d.message.contains("success criteria"),
+        OPEN_QUESTION => false,
+        MISSING_TITLE | MISSING_SECTION if other => false,
+        NEEDS_CLARIFICATION => !line(d).to_lowercase().contains("no needs clarification"),
+        UNFILLED_TEMPLATE => !empty && !is_remark(line(d)),
+        MISSING_SECTION => !early || d.missing != Some(SpecPart::SuccessCriteria),
         _ => true,
     };
     let mut found: Vec<Diagnostic> = Vec::new();
-    let mut unfilled = 0;
     for diagnostic in parsed.iter().filter(applies) {
         let mut diagnostic = diagnostic.clone();
-        unfilled += usize::from(diagnostic.code == UNFILLED);
-        if diagnostic.code == UNFILLED && unfilled > 1 {
-            continue;
-        }
-        if diagnostic.code == MISSING {
-            diagnostic.message.push_str(&unread(source, &diagnostic.message));
-            if let Some(earlier) = found.iter_mut().find(|d| d.code == MISSING && d.line == diagnostic.line) {
+        if diagnostic.code == MISSING_SECTION {
+            let announced = unread(source, diagnostic.missing);
+            // Many documents do without success criteria.
+            if announced.is_empty() && diagnostic.missing == Some(SpecPart::SuccessCriteria) {
+                diagnostic.severity = Severity::Info;
+            }
+            diagnostic.message.push_str(&announced);
+            if let Some(earlier) = found.iter_mut().find(|d| d.code == MISSING_SECTION && d.line == diagnostic.line) {
                 earlier.message = format!("{}; {}", earlier.message, diagnostic.message);
                 earlier.remedy = format!("{}; {}", earlier.remedy, diagnostic.remedy);
                 continue;
@@ -48,23 +52,63 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
         }
         found.push(diagnostic);
     }
-    if let Some(first) = found.iter_mut().find(|d| d.code == UNFILLED && unfilled > 1) {
-        first.message = format!("{}, and {unfilled} lines have placeholders in all", first.message);
+    without_repetitions(found)
+}
+
+/// Replaces many diagnostics of one kind by the first of them, which says where the others are.
+fn without_repetitions(diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    /// Number of lines that a message lists.
+    const SHOWN: usize = 8;
+    let kind = |d: &Diagnostic| (d.code, d.severity);
+    let mut lines: HashMap<(&str, Severity), Vec<u32>> = HashMap::new();
+    for diagnostic in &diagnostics {
+        lines.entry(kind(diagnostic)).or_default().push(diagnostic.line);
+    }
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for mut diagnostic in diagnostics {
+        let all = lines.get(&kind(&diagnostic)).map(Vec::as_slice).unwrap_or_default();
+        let first = seen.insert(kind(&diagnostic));
+        if diagnostic.code == UNFILLED_TEMPLATE && first && all.len() > 1 {
+            let message = format!("{}, and {} lines have placeholders in all", diagnostic.message, all.len());
+            found.push(Diagnostic { message, ..diagnostic });
+        } else if diagnostic.code != UNFILLED_TEMPLATE && first && all.len() > MANY {
+            let others: Vec<String> = all[1..].iter().take(SHOWN).map(u32::to_string).collect();
+            let more = if all.len() > SHOWN + 1 { ", …" } else { "" };
+            diagnostic.message.push_str(&format!(
+                "; {} lines have this problem in all, also lines {}{more}",
+                all.len(),
+                others.join(", ")
+            ));
+            found.push(diagnostic);
+        } else if first || (diagnostic.code != UNFILLED_TEMPLATE && all.len() <= MANY) {
+            found.push(diagnostic);
+        }
     }
     found
 }
 
-/// Returns what to add to a message about missing parts of a specification if a heading announces them.
-fn unread(source: &str, message: &str) -> String {
-    let words: &[&str] = match message {
-        m if m.contains("success criteria") => &["success", "criteria", "outcome"],
-        m if m.contains("no requirements") => &["requirement"],
-        m if m.contains("user stories") => &["scenario", "story", "stories"],
-        _ => return String::new(),
+/// Returns whether a diagnostic becomes a hint: it only informs, or the document can be right as it is.
+pub(super) fn is_hint(diagnostic: &Diagnostic) -> bool {
+    // A plan.md has no part that Enact needs.
+    let of_plan = diagnostic.code == MISSING_SECTION && diagnostic.missing.is_none();
+    diagnostic.severity == Severity::Info || diagnostic.code == UNCLEAR_MENTION || of_plan
+}
+
+/// Returns what to add to a message about a missing part of a specification if a heading announces it.
+fn unread(source: &str, missing: Option<SpecPart>) -> String {
+    let announcing: &[&str] = match missing {
+        Some(SpecPart::SuccessCriteria) => &["success criteria", "success metrics", "measurable outcomes"],
+        Some(SpecPart::Requirements) => &["requirement"],
+        Some(SpecPart::Stories) => &["scenario", "story", "stories"],
+        None => return String::new(),
     };
     // The title of the document announces nothing.
     let section = |start: usize| source[start..].starts_with("##");
-    let announces = |title: &str| words.iter().any(|word| title.to_lowercase().contains(word));
+    let announces = |title: &str| {
+        let title: String = text::words(title).iter().map(|w| format!(" {}", w.lower)).collect();
+        announcing.iter().any(|phrase| title.contains(&format!(" {phrase}")))
+    };
     let found = headings(source).into_iter().find(|(start, title)| section(*start) && announces(title));
     found.map_or_else(String::new, |(start, title)| {
         let line = source[..start].matches('\n').count() + 1;

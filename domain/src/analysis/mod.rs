@@ -58,9 +58,9 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
     duplication::find(spec, &statements, &mut findings);
     structure::find(spec, &statements, &mut findings);
     references::find(spec, &statements, &mut findings);
-    let findings = findings.finish();
-    let quality = quality::specification(spec, &statements, &findings);
-    Report::new(findings, quality).with_comments(&spec.source)
+    let found = findings.finish_with_hints();
+    let quality = quality::specification(spec, &statements, &found.0);
+    Report::new(found, quality).with_comments(&spec.source)
 }
 
 /// Analyses a constitution.
@@ -74,9 +74,9 @@ pub fn constitution(parsed: &Parsed<Constitution>) -> Report {
     };
     findings.format(&parsed.diagnostics, &constitution.source, locate);
     principles::find(constitution, &mut findings);
-    let findings = findings.finish();
-    let quality = quality::constitution(constitution, &findings);
-    Report::new(findings, quality).with_comments(&constitution.source)
+    let found = findings.finish_with_hints();
+    let quality = quality::constitution(constitution, &found.0);
+    Report::new(found, quality).with_comments(&constitution.source)
 }
 
 /// Reports what the parser says about a tasks.md, as findings.
@@ -106,5 +106,5 @@ fn format_report(diagnostics: &[Diagnostic], source: &str, locate: impl Fn(usize
     };
     let mut findings = Findings::default();
     findings.format(diagnostics, source, |offset| locate(offset).unwrap_or_else(|| heading(offset)));
-    Report::new(findings.finish(), Quality::default()).with_comments(source)
+    Report::new(findings.finish_with_hints(), Quality::default()).with_comments(source)
 }

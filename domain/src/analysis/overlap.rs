@@ -4,6 +4,7 @@
 //! terms (a bottom-k sketch: Broder, "On the resemblance and containment of documents", 1997).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -13,8 +14,8 @@ use super::finding::{Finding, Position, shortened};
 use super::findings::Findings;
 use super::kinds::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
 use super::statements::{entity_name, is_entity};
-use super::text::{is_one_of, shared, terms, words};
-use crate::speckit::spec::Spec;
+use super::text::{Word, is_one_of, shared, terms, words};
+use crate::speckit::spec::{Entity, Spec};
 
 /// Maximum number each of entities, paths and requirements of a sketch.
 const MAX_ITEMS: usize = 1_000;
@@ -22,8 +23,11 @@ const MAX_ITEMS: usize = 1_000;
 /// Maximum number of hashes of a requirement. Nearly all requirements have fewer terms, so that their similarity is exact.
 const MAX_HASHES: usize = 32;
 
-/// Minimum similarity of two requirements that are shared, in percent.
-const SIMILAR_PERCENT: usize = 80;
+/// Minimum similarity of two requirements that are shared, in percent. With another term, a requirement is about another case.
+const SIMILAR_PERCENT: usize = 100;
+
+/// Minimum similarity of the descriptions of an entity that is shared, in percent.
+const SAME_ENTITY_PERCENT: usize = 50;
 
 /// Minimum number of terms of a requirement that is compared; fewer terms are not significant.
 const LEAST_TERMS: usize = 4;
@@ -45,11 +49,15 @@ struct Name {
     text: String,
     key: String,
     line: u32,
+    /// The description of an entity as hashes of its terms, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    description: Vec<u32>,
 }
 
 impl Name {
     fn of_path(path: &str, line: u32) -> Self {
-        Self { text: shortened(path), key: path.trim_end_matches('/').to_owned(), line }
+        let key = path.trim_end_matches('/').to_owned();
+        Self { text: shortened(path), key, line, description: Vec::new() }
     }
 }
 
@@ -64,9 +72,9 @@ struct Terms {
 /// Kind of a shared item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SharedItemKind {
-    /// A key entity with the same name.
+    /// A key entity with the same name and a similar description.
     Entity,
-    /// The same file or folder.
+    /// The same file.
     Path,
     /// A requirement with a similar text.
     Requirement,
@@ -89,15 +97,16 @@ pub struct SharedItem {
 impl Sketch {
     /// Returns the sketch of a specification: usually a few KB, at most about 200 KB.
     pub fn new(spec: &Spec) -> Self {
-        let entities = spec.entities.iter().filter(|e| is_entity(&e.name)).map(|e| {
+        let entities = spec.entities.iter().filter(|e| is_entity(&e.name) && !is_existing(e)).map(|e| {
             let text = shortened(entity_name(&e.name));
-            Name { text, key: spelling(&e.name), line: e.line }
+            Name { text, key: spelling(&e.name), line: e.line, description: hashes(&e.text) }
         });
-        let requirements =
-            spec.requirements.iter().map(|r| Terms { id: r.id.clone(), line: r.line, hashes: hashes(&r.text) });
+        // All features of a product have the same constraints and quality requirements.
+        let own = spec.requirements.iter().filter(|r| is_functional(&r.id));
+        let requirements = own.map(|r| Terms { id: r.id.clone(), line: r.line, hashes: hashes(&r.text) });
         Self {
             entities: unique(entities.filter(|e| !is_common(&e.key))),
-            paths: unique(paths(&spec.source).into_iter().map(|(path, line)| Name::of_path(path, line))),
+            paths: unique(changed(&spec.source).map(|(path, line)| Name::of_path(path, line))),
             requirements: requirements.filter(|r| r.hashes.len() >= LEAST_TERMS).take(MAX_ITEMS).collect(),
         }
     }
@@ -115,6 +124,19 @@ impl Sketch {
 fn is_common(key: &str) -> bool {
     key.is_empty()
         || is_one_of("user admin administrator system app application config configuration setting error log file", key)
+}
+
+/// Returns whether an identifier is one of a functional requirement, such as `FR-001`, `REQ-1` or one without a number.
+fn is_functional(id: &str) -> bool {
+    let prefix = id.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+    is_one_of("fr req r f requirement", &prefix.to_lowercase())
+}
+
+/// Returns whether an entity is only referred to: another specification has described it, or it exists already.
+fn is_existing(entity: &Entity) -> bool {
+    const EXISTING: &str = "existing already unchanged reuse reused reuses spec specs specification";
+    let names = |w: &Word<'_>| is_one_of(EXISTING, &w.lower);
+    words(&entity.name).iter().any(names) || words(&entity.text).iter().any(names)
 }
 
 /// Returns the first name of each key.
@@ -138,52 +160,79 @@ fn hashes(text: &str) -> Vec<u32> {
     found
 }
 
-/// Returns the files and folders in inline code, with their lines. Code blocks are skipped, since they show trees and commands.
+/// Returns the files that a specification can be about. It refers to documents only to be read.
+fn changed(source: &str) -> impl Iterator<Item = (&str, u32)> {
+    let is_document = |path: &str| Path::new(path).extension().is_some_and(|end| end.eq_ignore_ascii_case("md"));
+    paths(source).into_iter().filter(move |(path, _)| !is_document(path))
+}
+
+/// Returns the files in inline code, with their lines. Code blocks are skipped, since they show trees and commands.
 fn paths(source: &str) -> Vec<(&str, u32)> {
     let mut found = Vec::new();
     let mut fenced = false;
     for (number, line) in (1..).zip(source.lines()) {
         fenced ^= line.trim_start().starts_with("```");
-        if !fenced {
+        // The input of a specification names what its author has read.
+        if !fenced && !line.starts_with("**Input**") {
             found.extend(line.split('`').skip(1).step_by(2).filter(|code| is_path(code)).map(|code| (code, number)));
         }
     }
     found
 }
 
-/// Returns whether inline code is a path such as `src/door/mod.rs` or `charts/door/`: it has an inner slash, and an extension or a final
-/// slash. Routes, URLs and patterns are not paths.
+/// Returns whether inline code is the path of a file such as `src/door/mod.rs`: it has an inner slash and an extension. Routes, URLs and
+/// patterns are not paths, and many features add files to one folder.
 fn is_path(code: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '@' | '[' | ']');
     let name = code.rsplit('/').next().unwrap_or_default();
     let file = name.rsplit_once('.').is_some_and(|(stem, ending)| !stem.is_empty() && (1..=6).contains(&ending.len()));
-    let folder = code.ends_with('/') && code.matches('/').count() > 1;
     code.len() <= 256
         && code.contains('/')
-        && !code.starts_with(['/', '.'])
+        && !code.starts_with(['/', '.', '@'])
         && !code.contains("//")
         && !(code.starts_with("specs/") || code.starts_with(".specify/"))
         && code.chars().all(allowed)
         && code.contains(char::is_alphabetic)
-        && (file || folder)
+        && file
 }
 
-/// Returns what two specifications have in common: entities, paths, then requirements, each in the order of our document.
+/// Returns what two specifications have in common: entities, paths, then requirements, each in the order of our document. Entities and
+/// requirements count only if the specifications are about the same work.
 pub fn overlap(ours: &Sketch, theirs: &Sketch) -> Vec<SharedItem> {
     let mut found = Vec::new();
+    let same_work = is_same_work(&ours.requirements, &theirs.requirements);
     for (kind, ours, theirs) in
         [(SharedItemKind::Entity, &ours.entities, &theirs.entities), (SharedItemKind::Path, &ours.paths, &theirs.paths)]
     {
         let others: HashMap<&str, &Name> = theirs.iter().map(|n| (n.key.as_str(), n)).collect();
-        for name in ours {
-            if let Some(other) = others.get(name.key.as_str()) {
+        let compared = same_work || kind == SharedItemKind::Path;
+        for name in ours.iter().filter(|_| compared) {
+            let Some(other) = others.get(name.key.as_str()) else { continue };
+            let similarity = match kind {
+                SharedItemKind::Entity => similarity(&name.description, &other.description),
+                _ => 100,
+            };
+            // Many features use an entity; two that describe it in the same way both add it.
+            if similarity >= SAME_ENTITY_PERCENT {
                 let (ours, theirs) = (name.text.clone(), other.text.clone());
-                found.push(SharedItem { kind, ours, theirs, line: name.line, similarity: 100 });
+                let similarity = u8::try_from(similarity).unwrap_or(100);
+                found.push(SharedItem { kind, ours, theirs, line: name.line, similarity });
             }
         }
     }
-    found.extend(requirements(&ours.requirements, &theirs.requirements));
+    if same_work {
+        found.extend(requirements(&ours.requirements, &theirs.requirements));
+    }
     found
+}
+
+/// Returns whether half of the requirements of one of two specifications are in both. All features of a product have some requirements
+/// and entities in common.
+fn is_same_work(ours: &[Terms], theirs: &[Terms]) -> bool {
+    let distinct = |all: &'_ [Terms]| all.iter().map(|r| r.hashes.clone()).collect::<HashSet<Vec<u32>>>();
+    let (ours, theirs) = (distinct(ours), distinct(theirs));
+    let both = ours.intersection(&theirs).count();
+    both > 0 && both * 2 >= ours.len().min(theirs.len())
 }
 
 /// Finds the most similar requirement of theirs for each of ours.

@@ -72,7 +72,7 @@ fn line_at(source: &str, offset: usize) -> &str {
     source.get(start..).unwrap_or_default().lines().next().unwrap_or_default()
 }
 
-/// Adds findings for vague words in a MUST sentence.
+/// Adds hints for vague words in a MUST sentence: the values of a project may be general.
 fn sentence(principle: &Principle, (text, line): (&str, u32), section: impl Fn() -> Around, findings: &mut Findings) {
     let words = words(text);
     let place = Position { line, location: &principle.name, excerpt: text };
@@ -81,7 +81,7 @@ fn sentence(principle: &Principle, (text, line): (&str, u32), section: impl Fn()
         if let Some(hit) = hits.iter().find(|h| h.family == index) {
             let phrase = &text[words[hit.first].start..words[hit.end - 1].end];
             let place = Position { excerpt: phrase, ..place };
-            findings.push(&family.rule, place, format!("\"{phrase}\" {}", family.lacks), family.remedy);
+            findings.hint(&family.rule, place, format!("\"{phrase}\" {}", family.lacks), family.remedy);
         }
     }
 }

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::finding::{Category, Finding, Severity};
-use super::format::{NOT_FILLED, UNFILLED};
 use super::kinds::{
     EMPTY_STATEMENT, INCOMPLETE_SCENARIO, NO_INDEPENDENT_TEST, NO_SCENARIO, OPEN_MARKER, UNTESTABLE_CRITERION,
 };
@@ -14,6 +13,7 @@ use super::structure;
 use super::text::{Language, words};
 use crate::speckit::constitution::Constitution;
 use crate::speckit::spec::Spec;
+use crate::speckit::{TEMPLATE_NOT_FILLED, UNFILLED_TEMPLATE};
 
 /// Quality of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -85,7 +85,7 @@ fn completeness(spec: &Spec, findings: &[Finding]) -> QualityPart {
         ("success criteria", !spec.success_criteria.is_empty()),
         ("edge cases", !spec.edge_cases.is_empty()),
         ("no open question", lacks(OPEN_MARKER.code)),
-        ("no template text", lacks(UNFILLED)),
+        ("no template text", lacks(UNFILLED_TEMPLATE)),
     ];
     listed("Completeness", 25, &has)
 }
@@ -171,7 +171,10 @@ pub(super) fn constitution(constitution: &Constitution, findings: &[Finding]) ->
         ("version", constitution.version.is_some()),
         ("date of ratification", constitution.ratified.is_some()),
         ("date of last amendment", constitution.last_amended.is_some()),
-        ("no template text", principles > 0 && findings.iter().all(|f| f.code != UNFILLED && f.code != NOT_FILLED)),
+        (
+            "no template text",
+            principles > 0 && findings.iter().all(|f| f.code != UNFILLED_TEMPLATE && f.code != TEMPLATE_NOT_FILLED),
+        ),
     ];
     let gap = |f: &&Finding| {
         matches!(f.category, Category::Ambiguity | Category::Underspecification) && f.severity <= Severity::Medium

@@ -74,6 +74,7 @@ pub fn questions(parsed: &Parsed<Spec>, report: &Report) -> Vec<Question> {
     let mut asked: Vec<(Topic, Severity, Question)> = report
         .findings
         .iter()
+        .chain(&report.hints)
         .filter_map(|f| from_finding(f).map(|(topic, question)| (topic, f.severity, question)))
         .collect();
     asked.sort_by_key(|(topic, severity, question)| (*topic, *severity, question.line));

@@ -11,10 +11,15 @@ use super::text::{Word, is_one_of, words};
 use crate::speckit::Span;
 use crate::speckit::spec::{Spec, UserStory};
 
+/// How a story with a number with leading zeros begins.
+const PADDED: &str = "US0";
+
 /// Identifiers that a specification defines.
 pub(super) struct Defined {
     families: HashSet<String>,
     prefixes: HashSet<String>,
+    /// Whether a story has a number with leading zeros.
+    padded: bool,
 }
 
 impl Defined {
@@ -27,7 +32,8 @@ impl Defined {
         let begins = spec.source.lines().filter_map(leading).map(family);
         let families = all.iter().map(|id| family(id)).chain(begins).collect();
         let prefixes = all.iter().map(|id| prefix(id)).collect();
-        Self { families, prefixes }
+        let padded = spec.stories.iter().any(|s| s.key.as_str().starts_with(PADDED));
+        Self { families, prefixes, padded }
     }
 
     /// Returns whether the document defines identifiers with this prefix, but not this one.
@@ -35,7 +41,9 @@ impl Defined {
         let (family, known) = (family(id), self.prefixes.contains(&prefix(id)));
         // `SC-00x` stands for any of them.
         let wildcard = id.ends_with(['x', 'X']) || family.ends_with(|c: char| !c.is_ascii_digit());
-        known && !wildcard && !self.families.contains(&family)
+        // Beside `User Story 1`, `US-012` is a story of the whole product.
+        let product = id.starts_with(PADDED) && !self.padded;
+        known && !wildcard && !product && !self.families.contains(&family)
     }
 }
 
@@ -101,6 +109,8 @@ fn elsewhere(words: &[Word<'_>], offset: usize) -> bool {
     let at = words.partition_point(|w| w.end <= offset);
     let numbered =
         |w: &Word<'_>| w.raw.len() >= 3 && w.raw.bytes().take(3).all(|b| b.is_ascii_digit()) && !w.raw.contains('.');
-    let other = |w: &Word<'_>| numbered(w) || is_one_of("spec specs specification constitution prd upstream", &w.lower);
+    let other = |w: &Word<'_>| {
+        numbered(w) || is_one_of("spec specs specification constitution prd upstream existing", &w.lower)
+    };
     words[at.saturating_sub(NEAR)..(at + NEAR).min(words.len())].iter().any(other)
 }

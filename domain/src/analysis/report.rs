@@ -19,6 +19,9 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Findings that are accepted with a reason, in the same order.
     pub accepted: Vec<AcceptedFinding>,
+    /// Hints: words that can leave something open, and can be right as they are; at most [`MAX_FINDINGS`]. A hint becomes a question, and
+    /// counts for nothing: neither counts, quality nor policies include it.
+    pub hints: Vec<Finding>,
     /// Counts of all open findings, including those beyond the limit.
     pub counts: SeverityCounts,
     /// Quality of the document, whether its findings are accepted or not.
@@ -26,11 +29,11 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(findings: Vec<Finding>, quality: Quality) -> Self {
+    pub(super) fn new((mut findings, mut hints): (Vec<Finding>, Vec<Finding>), quality: Quality) -> Self {
         let counts = SeverityCounts::new(&findings);
-        let mut findings = findings;
         findings.truncate(MAX_FINDINGS);
-        Self { findings, accepted: Vec::new(), counts, quality }
+        hints.truncate(MAX_FINDINGS);
+        Self { findings, accepted: Vec::new(), hints, counts, quality }
     }
 
     /// Separates the findings that comments of the document accept, and adds findings about comments that accept nothing.
@@ -65,10 +68,15 @@ impl Report {
         report
     }
 
-    /// Separates the findings that these acceptances cover; also returns which acceptances cover one.
+    /// Separates the findings that these acceptances cover, and removes such hints; also returns which acceptances cover one.
     #[must_use]
     pub fn accepting(mut self, acceptances: &[Acceptance]) -> (Self, Vec<bool>) {
-        let Separated { open, accepted, used } = separate(std::mem::take(&mut self.findings), acceptances);
+        let Separated { open, accepted, mut used } = separate(std::mem::take(&mut self.findings), acceptances);
+        let hints = separate(std::mem::take(&mut self.hints), acceptances);
+        for (used, of_hint) in used.iter_mut().zip(hints.used) {
+            *used |= of_hint;
+        }
+        self.hints = hints.open;
         for AcceptedFinding { finding, .. } in &accepted {
             *self.counts.of(finding.severity) -= 1;
         }

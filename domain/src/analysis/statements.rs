@@ -149,7 +149,7 @@ fn statement(kind: StatementKind, location: String, text: &str, line: u32, span:
 /// Returns whether the name of an item below Key Entities is an entity's, and not a label such as `Attributes` below one.
 pub(super) fn is_entity(name: &str) -> bool {
     const LABELS: &str = "attributes relationships relations lifecycle fields properties constraints validation invariants description \
-        purpose behavior behaviour represents contains includes";
+        purpose behavior behaviour represents contains includes required optional calculated computed statuses states rules methods";
     let name = entity_name(name).to_lowercase();
     let label = name.strip_prefix("key ").unwrap_or(&name);
     !name.is_empty() && !label.split_whitespace().all(|word| is_one_of(LABELS, word))

@@ -52,7 +52,8 @@ fn is_empty(statement: &Statement<'_>) -> bool {
 /// another story has them: otherwise the document does not use them.
 fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     // The oldest template has one story without a test, and its scenarios in a separate section.
-    let stories: Vec<&UserStory> = spec.stories.iter().filter(|s| s.title != "Primary User Story").collect();
+    let stories: Vec<&UserStory> =
+        spec.stories.iter().filter(|s| s.title != "Primary User Story" && !is_closed(&s.title)).collect();
     let knows = |has: fn(&UserStory) -> bool| stories.iter().any(|s| has(s));
     let (tests, priorities) = (knows(|s| s.independent_test.is_some()), knows(|s| s.priority.is_some()));
     let scenarios = knows(|s| !s.scenarios.is_empty()) || statements.english;
@@ -73,7 +74,7 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
             let remedy = "add `**Independent Test**:` and describe how to test this story without the others";
             findings.push(&NO_INDEPENDENT_TEST, place, format!("{} has no independent test", story.key), remedy);
         }
-        if priorities && story.priority.is_none() {
+        if priorities && story.priority.is_none() && !has_priority(body) {
             findings.push(
                 &NO_PRIORITY,
                 place,
@@ -82,6 +83,21 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// Returns whether a story has a priority in a form that the parser does not read: `P2.5` in its heading or the first lines below it.
+fn has_priority(body: &str) -> bool {
+    /// Number of lines in which the priority is.
+    const NEAR: usize = 4;
+    let priority =
+        |w: &Word<'_>| w.raw.strip_prefix('P').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    body.lines().take(NEAR).any(|line| words(line).iter().any(priority))
+}
+
+/// Returns whether the title of a story says that nobody builds from it: it is deferred, or done.
+fn is_closed(title: &str) -> bool {
+    const CLOSED: &str = "DEFERRED REMOVED CANCELLED CANCELED DROPPED COMPLETE COMPLETED DONE SUPERSEDED";
+    is_struck(title) || words(title).iter().any(|w| is_one_of(CLOSED, w.raw))
 }
 
 /// Adds a finding for a scenario that states no result. A scenario without Given or without When can be tested as it is.
@@ -130,7 +146,8 @@ fn is_measurable(statement: &Statement<'_>) -> bool {
         || statement.words.iter().any(|w| is_one_of(COUNTS, &w.lower))
 }
 
-/// Adds one finding if nearly no requirement states an obligation or a priority. A few statements of facts among others are not unclear.
+/// Adds one hint if nearly no requirement states an obligation or a priority. A few statements of facts among others are not unclear, and
+/// an author can write all requirements as facts.
 fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     const LEAST: usize = 5;
     let english: Vec<&Statement<'_>> = statements
@@ -148,7 +165,7 @@ fn obligations(statements: &Statements<'_>, findings: &mut Findings) {
     let (count, all) = (without.len(), english.len());
     let summary =
         format!("{count} of {all} requirements have neither MUST nor SHOULD; the first is {}", first.location);
-    findings.push(&NO_OBLIGATION, place, summary, "write who MUST, SHOULD or MAY do what");
+    findings.hint(&NO_OBLIGATION, place, summary, "write who MUST, SHOULD or MAY do what");
 }
 
 fn obliges(statement: &Statement<'_>) -> bool {
@@ -159,11 +176,11 @@ fn obliges(statement: &Statement<'_>) -> bool {
     statement.words.iter().any(|w| is_one_of(MODALS, &w.lower) || priority(w))
 }
 
-/// Adds a finding for each requirement that no story, scenario, edge case or criterion covers.
+/// Adds a hint for each requirement that no story, scenario, edge case or criterion covers: not every one needs a scenario.
 fn uncovered(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     for (requirement, covered) in coverage(spec, statements) {
         if !covered {
-            findings.push(
+            findings.hint(
                 &UNCOVERED_REQUIREMENT,
                 requirement.place(requirement.text),
                 format!(
@@ -235,7 +252,7 @@ pub(super) fn outside(source: &str, spans: impl Iterator<Item = Span>) -> Vec<&s
     found
 }
 
-/// Adds a finding for each entity that only its own description mentions.
+/// Adds a hint for each entity that only its own description mentions: a data model can be more complete than the text.
 fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     if !statements.english {
         return;
@@ -263,6 +280,6 @@ fn unused_entities(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
             continue;
         }
         let summary = format!("no story, requirement or criterion mentions the entity \"{name}\"");
-        findings.push(&UNUSED_ENTITY, entity.place(name), summary, "mention it where it is used, or remove it");
+        findings.hint(&UNUSED_ENTITY, entity.place(name), summary, "mention it where it is used, or remove it");
     }
 }

@@ -209,6 +209,12 @@ pub(super) fn terms(words: &[Word<'_>]) -> Vec<String> {
     found
 }
 
+/// Returns a name without case, plural, hyphens and spaces, but with all its words: `SystemPermission` is not `Permission`.
+pub(super) fn name_key(name: &str) -> String {
+    let words = words(name);
+    words.iter().flat_map(|word| pieces(word.raw)).map(|piece| stem(&piece.to_lowercase())).collect()
+}
+
 /// Returns the parts of `user-profile`, `user_profile`, `UserProfile` and `PHProfile`.
 fn pieces(raw: &str) -> Vec<&str> {
     let mut found = Vec::new();

@@ -100,6 +100,8 @@ pub(super) struct Hit {
     pub(super) first: usize,
     /// One past the index of its last word.
     pub(super) end: usize,
+    /// Whether the phrase is what the text demands, so that nobody can verify the demand. Otherwise the text can be precise enough.
+    pub(super) demanded: bool,
 }
 
 /// Phrases with their families.
@@ -196,7 +198,7 @@ pub(super) fn find(text: &str, words: &[Word<'_>], around: impl Fn() -> Around) 
         at = hit.end;
         let whole = *whole.get_or_insert_with(|| around().with(text, words));
         if !is_precise(text, words, hit, whole) {
-            found.push(hit);
+            found.push(Hit { demanded: is_demanded(text, words, hit), ..hit });
         }
     }
     found
@@ -210,7 +212,82 @@ fn phrase_at(text: &str, words: &[Word<'_>], at: usize) -> Option<Hit> {
         these.iter().zip(parts).all(same) && these.windows(2).all(|pair| adjacent(text, &pair[0], &pair[1]))
     };
     let (family, parts) = candidates.iter().find(|(_, parts)| matches(parts))?;
-    Some(Hit { family: *family, first: at, end: at + parts.len() })
+    Some(Hit { family: *family, first: at, end: at + parts.len(), demanded: false })
+}
+
+/// Returns whether a phrase is what the text demands: `MUST be secure`, `MUST handle errors gracefully`, `within a reasonable time`.
+fn is_demanded(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
+    const LIMITS: &str =
+        "time timeout timeouts limit limits size length period delay amount number rate default defaults duration";
+    const MANNER: &str =
+        "gracefully quickly fast rapidly efficiently securely properly appropriately reliably robustly promptly";
+    /// Number of words in which a subordinate clause begins.
+    const NEAR: usize = 4;
+    let rule = &FAMILIES[hit.family].rule;
+    let first = words[hit.first].lower.as_str();
+    let next = words.get(hit.end).map(|w| w.lower.as_str());
+    let bounds = is_one_of("reasonable acceptable", first) && next.is_some_and(|n| is_one_of(LIMITS, n));
+    let before = &text[..words[hit.first].start];
+    let aside = before.matches('(').count() > before.matches(')').count();
+    // In `a comment that says why it is acceptable`, nobody demands the quality.
+    let asks = |w: &Word<'_>| is_one_of("why whether how", &w.lower);
+    if aside || words[..hit.first].iter().rev().take(NEAR).any(asks) {
+        return false;
+    }
+    match rule {
+        rule if *rule == VAGUE_TIME => {
+            is_one_of("periodically promptly timely in at", first) || is_manner(text, words, hit)
+        }
+        // `in the one or the other, as appropriate` is a choice between both.
+        rule if *rule == ESCAPE_CLAUSE => first != "as" || words[..hit.first].iter().all(|w| w.lower != "or"),
+        rule if *rule == OPEN_LIST => is_one_of("etc and", first),
+        _ if first == "strong" || bounds => true,
+        _ if is_one_of(MANNER, first) || hit.end - hit.first > 1 => {
+            is_manner(text, words, hit) || is_predicate(text, words, hit)
+        }
+        _ => is_predicate(text, words, hit),
+    }
+}
+
+/// Returns whether a phrase ends a demand and says how to meet it: `MUST handle errors gracefully`, also with a condition behind it.
+fn is_manner(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
+    let conditional =
+        words.get(hit.end).is_some_and(|w| is_one_of("when if while during after upon even under", &w.lower));
+    let start =
+        words[..hit.first].iter().rposition(|w| is_one_of("must shall should will", &w.lower)).unwrap_or_default();
+    // What follows `to` or `so that` is the purpose of the demand.
+    let purpose = words[start..hit.first].windows(2).any(|pair| {
+        is_one_of("so that which because for", &pair[1].lower) || (pair[1].lower == "to" && pair[0].lower != "able")
+    });
+    (conditional || ends_sentence(text, words, hit.end)) && !purpose
+}
+
+/// Returns whether a phrase is a predicate: `MUST be secure`, `are fast and robust`, `in a secure way`.
+fn is_predicate(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
+    const NEAR: usize = 4;
+    let before = &words[hit.first.saturating_sub(NEAR)..hit.first];
+    let verb = |w: &Word<'_>| is_one_of("be is are remain remains stay stays feel feels", &w.lower);
+    let after = words.get(hit.end).map_or("", |w| w.lower.as_str());
+    let manner = before.last().is_some_and(|w| is_one_of("a an", &w.lower)) && is_one_of("way manner fashion", after);
+    let Some(at) = before.iter().rposition(verb) else { return manner };
+    // Only other adjectives are between the verb and the phrase.
+    let between = before[at..].windows(2).all(|pair| {
+        let gap = text.get(pair[0].end..pair[1].start).unwrap_or_default();
+        verb(&pair[0])
+            || gap.contains(',')
+            || is_one_of("and or", &pair[0].lower)
+            || is_one_of("and or", &pair[1].lower)
+    });
+    let gap = words.get(hit.end).and_then(|w| text.get(words[hit.end - 1].end..w.start)).unwrap_or_default();
+    let closes = ends_sentence(text, words, hit.end) || gap.contains(',') || is_one_of("and or", after);
+    let to_use = words[hit.first].lower == "easy" && after == "to";
+    manner || (between && (closes || to_use))
+}
+
+/// Returns whether a sentence ends before the word with this index.
+fn ends_sentence(text: &str, words: &[Word<'_>], end: usize) -> bool {
+    let gap = |w: &Word<'_>| text.get(words[end - 1].end..w.start).unwrap_or_default();
+    words.get(end).is_none_or(|w| gap(w).contains(['.', ';', '!', '\n']))
 }
 
 /// Words that name a mechanism; with one of them, `secure` and similar words are precise.
@@ -318,7 +395,7 @@ fn is_measured(words: &[Word<'_>]) -> bool {
 
 /// Returns whether the text explains the phrase: after a colon or dash, in brackets, or by a description of how it is done.
 fn is_explained(text: &str, words: &[Word<'_>], hit: Hit) -> bool {
-    const MANNER: &str = "gracefully graceful seamlessly properly appropriately intuitively reliably easily";
+    const MANNER: &str = "gracefully graceful seamlessly properly appropriately intuitively reliably easily responsive";
     let last = &words[hit.end - 1];
     let manner = is_one_of(MANNER, &last.lower);
     // The manner may follow at the end of the sentence; the explanation of an adjective is close to it.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::diagnostic::{Diagnostic, Parsed};
+use super::diagnostic::{Diagnostic, Parsed, TEMPLATE_NOT_FILLED};
 use super::markdown::{self, Item, LineKind, Markdown, Span, joined, strip_marker};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -257,14 +257,14 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
     if !constitution.principles.is_empty() && constitution.principles.iter().all(|p| unfilled(p.line)) {
         diagnostics.push(Diagnostic::error(
             constitution.principles[0].line,
-            "TemplateNotFilled",
+            TEMPLATE_NOT_FILLED,
             "every principle is still a placeholder of the template",
             "write the principles, or remove the document",
         ));
     }
     if constitution.principles.is_empty() {
         let remedy = "write `### I. <name>` under `## Core Principles`";
-        diagnostics.push(Diagnostic::warning(1, "NoPrinciples", "no principle was found", remedy));
+        diagnostics.push(Diagnostic::warning(1, "NoPrinciples", "no section could be read as a principle", remedy));
     }
     match &constitution.version {
         None => {

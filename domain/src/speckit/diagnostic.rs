@@ -4,6 +4,41 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// Code of a document without a part that its kind has.
+pub const MISSING_SECTION: &str = "MissingSection";
+
+/// Code of a specification without a title.
+pub const MISSING_TITLE: &str = "MissingTitle";
+
+/// Code of a change of OpenSpec.
+pub const DELTA_DOCUMENT: &str = "DeltaDocument";
+
+/// Code of a document of another kind.
+pub const WRONG_DOCUMENT: &str = "WrongDocument";
+
+/// Code of a task that mentions another one without stating whether it waits.
+pub const UNCLEAR_MENTION: &str = "UnclearMention";
+
+/// Code of a value of a plan's technical context that is not decided.
+pub const NEEDS_CLARIFICATION: &str = "NeedsClarification";
+
+/// Code of an open question.
+pub const OPEN_QUESTION: &str = "OpenQuestion";
+
+/// Code of a line with placeholders of the template.
+pub const UNFILLED_TEMPLATE: &str = "UnfilledTemplate";
+
+/// Code of a document that only has placeholders of the template.
+pub const TEMPLATE_NOT_FILLED: &str = "TemplateNotFilled";
+
+/// Part of a specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpecPart {
+    Stories,
+    Requirements,
+    SuccessCriteria,
+}
+
 /// Severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, strum::Display)]
 #[strum(serialize_all = "lowercase")]
@@ -28,11 +63,14 @@ pub struct Diagnostic {
     pub message: String,
     /// Action that solves the problem.
     pub remedy: String,
+    /// Part of a specification that is missing, for [`MISSING_SECTION`].
+    #[serde(skip)]
+    pub missing: Option<SpecPart>,
 }
 
 impl Diagnostic {
     pub(super) fn error(line: u32, code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { line, code, severity: Severity::Error, message: message.into(), remedy: remedy.into() }
+        Self { line, code, severity: Severity::Error, message: message.into(), remedy: remedy.into(), missing: None }
     }
 
     pub(super) fn warning(
@@ -41,11 +79,17 @@ impl Diagnostic {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { line, code, severity: Severity::Warning, message: message.into(), remedy: remedy.into() }
+        Self { line, code, severity: Severity::Warning, message: message.into(), remedy: remedy.into(), missing: None }
     }
 
     pub(super) fn info(line: u32, code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { line, code, severity: Severity::Info, message: message.into(), remedy: remedy.into() }
+        Self { line, code, severity: Severity::Info, message: message.into(), remedy: remedy.into(), missing: None }
+    }
+
+    /// Returns the same diagnostic about this missing part.
+    #[must_use]
+    pub(super) fn about(self, missing: SpecPart) -> Self {
+        Self { missing: Some(missing), ..self }
     }
 }
 

@@ -20,6 +20,9 @@ mod ids;
 pub(crate) mod markdown;
 mod words;
 
-pub use diagnostic::{Diagnostic, Parsed, Severity};
+pub use diagnostic::{
+    DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, NEEDS_CLARIFICATION, OPEN_QUESTION, Parsed, Severity,
+    SpecPart, TEMPLATE_NOT_FILLED, UNCLEAR_MENTION, UNFILLED_TEMPLATE, WRONG_DOCUMENT,
+};
 pub use ids::{StoryKey, TaskId};
 pub use markdown::{Item, MAX_DOCUMENT_BYTES, Span};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::diagnostic::{Diagnostic, Parsed};
+use super::diagnostic::{Diagnostic, MISSING_SECTION, NEEDS_CLARIFICATION, Parsed};
 use super::markdown::{self, Item, LineKind, Markdown, Section, Span, joined, strip_marker};
 
 /// An implementation plan.
@@ -170,7 +170,7 @@ fn complexity<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<It
 
 fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
     let missing =
-        |what: &str, remedy: &str| Diagnostic::warning(1, "MissingSection", format!("the plan has no {what}"), remedy);
+        |what: &str, remedy: &str| Diagnostic::warning(1, MISSING_SECTION, format!("the plan has no {what}"), remedy);
     if plan.summary.is_none() {
         diagnostics.push(missing("summary", "add `## Summary`"));
     }
@@ -188,12 +188,7 @@ fn check(markdown: &Markdown, plan: &Plan, diagnostics: &mut Vec<Diagnostic>) {
     }
     for entry in plan.context.iter().filter(|e| e.needs_clarification) {
         let message = format!("{} still needs clarification", entry.key);
-        diagnostics.push(Diagnostic::warning(
-            entry.line,
-            "NeedsClarification",
-            message,
-            "choose a value, and write it",
-        ));
+        diagnostics.push(Diagnostic::warning(entry.line, NEEDS_CLARIFICATION, message, "choose a value, and write it"));
     }
     for row in &plan.complexity {
         if row.reason.is_empty() || row.alternative.is_empty() {

@@ -218,6 +218,7 @@ mod tests {
             severity,
             message: "é".repeat(MAX_TEXT),
             remedy: String::new(),
+            missing: None,
         };
         let mut all: Vec<Diagnostic> = (1..100).map(|line| about(line, speckit::Severity::Info)).collect();
         all.push(about(100, speckit::Severity::Error));

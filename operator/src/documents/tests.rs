@@ -249,7 +249,7 @@ async fn overlapping_specifications_get_findings() {
     specification(
         &bench,
         "locks",
-        &json!({"source": {"inline": SPEC.replace("Keys", "Locks").replace("FR-001", "FR-009")}}),
+        &json!({"source": {"inline": SPEC.replace("Specification: Keys", "Specification: Locks").replace("FR-001", "FR-009")}}),
     );
     bench.specification("keys").await.unwrap();
     bench.specification("locks").await.unwrap();

@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::text::{
     Enclosed, blank, enclosed, heading_text, is_placeholder, is_rule, joined, label, named, strip_marker,
 };
-use crate::speckit::diagnostic::Diagnostic;
+use crate::speckit::diagnostic::{Diagnostic, UNFILLED_TEMPLATE};
 
 /// A document whose comments, code blocks and front matter are blanked, with the same offsets as its source.
 #[derive(Debug, Default)]
@@ -259,7 +259,7 @@ impl Markdown {
             let names: Vec<&str> = of_line.iter().map(|(start, end)| &self.clean[*start..*end]).collect();
             let message = format!("the placeholder {} of the template is not filled in", names.join(", "));
             let remedy = "replace it, or remove the line";
-            found.push(Diagnostic::warning(line.number, "UnfilledTemplate", message, remedy));
+            found.push(Diagnostic::warning(line.number, UNFILLED_TEMPLATE, message, remedy));
         }
         found
     }

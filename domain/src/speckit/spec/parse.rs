@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::model::{Entity, Requirement, Spec};
 use super::{questions, requirements, stories};
-use crate::speckit::diagnostic::{Diagnostic, Parsed};
+use crate::speckit::diagnostic::{
+    DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, OPEN_QUESTION, Parsed, SpecPart, WRONG_DOCUMENT,
+};
 use crate::speckit::markdown::{self, Item, Markdown, Section};
 use crate::text::truncated;
 
@@ -155,7 +157,7 @@ fn foreign(markdown: &Markdown, spec: &Spec) -> Option<Diagnostic> {
     if let Some(section) = markdown.sections.iter().find(|s| !whole && DELTAS.contains(&s.title.trim())) {
         return Some(Diagnostic::error(
             markdown.lines[section.heading].number,
-            "DeltaDocument",
+            DELTA_DOCUMENT,
             format!("{:?} begins a change of OpenSpec, which is not a whole specification", section.title),
             "apply the change, and use the specification that it leads to",
         ));
@@ -166,7 +168,7 @@ fn foreign(markdown: &Markdown, spec: &Spec) -> Option<Diagnostic> {
     (tasks || lower == "tasks").then(|| {
         Diagnostic::error(
             markdown.lines[title.heading].number,
-            "WrongDocument",
+            WRONG_DOCUMENT,
             "the title says that this is a task list, not a specification",
             "name the file `tasks.md`, or use it as the source of a Plan",
         )
@@ -204,12 +206,13 @@ fn unread_stories(markdown: &Markdown) -> Option<(u32, String)> {
 }
 
 fn check(markdown: &Markdown, spec: &Spec, diagnostics: &mut Vec<Diagnostic>) {
-    let missing =
-        |what: &str, remedy: &str| Diagnostic::warning(1, "MissingSection", format!("no {what} were found"), remedy);
+    let missing = |part: SpecPart, what: &str, remedy: &str| {
+        Diagnostic::warning(1, MISSING_SECTION, format!("no {what} were found"), remedy).about(part)
+    };
     if spec.title.is_none() {
         diagnostics.push(Diagnostic::warning(
             1,
-            "MissingTitle",
+            MISSING_TITLE,
             "the document has no title",
             "begin with `# Feature Specification: <name>`",
         ));
@@ -220,9 +223,9 @@ fn check(markdown: &Markdown, spec: &Spec, diagnostics: &mut Vec<Diagnostic>) {
         diagnostics.push(match unread_stories(markdown) {
             Some((line, titles)) => {
                 let message = format!("no user stories were found; the headings {titles} were not read as stories");
-                Diagnostic::warning(line, "MissingSection", message, remedy)
+                Diagnostic::warning(line, MISSING_SECTION, message, remedy).about(SpecPart::Stories)
             }
-            None => missing("user stories", remedy),
+            None => missing(SpecPart::Stories, "user stories", remedy),
         });
     }
     for (title, line, count) in requirements::unnumbered(markdown) {
@@ -234,16 +237,24 @@ fn check(markdown: &Markdown, spec: &Spec, diagnostics: &mut Vec<Diagnostic>) {
         ));
     }
     if spec.requirements.is_empty() && !diagnostics.iter().any(|d| d.code == "UnnumberedRequirement") {
-        diagnostics.push(missing("requirements", "add `- **FR-001**: …` under `### Functional Requirements`"));
+        diagnostics.push(missing(
+            SpecPart::Requirements,
+            "requirements",
+            "add `- **FR-001**: …` under `### Functional Requirements`",
+        ));
     }
     if spec.success_criteria.is_empty() {
-        diagnostics.push(missing("success criteria", "add `- **SC-001**: …` under `## Success Criteria`"));
+        diagnostics.push(missing(
+            SpecPart::SuccessCriteria,
+            "success criteria",
+            "add `- **SC-001**: …` under `## Success Criteria`",
+        ));
     }
     for question in &spec.open_questions {
         let text = format!("open question: {}", question.text);
         diagnostics.push(Diagnostic::info(
             question.line,
-            "OpenQuestion",
+            OPEN_QUESTION,
             text,
             "answer it under `## Clarifications`, and replace the marker",
         ));

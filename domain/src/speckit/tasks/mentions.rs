@@ -6,7 +6,7 @@ use super::index::Index;
 use super::model::TasksFile;
 use super::order;
 use super::relations;
-use crate::speckit::diagnostic::Diagnostic;
+use crate::speckit::diagnostic::{Diagnostic, UNCLEAR_MENTION};
 use crate::speckit::ids::{self, Forms, TaskId};
 
 /// Maximum number of edges that are followed for all mentions together, and of diagnostics.
@@ -61,7 +61,7 @@ pub(super) fn report(file: &TasksFile, mentioned: Vec<Mentioned>) -> Vec<Diagnos
             let (who, on) = (&file.tasks[owner].id, &file.tasks[other].id);
             found.push(Diagnostic::warning(
                 line,
-                "UnclearMention",
+                UNCLEAR_MENTION,
                 format!("{who} mentions {on}, and the two may run at the same time"),
                 format!("if it waits for it, write `(depends on {on})`, else `(see {on})`"),
             ));

@@ -1,7 +1,7 @@
 //! Placeholders of the template of task lists.
 
 use super::model::{PhaseKind, TasksFile};
-use crate::speckit::diagnostic::Diagnostic;
+use crate::speckit::diagnostic::{Diagnostic, TEMPLATE_NOT_FILLED, UNFILLED_TEMPLATE};
 use crate::speckit::markdown::{LineKind, Markdown};
 
 /// Placeholders that other documents do not have.
@@ -28,7 +28,7 @@ pub(super) fn check(markdown: &Markdown, file: &TasksFile) -> Vec<Diagnostic> {
             PLACEHOLDERS.iter().filter(|name| opened.iter().any(|at| here(name, *at))).copied().collect();
         if !names.is_empty() {
             let message = format!("the placeholder {} of the template is not filled in", names.join(", "));
-            found.push(Diagnostic::warning(line.number, "UnfilledTemplate", message, "replace it, or remove the line"));
+            found.push(Diagnostic::warning(line.number, UNFILLED_TEMPLATE, message, "replace it, or remove the line"));
         }
     }
     let lines: Vec<u32> = found.iter().map(|d| d.line).collect();
@@ -39,7 +39,7 @@ pub(super) fn check(markdown: &Markdown, file: &TasksFile) -> Vec<Diagnostic> {
     if title.is_some_and(unfilled) && stories.iter().all(|line| unfilled(*line)) {
         found.push(Diagnostic::error(
             title.unwrap_or(1),
-            "TemplateNotFilled",
+            TEMPLATE_NOT_FILLED,
             "the title and every story are still placeholders of the template",
             "write the tasks of the feature, or remove the document",
         ));
