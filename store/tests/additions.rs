@@ -129,10 +129,13 @@ async fn migrations_keep_the_previous_release_working() {
     }
     // Rows are the record: a migration neither changes nor deletes them.
     for migration in migrator.iter() {
-        let code =
-            migration.sql.as_str().lines().map(|line| line.split("--").next().unwrap_or_default().to_lowercase());
+        // The bodies of functions, which are between `$$`, do not run now.
+        let statements = migration.sql.as_str().split("$$").step_by(2);
+        let mut code = statements
+            .flat_map(str::lines)
+            .map(|line| line.split("--").next().unwrap_or_default().to_lowercase());
         let found =
-            code.into_iter().find(|line| ["delete from", "truncate", "update enact."].iter().any(|w| line.contains(w)));
+            code.find(|line| ["delete from", "truncate", "update enact."].iter().any(|w| line.contains(w)));
         assert_eq!(found, None, "migration {}", migration.version);
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use enact_domain::digest::Digest;
+use enact_domain::names::ANNOTATION_ACCEPTED;
 use enact_domain::record::{Event, format_reason};
+use enact_domain::stamps::{Stamp, Stamps};
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -282,10 +284,15 @@ async fn accepted_findings_are_content_and_do_not_count() {
     assert_eq!((&open["findings"]["high"], &open["findings"]["accepted"]), (&json!(1), &json!(0)), "{open}");
     assert_eq!(reason(&bench, "specifications/keys"), "WaitingForApproval");
 
+    let reason_of_bob = "the law decides --> soon";
     let accepted = json!([
-        {"code": "OpenMarker", "at": "FR-001", "reason": "the law decides --> soon", "by": "bob", "date": "2026-02-03"},
+        {"code": "OpenMarker", "at": "FR-001", "reason": reason_of_bob},
         {"code": "DuplicateEntity", "at": "FR-001", "reason": "there is none"},
     ]);
+    let mut stamps = Stamps::default();
+    stamps.insert(&["OpenMarker", "FR-001", reason_of_bob], Stamp { by: "bob".into(), date: "2026-02-03".into() });
+    let annotations = json!({ANNOTATION_ACCEPTED: stamps.format()});
+    bench.api.change("specifications/keys", &json!({"metadata": {"annotations": annotations}}));
     edit(&bench, "specifications/keys", &json!({"accepted": accepted}));
     bench.specification("keys").await.unwrap();
     let after = status(&bench, "specifications/keys");
@@ -298,7 +305,9 @@ async fn accepted_findings_are_content_and_do_not_count() {
     assert!(codes.contains(&"UnusedAcceptance".to_owned()) && !codes.contains(&"OpenMarker".to_owned()), "{codes:?}");
     let recorded = revisions(&bench);
     assert!(
-        recorded[1].1.starts_with(SPEC) && recorded[1].1.contains("the law decides -\\u002d> soon"),
+        recorded[1].1.starts_with(SPEC)
+            && recorded[1].1.contains("the law decides -\\u002d> soon")
+            && recorded[1].1.contains("bob"),
         "{recorded:?}"
     );
     let found = |r: &enact_domain::record::Record| match &r.event {

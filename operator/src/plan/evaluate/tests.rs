@@ -166,9 +166,14 @@ async fn accepted_findings_about_coverage_are_counted_apart() {
     assert_ne!(after["digest"], before["digest"], "an approval covers what is accepted");
 }
 
+/// Returns a rule that keeps the plan from its start.
+fn unmet() -> Value {
+    json!([{"name": "gates", "appliesTo": "Task", "expression": "task.gates.size() > 0", "message": "mind gates"}])
+}
+
 #[tokio::test]
 async fn four_eyes_need_an_author() {
-    let mut bench = bench(json!([])).await;
+    let mut bench = bench(unmet()).await;
     let tasks = "# Tasks: Keys\n\n## Phase 1: A\n\n- [ ] T001 Show the list (FR-001)\n";
     let map = json!({"metadata": {"name": "docs", "namespace": "ns"}, "data": {"tasks.md": tasks}});
     bench.api.put("configmaps/docs", map);
@@ -184,9 +189,8 @@ async fn four_eyes_need_an_author() {
 
 #[tokio::test]
 async fn lines_that_a_plan_leaves_out_are_findings() {
-    let rule =
-        json!({"name": "gates", "appliesTo": "Task", "expression": "task.gates.size() > 0", "message": "mind gates"});
-    let mut bench = bench(json!([rule])).await;
+    let mut bench = bench(unmet()).await;
+    bench.agent_with("scripts", json!({"adapter": "Command", "script": "true"}));
     let text = "# Tasks: Keys\n\n## Phase 1: Setup\n\n- [ ] T001 Show the list (FR-001)\n\n> - [ ] T002 Add an alarm\n";
     let spec = json!({"tasks": null, "source": {"inline": text}, "unreadTasks": "Warn"});
     bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": spec}));
