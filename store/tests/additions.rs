@@ -131,11 +131,9 @@ async fn migrations_keep_the_previous_release_working() {
     for migration in migrator.iter() {
         // The bodies of functions, which are between `$$`, do not run now.
         let statements = migration.sql.as_str().split("$$").step_by(2);
-        let mut code = statements
-            .flat_map(str::lines)
-            .map(|line| line.split("--").next().unwrap_or_default().to_lowercase());
-        let found =
-            code.find(|line| ["delete from", "truncate", "update enact."].iter().any(|w| line.contains(w)));
+        let mut code =
+            statements.flat_map(str::lines).map(|line| line.split("--").next().unwrap_or_default().to_lowercase());
+        let found = code.find(|line| ["delete from", "truncate", "update enact."].iter().any(|w| line.contains(w)));
         assert_eq!(found, None, "migration {}", migration.version);
     }
 }

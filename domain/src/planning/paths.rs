@@ -63,7 +63,7 @@ impl Before {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::speckit;
+    use crate::speckit::{self, TaskId};
 
     #[test]
     fn tasks_in_order_may_claim_the_same_path() {
@@ -71,7 +71,7 @@ mod tests {
                     - [ ] T003 [P] Read `c.rs`\n- [ ] T004 [P] Change `c.rs` and `b.rs`\n";
         let file = speckit::tasks::parse(text.as_bytes()).model;
         let edges = file.dependencies();
-        let graph = Graph::build(file.tasks.iter().map(|t| (t.id.as_str(), edges[&t.id].iter().map(|id| id.as_str()))));
+        let graph = Graph::build(file.tasks.iter().map(|t| (t.id.as_str(), edges[&t.id].iter().map(TaskId::as_str))));
         let tasks: Vec<&Task> = file.tasks.iter().collect();
         let claims = claims(&tasks, &graph.unwrap());
         assert_eq!((claims.paths, claims.conflicting), (3, vec!["c.rs"]));

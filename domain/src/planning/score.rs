@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::paths;
 use crate::analysis::{Coverage, CoveredItem, Evidence, is_vague};
 use crate::graph::Graph;
+use crate::speckit::StoryKey;
 use crate::speckit::spec::Spec;
 use crate::speckit::tasks::{Task, TasksFile};
 use crate::text::{one_line, truncate};
@@ -144,7 +145,7 @@ fn scenarios(input: &Input) -> Component {
 /// A task is checked if it is a test, or if a test of its story, or else of its phase, exists.
 fn checks(tasks: &[&Task]) -> Component {
     let tests: Vec<&&Task> = tasks.iter().filter(|task| is_test(task)).collect();
-    let stories: HashSet<&str> = tests.iter().flat_map(|test| &test.stories).map(|story| story.as_str()).collect();
+    let stories: HashSet<&str> = tests.iter().flat_map(|test| &test.stories).map(StoryKey::as_str).collect();
     let phases: HashSet<usize> = tests.iter().map(|test| test.phase).collect();
     let is_checked = |task: &Task| {
         is_test(task)
@@ -230,7 +231,7 @@ mod tests {
 
     use super::*;
     use crate::analysis::{TaskText, coverage};
-    use crate::speckit;
+    use crate::speckit::{self, TaskId};
 
     const SPEC: &str = "# Feature Specification: Cart\n\n## User Scenarios & Testing\n\n### User Story 1 - Fill it (Priority: P1)\n\n\
         A buyer fills the cart.\n\n**Acceptance Scenarios**:\n\n\
@@ -255,7 +256,7 @@ mod tests {
         let spec = speckit::spec::parse(spec.as_bytes()).model;
         let file = speckit::tasks::parse(tasks.as_bytes()).model;
         let edges = file.dependencies();
-        let graph = Graph::build(file.tasks.iter().map(|t| (t.id.as_str(), edges[&t.id].iter().map(|id| id.as_str()))));
+        let graph = Graph::build(file.tasks.iter().map(|t| (t.id.as_str(), edges[&t.id].iter().map(TaskId::as_str))));
         let texts: Vec<TaskText> = file
             .tasks
             .iter()
@@ -263,7 +264,7 @@ mod tests {
                 id: task.id.as_str(),
                 title: &task.title,
                 text: task.span.text(&file.source),
-                story: task.stories.first().map(|story| story.as_str()),
+                story: task.stories.first().map(StoryKey::as_str),
             })
             .collect();
         let coverage = coverage(&spec, &texts);
