@@ -154,7 +154,9 @@ fn answers(source: &str, question: &str, answer: &str) {
     assert_eq!(edit::answer(&edited, &given).as_ref(), Ok(&edited), "a second time");
     let (before, after) = (spec::parse(source.as_bytes()).model, spec::parse(edited.as_bytes()).model);
     let ids = |spec: &spec::Spec| {
-        let requirements = spec.requirements.iter().chain(&spec.success_criteria).map(|r| r.id.clone());
+        // An identifier that is made from a text changes with the text, which can contain the question.
+        let id = |r: &spec::Requirement| if r.is_numbered() { r.id.clone() } else { String::new() };
+        let requirements = spec.requirements.iter().chain(&spec.success_criteria).map(id);
         requirements.chain(spec.stories.iter().map(|s| s.key.to_string())).collect::<Vec<_>>()
     };
     assert_eq!(ids(&before), ids(&after));

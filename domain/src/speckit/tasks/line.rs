@@ -379,7 +379,7 @@ impl<'a> Scan<'a> {
 
     /// Skips the text between the identifier and the description: tags, closing emphasis, a colon or a dash.
     fn separators(&mut self, tags: &mut Tags) {
-        if self.rest().starts_with(['.', ')', '\'']) {
+        if self.rest().starts_with(['.', ')']) {
             self.at += 1;
         }
         loop {

@@ -386,7 +386,9 @@ fn stands(text: &str, at: usize, words: &[&str]) -> bool {
 }
 
 fn is_range(after: &str, before: &str) -> bool {
-    ids::id_len(after).is_some() && before.ends_with(|c: char| c.is_ascii_digit())
+    let last = before.rsplit(|c: char| c.is_whitespace() || "(（[,、，/+*`".contains(c)).next().unwrap_or_default();
+    let ends = before.ends_with(|c: char| c.is_ascii_digit()) || ids::id_len(last) == Some(last.len());
+    ids::id_len(after).is_some() && ends
 }
 
 /// Returns the reference directly before a phrase.
