@@ -120,25 +120,27 @@ impl Ord for TaskId {
 /// Compares two texts in which runs of digits count as numbers.
 fn natural(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    let same = a.iter().zip(b).take_while(|(one, other)| one == other).count();
+    // What is the same is skipped, up to the beginning of a number.
+    let from = same - a[..same].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    (a, b) = (&a[from..], &b[from..]);
     loop {
         let (left, right) = (digits(a), digits(b));
-        let order = if left > 0 && right > 0 {
-            let number = |bytes: &[u8], len: usize| {
-                let zeros = bytes[..len].iter().take_while(|b| **b == b'0').count();
-                (len - zeros, bytes[zeros..len].to_vec())
-            };
-            number(a, left).cmp(&number(b, right))
-        } else {
+        if left == 0 || right == 0 {
             match (a.first(), b.first()) {
                 (None, None) => return Ordering::Equal,
-                (one, other) => one.cmp(&other),
+                (one, other) if one != other => return one.cmp(&other),
+                _ => (a, b) = (&a[1..], &b[1..]),
             }
-        };
+            continue;
+        }
+        let number = |digits: &'_ [u8]| digits.iter().take_while(|byte| **byte == b'0').count();
+        let (one, other) = (&a[number(&a[..left])..left], &b[number(&b[..right])..right]);
+        let order = one.len().cmp(&other.len()).then_with(|| one.cmp(other));
         if order != Ordering::Equal {
             return order;
         }
-        let (skip_left, skip_right) = if left > 0 && right > 0 { (left, right) } else { (1, 1) };
-        (a, b) = (&a[skip_left..], &b[skip_right..]);
+        (a, b) = (&a[left..], &b[right..]);
     }
 }
 

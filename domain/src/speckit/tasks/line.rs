@@ -351,6 +351,10 @@ impl<'a> Scan<'a> {
     /// Skips a word such as `Task` before a number.
     fn task_word(&mut self) -> bool {
         let rest = self.rest();
+        // Most lines begin with another letter.
+        if !rest.as_bytes().first().is_some_and(|byte| matches!(byte, b'T' | b't' | b'A' | b'a') || !byte.is_ascii()) {
+            return false;
+        }
         let Some(word) = TASK_WORDS.iter().find(|word| prefix_len(rest, word).is_some()) else {
             return false;
         };

@@ -40,11 +40,13 @@ pub(super) fn add(text: &str, found: &mut Vec<String>) {
 /// Returns the words of a text that may be a path, split at white space and at characters that no path contains. Most words cannot be a
 /// path.
 fn words(text: &str) -> impl Iterator<Item = &str> {
+    // The first letters of names without a dot and a slash begin many other words, and are searched only where such a name can be.
+    let named = memchr::memmem::find(text.as_bytes(), b"file").is_some();
     let mut from = 0;
     std::iter::from_fn(move || {
-        // A dot, a slash, or the first letter of a name without either.
+        let rest = &text.as_bytes()[from..];
         let telling = |byte: &u8| matches!(byte, b'.' | b'/' | b'M' | b'D' | b'C');
-        let at = from + text.as_bytes()[from..].iter().position(telling)?;
+        let at = from + if named { rest.iter().position(telling) } else { memchr::memchr2(b'.', b'/', rest) }?;
         let start = at - text[from..at].rsplit(separates).next().map_or(0, str::len);
         from = text[at..].find(separates).map_or(text.len(), |len| at + len);
         Some(&text[start..from])
