@@ -120,7 +120,7 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
         scan.separators(&mut tags);
     }
     let (text, done) = without_trailing_marks(scan.description(), &mut tags, heading, legend);
-    let checkbox = if heading { heading_box(line, &mut tags) } else { checkbox };
+    let checkbox = if heading { heading_box(line, scan.at, &mut tags) } else { checkbox };
     let content = checkbox.map(|span| span.text(line));
     let known = content.map_or(Some(TaskState::Open), |mark| legend.state(mark));
     let state = known.unwrap_or(TaskState::Open);
@@ -139,10 +139,16 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
     })
 }
 
-/// Returns the box in a heading, before or behind its title: `### T004: [x] Write`.
-fn heading_box(line: &str, tags: &mut Tags) -> Option<Span> {
+/// Returns the box in a heading, before its title, which begins at `title`, or behind it: `### T004: [x] Write`, `### T005: Sew [x] [P]`.
+fn heading_box(line: &str, title: usize, tags: &mut Tags) -> Option<Span> {
     tags.other.retain(|tag| tag.chars().count() > 1);
-    line.match_indices('[').find_map(|(at, _)| {
+    let last = |c: char| is_sign(c) || c.is_whitespace() || c == '\u{fe0f}';
+    let mut end = line.trim_end_matches(last).len();
+    // Brackets and signs at the end are tags and marks, but not those inside of the title.
+    while let Some((before, _)) = line[..end].strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
+        end = before.trim_end_matches(last).len();
+    }
+    line.match_indices('[').filter(|(at, _)| *at <= title || *at >= end).find_map(|(at, _)| {
         let mark = marks::mark_at(line, at)?;
         let after = &line[at + mark.len() + 2..];
         let known = matches!(mark, " " | "x" | "X" | "✓" | "✔" | "✅" | "~" | "-" | "/" | ">" | "!");

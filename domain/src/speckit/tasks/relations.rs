@@ -167,7 +167,7 @@ const NONE: [&str; 30] = [
 
 /// Words that end the references after a phrase, each with the spaces around it.
 #[rustfmt::skip]
-pub(super) const ENDS: [&str; 60] = [
+const ENDS: [&str; 60] = [
     " but ", " independent", " not ", " without ", " unless ", " while ", " in parallel", " parallel with", " parallel to", " because ",
     " so ", " if ", " may ", " can ", " then ", " except ", " excluding ", " was ", " were ", " formerly ", " previously ", " instead ",
     " unlike ", " rather than ", " alongside ", " mais ", " sauf ", " sans ", " en parallèle", " parce que ", " était ", " aber ",
@@ -257,6 +257,21 @@ static BEFORE: LazyLock<ByBeginning> = LazyLock::new(|| {
     }
     found
 });
+
+/// The words of [`ENDS`] by the class of their first letter, which is behind a space.
+static ENDS_BY_LETTER: LazyLock<Vec<Vec<&'static str>>> = LazyLock::new(|| {
+    let mut found = vec![Vec::new(); CLASSES];
+    for words in ENDS {
+        found[class(words.as_bytes().get(1).copied())].push(words);
+    }
+    found
+});
+
+/// Returns whether a text begins with a space and words that end the references after a phrase.
+pub(super) fn ends(text: &str) -> bool {
+    let words = ENDS_BY_LETTER.get(class(text.as_bytes().get(1).copied()));
+    words.is_some_and(|words| words.iter().any(|words| prefix_len(text, words).is_some()))
+}
 
 /// Returns the length of `words` at the start of `text`, ignoring case.
 pub(super) fn prefix_len(text: &str, words: &str) -> Option<usize> {

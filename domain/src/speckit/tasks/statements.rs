@@ -3,9 +3,7 @@
 //! The words are in [`relations`](super::relations).
 
 use super::references::{Located, Reference, located};
-use super::relations::{
-    self, ADVICE, BESIDE, ENDS, JOINTS, NEGATIONS, PRONOUNS, Position, SOFT, TAKEN_BACK, prefix_len,
-};
+use super::relations::{self, ADVICE, BESIDE, JOINTS, NEGATIONS, PRONOUNS, Position, SOFT, TAKEN_BACK, prefix_len};
 use super::sentences::{Phrase, sentences, verbs};
 use crate::speckit::ids::{self, Forms, TASK_WORDS};
 
@@ -317,7 +315,7 @@ fn object(text: &str) -> &str {
     for (at, c) in text.char_indices() {
         let over = match c {
             ')' | '）' => depth == 0,
-            ' ' | '-' | '—' | '→' | '←' => turns(text, at, &DASHES) || stands(text, at, &ENDS),
+            ' ' | '-' | '—' | '→' | '←' => turns(text, at, &DASHES) || c == ' ' && relations::ends(&text[at..]),
             _ => false,
         };
         if over {
