@@ -173,3 +173,12 @@ fn a_placeholder_is_no_identifier() {
     assert!(ids(&file)[..3].iter().all(|id| id.starts_with("box-")) && ids(&file)[3] == "T012X", "{:?}", ids(&file));
     assert_eq!(found, Vec::new());
 }
+
+#[test]
+fn a_path_may_follow_an_identifier() {
+    let (file, found) = phase("- [P] **T001** `/hull/oak.md` names the wood\n- **T002** /hull/tar.md\n");
+    assert_eq!((ids(&file), found), (vec!["T001", "T002"], Vec::new()));
+    let (_, found) = phase("- [ ] T001 a\n- [P] T003/T004 are later\n");
+    assert_eq!(found.iter().map(|d| (d.line, d.code)).collect::<Vec<_>>(), [(6, "UnreadTask")]);
+    assert!(file.tasks[0].parallel && file.tasks[0].title.starts_with("`/hull"));
+}

@@ -382,7 +382,9 @@ impl<'a> Scan<'a> {
     fn starts_a_sentence(&self) -> bool {
         let rest = self.rest().trim_start_matches(['*', '`', '~', ' ']);
         let word = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-        rest.starts_with([',', '/', '+', '&', '→', '←', '|', ')', ';', '\''])
+        // A path can follow an identifier, but not directly: `**T002** `/specs/a.md``.
+        rest.starts_with([',', '+', '&', '→', '←', '|', ')', ';', '\''])
+            || self.rest().starts_with('/')
             || rest.starts_with("->")
             || PROSE.contains(&word)
     }
