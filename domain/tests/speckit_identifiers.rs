@@ -182,3 +182,19 @@ fn a_path_may_follow_an_identifier() {
     assert_eq!(found.iter().map(|d| (d.line, d.code)).collect::<Vec<_>>(), [(6, "UnreadTask")]);
     assert!(file.tasks[0].parallel && file.tasks[0].title.starts_with("`/hull"));
 }
+
+#[test]
+fn a_tick_goes_to_the_task_itself_and_not_to_a_range_with_it() {
+    let text = "## Phase 1: Setup\n\n- [ ] T001-T003 a\n- [ ] T002 b\n";
+    let id = TaskId::parse("T002").expect("an identifier");
+    let ticked = edit::tick(text, &id, true).expect("a task with a box");
+    assert_eq!(ticked, text.replace("[ ] T002", "[x] T002"));
+}
+
+#[test]
+fn a_box_before_the_title_of_a_heading_is_no_part_of_it() {
+    for mark in [" ", "x", "~"] {
+        let (file, _) = phase(&format!("### T001 [{mark}]: Write\n\n### T002: [{mark}] - Sew\n"));
+        assert_eq!(file.tasks.iter().map(|t| t.title.as_str()).collect::<Vec<_>>(), ["Write", "Sew"], "{mark}");
+    }
+}

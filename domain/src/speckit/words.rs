@@ -21,12 +21,18 @@ impl Table {
 
     /// Returns whether a lower-case text contains one of the words, as [`contains`] does.
     pub(super) fn begins_in(&self, lower: &str) -> bool {
+        self.accepts(lower, |_, _| true)
+    }
+
+    /// Returns whether a lower-case text contains one of the words, as [`contains`] does, and the word and the text behind it are accepted.
+    pub(super) fn accepts(&self, lower: &str, accepted: impl Fn(&str, &str) -> bool) -> bool {
         let Some(words) = &self.0 else { return false };
         // A word that is part of a longer one can hide another one that is not, so that all of them are searched.
         words.find_overlapping_iter(Input::new(lower)).any(|found| {
             let word = &lower[found.range()];
             let spaced = word.chars().next().is_some_and(|c| u32::from(c) < 0x2E80);
-            !spaced || !lower[..found.start()].ends_with(char::is_alphanumeric)
+            let begins = !spaced || !lower[..found.start()].ends_with(char::is_alphanumeric);
+            begins && accepted(word, &lower[found.end()..])
         })
     }
 }

@@ -118,6 +118,10 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
     let struck = scan.marks.contains(&"~~");
     if !ids.is_empty() {
         scan.separators(&mut tags);
+        // A box that is not empty was a tag.
+        if heading && scan.eat("[ ]") {
+            scan.separators(&mut tags);
+        }
     }
     let (text, done) = without_trailing_marks(scan.description(), &mut tags, heading, legend);
     let checkbox = if heading { heading_box(line, scan.at, &mut tags) } else { checkbox };
