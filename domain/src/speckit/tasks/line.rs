@@ -148,8 +148,12 @@ fn heading_box(line: &str, title: usize, tags: &mut Tags) -> Option<Span> {
     tags.other.retain(|tag| tag.chars().count() > 1);
     let last = |c: char| is_sign(c) || c.is_whitespace() || c == '\u{fe0f}';
     let mut end = line.trim_end_matches(last).len();
-    // Brackets and signs at the end are tags and marks, but not those inside of the title.
-    while let Some((before, _)) = line[..end].strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
+    // Tags and marks at the end are not a part of the title, in the same way as in `without_trailing_marks`.
+    while let Some((before, content)) = line[..end].strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
+        let tag = content.chars().count() == 1 || StoryKey::parse(content).is_some();
+        if !tag || !before.ends_with(char::is_whitespace) {
+            break;
+        }
         end = before.trim_end_matches(last).len();
     }
     line.match_indices('[').filter(|(at, _)| *at <= title || *at >= end).find_map(|(at, _)| {
