@@ -417,7 +417,7 @@ fn an_unfilled_template_is_one_finding() {
 #[test]
 fn a_missing_section_names_the_heading_that_announces_it() {
     let document = "# Feature Specification: Ferry\n\n## Scenarios\n\n- Walk on board.\n\n## Requirements\n\n- **FR-001**: The gate MUST open.\n\n\
-        ## 5. Success Criteria\n\n- The gate opens.\n";
+        ## 5. Success Criteria\n\nThe gate opens.\n";
     let summaries =
         |document: &str| analysed(document).findings.into_iter().map(|f| f.summary).collect::<Vec<_>>().join("\n");
     let found = summaries(document);

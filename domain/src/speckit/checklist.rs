@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, Parsed};
 use super::markdown::{self, Item, Markdown, Span};
-use super::spec::requirements;
+use super::spec::identifiers;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Checklist {
@@ -112,7 +112,7 @@ fn bracketed(text: &str) -> (String, Vec<String>, Vec<String>) {
         match part.split_once('§') {
             Some((_, reference)) => references.push(reference.trim().to_owned()),
             None if part.is_empty() => {}
-            None if requirements::id_len(part) == Some(part.len()) => references.push(part.to_owned()),
+            None if identifiers::id_len(part) == Some(part.len()) => references.push(part.to_owned()),
             None => markers.push(part.to_owned()),
         }
     }

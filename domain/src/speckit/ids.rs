@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 
 use crate::digest::Digest;
 
-/// Identifier of a task as its document writes it: `T001`, `T001a`, `T035.1`, `TASK-7`, `1.2`; or the one that was assigned to a task
-/// without any, `box-3fa92c1b`.
+/// Identifier of a task as its document writes it: `T001`, `T001a`, `T035.1`, `T071-B`, `TASK-7`, `1.2`; or the one that was assigned to a
+/// task without any, `box-3fa92c1b`. A prime becomes a word, because names of objects cannot contain one: `T028'` is `T028-prime`.
 ///
 /// The order is the natural one: numbers count as numbers, so that `T999` comes before `T1000`, and `1.9` before `1.10`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,6 +16,12 @@ pub struct TaskId(String);
 
 /// Beginning of the identifiers that are assigned to tasks without any.
 const ASSIGNED: &str = "box-";
+
+/// Signs behind an identifier that make it another one: `T028'`.
+const PRIMES: [char; 3] = ['\'', '’', '′'];
+
+/// The word for such a sign.
+const PRIME: &str = "-prime";
 
 impl TaskId {
     /// Parses an identifier that is the whole text; none for other texts.
@@ -25,7 +31,36 @@ impl TaskId {
             (!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')).then_some(text.len())
         };
         let len = id_len(text).or_else(|| outline_len(text)).or_else(|| prefixed_len(text)).or_else(assigned)?;
-        (len == text.len()).then(|| Self(text.to_owned()))
+        (len == text.len()).then(|| Self::written(text))
+    }
+
+    /// Returns the identifier that is written like this.
+    fn written(text: &str) -> Self {
+        let plain = text.trim_end_matches(PRIMES);
+        let primes = text[plain.len()..].chars().count();
+        Self([plain, &PRIME.repeat(primes)].concat())
+    }
+
+    /// Returns the identifier without any words behind hyphens: `T058` for `T058-edge-case`.
+    pub(super) fn root(&self) -> Self {
+        self.base().map_or_else(|| self.clone(), |base| base.root())
+    }
+
+    /// Returns the identifier without the last word behind a hyphen: `T058` for `T058-edge`.
+    pub(super) fn base(&self) -> Option<Self> {
+        let (base, word) = self.0.rsplit_once('-')?;
+        let number = base.as_bytes().last().is_some_and(u8::is_ascii_alphanumeric)
+            && base.contains(|c: char| c.is_ascii_digit());
+        (number && word.starts_with(|c: char| c.is_ascii_alphabetic())).then(|| Self(base.to_owned()))
+    }
+
+    /// Returns whether the identifier ends with a word in lower case, as in `T058-edge`, which can also be a part of the text.
+    pub(super) fn ends_with_word(&self) -> bool {
+        let word = self.0.rsplit_once('-').map_or("", |(_, word)| word);
+        word.len() > 1
+            && !self.0.ends_with(PRIME)
+            && word.starts_with(|c: char| c.is_ascii_lowercase())
+            && self.base().is_some()
     }
 
     /// Returns the identifier of a task without any: the same for the same text, at whatever line it is. `repeated` counts the earlier
@@ -85,25 +120,27 @@ impl Ord for TaskId {
 /// Compares two texts in which runs of digits count as numbers.
 fn natural(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    let same = a.iter().zip(b).take_while(|(one, other)| one == other).count();
+    // What is the same is skipped, up to the beginning of a number.
+    let from = same - a[..same].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    (a, b) = (&a[from..], &b[from..]);
     loop {
         let (left, right) = (digits(a), digits(b));
-        let order = if left > 0 && right > 0 {
-            let number = |bytes: &[u8], len: usize| {
-                let zeros = bytes[..len].iter().take_while(|b| **b == b'0').count();
-                (len - zeros, bytes[zeros..len].to_vec())
-            };
-            number(a, left).cmp(&number(b, right))
-        } else {
+        if left == 0 || right == 0 {
             match (a.first(), b.first()) {
                 (None, None) => return Ordering::Equal,
-                (one, other) => one.cmp(&other),
+                (one, other) if one != other => return one.cmp(&other),
+                _ => (a, b) = (&a[1..], &b[1..]),
             }
-        };
+            continue;
+        }
+        let number = |digits: &'_ [u8]| digits.iter().take_while(|byte| **byte == b'0').count();
+        let (one, other) = (&a[number(&a[..left])..left], &b[number(&b[..right])..right]);
+        let order = one.len().cmp(&other.len()).then_with(|| one.cmp(other));
         if order != Ordering::Equal {
             return order;
         }
-        let (skip_left, skip_right) = if left > 0 && right > 0 { (left, right) } else { (1, 1) };
-        (a, b) = (&a[skip_left..], &b[skip_right..]);
+        (a, b) = (&a[left..], &b[right..]);
     }
 }
 
@@ -195,17 +232,17 @@ const NOT_TASKS: [&str; 24] = [
 ];
 
 /// Returns the length of the task identifier of Spec Kit at the start of `text`, if there is one, with what people add to it: `T001`,
-/// `T01`, `T001a`, `T031A`, `T00B`, `T035.1`, `T012-1`, `T-006`, `TASK-001`; no further letter or digit follows.
+/// `T01`, `T001a`, `T031A`, `T00B`, `T035.1`, `T012-1`, `T071-B`, `T058-EDGE`, `T028'`, `T-006`, `TASK-001`; no further letter or digit
+/// follows.
 pub(super) fn id_len(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    let prefix = match bytes {
-        [b'T', b'0'..=b'9', ..] => 1,
-        [b'T', b'-', b'0'..=b'9', ..] => 2,
-        [b'T', b'A' | b'a', b'S' | b's', b'K' | b'k', b'-' | b'_', b'0'..=b'9', ..] => 5,
-        [b'T', b'A', b'S', b'K', b'0'..=b'9', ..] => 4,
-        _ => return None,
-    };
+    let prefix = task_prefix(bytes)?;
     let len = numbered_len(bytes, prefix)?;
+    // `T00X` is a placeholder for a number.
+    let number = text[prefix..len].trim_end_matches('X');
+    if number.len() < 3 && prefix + number.len() < len {
+        return None;
+    }
     // `T012-1` is a part of T012; `T016-18` is a range.
     let part = digits(bytes.get(len + 1..).unwrap_or_default());
     let width = digits(&bytes[prefix..]);
@@ -215,7 +252,52 @@ pub(super) fn id_len(text: &str) -> Option<usize> {
         && (part < width.min(2) || (part > 1 || width == 1) && number(len + 1, part) <= number(prefix, width))
         && ends(bytes, len + 1 + part);
     let len = if is_part { len + 1 + part } else { len };
+    let len = suffixed_len(text, len, &text[..prefix]);
     (len <= MAX_ID_BYTES).then_some(len)
+}
+
+/// Returns the length of the prefix of an identifier of Spec Kit, if a digit follows it.
+fn task_prefix(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b'T', b'0'..=b'9', ..] => Some(1),
+        [b'T', b'-', b'0'..=b'9', ..] => Some(2),
+        [b'T', b'A' | b'a', b'S' | b's', b'K' | b'k', b'-' | b'_', b'0'..=b'9', ..] => Some(5),
+        [b'T', b'A', b'S', b'K', b'0'..=b'9', ..] => Some(4),
+        _ => None,
+    }
+}
+
+/// Returns the end of an identifier with the words and primes that follow its number, which ends at `len`: `-B`, `-EDGE`, `-edge`,
+/// `-EDGE-2`, `'`. `prefix` is the beginning of the identifier, up to its number.
+fn suffixed_len(text: &str, mut len: usize, prefix: &str) -> usize {
+    const MAX_PRIMES: usize = 3;
+    let number = len;
+    while text.as_bytes().get(len) == Some(&b'-') && len <= MAX_ID_BYTES {
+        let Some(word) = suffix_len(&text[len + 1..], len > number, prefix) else { break };
+        len += 1 + word;
+    }
+    let rest = &text[len..];
+    let primes = rest.chars().take(MAX_PRIMES).take_while(|c| PRIMES.contains(c)).map(char::len_utf8).sum::<usize>();
+    // In `T028's` it is an apostrophe.
+    let ends = !rest[primes..].starts_with(|c: char| c.is_alphanumeric() || PRIMES.contains(&c));
+    let fits = len + MAX_PRIMES * PRIME.len() <= MAX_ID_BYTES;
+    if ends && fits { len + primes } else { len }
+}
+
+/// Returns the length of the word behind a hyphen of an identifier: letters of one case, then digits; behind another word also digits alone.
+/// The beginning of another identifier is not a word: `T016-T018` and `BE-012-BE-014` are ranges.
+fn suffix_len(text: &str, further: bool, prefix: &str) -> Option<usize> {
+    const LONGEST: usize = 16;
+    let bytes = text.as_bytes();
+    let upper = bytes.first()?.is_ascii_uppercase();
+    let letter = |b: &&u8| if upper { b.is_ascii_uppercase() } else { b.is_ascii_lowercase() };
+    let letters = bytes.iter().take(LONGEST).take_while(letter).count();
+    let len = letters + digits(&bytes[letters..bytes.len().min(LONGEST)]);
+    let word = (letters > 0 || (further && (1..=3).contains(&len))) && ends(bytes, len);
+    // Han, kana and Hangul have no spaces between words.
+    let whole = text[len..].chars().next().is_none_or(|c| !c.is_alphabetic() || u32::from(c) >= 0x2E80);
+    let another = task_prefix(bytes).is_some() || text.starts_with(prefix) && prefix.len() > 1;
+    (word && whole && !another).then_some(len)
 }
 
 /// Returns the end of a number at `prefix` with letters and dotted numbers behind it, if no further letter or digit follows.
@@ -228,8 +310,14 @@ fn numbered_len(bytes: &[u8], prefix: usize) -> Option<usize> {
     if bytes.get(len).is_some_and(u8::is_ascii_alphabetic) {
         len += bytes[len..].iter().take(4).take_while(|b| b.is_ascii_alphanumeric()).count();
     }
-    while bytes.get(len) == Some(&b'.') && digits(&bytes[len + 1..]) > 0 {
-        len += 1 + digits(&bytes[len + 1..]);
+    while bytes.get(len) == Some(&b'.') {
+        let part = digits(&bytes[len + 1..]);
+        let letter = usize::from(bytes.get(len + 1 + part).is_some_and(u8::is_ascii_alphabetic));
+        // `T035.1`, `T035.1a` and `T035.a`; a letter that begins a word is not a part.
+        if part + letter == 0 || (part == 0 && !ends(bytes, len + 2)) {
+            break;
+        }
+        len += 1 + part + letter;
     }
     ends(bytes, len).then_some(len)
 }
@@ -262,7 +350,8 @@ pub(super) fn prefixed_len(text: &str) -> Option<usize> {
     if !own || bytes.get(letters) != Some(&b'-') {
         return None;
     }
-    numbered_len(bytes, letters + 1)
+    let len = suffixed_len(text, numbered_len(bytes, letters + 1)?, &text[..=letters]);
+    (len <= MAX_ID_BYTES).then_some(len)
 }
 
 fn digits(bytes: &[u8]) -> usize {
@@ -425,7 +514,10 @@ fn is_list(between: &str) -> bool {
 
 /// Returns the mention whose first identifier lies at `start` and has length `len`.
 pub(super) fn mention_at(text: &str, start: usize, len: usize) -> Mention {
-    let id = |range: &str| TaskId(range.to_owned());
+    let id = TaskId::written;
+    let quoted = text[..start].ends_with(['\'', '‘']);
+    // In `'T028'` it is a quotation mark.
+    let len = if quoted { text[start..start + len].trim_end_matches(PRIMES).len() } else { len };
     let first = id(&text[start..start + len]);
     let mut mention = Mention { first, last: None, start, end: start + len };
     let rest = &text[mention.end..];

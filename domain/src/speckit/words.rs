@@ -3,6 +3,40 @@
 //!
 //! All words are in lower case.
 
+use aho_corasick::{AhoCorasick, Input};
+
+/// A table of words in lower case, which are searched in one pass over a text.
+pub(super) struct Table(Option<AhoCorasick>);
+
+impl Table {
+    pub(super) fn new(words: &[&str]) -> Self {
+        // It cannot be built only if it has too many words.
+        Self(AhoCorasick::new(words).ok())
+    }
+
+    /// Returns whether a lower-case text contains one of the words anywhere.
+    pub(super) fn is_in(&self, lower: &str) -> bool {
+        self.0.as_ref().is_some_and(|words| words.is_match(lower))
+    }
+
+    /// Returns whether a lower-case text contains one of the words, as [`contains`] does.
+    pub(super) fn begins_in(&self, lower: &str) -> bool {
+        self.accepts(lower, |_, _| true)
+    }
+
+    /// Returns whether a lower-case text contains one of the words, as [`contains`] does, and the word and the text behind it are accepted.
+    pub(super) fn accepts(&self, lower: &str, accepted: impl Fn(&str, &str) -> bool) -> bool {
+        let Some(words) = &self.0 else { return false };
+        // A word that is part of a longer one can hide another one that is not, so that all of them are searched.
+        words.find_overlapping_iter(Input::new(lower)).any(|found| {
+            let word = &lower[found.range()];
+            let spaced = word.chars().next().is_some_and(|c| u32::from(c) < 0x2E80);
+            let begins = !spaced || !lower[..found.start()].ends_with(char::is_alphanumeric);
+            begins && accepted(word, &lower[found.end()..])
+        })
+    }
+}
+
 /// Words before the number of a user story.
 pub(super) const STORY: [&str; 27] = [
     "user story",

@@ -3,7 +3,7 @@
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use crate::speckit::markdown::{self, strip_marker};
-use crate::speckit::spec::requirements;
+use crate::speckit::spec::identifiers;
 
 /// Returns the text on one line, without control and bidirectional characters, and with comments and markers of open questions escaped.
 pub(super) fn one_line(text: &str) -> String {
@@ -58,7 +58,7 @@ fn is_prose(text: &str) -> bool {
         && matches!(events.last(), Some(Event::End(TagEnd::Paragraph)));
     let underline = text.bytes().all(|b| matches!(b, b'=' | b'-' | b'|' | b':' | b' '));
     let boxed = text.starts_with('[') && text.chars().nth(2) == Some(']') || strip_marker(text).len() < text.len();
-    paragraph && !underline && !boxed && markdown::label(text).is_none() && requirements::definition(text).is_none()
+    paragraph && !underline && !boxed && markdown::label(text).is_none() && identifiers::definition(text).is_none()
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! `spec.md`: stories, requirements, criteria, and open questions.
 
+pub(super) mod identifiers;
 mod model;
 mod parse;
 pub(super) mod questions;
-pub(super) mod requirements;
+mod requirements;
+mod roles;
 mod stories;
+mod unnumbered;
 
 pub use model::{Clarification, Entity, Requirement, Scenario, Spec, UserStory};
 pub(super) use parse::entity;

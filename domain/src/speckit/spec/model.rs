@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::identifiers;
 use crate::speckit::ids::StoryKey;
 use crate::speckit::markdown::{Item, Span};
 
@@ -69,7 +70,8 @@ pub struct Scenario {
 /// A requirement or success criterion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Requirement {
-    /// Identifier as written: `FR-001`, `SC-002b`.
+    /// Identifier as written: `FR-001`, `SC-002b`. One that is written without an identifier has one that is made from its text:
+    /// `requirement-dpkjcmbl`, `criterion-abdpoepf`.
     pub id: String,
     /// The statement, wrapped lines joined, without its identifier.
     pub text: String,
@@ -80,6 +82,17 @@ pub struct Requirement {
     /// First line, counted from 1.
     pub line: u32,
     pub span: Span,
+}
+
+impl Requirement {
+    /// Returns whether the document gives it an identifier.
+    pub fn is_numbered(&self) -> bool {
+        !self.id.starts_with(identifiers::ASSIGNED) && !self.id.starts_with(identifiers::ASSIGNED_CRITERION)
+    }
+
+    pub(super) fn is_criterion(&self) -> bool {
+        identifiers::is_criterion(&self.id)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::model::{Entity, Requirement, Spec};
-use super::{questions, requirements, stories};
+use super::model::{Entity, Requirement, Spec, UserStory};
+use super::{questions, requirements, roles, stories, unnumbered};
 use crate::speckit::diagnostic::{
     DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, OPEN_QUESTION, Parsed, SpecPart, WRONG_DOCUMENT,
 };
+use crate::speckit::ids::StoryKey;
 use crate::speckit::markdown::{self, Item, Markdown, Section};
 use crate::text::truncated;
 
@@ -23,17 +24,26 @@ pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
         read_section(&markdown, section, &mut spec);
     }
     stories::adopt(&markdown, &mut spec.stories);
-    let found = requirements::find(&markdown);
-    let found = unique(found, |r| &r.id, |r| r.line, "DuplicateRequirement", &mut diagnostics);
-    (spec.success_criteria, spec.requirements) =
-        found.into_iter().partition(|r: &Requirement| requirements::is_criterion(&r.id));
-    spec.stories =
-        unique(std::mem::take(&mut spec.stories), |s| s.key.as_str(), |s| s.line, "DuplicateStory", &mut diagnostics);
+    let (found, found_diagnostics) = statements(&markdown);
+    diagnostics.extend(found_diagnostics);
+    (spec.success_criteria, spec.requirements) = found.into_iter().partition(Requirement::is_criterion);
+    spec.stories = unique(std::mem::take(&mut spec.stories), &mut diagnostics);
     spec.clarifications = questions::answered(&markdown);
     spec.open_questions = questions::open(&markdown);
     check(&markdown, &spec, &mut diagnostics);
     spec.source = markdown.source;
     Parsed::new(spec, diagnostics)
+}
+
+/// Returns the requirements and criteria, with and without identifiers, in order.
+fn statements(markdown: &Markdown) -> (Vec<Requirement>, Vec<Diagnostic>) {
+    let roles = roles::of_sections(markdown);
+    let (mut found, mut diagnostics) = requirements::find(markdown, &roles);
+    let (unnumbered, assigned) = unnumbered::find(markdown, &roles, &found);
+    diagnostics.extend(assigned);
+    found.extend(unnumbered);
+    found.sort_by_key(|requirement| requirement.span.start);
+    (found, diagnostics)
 }
 
 fn header(markdown: &Markdown, spec: &mut Spec) {
@@ -120,27 +130,21 @@ pub(crate) fn entity(item: Item) -> Entity {
     Entity { name: name.replace(['*', '`'], "").trim().to_owned(), text: text.trim().to_owned(), line, span }
 }
 
-/// Returns the items whose key occurs for the first time; each other item is a diagnostic with both lines.
-fn unique<T>(
-    items: Vec<T>,
-    key: impl Fn(&T) -> &str,
-    line: impl Fn(&T) -> u32,
-    code: &'static str,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<T> {
-    let mut first: HashMap<String, u32> = HashMap::new();
-    let mut kept = Vec::with_capacity(items.len());
-    for item in items {
-        let here = line(&item);
-        match first.get(key(&item)) {
+/// Returns the stories whose number occurs for the first time; each other story is a diagnostic with both lines.
+fn unique(stories: Vec<UserStory>, diagnostics: &mut Vec<Diagnostic>) -> Vec<UserStory> {
+    let mut first: HashMap<StoryKey, u32> = HashMap::new();
+    let mut kept = Vec::with_capacity(stories.len());
+    for story in stories {
+        let here = story.line;
+        match first.get(&story.key) {
             None => {
-                first.insert(key(&item).to_owned(), here);
-                kept.push(item);
+                first.insert(story.key.clone(), here);
+                kept.push(story);
             }
             Some(there) => diagnostics.push(Diagnostic::error(
                 here,
-                code,
-                format!("{} is defined on line {there} and again on line {here}; the second is ignored", key(&item)),
+                "DuplicateStory",
+                format!("{} is defined on line {there} and again on line {here}; the second is ignored", story.key),
                 "give one of them another identifier",
             )),
         }
@@ -228,15 +232,7 @@ fn check(markdown: &Markdown, spec: &Spec, diagnostics: &mut Vec<Diagnostic>) {
             None => missing(SpecPart::Stories, "user stories", remedy),
         });
     }
-    for (title, line, count) in requirements::unnumbered(markdown) {
-        diagnostics.push(Diagnostic::warning(
-            line,
-            "UnnumberedRequirement",
-            format!("{count} items below {title:?} have no identifier, so they are not read as requirements"),
-            "write `- **FR-001**: …`",
-        ));
-    }
-    if spec.requirements.is_empty() && !diagnostics.iter().any(|d| d.code == "UnnumberedRequirement") {
+    if spec.requirements.is_empty() {
         diagnostics.push(missing(
             SpecPart::Requirements,
             "requirements",

@@ -112,6 +112,7 @@ pub(super) fn find(markdown: &Markdown, scopes: &[Scope], legend: &Legend) -> Ca
     }
     found.named.sort_by_key(|candidate| candidate.line);
     found.without_strange_prefixes();
+    found.without_lone_words();
     found
 }
 
@@ -135,6 +136,29 @@ impl Candidates {
             self.boxes.push((line, parsed));
         }
         self.boxes.sort_by_key(|(line, _)| *line);
+    }
+
+    /// Makes a word in lower case behind an identifier a part of the text, unless it separates several tasks: `T001-create the folder`,
+    /// but `T058-happy` beside `T058-edge`.
+    fn without_lone_words(&mut self) {
+        let worded = |candidate: &Candidate| candidate.id.ends_with_word();
+        if !self.named.iter().any(worded) {
+            return;
+        }
+        let mut ids: HashMap<TaskId, HashSet<TaskId>> = HashMap::new();
+        for candidate in self.named.iter().filter(|candidate| candidate.level > Level::Mention) {
+            ids.entry(candidate.id.root()).or_default().insert(candidate.id.clone());
+        }
+        for candidate in self.named.iter_mut().filter(|candidate| worded(candidate)) {
+            let root = candidate.id.root();
+            if candidate.level > Level::Mention && ids.get(&root).is_some_and(|ids| ids.len() > 1) {
+                continue;
+            }
+            let word = candidate.id.as_str().strip_prefix(root.as_str()).unwrap_or_default().trim_start_matches('-');
+            candidate.parsed.text = format!("{word} {}", candidate.parsed.text);
+            candidate.parsed.ids[0].first = root.clone();
+            candidate.id = root;
+        }
     }
 
     /// Returns the forms of the identifiers in the file.

@@ -18,9 +18,10 @@ impl<'a> Index<'a> {
         Self(ids)
     }
 
-    /// Returns the task with this identifier.
+    /// Returns the task with this identifier. `T001-based` names T001, unless it is a task of its own.
     pub(super) fn get(&self, id: &TaskId) -> Option<usize> {
-        self.0.binary_search_by(|(known, _)| (*known).cmp(id)).ok().map(|at| self.0[at].1)
+        let exact = self.0.binary_search_by(|(known, _)| (*known).cmp(id)).ok().map(|at| self.0[at].1);
+        exact.or_else(|| self.get(&id.base()?))
     }
 
     /// Returns whether some identifier has this prefix and this number of digits.
@@ -31,6 +32,8 @@ impl<'a> Index<'a> {
     /// Returns the tasks that a mention covers: for a range, all existing tasks between its ends.
     pub(super) fn covered(&self, mention: &Mention) -> impl Iterator<Item = usize> {
         let from = self.0.partition_point(|(id, _)| **id < mention.first);
-        self.0[from..].iter().take_while(|(id, _)| mention.covers(id)).map(|(_, at)| *at)
+        let single = mention.last.is_none().then(|| self.get(&mention.first));
+        let range = self.0[from..].iter().take_while(|(id, _)| mention.covers(id)).map(|(_, at)| *at);
+        single.flatten().into_iter().chain(range.filter(move |_| single.is_none()))
     }
 }

@@ -118,9 +118,13 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
     let struck = scan.marks.contains(&"~~");
     if !ids.is_empty() {
         scan.separators(&mut tags);
+        // A box that is not empty was a tag.
+        if heading && scan.eat("[ ]") {
+            scan.separators(&mut tags);
+        }
     }
     let (text, done) = without_trailing_marks(scan.description(), &mut tags, heading, legend);
-    let checkbox = if heading { heading_box(line, &mut tags) } else { checkbox };
+    let checkbox = if heading { heading_box(line, scan.at, &mut tags) } else { checkbox };
     let content = checkbox.map(|span| span.text(line));
     let known = content.map_or(Some(TaskState::Open), |mark| legend.state(mark));
     let state = known.unwrap_or(TaskState::Open);
@@ -139,10 +143,20 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
     })
 }
 
-/// Returns the box in a heading, before or behind its title: `### T004: [x] Write`.
-fn heading_box(line: &str, tags: &mut Tags) -> Option<Span> {
+/// Returns the box in a heading, before its title, which begins at `title`, or behind it: `### T004: [x] Write`, `### T005: Sew [x] [P]`.
+fn heading_box(line: &str, title: usize, tags: &mut Tags) -> Option<Span> {
     tags.other.retain(|tag| tag.chars().count() > 1);
-    line.match_indices('[').find_map(|(at, _)| {
+    let last = |c: char| is_sign(c) || c.is_whitespace() || c == '\u{fe0f}';
+    let mut end = line.trim_end_matches(last).len();
+    // Tags and marks at the end are not a part of the title, in the same way as in `without_trailing_marks`.
+    while let Some((before, content)) = line[..end].strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
+        let tag = content.chars().count() == 1 || StoryKey::parse(content).is_some();
+        if !tag || !before.ends_with(char::is_whitespace) {
+            break;
+        }
+        end = before.trim_end_matches(last).len();
+    }
+    line.match_indices('[').filter(|(at, _)| *at <= title || *at >= end).find_map(|(at, _)| {
         let mark = marks::mark_at(line, at)?;
         let after = &line[at + mark.len() + 2..];
         let known = matches!(mark, " " | "x" | "X" | "✓" | "✔" | "✅" | "~" | "-" | "/" | ">" | "!");
@@ -351,6 +365,10 @@ impl<'a> Scan<'a> {
     /// Skips a word such as `Task` before a number.
     fn task_word(&mut self) -> bool {
         let rest = self.rest();
+        // Most lines begin with another letter.
+        if !rest.as_bytes().first().is_some_and(|byte| matches!(byte, b'T' | b't' | b'A' | b'a') || !byte.is_ascii()) {
+            return false;
+        }
         let Some(word) = TASK_WORDS.iter().find(|word| prefix_len(rest, word).is_some()) else {
             return false;
         };
@@ -372,14 +390,16 @@ impl<'a> Scan<'a> {
     fn starts_a_sentence(&self) -> bool {
         let rest = self.rest().trim_start_matches(['*', '`', '~', ' ']);
         let word = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-        rest.starts_with([',', '/', '+', '&', '→', '←', '|', ')', ';', '\''])
+        // A path can follow an identifier, but not directly: `**T002** `/specs/a.md``.
+        rest.starts_with([',', '+', '&', '→', '←', '|', ')', ';', '\''])
+            || self.rest().starts_with('/')
             || rest.starts_with("->")
             || PROSE.contains(&word)
     }
 
     /// Skips the text between the identifier and the description: tags, closing emphasis, a colon or a dash.
     fn separators(&mut self, tags: &mut Tags) {
-        if self.rest().starts_with(['.', ')', '\'']) {
+        if self.rest().starts_with(['.', ')']) {
             self.at += 1;
         }
         loop {

@@ -1,7 +1,8 @@
 //! Marks of tasks: what stands between the brackets of a box, signs before and after a title, words such as `DEFERRED`, and the legend of
 //! a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
 use super::model::TaskState;
 
@@ -202,20 +203,30 @@ const WORDS: [(TaskState, &[&str]); 6] = [
     ),
 ];
 
+/// All words for states by their first characters.
+static BY_FIRST: LazyLock<HashMap<char, Vec<(TaskState, &'static str)>>> = LazyLock::new(|| {
+    let mut found: HashMap<char, Vec<(TaskState, &'static str)>> = HashMap::new();
+    for (state, words) in WORDS {
+        for word in words {
+            found.entry(word.chars().next().unwrap_or_default()).or_default().push((state, word));
+        }
+    }
+    found
+});
+
 /// Returns the state that these words begin with, ignoring case.
 pub(super) fn worded(text: &str) -> Option<TaskState> {
-    let lower = text.trim_start_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-    if lower.is_empty() {
-        return None;
-    }
+    const LONGEST: usize = 32;
+    let plain = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let words = BY_FIRST.get(&plain.chars().next()?.to_lowercase().next()?)?;
+    let lower = plain[..plain.floor_char_boundary(LONGEST)].to_lowercase();
     let begins = |word: &str| {
         let ends =
             |rest: &str| word.chars().any(|c| u32::from(c) >= 0x2E80) || !rest.starts_with(char::is_alphanumeric);
         lower.strip_prefix(word).is_some_and(ends)
     };
     // `未完成` contains `完成`, so the longest word decides.
-    let all = WORDS.iter().flat_map(|(state, words)| words.iter().map(move |word| (*state, *word)));
-    all.filter(|(_, word)| begins(word)).max_by_key(|(_, word)| word.len()).map(|(state, _)| state)
+    words.iter().filter(|(_, word)| begins(word)).max_by_key(|(_, word)| word.len()).map(|(state, _)| *state)
 }
 
 /// Returns the state of a sign, such as `✅`.

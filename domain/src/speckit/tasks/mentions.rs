@@ -32,21 +32,23 @@ pub(super) fn collect(text: &str, owner: usize, line: u32, forms: &Forms, found:
 
 /// Returns a warning for each mention of a task that may run at the same time, although the text may mean that one waits for the other.
 pub(super) fn report(file: &TasksFile, mentioned: Vec<Mentioned>) -> Vec<Diagnostic> {
+    if mentioned.is_empty() {
+        return Vec::new();
+    }
     let index = Index::new(file);
-    let mut pairs: Vec<(usize, usize, u32)> = Vec::new();
+    let open = |task: usize| file.tasks[task].state.is_open();
+    let between = mentioned.into_iter().filter_map(|Mentioned { owner, id, line }| {
+        let other = index.get(&id).filter(|other| *other != owner)?;
+        (open(owner) && open(other)).then_some((owner, other, line))
+    });
+    let mut pairs: Vec<(usize, usize, u32)> = between.collect();
     // What is stated is clear, in either direction.
-    let stated = file.tasks.iter().enumerate().flat_map(|(at, task)| {
+    let stated = file.tasks.iter().enumerate().filter(|_| !pairs.is_empty()).flat_map(|(at, task)| {
         let on = task.depends_on.iter().filter_map(|dependency| index.get(&dependency.on));
         on.flat_map(move |on| [(at, on), (on, at)])
     });
     let mut seen: HashSet<(usize, usize)> = stated.collect();
-    for Mentioned { owner, id, line } in mentioned {
-        let Some(other) = index.get(&id).filter(|other| *other != owner) else { continue };
-        let both = file.tasks[owner].state.is_open() && file.tasks[other].state.is_open();
-        if both && seen.insert((owner, other)) {
-            pairs.push((owner, other, line));
-        }
-    }
+    pairs.retain(|(owner, other, _)| seen.insert((*owner, *other)));
     if pairs.is_empty() {
         return Vec::new();
     }

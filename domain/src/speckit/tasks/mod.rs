@@ -15,6 +15,7 @@ mod references;
 mod relations;
 mod resolve;
 mod scopes;
+mod sentences;
 mod statements;
 mod table;
 mod template;

@@ -169,8 +169,9 @@ pub enum Group {
 }
 
 impl TasksFile {
-    /// Returns the task with this identifier, also if it is a further identifier of the task's line.
+    /// Returns the task with this identifier, or else the first one whose line lists it as a further identifier.
     pub fn task(&self, id: &TaskId) -> Option<&Task> {
-        self.tasks.iter().find(|t| t.id == *id || t.also.contains(id))
+        let own = self.tasks.iter().find(|task| task.id == *id);
+        own.or_else(|| self.tasks.iter().find(|task| task.also.contains(id)))
     }
 }

@@ -297,7 +297,11 @@ impl Builder {
                 .enumerate()
                 .map(|(i, l)| if i == 0 { l } else { l.trim() });
             let logical = text.collect::<Vec<_>>().join(" ");
-            if let Some(TaskLine { tags, text, state, .. }) = line::parse(&logical, false, &self.legend) {
+            if let Some(TaskLine { tags, text, state, ids, .. }) = line::parse(&logical, false, &self.legend) {
+                // What looks like a part of the identifier can be a part of the text.
+                let read = ids.first().map_or("", |first| first.first.as_str());
+                let lost = read.strip_prefix(id.as_str()).unwrap_or(read).trim_start_matches('-');
+                let text = if lost.is_empty() { text } else { format!("{lost} {text}") };
                 (parsed.tags, parsed.text, parsed.state) = (tags, text, state);
             }
         }

@@ -1,5 +1,9 @@
 //! Files and folders that a task names.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 /// File extensions, sorted, by which a word without quotes is recognised as a file name.
 const EXTENSIONS: [&str; 58] = [
     "c", "cc", "cfg", "conf", "cpp", "cs", "css", "csv", "env", "go", "gradle", "graphql", "h", "hpp", "html", "ini",
@@ -10,6 +14,9 @@ const EXTENSIONS: [&str; 58] = [
 
 /// Files whose names have no extension.
 const NAMES: [&str; 3] = ["Makefile", "Dockerfile", "Containerfile"];
+
+/// A part of all of these names.
+static FILE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("file"));
 
 /// Maximum number of paths kept from one task.
 const MAX_PATHS: usize = 128;
@@ -23,9 +30,10 @@ pub(crate) fn find(text: &str) -> Vec<String> {
 
 /// Adds the paths in `text` to `found`, in order, without repetition.
 pub(super) fn add(text: &str, found: &mut Vec<String>) {
+    let named = FILE.find(text.as_bytes()).is_some();
     for (index, piece) in text.split('`').enumerate() {
         let quoted = index % 2 == 1;
-        for word in words(piece).filter(|word| may_hold(word)) {
+        for word in words(piece, named).filter(|word| may_hold(word)) {
             let word = trimmed(word);
             if found.len() < MAX_PATHS
                 && is_path(word, quoted && word == piece.trim())
@@ -38,13 +46,14 @@ pub(super) fn add(text: &str, found: &mut Vec<String>) {
 }
 
 /// Returns the words of a text that may be a path, split at white space and at characters that no path contains. Most words cannot be a
-/// path.
-fn words(text: &str) -> impl Iterator<Item = &str> {
+/// path. The first letters of names without a dot and a slash begin many other words, and are searched only where `named` says that such a name
+/// can be.
+fn words(text: &str, named: bool) -> impl Iterator<Item = &str> {
     let mut from = 0;
     std::iter::from_fn(move || {
-        // A dot, a slash, or the first letter of a name without either.
+        let rest = &text.as_bytes()[from..];
         let telling = |byte: &u8| matches!(byte, b'.' | b'/' | b'M' | b'D' | b'C');
-        let at = from + text.as_bytes()[from..].iter().position(telling)?;
+        let at = from + if named { rest.iter().position(telling) } else { memchr::memchr2(b'.', b'/', rest) }?;
         let start = at - text[from..at].rsplit(separates).next().map_or(0, str::len);
         from = text[at..].find(separates).map_or(text.len(), |len| at + len);
         Some(&text[start..from])

@@ -1,8 +1,10 @@
 //! Headings of `tasks.md`: those that open a phase, and those of notes.
 
+use std::sync::LazyLock;
+
 use super::model::PhaseKind;
 use crate::speckit::ids::{self, StoryKey};
-use crate::speckit::words;
+use crate::speckit::words::{self, Table};
 
 /// A heading that opens a phase.
 #[derive(Debug, PartialEq, Eq)]
@@ -135,115 +137,121 @@ pub(super) fn numbered(title: &str) -> Option<PhaseHeading> {
 }
 
 /// Words in the headings of sections about order.
-const DEPENDENCIES: [&str; 18] = [
-    "dependenc",
-    "execution order",
-    "parallel",
-    "dépendance",
-    "ordre d'exécution",
-    "abhängigkeit",
-    "reihenfolge",
-    "dependencia",
-    "orden de ejecución",
-    "dipendenz",
-    "dependência",
-    "ordem de execução",
-    "зависимост",
-    "依赖",
-    "依賴",
-    "依存",
-    "의존",
-    "并行",
-];
+static DEPENDENCIES: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(&[
+        "dependenc",
+        "execution order",
+        "parallel",
+        "dépendance",
+        "ordre d'exécution",
+        "abhängigkeit",
+        "reihenfolge",
+        "dependencia",
+        "orden de ejecución",
+        "dipendenz",
+        "dependência",
+        "ordem de execução",
+        "зависимост",
+        "依赖",
+        "依賴",
+        "依存",
+        "의존",
+        "并行",
+    ])
+});
 
 /// Words in the headings of explanations and summaries.
-const NOTES: [&str; 32] = [
-    "strateg",
-    "note",
-    "format",
-    "convention",
-    "summary",
-    "mvp",
-    "legend",
-    "traceab",
-    "coverage",
-    "critical path",
-    "task count",
-    "incremental",
-    "next step",
-    "stratégie",
-    "remarque",
-    "résumé",
-    "hinweis",
-    "zusammenfassung",
-    "estrategia",
-    "resumen",
-    "nota",
-    "estratégia",
-    "resumo",
-    "riepilogo",
-    "стратеги",
-    "примечани",
-    "итог",
-    "戦略",
-    "備考",
-    "전략",
-    "策略",
-    "说明",
-];
+static NOTES: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(&[
+        "strateg",
+        "note",
+        "format",
+        "convention",
+        "summary",
+        "mvp",
+        "legend",
+        "traceab",
+        "coverage",
+        "critical path",
+        "task count",
+        "incremental",
+        "next step",
+        "stratégie",
+        "remarque",
+        "résumé",
+        "hinweis",
+        "zusammenfassung",
+        "estrategia",
+        "resumen",
+        "nota",
+        "estratégia",
+        "resumo",
+        "riepilogo",
+        "стратеги",
+        "примечани",
+        "итог",
+        "戦略",
+        "備考",
+        "전략",
+        "策略",
+        "说明",
+    ])
+});
 
 /// Words in the headings and labels of conditions: boxes below them are checked by people, and are not tasks.
-const CONDITIONS: [&str; 42] = [
-    "checklist",
-    "definition of done",
-    "done when",
-    "acceptance",
-    "criteria",
-    "criterion",
-    "gate",
-    "gates",
-    "validation",
-    "verification",
-    "sign-off",
-    "sign off",
-    "readiness",
-    "checkpoint",
-    "checkpoints",
-    "success metrics",
-    "before merging",
-    "prerequisites check",
-    "critères",
-    "liste de contrôle",
-    "validation",
-    "abnahme",
-    "kriterien",
-    "prüfliste",
-    "criterios",
-    "lista de verificación",
-    "criteri",
-    "lista di controllo",
-    "critérios",
-    "lista de verificação",
-    "критери",
-    "проверк",
-    "чек-лист",
-    "чеклист",
-    "チェックリスト",
-    "受け入れ",
-    "完了条件",
-    "체크리스트",
-    "완료 조건",
-    "检查清单",
-    "验收",
-    "完成标准",
-];
+static CONDITIONS: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(&[
+        "checklist",
+        "definition of done",
+        "done when",
+        "acceptance",
+        "criteria",
+        "criterion",
+        "gate",
+        "gates",
+        "validation",
+        "verification",
+        "sign-off",
+        "sign off",
+        "readiness",
+        "checkpoint",
+        "checkpoints",
+        "success metrics",
+        "before merging",
+        "prerequisites check",
+        "critères",
+        "liste de contrôle",
+        "validation",
+        "abnahme",
+        "kriterien",
+        "prüfliste",
+        "criterios",
+        "lista de verificación",
+        "criteri",
+        "lista di controllo",
+        "critérios",
+        "lista de verificação",
+        "критери",
+        "проверк",
+        "чек-лист",
+        "чеклист",
+        "チェックリスト",
+        "受け入れ",
+        "完了条件",
+        "체크리스트",
+        "완료 조건",
+        "检查清单",
+        "验收",
+        "完成标准",
+    ])
+});
 
 /// Returns the role of the lines below a heading that does not open a phase.
 pub(super) fn role(title: &str) -> Role {
     let lower = title.to_lowercase();
-    if DEPENDENCIES.iter().any(|word| lower.contains(word)) {
+    if DEPENDENCIES.is_in(&lower) {
         Role::Dependencies
-    } else if NOTES.iter().any(|word| words::contains(&lower, word)) || is_conditions(&lower) {
+    } else if NOTES.begins_in(&lower) || is_conditions(&lower) {
         Role::Notes
     } else {
         Role::Work
@@ -252,13 +260,8 @@ pub(super) fn role(title: &str) -> Role {
 
 /// Returns whether a heading or label, in lower case, announces conditions.
 pub(super) fn is_conditions(lower: &str) -> bool {
-    let whole = |word: &str| {
-        lower.match_indices(word).any(|(at, _)| {
-            let after = &lower[at + word.len()..];
-            !word.is_ascii() || !word.ends_with("gate") || !after.starts_with(char::is_alphanumeric)
-        })
-    };
-    CONDITIONS.iter().any(|word| words::contains(lower, word) && whole(word))
+    // `Gateway` is not a gate.
+    CONDITIONS.accepts(lower, |word, after| !word.ends_with("gate") || !after.starts_with(char::is_alphanumeric))
 }
 
 /// Returns the key of the story at the beginning of a text in lower case.

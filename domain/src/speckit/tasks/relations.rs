@@ -167,7 +167,7 @@ const NONE: [&str; 30] = [
 
 /// Words that end the references after a phrase, each with the spaces around it.
 #[rustfmt::skip]
-pub(super) const ENDS: [&str; 60] = [
+const ENDS: [&str; 60] = [
     " but ", " independent", " not ", " without ", " unless ", " while ", " in parallel", " parallel with", " parallel to", " because ",
     " so ", " if ", " may ", " can ", " then ", " except ", " excluding ", " was ", " were ", " formerly ", " previously ", " instead ",
     " unlike ", " rather than ", " alongside ", " mais ", " sauf ", " sans ", " en parallèle", " parce que ", " était ", " aber ",
@@ -223,31 +223,55 @@ const PLAIN: [&str; 50] = [
     "wie", "ver", "como", "vedi", "come", "см.", "参照", "见",
 ];
 
-/// Phrases by their first character.
+/// Phrases by their beginnings.
 #[derive(Default)]
-struct ByFirst {
-    /// By the byte of a lower-case ASCII letter, since most words begin with one.
+struct ByBeginning {
+    /// By the byte of a lower-case ASCII letter and the class of the next one, since most words begin with two.
     ascii: Vec<Vec<Relation>>,
     other: HashMap<char, Vec<Relation>>,
 }
 
+/// The number of classes of a second letter: 26 letters, and everything else.
+const CLASSES: usize = 27;
+
+/// Returns the class of the second letter of a word.
+fn class(second: Option<u8>) -> usize {
+    let letter = second.map_or(0, |byte| byte.to_ascii_lowercase());
+    if letter.is_ascii_lowercase() { usize::from(letter - b'a') } else { CLASSES - 1 }
+}
+
 /// Every phrase before a reference.
-static BEFORE: LazyLock<ByFirst> = LazyLock::new(|| {
-    let mut found = ByFirst { ascii: vec![Vec::new(); 128], other: HashMap::new() };
+static BEFORE: LazyLock<ByBeginning> = LazyLock::new(|| {
+    let mut found = ByBeginning { ascii: vec![Vec::new(); 128 * CLASSES], other: HashMap::new() };
     for (table, waits) in [(WAITS, true), (BLOCKS, false)] {
         for (position, phrases) in table {
             for words in *phrases {
                 let Some(first) = words.chars().next() else { continue };
                 let relation = Relation { words, waits, position: *position };
-                match found.ascii.get_mut(first as usize) {
-                    Some(list) => list.push(relation),
-                    None => found.other.entry(first).or_default().push(relation),
+                match found.ascii.get_mut(first as usize * CLASSES + class(words.as_bytes().get(1).copied())) {
+                    Some(list) if first.is_ascii() => list.push(relation),
+                    _ => found.other.entry(first).or_default().push(relation),
                 }
             }
         }
     }
     found
 });
+
+/// The words of [`ENDS`] by the class of their first letter, which is behind a space.
+static ENDS_BY_LETTER: LazyLock<Vec<Vec<&'static str>>> = LazyLock::new(|| {
+    let mut found = vec![Vec::new(); CLASSES];
+    for words in ENDS {
+        found[class(words.as_bytes().get(1).copied())].push(words);
+    }
+    found
+});
+
+/// Returns whether a text begins with a space and words that end the references after a phrase.
+pub(super) fn ends(text: &str) -> bool {
+    let words = ENDS_BY_LETTER.get(class(text.as_bytes().get(1).copied()));
+    words.is_some_and(|words| words.iter().any(|words| prefix_len(text, words).is_some()))
+}
 
 /// Returns the length of `words` at the start of `text`, ignoring case.
 pub(super) fn prefix_len(text: &str, words: &str) -> Option<usize> {
@@ -269,17 +293,11 @@ pub(super) fn prefix_len(text: &str, words: &str) -> Option<usize> {
 pub(super) fn phrase(text: &str) -> Option<(Relation, usize)> {
     let first = text.chars().next()?;
     let list = if first.is_ascii() {
-        BEFORE.ascii.get(first.to_ascii_lowercase() as usize)?
+        BEFORE.ascii.get(first.to_ascii_lowercase() as usize * CLASSES + class(text.as_bytes().get(1).copied()))?
     } else {
         BEFORE.other.get(&first.to_lowercase().next()?)?
     };
-    let second = text.as_bytes().get(1).map_or(0, u8::to_ascii_lowercase);
     let here = list.iter().filter_map(|relation| {
-        // Most words differ in their second letter.
-        let wanted = relation.words.as_bytes().get(1).copied().unwrap_or(second);
-        if wanted.is_ascii() && second.is_ascii() && wanted != second {
-            return None;
-        }
         let len = prefix_len(text, relation.words)?;
         let spaced = relation.words.chars().next_back().is_some_and(|c| u32::from(c) < 0x2E80);
         let ends = !spaced

@@ -3,9 +3,8 @@
 //! The words are in [`relations`](super::relations).
 
 use super::references::{Located, Reference, located};
-use super::relations::{
-    self, ADVICE, BESIDE, ENDS, JOINTS, NEGATIONS, PRONOUNS, Position, SOFT, TAKEN_BACK, prefix_len,
-};
+use super::relations::{self, ADVICE, BESIDE, JOINTS, NEGATIONS, PRONOUNS, Position, SOFT, TAKEN_BACK, prefix_len};
+use super::sentences::{Phrase, sentences, verbs};
 use crate::speckit::ids::{self, Forms, TASK_WORDS};
 
 /// A statement that each of `who` waits for each of `on`.
@@ -83,12 +82,18 @@ fn may_name(text: &str) -> bool {
 /// Returns whether a text of a task can name a task, a phase or a story. Most texts do not, although they contain a digit.
 fn names_work(text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.windows(2).any(|pair| match pair[0] {
-        b'T' => pair[1].is_ascii_digit() || matches!(pair[1], b'-' | b'A' | b'a'),
-        b'U' | b'u' => pair[1].eq_ignore_ascii_case(&b's'),
-        b'h' | b'H' => pair[1].eq_ignore_ascii_case(&b'a'),
-        b't' => pair[1] == b'o',
-        b'S' | b'F' => true,
+    let next = |at: usize| bytes.get(at).map_or(0, u8::to_ascii_lowercase);
+    bytes.iter().enumerate().any(|(at, byte)| match byte {
+        // `T001`, `T-1`, `TASK-1`, `Story 1`.
+        b'T' | b't' => {
+            let second = next(at + 1);
+            *byte == b'T' && (second.is_ascii_digit() || matches!(second, b'-' | b'a'))
+                || second == b'o' && next(at + 2) == b'r'
+        }
+        b'U' | b'u' => next(at + 1) == b's' && (next(at + 2).is_ascii_digit() || next(at + 2) == b'-'),
+        b'P' | b'p' => next(at + 1) == b'h' && next(at + 2) == b'a',
+        b'S' => next(at + 1) == b'e' && next(at + 2) == b't',
+        b'F' => next(at + 1) == b'o' && next(at + 2) == b'u',
         _ => false,
     })
 }
@@ -183,27 +188,6 @@ fn depths(text: &str, refs: &[Located]) -> Vec<usize> {
     depths
 }
 
-/// Returns the pieces between marks that end a sentence; a full stop ends one only before a space.
-fn sentences(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let end = text.char_indices().find_map(|(at, c)| match c {
-            ';' | '；' | '。' | '|' | '\n' => Some((at, c.len_utf8())),
-            '.' if text[at..].starts_with(". ") && !is_step(&text[..at]) => Some((at, 2)),
-            _ => None,
-        });
-        rest = end.map(|(at, len)| &text[at + len..]);
-        Some(end.map_or(text, |(at, _)| &text[..at]))
-    })
-}
-
-/// Returns whether a text ends with the number of a step behind an arrow: `→ 2`.
-fn is_step(before: &str) -> bool {
-    let name = before.trim_end_matches(|c: char| c.is_ascii_digit());
-    name.len() < before.len() && name.trim_end().ends_with(['→', '>'])
-}
-
 fn is_advice(before: &str) -> bool {
     let lower = before.to_ascii_lowercase();
     ADVICE.iter().any(|word| lower.contains(word))
@@ -289,33 +273,6 @@ fn objects(sentence: &str, verb: &Phrase, next: Option<usize>, forms: &Forms) ->
     (pronoun, kept.map(|(_, (l, _))| l.what).collect())
 }
 
-struct Phrase {
-    start: usize,
-    end: usize,
-    waits: bool,
-    position: Position,
-}
-
-/// Returns every phrase that can stand before a reference.
-fn verbs(sentence: &str) -> Vec<Phrase> {
-    let mut verbs: Vec<Phrase> = Vec::new();
-    let attached =
-        |c: Option<char>| c.is_some_and(|c| (c.is_alphanumeric() && u32::from(c) < 0x2E80) || c == '-' || c == '_');
-    let mut before = None;
-    let mut until = 0;
-    for (start, c) in sentence.char_indices() {
-        let last = before.replace(c);
-        if start < until || !c.is_alphabetic() || (u32::from(c) < 0x2E80 && attached(last)) {
-            continue;
-        }
-        if let Some((relation, len)) = relations::phrase(&sentence[start..]) {
-            until = start + len;
-            verbs.push(Phrase { start, end: until, waits: relation.waits, position: relation.position });
-        }
-    }
-    verbs
-}
-
 fn negated(before: &str) -> bool {
     let before = before.trim_end();
     if before.ends_with(['不', '无', '無', '非']) {
@@ -358,7 +315,7 @@ fn object(text: &str) -> &str {
     for (at, c) in text.char_indices() {
         let over = match c {
             ')' | '）' => depth == 0,
-            ' ' | '-' | '—' | '→' | '←' => turns(text, at, &DASHES) || stands(text, at, &ENDS),
+            ' ' | '-' | '—' | '→' | '←' => turns(text, at, &DASHES) || c == ' ' && relations::ends(&text[at..]),
             _ => false,
         };
         if over {
@@ -386,7 +343,9 @@ fn stands(text: &str, at: usize, words: &[&str]) -> bool {
 }
 
 fn is_range(after: &str, before: &str) -> bool {
-    ids::id_len(after).is_some() && before.ends_with(|c: char| c.is_ascii_digit())
+    let last = before.rsplit(|c: char| c.is_whitespace() || "(（[,、，/+*`".contains(c)).next().unwrap_or_default();
+    let ends = before.ends_with(|c: char| c.is_ascii_digit()) || ids::id_len(last) == Some(last.len());
+    ids::id_len(after).is_some() && ends
 }
 
 /// Returns the reference directly before a phrase.

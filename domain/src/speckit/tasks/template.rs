@@ -22,7 +22,8 @@ pub(super) fn check(markdown: &Markdown, file: &TasksFile) -> Vec<Diagnostic> {
         }
         let code = |at: usize| markdown.in_code_span(line.span.start + at);
         // Few brackets are placeholders, so each bracket is compared, and not each placeholder searched.
-        let opened: Vec<usize> = text.match_indices('[').map(|(at, _)| at).collect();
+        let longer = |at: &usize| text.as_bytes().get(at + 2).is_some_and(|byte| *byte != b']');
+        let opened: Vec<usize> = text.match_indices('[').map(|(at, _)| at).filter(longer).collect();
         let here = |name: &str, at: usize| text[at..].starts_with(name) && (!code(at) || name.starts_with("[###"));
         let names: Vec<&str> =
             PLACEHOLDERS.iter().filter(|name| opened.iter().any(|at| here(name, *at))).copied().collect();

@@ -67,7 +67,8 @@ fn text_line(text: &str, in_phase: bool, known: &impl Fn(&TaskId) -> bool) -> Op
     let quoted = text.trim_start().trim_start_matches(['>', ' ', '\t']);
     let item = strip_marker(quoted);
     let boxed = after_box(item);
-    let rest = boxed.unwrap_or(item).trim_start_matches(['*', '`', '_', '[', ' ']);
+    let rest = boxed.unwrap_or(item);
+    let rest = rest.strip_prefix("[P] ").unwrap_or(rest).trim_start_matches(['*', '`', '_', '[', ' ']);
     let id = ids::id_len(rest).filter(|len| *len > 2).map(|len| ids::mention_at(rest, 0, len));
     match (boxed, id) {
         // A quoted or indented box is a mention if its task is known.
