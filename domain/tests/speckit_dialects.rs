@@ -264,3 +264,10 @@ fn a_cycle_names_every_statement() {
         assert!(found[0].message.contains(part), "{}", found[0]);
     }
 }
+
+#[test]
+fn a_line_alone_states_no_cycle() {
+    let text = phase("- [ ] T001 [P] Keel\n- [ ] T002 [P] Mast\n\nT001 depends on T002, T002 depends on T001");
+    assert_eq!(codes(&text), [(8, "UnclearMention")]);
+    assert!(file(&text).tasks.iter().all(|task| task.depends_on.is_empty()));
+}

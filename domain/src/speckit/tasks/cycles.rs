@@ -1,8 +1,9 @@
-//! Cycles among the stated dependencies: each is an error that names every statement in it.
+//! Cycles among the stated dependencies: each is an error that names every statement in it. If one line alone states the cycle, the line was
+//! misread, because nobody writes that two tasks wait for each other: its statements are dropped, with a warning.
 
 use super::index::Index;
-use super::model::TasksFile;
-use crate::speckit::diagnostic::Diagnostic;
+use super::model::{Dependency, TasksFile};
+use crate::speckit::diagnostic::{Diagnostic, UNCLEAR_MENTION};
 
 /// Maximum number of cycles that are reported.
 const MAX_CYCLES: usize = 5;
@@ -10,11 +11,51 @@ const MAX_CYCLES: usize = 5;
 /// Maximum number of statements that one message names.
 const MAX_NAMED: usize = 12;
 
+/// Maximum number of searches, each after misread statements were dropped. It bounds the time that a hostile document takes.
+const MAX_SEARCHES: usize = 8;
+
 /// A statement: the task that waits, the task that it waits for, and the line.
 type Edge = (usize, usize, u32);
 
-/// Returns an error for each cycle; cycles have no task in common.
-pub(super) fn find(file: &TasksFile) -> Vec<Diagnostic> {
+/// Drops misread statements, and returns a diagnostic for each cycle. The cycles that are errors have no task in common.
+pub(super) fn resolve(file: &mut TasksFile) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    for search in 1.. {
+        let (misread, cycles): (Vec<_>, Vec<_>) =
+            find(file).into_iter().partition(|cycle| search < MAX_SEARCHES && is_of_one_line(cycle));
+        if misread.is_empty() {
+            diagnostics.extend(cycles.iter().map(|cycle| report(file, cycle)));
+            break;
+        }
+        for cycle in misread {
+            diagnostics.push(unclear(file, &cycle));
+            drop_statements(file, &cycle);
+        }
+    }
+    diagnostics
+}
+
+fn is_of_one_line(cycle: &[Edge]) -> bool {
+    cycle.windows(2).all(|pair| pair[0].2 == pair[1].2)
+}
+
+fn drop_statements(file: &mut TasksFile, cycle: &[Edge]) {
+    let index = Index::new(file);
+    let kept: Vec<(usize, Vec<bool>)> = cycle
+        .iter()
+        .map(|(who, on, line)| {
+            let of_cycle = |d: &Dependency| d.line == *line && index.get(&d.on) == Some(*on);
+            (*who, file.tasks[*who].depends_on.iter().map(|d| !of_cycle(d)).collect())
+        })
+        .collect();
+    for (who, kept) in kept {
+        let mut kept = kept.into_iter();
+        file.tasks[who].depends_on.retain(|_| kept.next().unwrap_or(true));
+    }
+}
+
+/// Returns the cycles among the stated dependencies; they have no task in common.
+fn find(file: &TasksFile) -> Vec<Vec<Edge>> {
     if file.tasks.iter().all(|task| task.depends_on.is_empty()) {
         return Vec::new();
     }
@@ -35,7 +76,7 @@ pub(super) fn find(file: &TasksFile) -> Vec<Diagnostic> {
             && seen[start] == Mark::New
             && let Some(cycle) = walk(start, &edges, &mut seen)
         {
-            found.push(report(file, &cycle));
+            found.push(cycle);
         }
     }
     found
@@ -80,13 +121,28 @@ fn walk(start: usize, edges: &[Vec<Edge>], seen: &mut [Mark]) -> Option<Vec<Edge
 }
 
 fn report(file: &TasksFile, cycle: &[Edge]) -> Diagnostic {
+    let line = cycle.iter().map(|(.., line)| *line).min().unwrap_or(1);
+    let message = format!("tasks wait for each other: {}", statements(file, cycle));
+    Diagnostic::error(line, "DependencyCycle", message, "remove or correct one of these statements")
+}
+
+fn unclear(file: &TasksFile, cycle: &[Edge]) -> Diagnostic {
+    let line = cycle.first().map_or(1, |(.., line)| *line);
+    let message = format!("the line seems to say that {}, which is ignored", statements(file, cycle));
+    Diagnostic::warning(
+        line,
+        UNCLEAR_MENTION,
+        message,
+        "state each dependency as `(depends on T001)` at the task that waits",
+    )
+}
+
+fn statements(file: &TasksFile, cycle: &[Edge]) -> String {
     let named = cycle
         .iter()
         .take(MAX_NAMED)
         .map(|(who, on, line)| format!("{} waits for {} (line {line})", file.tasks[*who].id, file.tasks[*on].id));
     let named: Vec<String> = named.collect();
     let more = if cycle.len() > MAX_NAMED { format!(", and {} more", cycle.len() - MAX_NAMED) } else { String::new() };
-    let line = cycle.iter().map(|(.., line)| *line).min().unwrap_or(1);
-    let message = format!("tasks wait for each other: {}{more}", named.join(", "));
-    Diagnostic::error(line, "DependencyCycle", message, "remove or correct one of these statements")
+    format!("{}{more}", named.join(", "))
 }

@@ -55,7 +55,7 @@ pub(super) fn apply(file: &mut TasksFile, stated: Vec<LocatedStatement>) -> Vec<
         file.tasks[task].depends_on.push(dependency);
     }
     file.precedences = precedences;
-    diagnostics.extend(cycles::find(file));
+    diagnostics.extend(cycles::resolve(file));
     diagnostics
 }
 
