@@ -4,21 +4,28 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::record::Subject;
 use crate::time::Millis;
 
 /// The key of the note in the data of its ConfigMap.
 pub const KEY: &str = "deletion";
 /// Number of hex digits of a digest in the name of a note.
 const HASH_LEN: usize = 32;
+/// Maximum lengths of the parts of a note, in bytes: those of the record.
+const MAX_TENANT_BYTES: usize = 253;
+const MAX_UID_BYTES: usize = 128;
+const MAX_USER_BYTES: usize = 1024;
 
 /// A request to delete an object.
+///
+/// It says who asked. What was deleted, and that it was, the operator knows from its watches and its record: it does not believe a note
+/// about that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deletion {
-    /// The tenant in the label of the object. A Tenant is its own.
+    /// The tenant in the label of the object. A Tenant is its own. Only says in whose record to look for the object.
     pub tenant: String,
-    pub subject: Subject,
+    /// UID of the object.
+    pub uid: String,
     /// The user who asked.
     pub by: String,
     /// Time of the request.
@@ -26,10 +33,22 @@ pub struct Deletion {
 }
 
 impl Deletion {
+    /// Reads a note; none if it cannot be one.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok().filter(Self::is_bounded)
+    }
+
+    /// Returns whether all parts have lengths that the record takes.
+    pub fn is_bounded(&self) -> bool {
+        self.tenant.len() <= MAX_TENANT_BYTES
+            && (1..=MAX_UID_BYTES).contains(&self.uid.len())
+            && self.by.len() <= MAX_USER_BYTES
+    }
+
     /// Returns the name of the note. The API server repeats a request that conflicts with another write: then the note exists already. A
     /// request of another user has another note.
     pub fn name(&self) -> String {
-        let digest = Digest::of_bytes(format!("{}\0{}", self.subject.uid, self.by).as_bytes());
+        let digest = Digest::of_bytes(format!("{}\0{}", self.uid, self.by).as_bytes());
         format!("enact-deletion-{}", digest.as_str().trim_start_matches("sha256:").get(..HASH_LEN).unwrap_or_default())
     }
 }
@@ -38,21 +57,27 @@ impl Deletion {
 mod tests {
     use super::*;
     use crate::names::is_label;
-    use crate::record::Kind;
 
     #[test]
     fn a_note_is_named_by_object_and_user() {
-        let note = |uid: &str, by: &str| Deletion {
-            tenant: "acme".into(),
-            subject: Subject { kind: Kind::Plan, namespace: "ns".into(), name: "p".into(), uid: uid.into() },
-            by: by.into(),
-            at: Millis(1),
-        };
+        let note =
+            |uid: &str, by: &str| Deletion { tenant: "acme".into(), uid: uid.into(), by: by.into(), at: Millis(1) };
         let name = note("uid-1", "ann").name();
         assert!(is_label(&name), "{name}");
         assert_eq!(name, Deletion { at: Millis(2), ..note("uid-1", "ann") }.name(), "a repetition");
         assert!(name != note("uid-1", "bob").name() && name != note("uid-2", "ann").name());
         let text = serde_json::to_string(&note("uid-1", "ann")).unwrap();
-        assert_eq!(serde_json::from_str::<Deletion>(&text).unwrap(), note("uid-1", "ann"));
+        assert_eq!(Deletion::parse(&text), Some(note("uid-1", "ann")));
+    }
+
+    #[test]
+    fn long_notes_are_none() {
+        let note =
+            |uid: &str, by: &str| Deletion { tenant: "acme".into(), uid: uid.into(), by: by.into(), at: Millis(1) };
+        for long in [note("", "ann"), note(&"u".repeat(129), "ann"), note("uid", &"a".repeat(1025))] {
+            assert!(!long.is_bounded());
+            assert_eq!(Deletion::parse(&serde_json::to_string(&long).unwrap()), None);
+        }
+        assert_eq!(Deletion::parse("{}"), None);
     }
 }

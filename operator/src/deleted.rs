@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use enact_crds::{Plan, convert};
+use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Task, Tenant, convert};
 use enact_domain::names::LABEL_TENANT;
 use enact_domain::record::{Kind, Subject};
 use enact_domain::time::Millis;
@@ -36,9 +36,19 @@ impl Deleted {
         }
     }
 
-    /// Returns a plan that the record has and the cluster has not.
-    pub fn missed_plan(tenant: &str, subject: Subject) -> Self {
-        let target = Target::new::<Plan>(&subject.namespace, &subject.name);
+    /// Returns an object that the record of `tenant` has and the cluster has not.
+    pub fn missed(tenant: &str, subject: Subject) -> Self {
+        let (namespace, name) = (subject.namespace.as_str(), subject.name.as_str());
+        let target = match subject.kind {
+            Kind::Tenant => Target::new::<Tenant>(namespace, name),
+            Kind::Constitution => Target::new::<Constitution>(namespace, name),
+            Kind::Specification => Target::new::<Specification>(namespace, name),
+            Kind::Plan => Target::new::<Plan>(namespace, name),
+            Kind::Task => Target::new::<Task>(namespace, name),
+            Kind::ModelProvider => Target::new::<ModelProvider>(namespace, name),
+            Kind::Agent => Target::new::<Agent>(namespace, name),
+            Kind::Approval => Target::new::<Approval>(namespace, name),
+        };
         Self { target, subject, tenant: tenant.to_owned(), since: None }
     }
 }
@@ -92,7 +102,6 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use enact_crds::Agent;
     use serde_json::json;
 
     use super::*;

@@ -68,6 +68,11 @@ impl Error {
         matches!(self, Self::Store(error) if error.class() == ErrorClass::Transient)
     }
 
+    /// Returns whether the record store refuses what it should write, whenever it is asked.
+    pub fn is_refused_record(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Invalid { .. } | StoreError::Refused { .. }))
+    }
+
     /// Returns whether the object changed during the reconcile; an immediate retry helps.
     pub fn is_conflict(&self) -> bool {
         self.category() == "conflict"

@@ -42,6 +42,13 @@ pub trait RecordStore: RecordOwners + Send + Sync {
     fn recorded_plans<'a>(&'a self, tenant: &'a str, after: &'a str)
     -> BoxFuture<'a, Result<Vec<Subject>, StoreError>>;
 
+    /// Returns the objects with these UIDs that the record of a tenant has.
+    fn recorded_subjects<'a>(
+        &'a self,
+        tenant: &'a str,
+        uids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Subject>, StoreError>>;
+
     /// Returns the recorded attempts of a plan.
     fn attempts<'a>(
         &'a self,
@@ -162,6 +169,14 @@ impl RecordStore for PostgresRecordStore {
         after: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Subject>, StoreError>> {
         Box::pin(self.store.recorded_plans(tenant, after))
+    }
+
+    fn recorded_subjects<'a>(
+        &'a self,
+        tenant: &'a str,
+        uids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Subject>, StoreError>> {
+        Box::pin(self.store.recorded_subjects(tenant, uids))
     }
 
     fn attempts<'a>(

@@ -72,3 +72,18 @@ async fn plans_are_listed_until_they_are_deleted() {
     assert_eq!(store.recorded_plans("a", "").await.unwrap(), plans(&["p", "r"]));
     assert_eq!(store.recorded_plans("b", "").await.unwrap(), plans(&["p"]));
 }
+
+#[tokio::test]
+async fn objects_are_found_by_uid_in_the_record_of_their_tenant_alone() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let records = [plan_transition("a", "p", "Running", 800), task_transition("a", "t1", "Running", 900)];
+    store.record(records.to_vec()).await.unwrap();
+    let found = async |tenant: &str, uids: &[&str]| {
+        let uids: Vec<String> = uids.iter().map(|uid| (*uid).to_owned()).collect();
+        store.recorded_subjects(tenant, &uids).await
+    };
+    assert_eq!(found("a", &["uid-p", "uid-none"]).await.unwrap(), [subject(Kind::Plan, "p")]);
+    assert_eq!(found("b", &["uid-p"]).await.unwrap(), []);
+    assert!(found("X_", &["uid-p"]).await.is_err(), "no tenant has this name");
+}

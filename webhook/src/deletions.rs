@@ -4,11 +4,12 @@
 //! webhook needs no Postgres. Nothing here refuses or delays a deletion for long.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use enact_domain::deletion::{self, Deletion};
 use enact_domain::names::{LABEL_DELETION, LABEL_TENANT};
-use enact_domain::record::{Kind, Subject};
+use enact_domain::record::Kind;
 use enact_domain::time::Millis;
 use enact_service::api_server;
 use futures::future::BoxFuture;
@@ -17,12 +18,36 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::admission::Operation;
 use kube::{Api, Client, ResourceExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::request::Request;
 
 /// Longest time that a deletion waits for its note.
 const LIMIT: Duration = Duration::from_secs(2);
+
+/// Most notes at once, and notes that are allowed again in a second. The operator deletes a note that no deletion follows after a minute.
+const BURST: u32 = 8192;
+const NOTES_PER_SECOND: u32 = 64;
+
+/// The number of notes that may be left, so that a flood of requests does not fill the API server's storage.
+struct Allowance(Mutex<(u32, Instant)>);
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self(Mutex::new((BURST, now)))
+    }
+
+    /// Takes one note of the allowance. Returns whether there is one left.
+    fn take(&self, now: Instant) -> bool {
+        let mut allowance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, since) = *allowance;
+        let seconds = u32::try_from(now.duration_since(since).as_secs()).unwrap_or(u32::MAX);
+        let left = left.saturating_add(seconds.saturating_mul(NOTES_PER_SECOND)).min(BURST);
+        // Parts of a second count later.
+        *allowance = (left.saturating_sub(1), since + Duration::from_secs(seconds.into()));
+        left > 0
+    }
+}
 
 /// The notes about deletions.
 pub trait Notes: Send + Sync {
@@ -33,18 +58,22 @@ pub trait Notes: Send + Sync {
 /// Notes in ConfigMaps.
 pub struct ClusterNotes {
     api: Api<ConfigMap>,
+    allowance: Allowance,
 }
 
 impl ClusterNotes {
     /// Returns the notes of the installation in `namespace`.
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace) }
+        Self { api: Api::namespaced(client, namespace), allowance: Allowance::new(Instant::now()) }
     }
 }
 
 impl Notes for ClusterNotes {
     fn add<'a>(&'a self, note: &'a Deletion) -> BoxFuture<'a, Result<(), kube::Error>> {
         Box::pin(async move {
+            if !self.allowance.take(Instant::now()) {
+                return Err(kube::Error::Service("too many objects are deleted at once".into()));
+            }
             let text = serde_json::to_string(note).map_err(kube::Error::SerdeError)?;
             let map = ConfigMap {
                 metadata: ObjectMeta {
@@ -88,15 +117,15 @@ fn deletion_of(request: &Request, now: Timestamp) -> Option<Deletion> {
     if request.operation() != &Operation::Delete || request.inner().dry_run || request.subresource().is_some() {
         return None;
     }
-    // Not the name of the request, which is empty when a collection is deleted.
     let object = request.old()?;
-    let name = object.name_any();
     let tenant = match kind {
-        Kind::Tenant => name.clone(),
+        // Not the name of the request, which is empty when a collection is deleted.
+        Kind::Tenant => object.name_any(),
         _ => object.labels().get(LABEL_TENANT).cloned().unwrap_or_default(),
     };
-    let subject = Subject { kind, namespace: request.namespace().to_owned(), name, uid: object.uid()? };
-    Some(Deletion { tenant, subject, by: request.user().to_owned(), at: Millis(now.as_millisecond()) })
+    let note = Deletion { tenant, uid: object.uid()?, by: request.user().to_owned(), at: Millis(now.as_millisecond()) };
+    // The API server sends no other.
+    Some(note).filter(Deletion::is_bounded)
 }
 
 #[cfg(test)]
@@ -120,19 +149,12 @@ mod tests {
     fn a_note_names_object_and_user() {
         let note = of(&delete(&stored("Plan"))).unwrap();
         assert_eq!((note.tenant.as_str(), note.by.as_str(), note.at), ("acme", ANN, Millis(1_795_651_199_000)));
-        let (namespace, name, uid) = ("team-a".to_owned(), "shop".to_owned(), "uid-1".to_owned());
-        assert_eq!(note.subject, Subject { kind: Kind::Plan, namespace, name, uid });
+        assert_eq!(note.uid, "uid-1");
         // Of a collection, the request has no name.
         let unnamed = with(delete(&stored("Approval")), "/request/name", Value::Null);
-        assert_eq!(
-            of(&by(unnamed, "bob")).map(|note| (note.subject.name, note.by)),
-            Some(("shop".into(), "bob".into()))
-        );
+        assert_eq!(of(&by(unnamed, "bob")).map(|note| (note.uid, note.by)), Some(("uid-1".into(), "bob".into())));
         let tenant = with(stored("Tenant"), "/metadata/namespace", Value::Null);
-        assert_eq!(
-            of(&delete(&tenant)).map(|note| (note.tenant, note.subject.namespace)),
-            Some(("shop".into(), String::new()))
-        );
+        assert_eq!(of(&delete(&tenant)).map(|note| note.tenant), Some("shop".into()));
     }
 
     #[test]
@@ -140,6 +162,7 @@ mod tests {
         assert_eq!(of(&delete(&stored("Task"))), None, "the garbage collector deletes it with its plan");
         assert_eq!(of(&with(delete(&stored("Plan")), "/request/dryRun", json!(true))), None);
         assert_eq!(of(&create(&stored("Plan"))), None);
+        assert_eq!(of(&delete(&with(stored("Plan"), "/metadata/uid", json!("u".repeat(1 << 20))))), None, "too long");
     }
 
     #[tokio::test]
@@ -153,6 +176,17 @@ mod tests {
         assert_eq!(map["metadata"]["labels"], json!({ "enact.dev/deletion": "true" }));
         let note: Deletion = serde_json::from_str(map["data"]["deletion"].as_str().unwrap()).unwrap();
         assert_eq!(Some(note), of(&delete(&stored("Plan"))));
+    }
+
+    #[test]
+    fn a_flood_of_deletions_leaves_few_notes() {
+        let start = Instant::now();
+        let allowance = Allowance::new(start);
+        let taken = |now| (0..=2 * BURST).filter(|_| allowance.take(now)).count();
+        assert_eq!(taken(start), 8192);
+        assert_eq!(taken(start + Duration::from_millis(1500)), 64);
+        assert_eq!(taken(start + Duration::from_millis(2000)), 64, "parts of a second are not lost");
+        assert_eq!(taken(start + Duration::from_hours(9)), 8192);
     }
 
     #[tokio::test]

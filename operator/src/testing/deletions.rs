@@ -1,6 +1,6 @@
 //! Deleted plans.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enact_crds::Plan;
 use enact_domain::record::{Event as Happened, Kind, Record, Subject};
@@ -30,4 +30,11 @@ pub fn recorded_plans(records: &[Record], after: &str) -> Vec<Subject> {
     left.sort_by(|one, other| one.uid.cmp(&other.uid));
     left.dedup();
     left
+}
+
+/// Returns the objects with these UIDs that have records of this tenant.
+pub fn recorded_subjects(records: &[Record], tenant: &str, uids: &[String]) -> Vec<Subject> {
+    let found = records.iter().filter(|record| record.tenant == tenant && uids.contains(&record.subject.uid));
+    let found: BTreeMap<&str, &Subject> = found.map(|record| (record.subject.uid.as_str(), &record.subject)).collect();
+    found.into_values().cloned().collect()
 }

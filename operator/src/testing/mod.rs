@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 
 mod deletions;
 
-use deletions::recorded_plans;
+use deletions::{recorded_plans, recorded_subjects};
 pub use enact_testing::FakeApi;
 
 mod recorded;
@@ -150,6 +150,10 @@ impl InMemoryRecordStore {
 
 impl RecordStore for InMemoryRecordStore {
     fn record(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), StoreError>> {
+        if records.iter().any(|record| record.tenant.contains('_')) {
+            let problem = "is not the name of a Tenant".to_owned();
+            return Box::pin(future::ready(Err(StoreError::Invalid { what: "tenant", problem })));
+        }
         Box::pin(future::ready(self.reach(|| {
             let mut known = self.records.lock().unwrap();
             for record in records {
@@ -163,6 +167,14 @@ impl RecordStore for InMemoryRecordStore {
 
     fn recorded_plans<'a>(&'a self, _: &'a str, after: &'a str) -> BoxFuture<'a, Result<Vec<Subject>, StoreError>> {
         Box::pin(future::ready(self.reach(|| recorded_plans(&self.records.lock().unwrap(), after))))
+    }
+
+    fn recorded_subjects<'a>(
+        &'a self,
+        tenant: &'a str,
+        uids: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Subject>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| recorded_subjects(&self.records.lock().unwrap(), tenant, uids))))
     }
 
     fn attempts<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<RecordedAttempt>, StoreError>> {
