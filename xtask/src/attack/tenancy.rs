@@ -214,6 +214,14 @@ pub(super) const CASES: &[Case] = &[
     ),
     kubectl(
         "ADM-E6",
+        "leave-the-network-policy-to-the-garbage-collector",
+        "let the garbage collector delete the NetworkPolicy of the tenant, by an owner that does not exist",
+        KubeEditor,
+        "patch networkpolicy enact-tenant --namespace=%own --type=merge --patch={\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"name\":\"none\",\"uid\":\"00000000-0000-4000-8000-000000000000\"}]}} --dry-run=server",
+        &["denied request|denied the request|cannot patch resource"],
+    ),
+    kubectl(
+        "ADM-E6",
         "delete-the-network-policy",
         "delete the NetworkPolicy of the own tenant",
         Owner,
