@@ -60,6 +60,7 @@ impl<L: Lookup> Validator<L> {
             )),
             Kind::Tenant => {
                 tenancy::changes(request)?;
+                tenancy::owners(request)?;
                 // Other changes, such as the removal of a finalizer, need no rule.
                 if request.changes_spec() { self.spec::<TenantSpec>(request).await } else { Ok(Vec::new()) }
             }
@@ -74,6 +75,7 @@ impl<L: Lookup> Validator<L> {
         task::messages(request)?;
         stamps::check(request)?;
         tenancy::changes(request)?;
+        tenancy::owners(request)?;
         // No lookup here: finalizers can be removed even if the Tenant is gone or the API server is slow.
         if !request.changes_spec() && tenancy::keeps_guarded(request) {
             return Ok(Vec::new());

@@ -90,7 +90,7 @@ fn keeps_owners(request: &Request) -> bool {
     owners(request.object()) == owners(request.old()) || is_garbage_collector(request)
 }
 
-fn is_garbage_collector(request: &Request) -> bool {
+pub(super) fn is_garbage_collector(request: &Request) -> bool {
     GARBAGE_COLLECTORS.contains(&request.user())
 }
 
@@ -102,6 +102,8 @@ fn our_labels(object: Option<&DynamicObject>) -> Vec<(&String, &String)> {
     object.into_iter().flat_map(ResourceExt::labels).filter(ours).collect()
 }
 
-fn owners(object: Option<&DynamicObject>) -> &[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference] {
+pub(super) fn owners(
+    object: Option<&DynamicObject>,
+) -> &[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference] {
     object.map(ResourceExt::owner_references).unwrap_or_default()
 }

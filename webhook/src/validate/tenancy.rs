@@ -73,6 +73,19 @@ pub(super) fn changes(request: &Request) -> Result<(), Denial> {
     Err(Denial::forbidden(format!("metadata.annotations[{ANNOTATION_CHANGES}]"), message))
 }
 
+/// Refuses an owner that the object did not have: when the owner is missing, the garbage collector deletes the object, and nobody knows who
+/// wanted that. The owner of a Task has a rule of its own.
+pub(super) fn owners(request: &Request) -> Result<(), Denial> {
+    let (new, old) = (task::owners(request.object()), task::owners(request.old()));
+    let keeps = new.iter().all(|owner| old.contains(owner));
+    if keeps || request.kind() == Some(Kind::Task) || task::is_garbage_collector(request) {
+        return Ok(());
+    }
+    let message = "the garbage collector would delete the object in place of who wants that; leave new owners out, and delete the object \
+                   itself when it is not needed any more";
+    Err(Denial::forbidden("metadata.ownerReferences", message))
+}
+
 /// Returns whether an update keeps all metadata that the webhook guards.
 pub(super) fn keeps_guarded(request: &Request) -> bool {
     let label = request.tenant_label() == request.old_tenant_label();

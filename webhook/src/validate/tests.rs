@@ -227,6 +227,27 @@ async fn clean_up_is_never_blocked() {
     );
 }
 
+#[tokio::test]
+async fn nobody_leaves_an_object_to_the_garbage_collector() {
+    let lookup = FakeLookup::two_tenants();
+    let agent = || object("Agent", "a", &json!({ "adapter": "Command" }));
+    let owned = |uid: &str| {
+        let owner = json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": uid }]);
+        with(agent(), "/metadata/ownerReferences", owner)
+    };
+    assert_admitted(admit(&lookup, &create(&agent())).await);
+    for review in [create(&owned("1")), update(&agent(), &owned("1")), update(&owned("1"), &owned("2"))] {
+        assert_refused(admit(&lookup, &review).await, "forbidden", &["metadata.ownerReferences", "garbage collector"]);
+    }
+    // An owner that was there before this rule can stay, and be removed.
+    assert_admitted(admit(&lookup, &update(&owned("1"), &owned("1"))).await);
+    assert_admitted(admit(&lookup, &update(&owned("1"), &agent())).await);
+    let tenant = object("Tenant", "acme", &json!({ "namespaces": ["team-a"] }));
+    let owner = json!([{ "apiVersion": "v1", "kind": "Namespace", "name": "none", "uid": "1" }]);
+    let review = update(&tenant, &with(tenant.clone(), "/metadata/ownerReferences", owner));
+    assert_refused(admit(&lookup, &review).await, "forbidden", &["metadata.ownerReferences"]);
+}
+
 /// Checks that a change of the label by the mutating webhook does not count as the user's change.
 #[tokio::test]
 async fn a_task_can_change_after_its_namespace_moved() {

@@ -122,6 +122,14 @@ pub(super) const CASES: &[Case] = &[
         &["metadata.ownerReferences"],
     ),
     kubectl(
+        "ADM-R4",
+        "delete-in-the-garbage-collectors-name",
+        "let the garbage collector delete a Plan, by an owner that does not exist",
+        Editor,
+        "patch plan held --namespace=%own --type=merge --patch={\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"name\":\"none\",\"uid\":\"00000000-0000-4000-8000-000000000000\"}]}} --dry-run=server",
+        &["metadata.ownerReferences"],
+    ),
+    kubectl(
         "ADM-D4",
         "keep-a-task",
         "keep a Task by a finalizer",
