@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 pub const MAX_MESSAGES: usize = 8;
 /// Maximum length of a text, in bytes. All messages of a task are a part of its assignment.
 pub const MAX_MESSAGE_BYTES: usize = 2 << 10;
+/// Largest id of a message. No task gets as many.
+const MAX_ID: u64 = 1 << 32;
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Message {
-    /// Number of the message: 1 for the first one to the task. Numbers only grow.
+    /// Number of the message: 1 for the first one to the task, and one more for each that follows.
     pub id: u64,
     pub text: String,
     /// The user who sent it. The webhook sets it; clients cannot.
@@ -40,6 +42,9 @@ pub fn parse(annotation: &str) -> Result<Vec<Message>, String> {
         if *id <= last {
             return Err("the ids of messages must grow, from 1".into());
         }
+        if *id > MAX_ID {
+            return Err(format!("the ids of messages are numbers up to {MAX_ID}"));
+        }
         if text.trim().is_empty() || text.len() > MAX_MESSAGE_BYTES {
             return Err(format!("message {id} must have 1 to {MAX_MESSAGE_BYTES} bytes of text"));
         }
@@ -63,7 +68,7 @@ pub fn with_next(mut messages: Vec<Message>, text: &str) -> Result<Vec<Message>,
     if text.is_empty() || text.len() > MAX_MESSAGE_BYTES {
         return Err(format!("a message must have 1 to {MAX_MESSAGE_BYTES} bytes, and this one has {}", text.len()));
     }
-    let id = last_id(&messages) + 1;
+    let id = last_id(&messages).saturating_add(1);
     messages.push(Message { id, text: text.to_owned(), by: None, at: None });
     let excess = messages.len().saturating_sub(MAX_MESSAGES);
     messages.drain(..excess);
@@ -80,7 +85,8 @@ pub fn stamped(new: &[Message], old: &[Message], user: &str, at: &str) -> Vec<Me
     new.iter().map(stamp).collect()
 }
 
-/// Checks that a change only adds messages and removes old ones, so that no message is changed and no id is used again.
+/// Checks that a change only adds messages and removes old ones, so that no message is changed and no id is used again or left out: after
+/// the largest one there could be no more messages.
 ///
 /// # Errors
 /// The first problem, for a person.
@@ -92,8 +98,12 @@ pub fn check_change(new: &[Message], old: &[Message]) -> Result<(), String> {
         let known = old.iter().find(|known| known.id == message.id);
         known.map_or(message.id <= last_id(old), |known| known.text != message.text)
     };
-    match new.iter().find(changed) {
-        Some(message) => Err(format!("message {} was sent and cannot be changed; send another one", message.id)),
+    if let Some(message) = new.iter().find(changed) {
+        return Err(format!("message {} was sent and cannot be changed; send another one", message.id));
+    }
+    let added = new.iter().map(|message| message.id).filter(|id| *id > last_id(old));
+    match added.zip(last_id(old).saturating_add(1)..).find(|(id, next)| id != next) {
+        Some((id, next)) => Err(format!("message {id} must have the id {next}, which is the next one")),
         None => Ok(()),
     }
 }
@@ -118,6 +128,7 @@ mod tests {
             (r#"[{"id":0,"text":"a"}]"#, "must grow"),
             (r#"[{"id":2,"text":"a"},{"id":2,"text":"b"}]"#, "must grow"),
             (r#"[{"id":1,"text":" "}]"#, "1 to 2048 bytes"),
+            (r#"[{"id":18446744073709551615,"text":"a"}]"#, "up to 4294967296"),
             (r#"[{"id":1,"text":"a","role":"system"}]"#, "not a list"),
         ] {
             assert!(parse(annotation).unwrap_err().contains(part), "{annotation}");
@@ -152,6 +163,9 @@ mod tests {
         let check = |new: &[Message]| check_change(new, &old);
         assert_eq!(check(&old), Ok(()));
         assert_eq!(check(&[old[1].clone(), message(5, "five", None)]), Ok(()));
+        let left_out = [old[1].clone(), message(4_294_967_296, "last", None)];
+        assert!(check(&left_out).unwrap_err().contains("must have the id 5"), "no message could follow");
+        assert!(check(&[message(5, "five", None), message(7, "seven", None)]).unwrap_err().contains("id 6"));
         assert!(check(&[message(4, "other", None)]).unwrap_err().contains("message 4"));
         assert!(check(&[message(2, "two", None), old[1].clone()]).unwrap_err().contains("message 2"));
         assert!(check(&old[..1]).unwrap_err().contains("newest"));

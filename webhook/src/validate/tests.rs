@@ -228,6 +228,21 @@ async fn clean_up_is_never_blocked() {
 }
 
 #[tokio::test]
+async fn a_plan_can_be_cancelled_while_its_tenant_is_deleted() {
+    // A Tenant that is being deleted owns nothing.
+    let lookup = FakeLookup::default();
+    let plan = object("Plan", "p", &json!({ "agentRef": { "name": "a" }, "tasks": [{ "id": "T001", "title": "a" }] }));
+    for field in ["cancel", "suspend"] {
+        let review = update(&plan, &with(plan.clone(), &format!("/spec/{field}"), json!(true)));
+        assert_admitted(admit(&lookup, &review).await);
+        let patch = stamp(&request(&review), &lookup, Timestamp::UNIX_EPOCH).await.unwrap();
+        assert!(!format!("{patch:?}").contains("labels"), "{patch:?}");
+    }
+    let changed = with(plan.clone(), "/spec/tasks/0/title", json!("b"));
+    assert_refused(admit(&lookup, &update(&plan, &changed)).await, "forbidden", &["belongs to no tenant"]);
+}
+
+#[tokio::test]
 async fn nobody_leaves_an_object_to_the_garbage_collector() {
     let lookup = FakeLookup::two_tenants();
     let agent = || object("Agent", "a", &json!({ "adapter": "Command" }));

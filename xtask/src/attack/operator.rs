@@ -118,6 +118,33 @@ pub(super) const CASES: &[Case] = &[
         pod!("namespace: %own, labels: {enact.dev/tenant: %own}", "nodeName: a", "args: []"),
         &["names no node"],
     ),
+    create(
+        "OPR-E3",
+        "pod-without-apparmor",
+        "run a pod that AppArmor does not confine",
+        OperatorRoot,
+        pod!(
+            "namespace: %own, labels: {enact.dev/tenant: %own}, \
+             annotations: {container.apparmor.security.beta.kubernetes.io/a: unconfined}",
+            "restartPolicy: Never",
+            "args: []"
+        ),
+        &["AppArmor confines a pod of the operator|PodSecurity|appArmorProfile"],
+    ),
+    create(
+        "OPR-E2",
+        "pod-with-a-certificate",
+        "run a pod with a certificate of a signer",
+        OperatorRoot,
+        pod!(
+            "namespace: %own, labels: {enact.dev/tenant: %own}",
+            "volumes: [{name: c, projected: {sources: [{podCertificate: {signerName: a.example.org/a, keyType: ED25519, \
+             credentialBundlePath: a}}]}}]",
+            "args: []"
+        ),
+        // Clusters without the feature do not know the field.
+        &["a pod of the operator has no certificate|unknown field|may not specify|must specify"],
+    ),
     kubectl(
         "OPR-T1",
         "change-an-image",
