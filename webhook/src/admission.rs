@@ -19,6 +19,7 @@ use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 use warp::{Buf, Filter, Rejection};
 
+use crate::certs::NoteSecret;
 use crate::deletions::{self, Notes};
 use crate::denial::Denial;
 use crate::lookup::{Lookup, LookupError};
@@ -96,10 +97,11 @@ struct Unread {
     problem: String,
 }
 
-/// Returns the routes `POST /mutate`, `POST /validate` and `POST /note`.
+/// Returns the routes `POST /mutate`, `POST /validate` and `POST /note`, of which the last needs the secret in its path if there is one.
 pub fn routes<L: Lookup + 'static>(
     validator: Validator<L>,
     notes: Arc<dyn Notes>,
+    secret: NoteSecret,
     metrics: Metrics,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
     let memory = Semaphore::new(MAX_BYTES_AT_ONCE as usize);
@@ -108,7 +110,11 @@ pub fn routes<L: Lookup + 'static>(
     let service = Arc::new(Service { validator, notes, metrics, memory, clients, parsers });
     let mutate = warp::path!("mutate").map(|| Webhook::Mutate);
     let validate = warp::path!("validate").map(|| Webhook::Validate);
-    let note = warp::path!("note").map(|| Webhook::Note);
+    let note = warp::path!("note").map(|| None::<String>).or(warp::path!("note" / String).map(Some)).unify();
+    let note = note.and_then(move |given: Option<String>| {
+        let is_accepted = secret.accepts(given.as_deref());
+        async move { if is_accepted { Ok(Webhook::Note) } else { Err(warp::reject::not_found()) } }
+    });
     mutate
         .or(validate)
         .unify()

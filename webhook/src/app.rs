@@ -102,10 +102,11 @@ pub async fn run_on(
     let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
     let lookup = lookup(&config, client.clone(), &health, &tasks, &end);
     let notes = Arc::new(ClusterNotes::new(client.clone(), &config.namespace));
+    let secret = serving.notes.clone();
     certificates(config.clone(), &client, serving, &health, &metrics, &tasks, &end);
     let validator = Validator { lookup, settings: config.settings(), parsing: Parsing::default() };
     let leaving = stop.clone();
-    let routes = admission::routes(validator, notes, metrics.clone());
+    let routes = admission::routes(validator, notes, secret, metrics.clone());
     let routes = warp::service(routes.map(move |response: Response| until_left(response, &leaving)));
     tasks.spawn(serve(https, Some(tls), routes, LIMITS, metrics.connections, end.clone()));
     tasks.spawn(health::serve(http, health.clone(), metrics.registry, metrics.health_connections, end.clone()));

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tower_service::Service as _;
 
 use super::{DEADLINE, MAX_REVIEW_BYTES, routes, time_limit};
+use crate::certs::NoteSecret;
 use crate::certs::keyring::Keyring;
 use crate::certs::serving::Serving;
 use crate::metrics::Metrics;
@@ -24,7 +25,12 @@ use crate::testing::{FakeLookup, create, delete, no_notes, object, update, valid
 
 /// Sends a request without a network.
 async fn call(path: &str, method: Method, body: Vec<u8>) -> (StatusCode, Bytes) {
-    let mut service = warp::service(routes(validator(FakeLookup::two_tenants()), no_notes(), Metrics::new().unwrap()));
+    let mut service = warp::service(routes(
+        validator(FakeLookup::two_tenants()),
+        no_notes(),
+        NoteSecret::default(),
+        Metrics::new().unwrap(),
+    ));
     let request = hyper::Request::builder().method(method).uri(path).header("content-length", body.len());
     let response = service.call(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
     (response.status(), response.into_body().collect().await.unwrap().to_bytes())
@@ -54,6 +60,23 @@ async fn nothing_keeps_a_deletion_from_its_end() {
     assert_eq!(code, StatusCode::OK);
     let answer: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(answer["response"]["allowed"], true, "{answer}");
+}
+
+#[tokio::test]
+async fn a_note_needs_the_secret_of_the_configuration() {
+    let (hands, serving) = (Hands::new(), Serving::default());
+    let keyring = Keyring::new(&hosts(), &lifetimes(), hands.now()).unwrap();
+    serving.replace(keyring.serving().0.as_bytes(), keyring.serving().1.as_bytes()).unwrap();
+    serving.notes.replace(&keyring.note_secret());
+    let listening = Listening::start(&serving).await;
+    let review = delete(&with(object("Plan", "shop", &json!({})), "/metadata/uid", json!("uid-1"))).to_string();
+    let right = format!("/note/{}", keyring.note_secret());
+    for (path, code) in
+        [("/note", StatusCode::NOT_FOUND), ("/note/guessed", StatusCode::NOT_FOUND), (right.as_str(), StatusCode::OK)]
+    {
+        let mut connection = Connection::open(listening.address, &keyring.bundle(), &hands).await.unwrap();
+        assert_eq!(connection.post(path, review.clone()).await.unwrap().0, code, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -137,7 +160,8 @@ async fn a_dry_run_is_answered_alike() {
 #[tokio::test]
 async fn who_sends_slowly_gives_up_its_turn() {
     let metrics = Metrics::new().unwrap();
-    let mut service = warp::service(routes(validator(FakeLookup::two_tenants()), no_notes(), metrics.clone()));
+    let mut service =
+        warp::service(routes(validator(FakeLookup::two_tenants()), no_notes(), NoteSecret::default(), metrics.clone()));
     let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
     let request = hyper::Request::post("/validate?timeout=500ms").header("content-length", MAX_REVIEW_BYTES);
     let response = service.call(request.body(body).unwrap()).await.unwrap();
@@ -168,7 +192,12 @@ async fn only_the_api_server_connects_when_its_ca_is_known() {
 #[tokio::test]
 async fn slow_bodies_of_one_client_do_not_stop_another() {
     let client = |address: &str| ClientAddress::from(address.parse::<SocketAddr>().unwrap());
-    let service = warp::service(routes(validator(FakeLookup::two_tenants()), no_notes(), Metrics::new().unwrap()));
+    let service = warp::service(routes(
+        validator(FakeLookup::two_tenants()),
+        no_notes(),
+        NoteSecret::default(),
+        Metrics::new().unwrap(),
+    ));
     // Each of these bodies has begun, and takes half of the share of its client.
     let flood: Vec<_> = (0..4)
         .map(|_| {

@@ -24,6 +24,8 @@ const KEYRING: &str = "keyring.json";
 /// Key of the Secret that holds the bundle, for people and tests only.
 const BUNDLE: &str = "ca.crt";
 const MANAGER: &str = "enact-webhook";
+/// The webhook that leaves notes about deletions.
+const NOTES: &str = "deletions.enact.dev";
 
 /// The keyring in a Secret, and the webhook configurations that must trust it.
 pub struct ClusterVault {
@@ -132,10 +134,10 @@ impl Vault for ClusterVault {
         }
     }
 
-    async fn publish(&self, bundle: &str, seen: &Seen) -> Result<bool, CertificateError> {
+    async fn publish(&self, bundle: &str, note_secret: &str, seen: &Seen) -> Result<bool, CertificateError> {
         let (validating, mutating) = (seen.validating.as_ref(), seen.mutating.as_ref());
-        Ok(set_bundles(&self.validating, validating, bundle).await?
-            && set_bundles(&self.mutating, mutating, bundle).await?)
+        Ok(set_clients(&self.validating, validating, bundle, note_secret).await?
+            && set_clients(&self.mutating, mutating, bundle, note_secret).await?)
     }
 }
 
@@ -157,12 +159,13 @@ impl Configuration for MutatingWebhookConfiguration {
     }
 }
 
-/// Sets the bundle of every webhook of one configuration that has another. A missing configuration is not an error: it may be created
-/// later, or was just removed with the installation.
-async fn set_bundles<K: Configuration>(
+/// Sets the bundle of every webhook of one configuration that has another, and the path of notes, which contains the secret. A missing
+/// configuration is not an error: it may be created later, or was just removed with the installation.
+async fn set_clients<K: Configuration>(
     api: &Api<K>,
     config: Option<&K>,
     bundle: &str,
+    note_secret: &str,
 ) -> Result<bool, CertificateError> {
     let Some(config) = config else {
         tracing::debug!(kind = %K::kind(&()), "the webhook configuration does not exist");
@@ -170,9 +173,21 @@ async fn set_bundles<K: Configuration>(
     };
     let (name, wanted) = (config.name_any(), ByteString(bundle.as_bytes().to_vec()));
     let clients = config.clients();
-    let stale = clients.iter().filter(|(_, client)| client.ca_bundle.as_ref() != Some(&wanted));
-    let stale: Vec<_> =
-        stale.map(|(name, _)| json!({ "name": name, "clientConfig": { "caBundle": wanted } })).collect();
+    let note_path = format!("/note/{note_secret}");
+    let lacks_path = |name: &str, client: &WebhookClientConfig| {
+        name == NOTES && client.service.as_ref().is_some_and(|service| service.path.as_ref() != Some(&note_path))
+    };
+    let stale: Vec<_> = clients
+        .iter()
+        .filter(|(name, client)| client.ca_bundle.as_ref() != Some(&wanted) || lacks_path(name, client))
+        .map(|(name, client)| {
+            let mut due = json!({ "caBundle": wanted });
+            if lacks_path(name, client) {
+                due["service"] = json!({ "path": note_path });
+            }
+            json!({ "name": name, "clientConfig": due })
+        })
+        .collect();
     if stale.is_empty() {
         return Ok(true);
     }
@@ -182,7 +197,7 @@ async fn set_bundles<K: Configuration>(
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
     match api.patch(&name, &params, &Patch::Strategic(patch)).await {
         Ok(_) => {
-            tracing::info!(name, kind = %K::kind(&()), "caBundle set");
+            tracing::info!(name, kind = %K::kind(&()), "caBundle and the path of notes set");
             Ok(true)
         }
         // Somebody changed or removed the configuration meanwhile: the caller reads it again.

@@ -1,5 +1,6 @@
 //! The keyring: the CAs that are trusted, the key that signs and the serving certificate, and the decision what to renew. No I/O.
 
+use enact_domain::digest::Digest;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -15,6 +16,8 @@ use super::serving;
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// Longest lifetime: a hundred years.
 const LONGEST: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
+/// Number of hex digits of the secret of notes.
+const SECRET_DIGITS: usize = 40;
 
 /// Lifetimes of certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,9 @@ pub struct Keyring {
     /// Key of the newest CA, as PEM. The keys of older CAs are not kept.
     ca_key: String,
     serving: ServingCertificate,
+    /// The secret in the path of notes. It stays when the CA is renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note_secret: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +105,9 @@ impl Keyring {
     pub fn new(hosts: &[String], lifetimes: &Lifetimes, now: Timestamp) -> Result<Self, CertificateError> {
         let (ca, key) = Ca::make(lifetimes, now)?;
         let serving = ServingCertificate::make(&ca.name, &key, hosts, lifetimes, now)?;
-        Ok(Self { cas: vec![ca], ca_key: key.serialize_pem(), serving })
+        let ca_key = key.serialize_pem();
+        let note_secret = Some(derived_secret(&ca_key));
+        Ok(Self { cas: vec![ca], ca_key, serving, note_secret })
     }
 
     /// Decides what is due at `now`.
@@ -142,7 +150,8 @@ impl Keyring {
         let nobody_trusted = cas.is_empty();
         cas.push(ca);
         // The new key replaces that of the old CA, which signs no further certificate.
-        let mut next = Self { cas, ca_key: key.serialize_pem(), serving: self.serving.clone() };
+        let note_secret = Some(self.note_secret());
+        let mut next = Self { cas, ca_key: key.serialize_pem(), serving: self.serving.clone(), note_secret };
         if nobody_trusted {
             next = next.with_serving_certificate(hosts, lifetimes, now)?;
         }
@@ -202,6 +211,11 @@ impl Keyring {
         (&self.serving.certificate, &self.serving.key)
     }
 
+    /// Returns the secret in the path of notes, which all replicas share.
+    pub fn note_secret(&self) -> String {
+        self.note_secret.clone().unwrap_or_else(|| derived_secret(&self.ca_key))
+    }
+
     /// Returns when the serving certificate expires.
     pub fn ends(&self) -> Timestamp {
         self.serving.ends
@@ -245,6 +259,12 @@ impl ServingCertificate {
         let hosts = hosts.to_vec();
         Ok(Self { issuer: issuer.into(), hosts, certificate, key: key.serialize_pem(), made: now, ends })
     }
+}
+
+/// Returns the secret of notes that follows from the key of a CA, and does not tell it.
+fn derived_secret(ca_key: &str) -> String {
+    let digest = Digest::of_bytes(format!("enact-webhook notes\0{ca_key}").as_bytes());
+    digest.as_str().trim_start_matches("sha256:").chars().take(SECRET_DIGITS).collect()
 }
 
 fn ca_params(name: &str, now: Timestamp, ends: Timestamp) -> Result<CertificateParams, CertificateError> {

@@ -9,8 +9,10 @@ mod cluster;
 mod error;
 pub mod files;
 pub mod keyring;
+mod note_secret;
 pub mod rotation;
 pub mod serving;
 
 pub use cluster::{ClusterVault, Names};
 pub use error::{CERTIFICATE, CertificateError};
+pub use note_secret::NoteSecret;

@@ -37,8 +37,14 @@ pub trait Vault: Send + Sync {
     /// Writes the keyring, unless somebody else wrote one since `load`. Returns whether it did.
     fn store(&self, keyring: &Keyring, seen: Self::Seen)
     -> impl Future<Output = Result<bool, CertificateError>> + Send;
-    /// Makes the webhook configurations trust this bundle, unless somebody else changed them since `load`. Returns whether they do.
-    fn publish(&self, bundle: &str, seen: &Self::Seen) -> impl Future<Output = Result<bool, CertificateError>> + Send;
+    /// Makes the webhook configurations trust this bundle and send this secret with notes, unless somebody else changed them since `load`.
+    /// Returns whether they do.
+    fn publish(
+        &self,
+        bundle: &str,
+        note_secret: &str,
+        seen: &Self::Seen,
+    ) -> impl Future<Output = Result<bool, CertificateError>> + Send;
 }
 
 /// The rotation of one keyring.
@@ -111,7 +117,7 @@ impl<V: Vault> Rotation<V> {
             // Serve before publication: an API server with the new bundle calls at once, and a failed publication must not delay a
             // renewed certificate.
             self.serve(&keyring, served)?;
-            if !self.vault.publish(&keyring.bundle(), &seen).await? {
+            if !self.vault.publish(&keyring.bundle(), &keyring.note_secret(), &seen).await? {
                 continue;
             }
             match due {
@@ -136,6 +142,8 @@ impl<V: Vault> Rotation<V> {
         if served.as_ref() == Some(keyring) {
             return Ok(());
         }
+        // Before the certificate: no call is answered without it.
+        self.serving.notes.replace(&keyring.note_secret());
         let (certificate, key) = keyring.serving();
         self.serving.replace(certificate.as_bytes(), key.as_bytes())?;
         self.health.report(CERTIFICATE, Ok(()));

@@ -13,14 +13,18 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 
 use super::error::CertificateError;
+use super::note_secret::NoteSecret;
 
-/// The present certificate; clones share it.
+/// The present certificate, and the secret of notes that belongs to it; clones share them.
 #[derive(Clone, Debug)]
-pub struct Serving(watch::Sender<Option<Arc<CertifiedKey>>>);
+pub struct Serving {
+    certificate: watch::Sender<Option<Arc<CertifiedKey>>>,
+    pub notes: NoteSecret,
+}
 
 impl Default for Serving {
     fn default() -> Self {
-        Self(watch::Sender::new(None))
+        Self { certificate: watch::Sender::new(None), notes: NoteSecret::default() }
     }
 }
 
@@ -30,7 +34,7 @@ impl Serving {
     /// # Errors
     /// When they cannot be parsed or do not belong together; the present certificate stays.
     pub fn replace(&self, certificate: &[u8], key: &[u8]) -> Result<(), CertificateError> {
-        self.0.send_replace(Some(Arc::new(certified(certificate, key)?)));
+        self.certificate.send_replace(Some(Arc::new(certified(certificate, key)?)));
         Ok(())
     }
 
@@ -47,7 +51,7 @@ impl Serving {
             Some(ca) => builder.with_client_cert_verifier(verifier(ca, provider)?),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(Resolver(self.0.subscribe())));
+        let mut config = builder.with_cert_resolver(Arc::new(Resolver(self.certificate.subscribe())));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }

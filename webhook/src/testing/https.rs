@@ -96,7 +96,12 @@ impl Listening {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
-        let service = warp::service(routes(validator(FakeLookup::two_tenants()), no_notes(), metrics.clone()));
+        let service = warp::service(routes(
+            validator(FakeLookup::two_tenants()),
+            no_notes(),
+            serving.notes.clone(),
+            metrics.clone(),
+        ));
         let serve = serve(listener, Some(acceptor), service, LIMITS, metrics.connections.clone(), stop.clone());
         Self { address, metrics, stop, task: AbortOnDropHandle::new(tokio::spawn(serve)) }
     }

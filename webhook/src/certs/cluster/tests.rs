@@ -16,6 +16,10 @@ fn new_vault(api: &FakeApi) -> ClusterVault {
     ClusterVault::new(&api.client(), names)
 }
 
+fn service_of_notes() -> serde_json::Value {
+    json!({ "name": "enact-webhook", "namespace": "enact", "port": 443 })
+}
+
 fn keyring() -> Keyring {
     Keyring::new(&hosts(), &lifetimes(), Timestamp::now()).unwrap()
 }
@@ -46,14 +50,14 @@ async fn every_webhook_trusts_the_bundle_after_one_write() {
     let api = installed();
     let vault = new_vault(&api);
     let (_, seen) = vault.load().await.unwrap();
-    assert!(vault.publish("one", &seen).await.unwrap());
+    assert!(vault.publish("one", "secret", &seen).await.unwrap());
     assert_eq!(bundles(&api), ["one"; 3]);
     let path = &api.get(VALIDATING)["webhooks"][0]["clientConfig"]["service"]["path"];
     assert_eq!(path, "/x", "the rest of the configuration stays");
     let before = api.version();
     for vault in [vault, new_vault(&api)] {
         let (_, seen) = vault.load().await.unwrap();
-        assert!(vault.publish("one", &seen).await.unwrap());
+        assert!(vault.publish("one", "secret", &seen).await.unwrap());
     }
     assert_eq!(api.version(), before);
 }
@@ -64,8 +68,8 @@ async fn an_older_bundle_never_replaces_a_newer_one() {
     let (slow, fast) = (new_vault(&api), new_vault(&api));
     let (_, seen) = slow.load().await.unwrap();
     let (_, new) = fast.load().await.unwrap();
-    assert!(fast.publish("new", &new).await.unwrap());
-    assert!(!slow.publish("old", &seen).await.unwrap());
+    assert!(fast.publish("new", "secret", &new).await.unwrap());
+    assert!(!slow.publish("old", "secret", &seen).await.unwrap());
     assert_eq!(bundles(&api), ["new"; 3]);
     // The bundle is read before the keyring, so that it is never newer than the keyring.
     let asked = api.requests();
@@ -80,7 +84,7 @@ async fn a_missing_or_damaged_keyring_is_replaced() {
     let api = FakeApi::default();
     let vault = new_vault(&api);
     let (none, seen) = vault.load().await.unwrap();
-    assert!(none.is_none() && vault.publish("one", &seen).await.unwrap());
+    assert!(none.is_none() && vault.publish("one", "secret", &seen).await.unwrap());
 
     let secret = json!({
         "metadata": { "name": "enact-webhook-tls" },
@@ -95,4 +99,32 @@ async fn a_missing_or_damaged_keyring_is_replaced() {
     let (_, seen) = vault.load().await.unwrap();
     api.clear();
     assert!(!vault.store(&keyring(), seen).await.unwrap());
+}
+
+#[tokio::test]
+async fn only_notes_get_a_path_with_the_secret() {
+    let api = installed();
+    let mut config = api.get(VALIDATING);
+    let notes = json!({ "name": "deletions.enact.dev", "sideEffects": "NoneOnDryRun", "admissionReviewVersions": ["v1"],
+        "clientConfig": { "service": service_of_notes() } });
+    config["webhooks"].as_array_mut().unwrap().push(notes);
+    api.put(VALIDATING, config);
+    let services = || {
+        let webhooks = api.get(VALIDATING)["webhooks"].as_array().unwrap().clone();
+        webhooks.into_iter().map(|w| w["clientConfig"]["service"].clone()).collect::<Vec<_>>()
+    };
+    let others = services()[..2].to_vec();
+    // The path is set with the first bundle, and again after somebody changed it.
+    for _ in 0..2 {
+        let vault = new_vault(&api);
+        let (_, seen) = vault.load().await.unwrap();
+        assert!(vault.publish("one", "secret", &seen).await.unwrap());
+        let mut expected = service_of_notes();
+        expected["path"] = json!("/note/secret");
+        assert_eq!(services()[2], expected);
+        assert_eq!(services()[..2], others);
+        let mut changed = api.get(VALIDATING);
+        changed["webhooks"][2]["clientConfig"]["service"]["path"] = json!("/note");
+        api.put(VALIDATING, changed);
+    }
 }

@@ -199,3 +199,18 @@ fn it_is_kept_as_json_and_damage_is_found() {
         assert!(serde_json::from_value::<Keyring>(damaged).unwrap().check().is_err(), "{pointer}");
     }
 }
+
+#[test]
+fn the_secret_of_notes_outlasts_its_ca() {
+    let keyring = settled();
+    let secret = keyring.note_secret();
+    assert!(secret.len() == 40 && secret.chars().all(|c| c.is_ascii_hexdigit()), "{secret}");
+    let renewed = keyring.with_ca(&hosts(), &lifetimes(), Timestamp::now()).unwrap();
+    assert_eq!(renewed.note_secret(), secret);
+    assert_ne!(Keyring::new(&hosts(), &lifetimes(), Timestamp::now()).unwrap().note_secret(), secret);
+    // An older keyring has none of its own: all replicas derive the same one.
+    let mut stored = serde_json::to_value(&keyring).unwrap();
+    stored.as_object_mut().unwrap().remove("noteSecret");
+    let older: Keyring = serde_json::from_value(stored).unwrap();
+    assert_eq!(older.note_secret(), secret);
+}

@@ -64,7 +64,7 @@ impl Vault for Arc<Memory> {
         Ok(unchanged)
     }
 
-    async fn publish(&self, bundle: &str, seen: &State) -> Result<bool, CertificateError> {
+    async fn publish(&self, bundle: &str, _: &str, seen: &State) -> Result<bool, CertificateError> {
         if seen.bundle == bundle {
             return Ok(true);
         }
