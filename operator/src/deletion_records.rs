@@ -273,18 +273,17 @@ fn record(ctx: &Context, ready: &Ready) -> Option<Record> {
     let Deleted { subject, tenant, since, .. } = ready.deleted.as_ref()?;
     let known = Some(tenant.clone()).filter(|tenant| !tenant.is_empty());
     let tenant = known.or_else(|| Some(ctx.tenant_of(&subject.namespace)?.tenant))?;
-    let (actor, at, why) = match &ready.note {
-        Some(note) => (note.by.clone(), note.at, ""),
-        None => {
-            let namespace = ctx.caches.namespaces.get("", &subject.namespace);
-            let is_ending = namespace.is_none_or(|namespace| namespace.terminating);
-            let why = if is_ending && !subject.namespace.is_empty() {
-                "its namespace was deleted"
-            } else {
-                "the webhook did not see the deletion"
-            };
-            (UNKNOWN_ACTOR.to_owned(), since.unwrap_or_else(|| ctx.now()), why)
-        }
+    let (actor, at, why) = if let Some(note) = &ready.note {
+        (note.by.clone(), note.at, "")
+    } else {
+        let namespace = ctx.caches.namespaces.get("", &subject.namespace);
+        let is_ending = namespace.is_none_or(|namespace| namespace.terminating);
+        let why = if is_ending && !subject.namespace.is_empty() {
+            "its namespace was deleted"
+        } else {
+            "the webhook did not see the deletion"
+        };
+        (UNKNOWN_ACTOR.to_owned(), since.unwrap_or_else(|| ctx.now()), why)
     };
     Some(Record { tenant, subject: subject.clone(), at, actor, event: Event::Deleted { note: why.to_owned() } })
 }

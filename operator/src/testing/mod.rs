@@ -121,30 +121,7 @@ impl InMemoryRecordStore {
 
     /// Returns a short text for each record.
     pub fn summaries(&self) -> Vec<String> {
-        let word = |record: &Record| match &record.event {
-            Happened::Revision { .. } => format!("{}: revision", record.subject.name),
-            Happened::Findings { .. } => format!("{}: findings", record.subject.name),
-            Happened::Transition { state, reason, .. } => format!("{}: {state} {reason}", record.subject.name),
-            Happened::AttemptStarted { number, .. } => format!("{}: start {number}", record.subject.name),
-            Happened::AttemptPod { number, .. } => format!("{}: pod {number}", record.subject.name),
-            Happened::AttemptFinished { number, report, .. } => {
-                format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
-            }
-            Happened::ResultContradicted { number, .. } => format!("{}: contradiction {number}", record.subject.name),
-            Happened::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
-            Happened::Proposal { agent, score, .. } => format!("{}: proposal of {agent} {score}", record.subject.name),
-            Happened::ProposalChosen { agent, .. } => {
-                format!("{}: {agent} chosen by {}", record.subject.name, record.actor)
-            }
-            Happened::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
-            Happened::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),
-            Happened::ControlChanged { control, .. } => {
-                format!("{}: {control} by {}", record.subject.name, record.actor)
-            }
-            Happened::Deleted { .. } => format!("{}: deleted by {}", record.subject.name, record.actor),
-            Happened::Approval { approved, .. } => format!("{}: approved {approved}", record.subject.name),
-        };
-        self.records.lock().unwrap().iter().map(word).collect()
+        self.records.lock().unwrap().iter().map(recorded::summary).collect()
     }
 }
 

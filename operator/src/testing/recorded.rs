@@ -99,3 +99,30 @@ pub fn ends(records: &[Record], quota_reset: Option<Millis>) -> Vec<AgentEnd> {
     };
     records.iter().filter_map(end).collect()
 }
+
+/// Returns a short text for a record.
+pub fn summary(record: &Record) -> String {
+    match &record.event {
+        Event::Revision { .. } => format!("{}: revision", record.subject.name),
+        Event::Findings { .. } => format!("{}: findings", record.subject.name),
+        Event::Transition { state, reason, .. } => format!("{}: {state} {reason}", record.subject.name),
+        Event::AttemptStarted { number, .. } => format!("{}: start {number}", record.subject.name),
+        Event::AttemptPod { number, .. } => format!("{}: pod {number}", record.subject.name),
+        Event::AttemptFinished { number, report, .. } => {
+            format!("{}: end {number} {}", record.subject.name, report.reason.as_str())
+        }
+        Event::ResultContradicted { number, .. } => format!("{}: contradiction {number}", record.subject.name),
+        Event::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
+        Event::Proposal { agent, score, .. } => format!("{}: proposal of {agent} {score}", record.subject.name),
+        Event::ProposalChosen { agent, .. } => {
+            format!("{}: {agent} chosen by {}", record.subject.name, record.actor)
+        }
+        Event::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
+        Event::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),
+        Event::ControlChanged { control, .. } => {
+            format!("{}: {control} by {}", record.subject.name, record.actor)
+        }
+        Event::Deleted { .. } => format!("{}: deleted by {}", record.subject.name, record.actor),
+        Event::Approval { approved, .. } => format!("{}: approved {approved}", record.subject.name),
+    }
+}
