@@ -131,20 +131,6 @@ pub(super) const CASES: &[Case] = &[
         ),
         &["AppArmor confines a pod of the operator|PodSecurity|appArmorProfile"],
     ),
-    create(
-        "OPR-E2",
-        "pod-with-a-certificate",
-        "run a pod with a certificate of a signer",
-        OperatorRoot,
-        pod!(
-            "namespace: %own, labels: {enact.dev/tenant: %own}",
-            "volumes: [{name: c, projected: {sources: [{podCertificate: {signerName: a.example.org/a, keyType: ED25519, \
-             credentialBundlePath: a}}]}}]",
-            "args: []"
-        ),
-        // Clusters without the feature do not know the field.
-        &["a pod of the operator has no certificate|unknown field|may not specify|must specify"],
-    ),
     kubectl(
         "OPR-T1",
         "change-an-image",
