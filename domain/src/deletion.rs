@@ -35,13 +35,14 @@ pub struct Deletion {
 impl Deletion {
     /// Reads a note; none if it cannot be one.
     pub fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok().filter(Self::is_bounded)
+        serde_json::from_str(text).ok().filter(Self::is_well_formed)
     }
 
-    /// Returns whether all parts have lengths that the record takes.
-    pub fn is_bounded(&self) -> bool {
+    /// Returns whether all parts have lengths that the record takes, and the UID only characters that one can have.
+    pub fn is_well_formed(&self) -> bool {
         self.tenant.len() <= MAX_TENANT_BYTES
             && (1..=MAX_UID_BYTES).contains(&self.uid.len())
+            && self.uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && self.by.len() <= MAX_USER_BYTES
     }
 
@@ -71,12 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn long_notes_are_none() {
+    fn malformed_notes_are_none() {
         let note =
             |uid: &str, by: &str| Deletion { tenant: "acme".into(), uid: uid.into(), by: by.into(), at: Millis(1) };
-        for long in [note("", "ann"), note(&"u".repeat(129), "ann"), note("uid", &"a".repeat(1025))] {
-            assert!(!long.is_bounded());
-            assert_eq!(Deletion::parse(&serde_json::to_string(&long).unwrap()), None);
+        for wrong in
+            [note("", "ann"), note("uid\0", "ann"), note(&"u".repeat(129), "ann"), note("uid", &"a".repeat(1025))]
+        {
+            assert!(!wrong.is_well_formed());
+            assert_eq!(Deletion::parse(&serde_json::to_string(&wrong).unwrap()), None);
         }
         assert_eq!(Deletion::parse("{}"), None);
     }

@@ -125,7 +125,7 @@ fn deletion_of(request: &Request, now: Timestamp) -> Option<Deletion> {
     };
     let note = Deletion { tenant, uid: object.uid()?, by: request.user().to_owned(), at: Millis(now.as_millisecond()) };
     // The API server sends no other.
-    Some(note).filter(Deletion::is_bounded)
+    Some(note).filter(Deletion::is_well_formed)
 }
 
 #[cfg(test)]
