@@ -56,6 +56,18 @@ fn expected<const N: usize>(rows: [(&str, u32, &str); N]) -> Vec<(String, u32, S
 }
 
 #[tokio::test]
+async fn a_long_version_is_truncated() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let mut record = spec_revision("1", "one", 1, "Source");
+    if let Event::Revision { version, .. } = &mut record.event {
+        *version = Some(format!("{}ü", "1".repeat(255)));
+    }
+    store.record(vec![record]).await.unwrap();
+    assert_eq!(history(&store).await[0].version, Some("1".repeat(255)), "at a character boundary");
+}
+
+#[tokio::test]
 async fn content_that_returns_is_a_new_revision() {
     let database = Database::migrated().await;
     let store = database.store();
