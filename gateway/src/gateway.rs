@@ -309,7 +309,7 @@ impl Gateway {
         }
         let (parts, incoming) = answer.into_parts();
         let body = read_error(incoming).await;
-        let mut response = Response::new(full(body));
+        let mut response = Response::new(full(redacted(&body, key)));
         *response.headers_mut() = target::answer_headers(&parts.headers);
         Ok(response)
     }
@@ -458,7 +458,7 @@ async fn read_error(body: Incoming) -> Bytes {
     }
 }
 
-/// Returns the error of a provider without its key, which a careless provider repeats.
+/// Returns the answer of a provider without its key, which a careless provider repeats.
 fn redacted(body: &Bytes, key: Option<&SecretString>) -> Bytes {
     let Some(key) = key.map(|key| key.expose_secret().as_bytes()).filter(|key| !key.is_empty()) else {
         return body.clone();
