@@ -120,7 +120,13 @@ impl Gateway {
     /// # Errors
     /// When no provider answers, or the request is refused.
     pub async fn forward(&self, call: &Call) -> Result<Response<Body>, Denial> {
-        let models = self.catalogue.models(&call.pod, now())?;
+        let models = match self.catalogue.models(&call.pod, now()) {
+            Ok(models) => models,
+            Err(denial) => {
+                self.record_refusal(&call.pod, &denial).await;
+                return Err(denial);
+            }
+        };
         let candidates = select(models, call.format.api(), &call.model)?;
         let document = Document::parse(&call.body)?;
         let mut denials = Vec::new();
