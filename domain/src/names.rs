@@ -78,6 +78,9 @@ pub const ANNOTATION_START_KEY: &str = "enact.dev/start-key";
 pub const INTEGRATION: &str = "integration";
 /// Annotation on Pods of tasks, drafts and probes whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
 pub const ANNOTATION_AGENT: &str = "enact.dev/agent";
+/// Annotation on such a Pod, if an approval covers its Agent: the digest of the approved models, and of the endpoints that serve them. The gateway
+/// sends no request when they have changed.
+pub const ANNOTATION_MODELS: &str = "enact.dev/models";
 /// Annotation on Pods that may use the clone cache: [`crate::clone_cache::repository`].
 pub const ANNOTATION_REPOSITORY: &str = "enact.dev/repository";
 /// Audience of the token with which a pod uses the clone cache.

@@ -120,7 +120,13 @@ impl Gateway {
     /// # Errors
     /// When no provider answers, or the request is refused.
     pub async fn forward(&self, call: &Call) -> Result<Response<Body>, Denial> {
-        let models = self.catalogue.models(&call.pod, now())?;
+        let models = match self.catalogue.models(&call.pod, now()) {
+            Ok(models) => models,
+            Err(denial) => {
+                self.record_refusal(&call.pod, &denial).await;
+                return Err(denial);
+            }
+        };
         let candidates = select(models, call.format.api(), &call.model)?;
         let document = Document::parse(&call.body)?;
         let mut denials = Vec::new();
@@ -309,7 +315,7 @@ impl Gateway {
         }
         let (parts, incoming) = answer.into_parts();
         let body = read_error(incoming).await;
-        let mut response = Response::new(full(body));
+        let mut response = Response::new(full(redacted(&body, key)));
         *response.headers_mut() = target::answer_headers(&parts.headers);
         Ok(response)
     }
@@ -458,7 +464,7 @@ async fn read_error(body: Incoming) -> Bytes {
     }
 }
 
-/// Returns the error of a provider without its key, which a careless provider repeats.
+/// Returns the answer of a provider without its key, which a careless provider repeats.
 fn redacted(body: &Bytes, key: Option<&SecretString>) -> Bytes {
     let Some(key) = key.map(|key| key.expose_secret().as_bytes()).filter(|key| !key.is_empty()) else {
         return body.clone();

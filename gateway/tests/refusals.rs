@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use enact_crds::Agent;
+use enact_crds::agent_content::models_digest;
+use enact_crds::provider::Api;
 use enact_domain::usage::Scope;
 use enact_gateway::app::Overrides;
 use enact_gateway::gateway::Patience;
@@ -99,6 +102,36 @@ async fn a_shared_agent_uses_the_models_of_the_installation() {
     })
     .await;
     assert_eq!(status("token-private").await, 403, "it is shared with another tenant");
+}
+
+/// An editor could otherwise move an approved attempt to a server of their own.
+#[tokio::test]
+async fn changed_models_get_no_request_of_an_approved_plan() {
+    let gateway = Gateway::start().await;
+    let agent: Agent = serde_json::from_value(gateway.cluster.api.get("agents/coder")).unwrap();
+    let url = |name: &str| format!("{}/{name}", gateway.provider.url());
+    let approved = models_digest(&agent, |name| Some((Api::OpenAi, url(name))));
+    gateway.cluster.pod("token-approved", "coder");
+    let annotations = json!({ "enact.dev/models": approved.to_string() });
+    gateway.cluster.api.change("pods/pod-token-approved", &json!({ "metadata": { "annotations": annotations } }));
+    let ask = async || {
+        gateway.provider.answer("p", answered(1, 1));
+        read(gateway.send("token-approved", "/v1/chat/completions", &chat("m")).await).await
+    };
+    let (status, body) = ask().await;
+    assert_eq!(status, 200, "{body}");
+
+    gateway.cluster.provider("p", "OpenAi", &url("evil"));
+    eventually("the gateway knows the change", async || ask().await.0 == 403).await;
+    let (_, body) = ask().await;
+    assert!(body.contains("ModelsChanged") && body.contains("Agent team/coder"), "{body}");
+    assert_eq!(gateway.ledger.refusal("uid-task-coder").unwrap().reason, "ModelsChanged");
+    assert!(gateway.provider.seen().iter().all(|seen| !seen.path.starts_with("/evil")));
+
+    gateway.provider.answer("evil", answered(1, 1));
+    assert_eq!(gateway.chat("m").await.0, 200, "no approval covers this attempt");
+    gateway.cluster.provider("p", "OpenAi", &url("p"));
+    eventually("the provider is restored", async || ask().await.0 == 200).await;
 }
 
 #[tokio::test]

@@ -46,6 +46,8 @@ pub struct FakeLookup {
     pub existing: Vec<String>,
     /// Users who may create Approvals.
     pub approvers: Vec<String>,
+    /// Users who may not get the Secrets with the keys of model providers.
+    pub keyless: Vec<String>,
     /// Constitutions in force, by `namespace/name`, with the names of their parents.
     pub constitutions: HashMap<String, (Vec<Rule>, Option<String>)>,
     /// The constitutions that Tenants name, by namespace.
@@ -133,6 +135,10 @@ impl Lookup for FakeLookup {
 
     async fn may_approve(&self, user: &UserInfo, _: &str) -> Result<bool, LookupError> {
         self.up(self.approvers.iter().any(|approver| Some(approver) == user.username.as_ref()))
+    }
+
+    async fn may_read_model_keys(&self, user: &UserInfo, _: &str) -> Result<bool, LookupError> {
+        self.up(!self.keyless.iter().any(|keyless| Some(keyless) == user.username.as_ref()))
     }
 
     async fn uid(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<String>, LookupError> {

@@ -130,6 +130,8 @@ pub struct Observed {
     pub agents: HashMap<String, Arc<Agent>>,
     /// Digests of the contents of these agents.
     pub agent_digests: AgentDigests,
+    /// Digests of the models in these contents, and of the endpoints that serve them.
+    pub model_digests: AgentDigests,
     /// The approvals that the plan needs.
     pub policy: Policy,
     /// People's decisions on the plan; empty once it has started.
@@ -256,6 +258,11 @@ impl Observed {
     /// Returns whether an agent of the plan uses models.
     pub fn uses_models(&self) -> bool {
         self.agents.values().any(|agent| agent.spec.uses_models())
+    }
+
+    /// Returns the digest of the models of an agent that the approval of the plan covers; none if the plan requires no approval.
+    pub fn approved_models(&self, agent: &str) -> Option<&Digest> {
+        self.model_digests.get(agent).filter(|_| self.policy.requires_people())
     }
 
     /// Returns the name of the agent that a task, or else the plan, names; none if it is selected from the pool of the plan.

@@ -272,6 +272,7 @@ impl AgentJob<'_> {
                 (names::LABEL_ATTEMPT, attempt.to_string()),
             ],
             agent: uses_gateway.then(|| self.agent.to_owned()),
+            models: None,
             uses_gateway,
             repository: None,
             owner: self.subject.owner.clone(),

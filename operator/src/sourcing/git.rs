@@ -310,6 +310,7 @@ impl GitReconcile<'_> {
             namespace: self.subject.namespace.clone(),
             labels: vec![(names::LABEL_ROLE, JobRole::Fetch.as_str().to_owned())],
             agent: None,
+            models: None,
             uses_gateway: false,
             repository: None,
             owner: self.subject.owner.clone(),

@@ -10,7 +10,7 @@ use enact_crds::ownership::Consent;
 use enact_crds::subject::{Approvable, ApprovalSubject};
 use enact_crds::validation::UNFINISHED_PLANS;
 use enact_crds::{Constitution, ModelProvider, ModelProviderSpec, Plan, Specification, Tenant};
-use enact_domain::names::{DEFAULT_TENANT, GROUP};
+use enact_domain::names::{DEFAULT_TENANT, GROUP, MODEL_KEYS_SECRET};
 use enact_domain::record::Kind;
 use enact_service::api_server;
 use futures::future::try_join_all;
@@ -171,6 +171,19 @@ impl Lookup for ClusterLookup {
             ..ResourceAttributes::default()
         };
         api_server::may(&self.client, user, right).await.map_err(|e| failed("the right to create Approvals", e))
+    }
+
+    async fn may_read_model_keys(&self, user: &UserInfo, namespace: &str) -> Result<bool, LookupError> {
+        let right = ResourceAttributes {
+            group: Some(String::new()),
+            resource: Some("secrets".to_owned()),
+            verb: Some("get".to_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(MODEL_KEYS_SECRET.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        let allowed = api_server::may(&self.client, user, right).await;
+        allowed.map_err(|e| failed(format!("the right to get the Secret {MODEL_KEYS_SECRET}"), e))
     }
 
     async fn uid(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<String>, LookupError> {
