@@ -40,7 +40,7 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
     let policy = effective_policy(SubjectKind::Plan, &plan.spec.approval, ctx.tenant(tenant).as_deref());
     Observed {
         now: ctx.now(),
-        children: ctx.index.children(&uid),
+        children: ctx.index.children(&namespace, &uid),
         specification: specification(ctx, &plan, &namespace),
         model_problems: model_problems(ctx, tenant, &agents),
         agent_digests: digests.iter().map(|(name, digests)| (name.clone(), digests.content.clone())).collect(),

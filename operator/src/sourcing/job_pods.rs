@@ -46,7 +46,8 @@ pub enum StartResult {
 /// When the API server fails temporarily.
 pub async fn start(ctx: &Context, member: &Membership, role: JobRole, pod: &Pod) -> Result<StartResult, Error> {
     let key = key(pod);
-    let Some(_reserved) = ctx.jobs.reserve(member, role, &key) else { return Ok(StartResult::NoSlot) };
+    let is_own = |namespace: &str| ctx.is_of_tenant(namespace, &member.tenant);
+    let Some(_reserved) = ctx.jobs.reserve(member, role, &key, is_own) else { return Ok(StartResult::NoSlot) };
     // It puts the pod into the cache, where `reserve` counts it from then on.
     create(ctx, &key, pod).await
 }

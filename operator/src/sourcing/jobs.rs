@@ -141,13 +141,21 @@ impl DocumentJobs {
     }
 
     /// Reserves a slot for a pod among the jobs of its tenant, until the reservation is dropped: from then on the pod itself counts. Returns
-    /// none when there is no free slot.
-    pub fn reserve(&self, member: &Membership, role: JobRole, key: &ObjectKey) -> Option<Reservation<'_>> {
+    /// none when there is no free slot. Pods in namespaces for which `is_own` is false do not count: whoever may create pods there can write
+    /// any tenant into their labels.
+    pub fn reserve(
+        &self,
+        member: &Membership,
+        role: JobRole,
+        key: &ObjectKey,
+        is_own: impl Fn(&str) -> bool,
+    ) -> Option<Reservation<'_>> {
         // The lock covers the count and the insertion: concurrent reconciles cannot exceed the limit.
         let mut starting = self.starting.lock();
         let same = |tenant: &str, other: JobRole| tenant == member.tenant && other == role;
         // A pod that is being created can be in both maps for a moment, and is counted once.
-        let running = self.pods.keys(|key, e| same(&e.tenant, e.role) && !e.ended && !starting.contains_key(key)).len();
+        let runs = |key: &ObjectKey, pod: &JobPod| same(&pod.tenant, pod.role) && !pod.ended && is_own(&key.0);
+        let running = self.pods.keys(|key, pod| runs(key, pod) && !starting.contains_key(key)).len();
         let started = starting.values().filter(|(tenant, other)| same(tenant, *other)).count();
         let max = role.max_concurrent().min(usize::try_from(member.parallelism).unwrap_or(usize::MAX));
         if running + started >= max {
@@ -258,22 +266,39 @@ impl JobPod {
 #[cfg(test)]
 mod tests {
     use enact_crds::agent_images::AgentImages;
+    use serde_json::json;
 
     use super::*;
 
-    #[test]
-    fn a_dropped_reservation_frees_its_slot() {
-        let jobs = DocumentJobs::default();
+    /// Reserves a slot for a draft in `ns`, of a tenant that has this namespace and one slot.
+    fn reserve<'a>(jobs: &'a DocumentJobs, name: &str) -> Option<Reservation<'a>> {
         let member = Membership {
             tenant: "acme".into(),
             parallelism: 1,
             runtime_class: None,
             agent_images: AgentImages::default(),
         };
-        let reserve = |name: &str| jobs.reserve(&member, JobRole::Draft, &("ns".to_owned(), name.to_owned()));
-        let first = reserve("one");
-        assert!(first.is_some() && reserve("two").is_none());
+        jobs.reserve(&member, JobRole::Draft, &("ns".to_owned(), name.to_owned()), |namespace| namespace == "ns")
+    }
+
+    #[test]
+    fn a_dropped_reservation_frees_its_slot() {
+        let jobs = DocumentJobs::default();
+        let first = reserve(&jobs, "one");
+        assert!(first.is_some() && reserve(&jobs, "two").is_none());
         drop(first);
-        assert!(reserve("two").is_some());
+        assert!(reserve(&jobs, "two").is_some());
+    }
+
+    #[test]
+    fn a_pod_in_a_namespace_of_somebody_else_takes_no_slot() {
+        let jobs = DocumentJobs::default();
+        for (namespace, is_free) in [("elsewhere", true), ("ns", false)] {
+            let owner = json!({"apiVersion": "v1", "kind": "Any", "name": "any", "uid": "any", "controller": true});
+            let pod = json!({"metadata": {"name": "one", "namespace": namespace, "uid": namespace,
+                "labels": {"enact.dev/tenant": "acme", "enact.dev/role": "draft"}, "ownerReferences": [owner]}});
+            jobs.put(&serde_json::from_value(pod).unwrap());
+            assert_eq!(reserve(&jobs, "two").is_some(), is_free, "{namespace}");
+        }
     }
 }
