@@ -2,19 +2,32 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use enact_crds::identity::AttemptPod;
 use enact_domain::agents::checkpoint::{Checkpoint, MAX_ARCHIVE_BYTES, MAX_BUNDLE_BYTES, MAX_CHECKPOINT_BYTES};
 use enact_domain::assignment::RUNNER_KEY_HEADER;
 use enact_store::CheckpointDelivery;
 use futures::Stream;
-use warp::http::{HeaderMap, StatusCode};
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::{Reply, Response};
 
 use crate::body::Body;
 use crate::intake::{AttemptPath, Intake, check_headers, check_subject, malformed, no_attempt, runner_key, unstored};
+use crate::limiter::Slot;
 use crate::problem::{Problem, ProblemKind};
 use crate::token::Token;
+
+/// A checkpoint as JSON. It has a slot as long as it is in memory: a client can read the answer slowly.
+struct HeldJson {
+    bytes: Vec<u8>,
+    _slot: Slot,
+}
+
+impl AsRef<[u8]> for HeldJson {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 impl Intake {
     /// Keeps the checkpoint of an attempt.
@@ -78,7 +91,7 @@ impl Intake {
 
     async fn find_checkpoint(&self, path: Option<&AttemptPath>, headers: &HeaderMap) -> Result<Response, Problem> {
         let pod = self.pod_of(path, headers).await?;
-        let _slot = self.checkpoints.authenticated(&pod.tenant).await?;
+        let slot = self.checkpoints.authenticated(&pod.tenant).await?;
         let AttemptPod { tenant, subject_uid, attempt, pod_uid, .. } = &pod;
         // Whoever may create pods in the namespace can copy owner and labels of an attempt's pod.
         let is_its = self.store.is_pod_of(tenant, subject_uid, *attempt, pod_uid).await;
@@ -91,7 +104,12 @@ impl Intake {
         let mut checkpoint = found.checkpoint;
         checkpoint.archive = found.archive.map(|archive| STANDARD.encode(archive));
         checkpoint.bundle = found.bundle.map(|bundle| STANDARD.encode(bundle));
-        Ok(warp::reply::json(&checkpoint).into_response())
+        let bytes = serde_json::to_vec(&checkpoint).map_err(|error| {
+            Problem::new(ProblemKind::Internal, format!("the checkpoint cannot be written as JSON: {error}"))
+        })?;
+        let mut response = Response::new(Bytes::from_owner(HeldJson { bytes, _slot: slot }).into());
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(response)
     }
 
     /// Identifies the pod of a request about its own checkpoint.

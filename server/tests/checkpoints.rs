@@ -8,7 +8,9 @@ use enact_domain::agents::checkpoint::{
 use enact_domain::assignment::Usage;
 use enact_domain::digest::Digest;
 use support::http::{Answer, Request};
-use support::{SUBJECT, Server, begun, scene};
+use support::{SUBJECT, Server, begun, scene, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 
 const KEY: &str = "the runner's key";
 
@@ -82,6 +84,33 @@ async fn the_next_attempt_of_the_task_reads_it() {
     server.send(&read(SUBJECT, 2, "other-tenant")).await.assert_problem(404, "not-found", "no earlier attempt");
     server.send(&read(SUBJECT, 2, "nobody")).await.assert_problem(401, "token-refused", "audience");
     assert_eq!(server.metric("enact_server_requests_total{route=\"checkpoint\",status=\"200\"}").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unread_answer_keeps_its_slot() {
+    let (database, api, server) = scene().await;
+    register(&server).await.assert_status(204);
+    let large = Checkpoint {
+        archive: Some("AAAA".repeat(MAX_ARCHIVE_BYTES / 3)),
+        bundle: Some("AAAA".repeat(MAX_BUNDLE_BYTES / 3)),
+        ..checkpoint()
+    };
+    server.send(&save("token", KEY, &serde_json::to_vec(&large).unwrap())).await.assert_status(204);
+    begun(&database, SUBJECT, 2).await;
+    api.change(|cluster| cluster.pod("next", "team", "acme", "shop-t001-2", SUBJECT, 2));
+    let mut unread = Vec::new();
+    for _ in 0..2 {
+        let socket = TcpSocket::new_v4().unwrap();
+        // So that the kernel cannot take the whole answer.
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        stream.write_all(&read(SUBJECT, 2, "next").head(0)).await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        unread.push(stream);
+    }
+    server.send(&read(SUBJECT, 2, "next")).await.assert_problem(429, "busy", "too many requests");
+    drop(unread);
+    until(async || (server.send(&read(SUBJECT, 2, "next")).await.status == 200).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
