@@ -84,22 +84,25 @@ impl Intake {
         if accepted { Ok(()) } else { Err(not_the_runner()) }
     }
 
-    /// Returns the checkpoint that an earlier attempt at the task of the pod left.
+    /// Returns the checkpoint that an earlier attempt at the task of the pod left, to the runner of the pod: an agent has no use for it, and
+    /// answers are large.
     pub async fn read_checkpoint(&self, path: Option<AttemptPath>, headers: HeaderMap) -> Response {
         self.find_checkpoint(path.as_ref(), &headers).await.unwrap_or_else(Reply::into_response)
     }
 
     async fn find_checkpoint(&self, path: Option<&AttemptPath>, headers: &HeaderMap) -> Result<Response, Problem> {
+        let Some(runner_key) = runner_key(headers)? else {
+            return Err(not_the_runner());
+        };
         let pod = self.pod_of(path, headers).await?;
         let slot = self.checkpoints.authenticated(&pod.tenant).await?;
         let AttemptPod { tenant, subject_uid, attempt, pod_uid, .. } = &pod;
         // Whoever may create pods in the namespace can copy owner and labels of an attempt's pod.
-        let is_its = self.store.is_pod_of(tenant, subject_uid, *attempt, pod_uid).await;
-        let found = if is_its.map_err(|error| unstored(&error))? {
-            self.store.checkpoint(tenant, subject_uid, *attempt).await.map_err(|error| unstored(&error))?
-        } else {
-            None
-        };
+        let is_runner = self.store.is_runner_of(tenant, subject_uid, *attempt, pod_uid, &runner_key).await;
+        if !is_runner.map_err(|error| unstored(&error))? {
+            return Err(not_the_runner());
+        }
+        let found = self.store.checkpoint(tenant, subject_uid, *attempt).await.map_err(|error| unstored(&error))?;
         let found = found.ok_or_else(|| Problem::new(ProblemKind::NotFound, "no earlier attempt left a checkpoint"))?;
         let mut checkpoint = found.checkpoint;
         checkpoint.archive = found.archive.map(|archive| STANDARD.encode(archive));
@@ -126,7 +129,8 @@ fn not_the_runner() -> Problem {
     Problem::new(
         ProblemKind::NotTheRunner,
         format!(
-            "only the runner of the latest attempt may keep a checkpoint, before the attempt ends: send the header {RUNNER_KEY_HEADER} with its key"
+            "only the runner of an attempt may read a checkpoint, and only that of the latest attempt may keep one, before the attempt ends: \
+             send the header {RUNNER_KEY_HEADER} with its key"
         ),
     )
 }

@@ -46,12 +46,17 @@ fn save(token: &str, key: &str, body: &[u8]) -> Request {
 fn read(subject: &str, attempt: u32, token: &str) -> Request {
     Request::get(&format!("/v1/attempts/{subject}/{attempt}/checkpoint"))
         .header("authorization", &format!("Bearer {token}"))
+        .header("x-enact-runner-key", KEY)
 }
 
 async fn register(server: &Server) -> Answer {
-    let request = Request::post(&format!("/v1/attempts/{SUBJECT}/1/runner"))
+    register_for(server, 1, "token").await
+}
+
+async fn register_for(server: &Server, attempt: u32, token: &str) -> Answer {
+    let request = Request::post(&format!("/v1/attempts/{SUBJECT}/{attempt}/runner"))
         .body(Digest::of_bytes(KEY.as_bytes()).as_str().as_bytes())
-        .header("authorization", "Bearer token")
+        .header("authorization", &format!("Bearer {token}"))
         .header("content-type", "text/plain");
     server.send(&request).await
 }
@@ -73,15 +78,22 @@ async fn the_next_attempt_of_the_task_reads_it() {
         cluster.pod("other-tenant", "elsewhere", "other", "mine-2", SUBJECT, 2);
         cluster.pod("copy", "team", "acme", "copy-of-shop-t001-2", SUBJECT, 2);
     });
+    server.send(&read(SUBJECT, 2, "next")).await.assert_problem(403, "not-the-runner", "may read a checkpoint");
+    register_for(&server, 2, "next").await.assert_status(204);
+    // The agent of the attempt has the token of the runner, but not its key.
+    let by_agent = read(SUBJECT, 2, "next").without("x-enact-runner-key");
+    server.send(&by_agent).await.assert_problem(403, "not-the-runner", "may read a checkpoint");
+    let by_agent = by_agent.header("x-enact-runner-key", "a guess");
+    server.send(&by_agent).await.assert_problem(403, "not-the-runner", "may read a checkpoint");
     // Nor does a pod that the operator did not create, whatever its labels are.
-    server.send(&read(SUBJECT, 2, "copy")).await.assert_problem(404, "not-found", "no earlier attempt");
+    server.send(&read(SUBJECT, 2, "copy")).await.assert_problem(403, "not-the-runner", "may read a checkpoint");
     let found = server.send(&read(SUBJECT, 2, "next")).await;
     found.assert_status(200);
     assert_eq!(serde_json::from_slice::<Checkpoint>(&found.body).unwrap(), checkpoint());
     // The token of another attempt names another task, and a path names no task of another pod.
-    server.send(&read(another, 2, "other-task")).await.assert_problem(404, "not-found", "no earlier attempt");
+    server.send(&read(another, 2, "other-task")).await.assert_problem(403, "not-the-runner", "may read a checkpoint");
     server.send(&read(SUBJECT, 2, "other-task")).await.assert_problem(403, "subject-mismatch", "names another");
-    server.send(&read(SUBJECT, 2, "other-tenant")).await.assert_problem(404, "not-found", "no earlier attempt");
+    server.send(&read(SUBJECT, 2, "other-tenant")).await.assert_problem(403, "not-the-runner", "may read a checkpoint");
     server.send(&read(SUBJECT, 2, "nobody")).await.assert_problem(401, "token-refused", "audience");
     assert_eq!(server.metric("enact_server_requests_total{route=\"checkpoint\",status=\"200\"}").await, 1);
 }
@@ -98,6 +110,7 @@ async fn an_unread_answer_keeps_its_slot() {
     server.send(&save("token", KEY, &serde_json::to_vec(&large).unwrap())).await.assert_status(204);
     begun(&database, SUBJECT, 2).await;
     api.change(|cluster| cluster.pod("next", "team", "acme", "shop-t001-2", SUBJECT, 2));
+    register_for(&server, 2, "next").await.assert_status(204);
     let mut unread = Vec::new();
     for _ in 0..2 {
         let socket = TcpSocket::new_v4().unwrap();
