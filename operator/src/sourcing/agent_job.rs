@@ -219,7 +219,7 @@ impl AgentJob<'_> {
                 Ok(waiting(draft, why, NO_SLOT_SECONDS))
             }
             StartResult::NameTaken => {
-                let why = format!("Pod {} is not the operator's and is being deleted", self.pod_of(&draft, attempt));
+                let why = format!("another Pod {} exists and is being deleted", self.pod_of(&draft, attempt));
                 Ok(waiting(draft, why, NO_SLOT_SECONDS))
             }
             StartResult::Refused(why) => Ok(waiting(draft, why, WATCH_SECONDS)),

@@ -72,8 +72,8 @@ async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Resu
     Ok(StartResult::Started(created.uid().unwrap_or_default()))
 }
 
-/// Deletes the pod that has the name of a job's pod. It is a copy that somebody made, or another process created it and ended before the
-/// status had its UID. Nothing but the UID tells the two apart.
+/// Deletes the pod that has the name of a job's pod, unless it is being deleted. It is a copy that somebody made, or another process created
+/// it and ended before the status had its UID. Nothing but the UID tells the two apart.
 async fn delete_existing(ctx: &Context, api: &Api<Pod>, pod: &Pod) -> Result<StartResult, Error> {
     let (namespace, name) = key(pod);
     let existing = api.get_opt(&name).await.map_err(Error::kube(format!("read Pod {name}")))?;
@@ -84,7 +84,7 @@ async fn delete_existing(ctx: &Context, api: &Api<Pod>, pod: &Pod) -> Result<Sta
             pods::delete(ctx, &namespace, &name, &existing.uid().unwrap_or_default()).await?;
             Ok(StartResult::NameTaken)
         }
-        // It was deleted in between, or will be soon.
+        // It is being deleted, or was in between.
         _ => Ok(StartResult::NameTaken),
     }
 }

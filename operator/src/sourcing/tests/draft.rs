@@ -162,7 +162,7 @@ async fn a_pod_with_the_name_of_the_next_one_is_deleted() {
     scene.draft = None;
     let waits = scene.poll().await;
     let message = &waits.bytes.as_ref().unwrap_err().message;
-    assert!(message.contains("is not the operator's and is being deleted"), "{message}");
+    assert!(message.contains("exists and is being deleted"), "{message}");
     assert_eq!((waits.draft.unwrap().attempts, scene.pods()), (0, 0));
     assert_eq!(scene.poll().await.draft.unwrap().attempts, 1);
 }
