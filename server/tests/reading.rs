@@ -240,7 +240,7 @@ async fn the_selection_of_an_agent_is_explained_to_whoever_may_get_the_plan() {
 async fn a_proposal_is_shown_to_whoever_may_get_its_plan() {
     let (database, _api, server) = scene().await;
     let text = "# Tasks: P\n";
-    let digest = database.store().store_content("acme", text.as_bytes()).await.unwrap();
+    let digest = database.store().deliver_document("acme", "uid-draft", text.as_bytes()).await.unwrap().unwrap();
     let path = format!("team/plans/p/proposals/{digest}");
     // Whatever else the tenant has recorded is not readable by its digest.
     server.read("reader", &path).await.assert_problem(404, "not-found", "no proposal");

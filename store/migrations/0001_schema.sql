@@ -62,6 +62,18 @@ comment on table enact.contents is
     'Contents of documents, each once per tenant. Written by the operator with a revision, and by the server when a document pod delivers '
     'a document. Read by the operator (approved contents, delivered documents) and by the server (diff, rollback, edit).';
 
+create table enact.document_deliveries (
+    tenant_id    enact.tenant not null,
+    pod_uid      enact.uid not null,
+    digest       text not null check (octet_length(digest) between 1 and 128),
+    delivered_at timestamptz not null default clock_timestamp(),
+    primary key (tenant_id, pod_uid)
+);
+create index document_deliveries_by_time on enact.document_deliveries (tenant_id, delivered_at);
+comment on table enact.document_deliveries is
+    'The document that each document pod delivered: the server accepts no other one from it, so that no agent fills the record. Written and '
+    'read by the server, which deletes rows after seven days, when no document pod runs any more.';
+
 create table enact.revisions (
     tenant_id   enact.tenant not null,
     subject_uid enact.uid not null,
@@ -459,8 +471,9 @@ do $$
 declare
     name text;
 begin
-    foreach name in array array['tenants', 'contents', 'revisions', 'findings', 'plans', 'tasks', 'attempts', 'results', 'checkpoints',
-                                'approvals', 'audit', 'outbox', 'search_items', 'model_requests', 'budgets', 'refusals', 'request_logs']
+    foreach name in array array['tenants', 'contents', 'document_deliveries', 'revisions', 'findings', 'plans', 'tasks', 'attempts',
+                                'results', 'checkpoints', 'approvals', 'audit', 'outbox', 'search_items', 'model_requests', 'budgets',
+                                'refusals', 'request_logs']
     loop
         execute format('alter table enact.%I enable row level security, force row level security', name);
         execute format('create policy tenant on enact.%I '
@@ -557,7 +570,8 @@ begin
     end if;
     -- Revisions refer to contents.
     foreach erasing in array array['search_embeddings', 'search_items', 'request_logs', 'results', 'checkpoints', 'findings', 'revisions',
-                                   'contents', 'approvals', 'refusals', 'model_requests', 'budgets', 'attempts', 'tasks', 'plans', 'outbox']
+                                   'contents', 'document_deliveries', 'approvals', 'refusals', 'model_requests', 'budgets', 'attempts',
+                                   'tasks', 'plans', 'outbox']
     loop
         exit when room <= 0;
         -- The table of embeddings does not exist on every database.
@@ -614,5 +628,5 @@ revoke insert on enact.migrations, enact.tenants from enact_app;
 revoke select on enact.outbox from enact_app;
 grant update on enact.plans, enact.tasks, enact.attempts, enact.model_requests, enact.budgets, enact.refusals,
     enact.checkpoints to enact_app;
-grant delete on enact.search_items, enact.checkpoints, enact.request_logs to enact_app;
+grant delete on enact.search_items, enact.checkpoints, enact.request_logs, enact.document_deliveries to enact_app;
 grant execute on function enact.claim_record, enact.keep_record, enact.erase_former to enact_app;

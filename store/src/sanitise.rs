@@ -27,7 +27,9 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
     }
     match &mut record.event {
         Event::Revision { version, reason, commit, digest: _, content: _ } => {
-            version.iter_mut().for_each(|version| truncate(version, MAX_VERSION_BYTES));
+            if let Some(version) = version {
+                truncate(version, MAX_VERSION_BYTES);
+            }
             commit.iter_mut().for_each(clean);
             truncate(reason, MAX_REASON_BYTES);
         }

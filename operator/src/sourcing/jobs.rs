@@ -86,6 +86,8 @@ struct Owner {
 pub struct DocumentJobs {
     pub pods: MetadataCache<JobPod>,
     owners: Mutex<HashMap<ObjectKey, Owner>>,
+    /// UIDs of the pods that this process created, by the pod's key.
+    created: Mutex<HashMap<ObjectKey, String>>,
     /// Tenant and role of pods that are being created: the watch does not show them yet.
     starting: Mutex<HashMap<ObjectKey, (String, JobRole)>>,
     /// Polls by the UID of the object that the document belongs to.
@@ -113,20 +115,31 @@ impl DocumentJobs {
             if let Some(owner) = owners.get(key) {
                 references.requeue_document(&owner.kind, &(key.0.clone(), owner.name.clone()));
             }
+            let mut created = self.created.lock();
             // The pod was deleted. Its owner was needed until here, to requeue it.
             if self.pods.get(&key.0, &key.1).is_none() {
                 owners.remove(key);
+                created.remove(key);
             }
         };
         self.pods.follow(events, JobPod::of, on_change).await;
     }
 
-    /// Adds a pod that the API server returned.
-    pub fn put(&self, pod: &AttemptPod) {
+    /// Adds a pod that this process created, as the API server returned it.
+    pub fn add(&self, pod: &AttemptPod) {
         if let Some(entry) = JobPod::of(pod) {
             self.put_owner(pod);
+            // The lock covers both insertions: the watch may deliver the deletion of an earlier pod with this name in between.
+            let mut created = self.created.lock();
+            created.insert(key(pod), entry.uid.clone());
             self.pods.put(pod, entry);
         }
+    }
+
+    /// Forgets which pods this process created, as a restart of the operator does.
+    #[cfg(test)]
+    pub fn restart(&self) {
+        self.created.lock().clear();
     }
 
     fn put_owner(&self, pod: &AttemptPod) {
@@ -135,9 +148,20 @@ impl DocumentJobs {
         }
     }
 
-    /// Returns the pod with this name, if it belongs to the subject.
-    pub fn get(&self, subject: &Subject, name: &str) -> Option<JobPod> {
-        self.pods.get(&subject.namespace, name).filter(|entry| entry.owner == subject.uid)
+    /// Returns the pod with this name, if it belongs to the subject, and this process created it or `recorded` is its UID.
+    ///
+    /// Nobody can choose a UID. Whoever may create pods in the namespace can copy everything else of a job's pod.
+    pub fn get(&self, subject: &Subject, name: &str, recorded: Option<&str>) -> Option<JobPod> {
+        let pod = self.pods.get(&subject.namespace, name).filter(|pod| pod.owner == subject.uid)?;
+        let key = (subject.namespace.clone(), name.to_owned());
+        let is_known = recorded == Some(pod.uid.as_str()) || self.created.lock().get(&key) == Some(&pod.uid);
+        is_known.then_some(pod)
+    }
+
+    /// Returns whether a pod has the name of a subject's pod, and is not deleted, although [`Self::get`] does not return it.
+    pub fn is_foreign(&self, subject: &Subject, name: &str) -> bool {
+        let exists = self.pods.get(&subject.namespace, name).is_some_and(|pod| pod.view.deleting.is_none());
+        exists && self.get(subject, name, None).is_none()
     }
 
     /// Reserves a slot for a pod among the jobs of its tenant, until the reservation is dropped: from then on the pod itself counts. Returns

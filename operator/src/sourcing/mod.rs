@@ -3,7 +3,7 @@
 //! The operator reads no Secret and opens no connection to a tenant's URL. A short-lived pod in the tenant's namespace (a document job)
 //! fetches or drafts the document and sends it to enact-server. When the pod ends, the operator finds the document in the record store by
 //! the digest in the pod's termination message. A pod is deleted only after the object's status holds its result, so that a crash loses
-//! neither.
+//! neither. The operator reads the result of a pod only if it knows its UID, and deletes other pods of the object.
 
 pub mod agent_job;
 pub mod context;
