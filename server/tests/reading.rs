@@ -342,7 +342,7 @@ async fn slow_readings_leave_connections_to_deliveries() {
     lock.execute("begin").await.unwrap();
     lock.execute("lock table search_items in access exclusive mode").await.unwrap();
     let search = |number: u32| {
-        let (token, namespace) = if number % 2 == 0 { ("reader", "team") } else { ("elsewhere", "elsewhere") };
+        let (token, namespace) = if number.is_multiple_of(2) { ("reader", "team") } else { ("elsewhere", "elsewhere") };
         let path = format!("/v1/namespaces/{namespace}/search?q=cart&kind=requirement");
         let (request, address) = (Request::get(&path).header("x-enact-token", token), server.readings);
         tokio::spawn(async move { http::send(address, &request).await })

@@ -22,9 +22,8 @@ const MAX_VERSION_BYTES: usize = 256;
 /// database rejects those that are too long. Contents of documents are stored as bytes and need no cleaning.
 pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
     check_tenant(&record.tenant)?;
-    for name in [&mut record.actor, &mut record.subject.namespace, &mut record.subject.name, &mut record.subject.uid] {
-        clean(name);
-    }
+    let Record { actor, subject, .. } = record;
+    [actor, &mut subject.namespace, &mut subject.name, &mut subject.uid].into_iter().for_each(clean);
     match &mut record.event {
         Event::Revision { version, reason, commit, digest: _, content: _ } => {
             if let Some(version) = version {
