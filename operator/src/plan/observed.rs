@@ -11,6 +11,7 @@ use enact_crds::plan::{Cleanup, GeneratedPlan, Phase, PlanStatus, Proposal, Work
 use enact_crds::task::TaskTemplate;
 use enact_crds::validation::FieldError;
 use enact_crds::{Agent, Plan, Specification, convert};
+use enact_domain::approval::authors::Authors;
 use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
@@ -239,6 +240,12 @@ impl Observed {
     /// Returns when the plan was started, if it was. The status step writes that time when the plan is first run.
     pub fn started(&self) -> Option<Millis> {
         self.plan.status.as_ref()?.started_at.as_ref().map(convert::millis)
+    }
+
+    /// Returns the authors of the content. An approval covers the Agents, so that their authors are among them.
+    pub fn authors(&self) -> Authors {
+        let of_agents = self.agents.values().filter_map(|agent| agent.annotations().get(names::ANNOTATION_AUTHOR));
+        Authors::of(self.plan.annotations()).with(of_agents.map(String::as_str))
     }
 
     /// Returns the value of an annotation of the plan.

@@ -122,12 +122,12 @@ impl AgentJob<'_> {
                     JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
                 }
             }
-            None if attempt == 0 => self.start(draft, None).await,
+            None if attempt == 0 => Box::pin(self.start(draft, None)).await,
             // The pod of the last attempt is gone, so its result is in the status or lost.
             None if attempt >= self.max_attempts => Ok(Self::after(draft, Step::Failed, None)),
             None => match self.retry_at(&draft) {
                 Some(until) => Ok(Self::after(draft, Step::Retrying, Some(until))),
-                None => self.start(draft, None).await,
+                None => Box::pin(self.start(draft, None)).await,
             },
         }
     }
@@ -168,7 +168,7 @@ impl AgentJob<'_> {
                 Ok(Self::after(draft, Step::Failed, None))
             }
             Some(until) => Ok(Self::after(draft, Step::Retrying, Some(until))),
-            None if is_shown => self.start(draft, document.as_deref()).await,
+            None if is_shown => Box::pin(self.start(draft, document.as_deref())).await,
             // The status shows the problem before the next attempt starts, because the pod that reported it is deleted then.
             None => Ok(Self::after(draft, Step::Retrying, Some(self.now))),
         }

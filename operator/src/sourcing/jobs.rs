@@ -321,7 +321,7 @@ mod tests {
             let owner = json!({"apiVersion": "v1", "kind": "Any", "name": "any", "uid": "any", "controller": true});
             let pod = json!({"metadata": {"name": "one", "namespace": namespace, "uid": namespace,
                 "labels": {"enact.dev/tenant": "acme", "enact.dev/role": "draft"}, "ownerReferences": [owner]}});
-            jobs.put(&serde_json::from_value(pod).unwrap());
+            jobs.add(&serde_json::from_value(pod).unwrap());
             assert_eq!(reserve(&jobs, "two").is_some(), is_free, "{namespace}");
         }
     }

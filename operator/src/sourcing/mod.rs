@@ -45,8 +45,8 @@ pub async fn content(
     drafter: Option<Drafter<'_>>,
 ) -> Result<Sourced, Error> {
     match (source, drafter) {
-        (Some(Source { git: Some(git), .. }), _) => git::content(ctx, subject, git, known).await,
-        (None, Some(drafter)) => draft::content(ctx, subject, &drafter).await,
+        (Some(Source { git: Some(git), .. }), _) => Box::pin(git::content(ctx, subject, git, known)).await,
+        (None, Some(drafter)) => Box::pin(draft::content(ctx, subject, &drafter)).await,
         (Some(Source { inline: Some(text), .. }), _) => {
             job_pods::delete_all(ctx, subject).await?;
             Ok(Sourced::from_cluster(Ok(text.clone().into_bytes())))

@@ -81,6 +81,7 @@ impl<L: Lookup> Validator<L> {
         // Before the rules of the kind: they look up objects in this namespace and the rules of its Tenant.
         self.tenancy(request).await?;
         tenancy::author(request)?;
+        tenancy::co_authors(request)?;
         self.policy(request).await?;
         match kind {
             Kind::Task => self.spec::<TaskSpec>(request).await,

@@ -229,14 +229,8 @@ async fn people_approve_after_config_maps_are_read() {
     assert_ne!(status(&bench)["digest"], before, "the recorded work is a part of what is approved");
 }
 
-#[tokio::test]
-async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
-    let mut bench = bench(1).await;
-    bench.api.change("plans/p", &json!({"spec": {"approval": {"fourEyes": true}}}));
-    bench.plan("p").await.unwrap();
-    decide(&mut bench, "kim", "Approve");
-    bench.plan("p").await.unwrap();
-    bench.plan("p").await.unwrap();
+/// Replaces the script of the agent in the name of `kim`.
+fn swap_by_kim(bench: &mut Bench) {
     bench.api.put(
         "agents/coder",
         json!({
@@ -246,6 +240,38 @@ async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
         }),
     );
     bench.agent_is("coder");
+}
+
+#[tokio::test]
+async fn who_swapped_an_agent_before_the_start_cannot_approve_it_with_four_eyes() {
+    let mut bench = bench(1).await;
+    bench.api.change("plans/p", &json!({"spec": {"approval": {"fourEyes": true}}}));
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "lee", "Approve");
+    swap_by_kim(&mut bench);
+    bench.plan("p").await.unwrap();
+    assert_eq!(
+        (reason(&bench).as_str(), status(&bench)["agents"][0]["author"].as_str()),
+        ("WaitingForApproval", Some("kim"))
+    );
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval", "{}", status(&bench));
+    decide(&mut bench, "ann", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{}", status(&bench));
+}
+
+#[tokio::test]
+async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
+    let mut bench = bench(1).await;
+    bench.api.change("plans/p", &json!({"spec": {"approval": {"fourEyes": true}}}));
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    swap_by_kim(&mut bench);
     bench.succeed("p-t001-1").await;
     bench.plan("p").await.unwrap();
     assert_eq!(status(&bench)["agents"][0]["author"], "kim");
