@@ -197,8 +197,10 @@ impl Gateway {
         }
         let answer = match sent {
             Ok(Ok(answer)) => answer,
-            Ok(Err(why)) => return Err(self.failed(&mut ticket, &id, &why)),
-            Err(_) => return Err(self.failed(&mut ticket, &id, "it did not answer in time")),
+            // The provider may have read the request, but has not answered: providers do not charge for this.
+            Ok(Err(why)) => return Err(self.failed(&mut ticket, &id, Tokens::default(), &why)),
+            // It may still work on the answer, and charge for it.
+            Err(_) => return Err(self.failed(&mut ticket, &id, tokens, "it did not answer in time")),
         };
         ticket.first_byte = Some(ticket.begun.elapsed());
         ticket.status = answer.status().as_u16();
@@ -366,9 +368,8 @@ impl Gateway {
     }
 
     /// Notes that a provider could not be reached, or broke the connection.
-    fn failed(&self, ticket: &mut Ticket, id: &str, why: &str) -> Outcomes {
-        // The provider may have read the request, but has not answered: providers do not charge for this.
-        ticket.settle(Tokens::default(), Outcome::Failed);
+    fn failed(&self, ticket: &mut Ticket, id: &str, used: Tokens, why: &str) -> Outcomes {
+        ticket.settle(used, Outcome::Failed);
         tracing::warn!(provider = id, why, "a provider cannot be reached");
         self.metrics.upstream.with_label_values(&[DenialKind::ProviderUnavailable.as_str()]).inc();
         self.count_failure(id);
