@@ -9,6 +9,7 @@ use enact_crds::identity::AgentPod;
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Scope, Tokens};
 use enact_service::http::Counted;
+use enact_service::pace::Pace;
 use enact_store::{ModelRequest, Opened, Outcome, Refusal};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -49,6 +50,8 @@ const ERROR_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Patience {
     /// Longest time for the body of a request to arrive.
     pub body: Duration,
+    /// Least rate at which it must arrive.
+    pub pace: Pace,
     /// Longest wait for the head of a provider's answer. Without a stream, it is the time of the whole answer.
     pub head: Duration,
     /// Longest time that an agent may try without an answer, because providers or limits allow no request. Then its attempt ends.
@@ -60,6 +63,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             body: Duration::from_mins(1),
+            pace: Pace { grace: Duration::from_secs(10), bytes_per_second: 256 << 10 },
             head: Duration::from_mins(10),
             limited: Duration::from_mins(2),
             relay: RelayLimits::default(),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use enact_domain::usage::Scope;
 use enact_gateway::app::Overrides;
 use enact_gateway::gateway::Patience;
+use enact_service::pace::Pace;
 use enact_store::Outcome;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -348,6 +349,23 @@ async fn slow_requests_are_closed() {
     ))
     .await;
     assert!(body.starts_with("HTTP/1.1 504"), "{body}");
+}
+
+/// A body keeps memory of its tenant while it arrives.
+#[tokio::test]
+async fn a_body_must_not_stall() {
+    let pace = Pace { grace: Duration::from_millis(300), bytes_per_second: 1 << 20 };
+    let patience = Patience { pace, ..Patience::default() };
+    let gateway = Gateway::start_with(Overrides { patience, headers: None }, |_| {}).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-length: 33000000\r\n\r\n{{"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
+    assert!(closed.is_ok(), "the connection stays open");
+    assert!(answer.starts_with(b"HTTP/1.1 504"), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[tokio::test]
