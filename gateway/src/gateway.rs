@@ -27,6 +27,7 @@ use crate::identity::Identifier;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::limits::{Holder, Limited as LimitedHolder, Limiter, lower, or_default};
+use crate::memory::Memory;
 use crate::metering::{Metering, Reservation};
 use crate::metrics::Metrics;
 use crate::providers::{Candidate, Catalogue, select};
@@ -94,6 +95,10 @@ pub struct Gateway {
     pub waiting: Waiting,
     pub metrics: Metrics,
     pub patience: Patience,
+    /// Memory for parts of answers that wait for their clients.
+    pub parts: Memory,
+    /// Memory for what is held of answers to read their usage. Parts wait for memory, so they must not wait for this.
+    pub readings: Memory,
     /// The tasks that pass answers on.
     pub relays: TaskTracker,
 }
@@ -289,11 +294,13 @@ impl Gateway {
         if let Some(recording) = &mut ticket.recording {
             recording.answered(form);
         }
+        let [memory, reading] = [&self.parts, &self.readings].map(|memory| memory.share(&ticket.tenant));
         let relay = Relay {
             incoming,
-            reader: UsageReader::new(call.format, form),
+            reader: UsageReader::new(call.format, form, reading.buffer()),
             hides_usage: call.format == Format::Chat && form == Form::Events && !call.requested.wants_usage,
             ticket,
+            memory,
             limits: self.patience.relay,
             counted: Counted::new(&self.metrics.streams),
         };

@@ -155,7 +155,7 @@ impl Routes {
             return Err(too_large());
         }
         let busy = || Denial::new(DenialKind::Busy, "too many large requests are in progress").retry_after(5);
-        self.memory.take(tenant, bytes, PATIENCE).await.ok_or_else(busy)
+        self.memory.share(tenant).take(bytes, PATIENCE).await.ok_or_else(busy)
     }
 
     async fn body(&self, mut incoming: Incoming) -> Result<Bytes, Denial> {
