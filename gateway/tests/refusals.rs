@@ -1,5 +1,7 @@
 //! Requests that the gateway refuses: credentials, budgets, sizes, slow clients.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use enact_crds::provider::Api;
 use enact_domain::usage::Scope;
 use enact_gateway::app::Overrides;
 use enact_gateway::gateway::Patience;
+use enact_service::pace::Pace;
+use enact_store::Outcome;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -194,6 +198,69 @@ async fn no_byte_passes_before_the_reservation() {
     .await;
 }
 
+/// Sends a request that reaches the provider before its reservation is made, and calls `meanwhile` before it is. Returns the answer.
+async fn sent_early(gateway: &Gateway, meanwhile: impl AsyncFn()) -> (u16, String) {
+    gateway.provider.answer("p", answered(1, 1));
+    assert_eq!(gateway.chat("m").await.0, 200);
+    for _ in 0..100 {
+        let gate = Arc::new(Semaphore::new(0));
+        *gateway.ledger.gate.lock().unwrap() = Some(Arc::clone(&gate));
+        let before = gateway.provider.seen().len();
+        gateway.provider.answer("p", answered(1, 1));
+        let answer = gateway.chat("m");
+        tokio::pin!(answer);
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut answer).await;
+        assert!(early.is_err(), "the answer came before the reservation");
+        // Balances that are not known yet: the reservation comes first.
+        let is_sent = gateway.provider.seen().len() > before;
+        if is_sent {
+            meanwhile().await;
+        }
+        gate.add_permits(10);
+        let answer = answer.await;
+        if is_sent {
+            return answer;
+        }
+        assert_eq!(answer.0, 200);
+    }
+    panic!("no request is sent before its reservation");
+}
+
+#[tokio::test]
+async fn a_sent_request_is_booked_though_its_reservation_is_refused() {
+    let gateway = Gateway::start().await;
+    let (status, body) = sent_early(&gateway, async || gateway.ledger.limit(plan(), 1)).await;
+    assert_eq!((status, body.contains("BudgetExceeded")), (403, true), "{body}");
+    let is_estimated = |settled: &support::ledger::Settled| settled.settlement.outcome == Outcome::Estimated;
+    eventually("it is booked", async || gateway.ledger.settled().iter().any(is_estimated)).await;
+    let settled = gateway.ledger.settled().into_iter().find(is_estimated).unwrap();
+    assert_eq!(settled.settlement.charge.tokens, settled.request.estimate.tokens);
+    let before = gateway.provider.seen().len();
+    assert_eq!(gateway.chat("m").await.0, 403);
+    assert_eq!(gateway.provider.seen().len(), before, "the next request is not sent before its reservation");
+}
+
+#[tokio::test]
+async fn a_sent_request_is_booked_when_postgres_is_back() {
+    let gateway = Gateway::start().await;
+    assert_eq!(sent_early(&gateway, async || {}).await.0, 200);
+    eventually("both requests are settled", async || gateway.ledger.open_count() == 0).await;
+    let settled = gateway.ledger.settled().len();
+    *gateway.ledger.gate.lock().unwrap() = None;
+    gateway.ledger.is_down.store(true, Ordering::Relaxed);
+    let before = gateway.provider.seen().len();
+    gateway.provider.answer("p", answered(1, 1));
+    assert_eq!(gateway.chat("m").await.0, 503);
+    assert_eq!(gateway.provider.seen().len(), before + 1, "it was far from all limits");
+    assert_eq!(gateway.chat("m").await.0, 503);
+    assert_eq!(gateway.provider.seen().len(), before + 1, "the next one waits for Postgres");
+    gateway.ledger.is_down.store(false, Ordering::Relaxed);
+    eventually("what was sent is booked", async || gateway.ledger.settled().len() > settled).await;
+    let booked = gateway.ledger.settled().remove(settled);
+    assert_eq!(booked.settlement.outcome, Outcome::Estimated);
+    assert_eq!(booked.settlement.charge.tokens, booked.request.estimate.tokens);
+}
+
 #[tokio::test]
 async fn nothing_is_sent_while_usage_cannot_be_recorded() {
     let gateway = Gateway::start().await;
@@ -315,6 +382,23 @@ async fn slow_requests_are_closed() {
     ))
     .await;
     assert!(body.starts_with("HTTP/1.1 504"), "{body}");
+}
+
+/// A body keeps memory of its tenant while it arrives.
+#[tokio::test]
+async fn a_body_must_not_stall() {
+    let pace = Pace { grace: Duration::from_millis(300), bytes_per_second: 1 << 20 };
+    let patience = Patience { pace, ..Patience::default() };
+    let gateway = Gateway::start_with(Overrides { patience, headers: None }, |_| {}).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-length: 33000000\r\n\r\n{{"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
+    assert!(closed.is_ok(), "the connection stays open");
+    assert!(answer.starts_with(b"HTTP/1.1 504"), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ const LIMITS: Limits = Limits {
     headers: Duration::from_secs(10),
     age: Duration::from_mins(1),
     shutdown: Duration::from_secs(20),
-    http2: false,
+    http2: None,
 };
 /// Limits for readers' connections. Most of them come through the API server, so its address has no share.
 const READERS: Limits = Limits { connections: 256, per_client: 256, ..LIMITS };
