@@ -29,7 +29,7 @@ const LIMITS: Limits = Limits {
     headers: Duration::from_secs(10),
     age: Duration::from_mins(1),
     shutdown: Duration::from_secs(20),
-    http2: false,
+    http2: None,
 };
 /// Part of the connections that one client address may have. A runner needs one at a time.
 const CLIENT_PART: usize = 4;

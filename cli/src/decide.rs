@@ -7,8 +7,10 @@ use enact_crds::approval::{ApprovalSpec, Choice, Subject, SubjectKind};
 use enact_crds::common::{ApprovalPolicy, Budget};
 use enact_crds::document::{Finding, Source};
 use enact_crds::plan::{Execution, PlanAgent, PlanEstimate};
+use enact_crds::subject::Approvable as _;
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Approval, Constitution, Plan, PlanSpec, Specification, convert};
+use enact_domain::approval::authors::Authors;
 use enact_domain::approval::{self, Decision, Verdict, evaluate};
 use enact_domain::names::ANNOTATION_AUTHOR;
 use enact_domain::time::Millis;
@@ -40,7 +42,10 @@ struct Content {
     approved: Option<String>,
     observed: Option<i64>,
     generation: Option<i64>,
+    /// Who changed it last.
     author: Option<String>,
+    /// Whom four eyes exclude.
+    authors: Authors,
     policy: ApprovalPolicy,
     summary: String,
     source: Option<Source>,
@@ -331,12 +336,12 @@ async fn approval_state(cluster: &Cluster, subject: &Subject, content: &Content,
     let decisions: Vec<Decision> = known.iter().filter(is_about).filter_map(convert::decision).collect();
     let subject = approval::Content {
         digest: digest.to_owned().into(),
-        author: content.author.clone(),
+        authors: content.authors.clone(),
         // The operator sorts the findings, the worst first.
         worst: content.findings.first().map(|finding| finding.severity.into()),
     };
     let verdict = evaluate(&policy.into(), &subject, &decisions, Millis(Timestamp::now().as_millisecond()));
-    let four_eyes = if policy.four_eyes { ", not by the author" } else { "" };
+    let four_eyes = if policy.four_eyes { ", not by an author" } else { "" };
     match verdict {
         Verdict::Approved { people, .. } => {
             format!("  it has all required approvals: {}", one_line(&people.join(", ")))
@@ -362,7 +367,7 @@ fn author<K: Resource>(object: &K) -> Option<String> {
 }
 
 fn constitution(constitution: Constitution) -> Content {
-    let author = author(&constitution);
+    let (author, authors) = (author(&constitution), constitution.authors());
     let status = constitution.status.unwrap_or_default();
     let version = status.version.map_or_else(String::new, |version| format!("version {}, ", one_line(&version)));
     Content {
@@ -372,6 +377,7 @@ fn constitution(constitution: Constitution) -> Content {
         observed: status.observed_generation,
         generation: constitution.metadata.generation,
         author,
+        authors,
         policy: constitution.spec.approval,
         summary: format!("{version}{} principles", status.principles),
         source: Some(constitution.spec.source),
@@ -385,7 +391,7 @@ fn constitution(constitution: Constitution) -> Content {
 }
 
 fn specification(specification: Specification) -> Content {
-    let author = author(&specification);
+    let (author, authors) = (author(&specification), specification.authors());
     let status = specification.status.unwrap_or_default();
     Content {
         uid: specification.metadata.uid,
@@ -394,6 +400,7 @@ fn specification(specification: Specification) -> Content {
         observed: status.observed_generation,
         generation: specification.metadata.generation,
         author,
+        authors,
         policy: specification.spec.approval,
         summary: format!(
             "“{}”, {} stories, {} requirements, {} open questions",
@@ -413,7 +420,7 @@ fn specification(specification: Specification) -> Content {
 }
 
 fn plan(plan: Plan) -> Content {
-    let author = author(&plan);
+    let (author, authors) = (author(&plan), plan.authors());
     let status = plan.status.unwrap_or_default();
     let spec = plan.spec;
     let tasks = spec.tasks.len().max(status.tasks.total as usize);
@@ -429,6 +436,7 @@ fn plan(plan: Plan) -> Content {
         observed: status.observed_generation,
         generation: plan.metadata.generation,
         author,
+        authors,
         policy: spec.approval,
         summary,
         source: spec.source,

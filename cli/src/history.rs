@@ -1,6 +1,6 @@
 //! `history`, `show` and `diff`: the revisions of a document.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, Result, bail};
@@ -113,9 +113,7 @@ pub async fn show(cluster: &Cluster, options: &Show) -> Result<()> {
         Some(agent) => planning::read(cluster, &subject.name, agent).await?,
         None => text(cluster, &subject, revision).await?,
     };
-    // A file or pipe gets the exact bytes, so that the output can be edited and saved again.
-    let shown = if io::stdout().is_terminal() { safe(&text).into_owned() } else { text };
-    terminal::print(&shown)
+    terminal::print_untrusted(&text)
 }
 
 async fn findings(cluster: &Cluster, subject: &Subject, revision: &str) -> Result<()> {

@@ -1,6 +1,5 @@
 //! `logs`: the logs of an attempt's pod, or, when the pod is gone, what it delivered to the record.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 
 use anyhow::{Context as _, Result, bail};
@@ -22,7 +21,7 @@ use crate::control::{Target, task_of};
 use crate::record::Record;
 use crate::status::phase_of;
 use crate::terminal;
-use crate::text::{LogFilter, one_line, safe};
+use crate::text::{LogFilter, one_line};
 
 /// A task or an integration.
 pub(crate) struct Work {
@@ -164,19 +163,17 @@ async fn recorded(cluster: &Cluster, work: &Work, attempt: u32, raw: bool) -> Re
         bail!("{gone}; the record has no result of it: it ended before it could deliver one");
     };
     terminal::note(&format!("{gone}; this is its output from the record"));
-    let is_terminal = io::stdout().is_terminal();
-    let show = |text: &str| terminal::print(&if is_terminal { safe(text) } else { Cow::Borrowed(text) });
     for line in log.transcript.lines() {
         // A coding agent's transcript has an event as JSON in each line.
         match serde_json::from_str::<AgentEvent>(line) {
-            Ok(event) if !raw => show(&event.readable())?,
-            _ => show(&format!("{line}\n"))?,
+            Ok(event) if !raw => terminal::print_untrusted(&event.readable())?,
+            _ => terminal::print_untrusted(&format!("{line}\n"))?,
         }
     }
     for gate in &log.gates {
         let end = gate.exit_code.map_or_else(|| "killed by a signal".to_owned(), |code| format!("exit code {code}"));
         terminal::note(&format!("── gate {}: {end}", one_line(&gate.name)));
-        show(&format!("{}\n", gate.output.trim_end()))?;
+        terminal::print_untrusted(&format!("{}\n", gate.output.trim_end()))?;
     }
     if !log.report.message.is_empty() {
         terminal::note(&format!("── {}: {}", log.report.reason.as_str(), one_line(&log.report.message)));

@@ -63,7 +63,7 @@ pub fn offline(options: &Prompt, tasks: &Path) -> Result<()> {
         constitutions: constitution.map(|text| constitution::parse(&text).model).into_iter().collect(),
         rules: Vec::new(),
     };
-    terminal::print(&documents.render(&PlanSpec::default(), template))
+    terminal::print_untrusted(&documents.render(&PlanSpec::default(), template))
 }
 
 /// Prints the prompt of a task of a plan, or the one that an attempt got.
@@ -80,7 +80,7 @@ pub async fn run(cluster: &Cluster, options: &Prompt) -> Result<()> {
     };
     if let Some(attempt) = options.attempt {
         let task = task_of(cluster, &plan_name, &id).await?;
-        return terminal::print(&given(cluster, &task, attempt).await?);
+        return terminal::print_untrusted(&given(cluster, &task, attempt).await?);
     }
     let plan: Plan = cluster.get(&plan_name).await?;
     let templates = tasks(cluster, &plan.spec).await?;
@@ -91,7 +91,7 @@ pub async fn run(cluster: &Cluster, options: &Prompt) -> Result<()> {
     };
     let documents = documents(cluster, &plan.spec).await?;
     terminal::note("note: without the outputs of earlier tasks, the previous failure, and the tenant's constitution");
-    terminal::print(&documents.render(&plan.spec, &template))
+    terminal::print_untrusted(&documents.render(&plan.spec, &template))
 }
 
 /// Returns the prompt in the assignment of an attempt's pod. A session that is resumed gets a shorter one.

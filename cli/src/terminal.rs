@@ -1,5 +1,6 @@
 //! Output on the terminal, and its colours.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
@@ -81,6 +82,16 @@ pub fn print(text: &str) -> Result<()> {
     print_bytes(text.as_bytes())
 }
 
+/// Writes text that others have written to standard output: without control characters if it is a terminal. A file or pipe gets it
+/// unchanged, so that it can be edited and applied.
+pub fn print_untrusted(text: &str) -> Result<()> {
+    print(&shown(text, io::stdout().is_terminal()))
+}
+
+fn shown(text: &str, is_terminal: bool) -> Cow<'_, str> {
+    if is_terminal { safe(text) } else { Cow::Borrowed(text) }
+}
+
 /// Writes bytes to standard output, unchanged.
 pub fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
@@ -145,6 +156,24 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_files_get_control_characters() {
+        let text = "# A cart\u{1b}]0;title\u{7}\r\n\u{1b}[2J\u{202e}y\n";
+        assert_eq!(shown(text, true), "# A cart\u{fffd}]0;title\u{fffd}\n\u{fffd}[2J\u{fffd}y\n");
+        assert_eq!(shown(text, false), text);
+    }
+
+    /// A terminal is hard to have in a test, so this looks at the sources of the commands that print nothing but such text.
+    #[test]
+    fn documents_and_prompts_are_printed_as_untrusted() {
+        for source in [include_str!("prompt.rs"), include_str!("edit/patch.rs"), include_str!("import/mod.rs")] {
+            assert!(source.contains("terminal::print_untrusted("));
+            for raw in ["terminal::print(", "print_bytes(", "note_text(", "println!("] {
+                assert!(!source.contains(raw), "{raw}");
+            }
+        }
+    }
 
     #[test]
     fn line_ends_at_its_last_column() {

@@ -42,8 +42,7 @@ pub fn digest(agent: &Agent, endpoint: impl Fn(&str) -> Option<(Api, String)>) -
         warm_pool: _,
         share_with: _,
     } = &agent.spec;
-    let endpoints: BTreeMap<&str, _> =
-        models.iter().map(|model| (model.provider.as_str(), endpoint(&model.provider))).collect();
+    let endpoints = endpoints(agent, endpoint);
     let read = agent.status.as_ref().map(|status| status.config_maps.as_slice()).unwrap_or_default();
     let config_maps: BTreeMap<&str, Option<&str>> = config_maps(&agent.spec)
         .map(|name| (name, read.iter().find(|map| map.name == name).map(|m| m.digest.as_str())))
@@ -65,6 +64,22 @@ pub fn digest(agent: &Agent, endpoint: impl Fn(&str) -> Option<(Api, String)>) -
         "configMaps": config_maps,
     });
     Digest::of_bytes(content.to_string().as_bytes())
+}
+
+/// Returns the digest of the models of an Agent, and of the endpoints that serve them: the part of its content that is not in its pods, because
+/// the gateway reads it for each request. `endpoint` is as for [`digest`].
+pub fn models_digest(agent: &Agent, endpoint: impl Fn(&str) -> Option<(Api, String)>) -> Digest {
+    let content = json!({
+        "namespace": agent.namespace(),
+        "models": agent.spec.models,
+        "endpoints": endpoints(agent, endpoint),
+    });
+    Digest::of_bytes(content.to_string().as_bytes())
+}
+
+/// Returns API and URL of the ModelProviders that an Agent names.
+fn endpoints(agent: &Agent, endpoint: impl Fn(&str) -> Option<(Api, String)>) -> BTreeMap<&str, Option<(Api, String)>> {
+    agent.spec.models.iter().map(|model| (model.provider.as_str(), endpoint(&model.provider))).collect()
 }
 
 /// Returns the names of the ConfigMaps that an Agent refers to.
@@ -129,6 +144,17 @@ mod tests {
         let mut elsewhere = agent(&json!({}));
         elsewhere.metadata.namespace = Some("enact-system".into());
         assert_ne!(digest(&elsewhere, at("https://api.example.org")), digest_of(&json!({})));
+    }
+
+    #[test]
+    fn models_and_endpoints_have_a_digest_of_their_own() {
+        let of = |change: &Value, url| models_digest(&agent(change), at(url));
+        let before = of(&json!({}), "https://api.example.org");
+        assert_eq!(of(&json!({"script": "make all", "maxTurns": 7}), "https://api.example.org"), before);
+        assert_ne!(of(&json!({}), "https://evil.example.org"), before);
+        let other = json!({"models": [{"provider": "claude", "model": "claude-6"}]});
+        assert_ne!(of(&other, "https://api.example.org"), before);
+        assert_ne!(models_digest(&agent(&json!({})), |_| None), before, "the provider was deleted");
     }
 
     #[test]

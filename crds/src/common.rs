@@ -72,7 +72,7 @@ pub struct ApprovalPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
     pub groups: Vec<String>,
-    /// Whether the author of the content must not approve it.
+    /// Whether the authors of the content must not approve it.
     #[serde(default)]
     pub four_eyes: bool,
     /// Additional approvals that are required while findings of a severity are open.

@@ -1,9 +1,10 @@
 //! The identity of pods by their tokens: the pure part, which the server and the model gateway share. The message of each error is for the
 //! sender of the request.
 
+use enact_domain::digest::Digest;
 use enact_domain::names::{
-    ANNOTATION_AGENT, ANNOTATION_ASSIGNMENT, DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT, LABEL_PLAN,
-    LABEL_PLAN_UID, LABEL_ROLE, LABEL_TASK, LABEL_TENANT, ROLE_DRAFT, ROLE_PROBE, ROLE_WAITING,
+    ANNOTATION_AGENT, ANNOTATION_ASSIGNMENT, ANNOTATION_MODELS, DEFAULT_TENANT, GROUP, INTEGRATION, LABEL_ATTEMPT,
+    LABEL_PLAN, LABEL_PLAN_UID, LABEL_ROLE, LABEL_TASK, LABEL_TENANT, ROLE_DRAFT, ROLE_PROBE, ROLE_WAITING,
 };
 use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -46,6 +47,8 @@ pub struct AgentPod {
     pub task: String,
     /// Namespace and name of the Agent.
     pub agent: (String, String),
+    /// The digest of the approved [models](crate::agent_content::models_digest); none if no approval covers the Agent.
+    pub models: Option<Digest>,
 }
 
 impl AgentPod {
@@ -225,7 +228,8 @@ pub fn agent_pod(
         agent.ok_or_else(|| format!("the pod's agent uses no models: it has no annotation {ANNOTATION_AGENT}"))?;
     let (agent_namespace, name) = agent.split_once('/').unwrap_or((&attempt.namespace, agent));
     let agent = (agent_namespace.to_owned(), name.to_owned());
-    Ok(AgentPod { attempt, plan, task, agent })
+    let models = pod.annotations.as_ref().and_then(|all| all.get(ANNOTATION_MODELS));
+    Ok(AgentPod { attempt, plan, task, agent, models: models.cloned().map(Digest::from) })
 }
 
 /// Returns the tenant of a pod, if the token was made for this pod.

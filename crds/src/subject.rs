@@ -1,8 +1,8 @@
 //! What can be approved: the content of a Constitution, Specification or Plan, and the policy that its `spec.approval` sets.
 
 use enact_domain::analysis::Severity;
+use enact_domain::approval::authors::Authors;
 use enact_domain::approval::{Content, Policy};
-use enact_domain::names::ANNOTATION_AUTHOR;
 use enact_domain::record::Kind;
 use kube::ResourceExt;
 
@@ -24,7 +24,7 @@ impl ApprovalSubject {
     pub fn of<K: Approvable>(object: &K, tenant: Option<&Tenant>) -> Self {
         let content = object.observed().map(|(digest, worst)| Content {
             digest: digest.into(),
-            author: object.annotations().get(ANNOTATION_AUTHOR).cloned(),
+            authors: object.authors(),
             worst,
         });
         Self { uid: object.uid(), content, policy: effective_policy(K::SUBJECT, object.policy(), tenant) }
@@ -61,6 +61,11 @@ pub trait Approvable: ResourceExt {
 
     /// Returns what the operator wrote into the status: the digest of the content and the severity of its worst finding.
     fn observed(&self) -> Option<(String, Option<Severity>)>;
+
+    /// Returns the authors of the content.
+    fn authors(&self) -> Authors {
+        Authors::of(self.annotations())
+    }
 }
 
 impl Approvable for Constitution {
@@ -100,5 +105,11 @@ impl Approvable for Plan {
         let status = self.status.as_ref()?;
         // A Plan's status has no counts. The findings are sorted, so the worst is among those that it shows.
         Some((status.digest.clone()?, convert::worst_of(&status.top_findings)))
+    }
+
+    fn authors(&self) -> Authors {
+        // The digest covers the Agents, and the operator writes both together.
+        let agents = self.status.iter().flat_map(|status| &status.agents);
+        Authors::of(self.annotations()).with(agents.filter_map(|agent| agent.author.as_deref()))
     }
 }

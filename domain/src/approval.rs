@@ -9,6 +9,10 @@ use crate::analysis::Severity;
 use crate::digest::Digest;
 use crate::time::Millis;
 
+pub mod authors;
+
+use authors::Authors;
+
 /// Prefixes of the user names of service accounts and nodes, which are not people.
 const MACHINES: [&str; 2] = ["system:serviceaccount:", "system:node:"];
 
@@ -19,7 +23,7 @@ pub struct Policy {
     pub required: u32,
     /// Only members of one of these groups count; empty means anybody whom RBAC lets create an Approval.
     pub groups: Vec<String>,
-    /// Whether the author of the subject's content may not approve it.
+    /// Whether the authors of the subject's content may not approve it.
     pub four_eyes: bool,
     /// Further requirements while findings of a severity are open.
     pub with_findings: Vec<WithFindings>,
@@ -47,8 +51,8 @@ pub struct WithFindings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     pub digest: Digest,
-    /// The user who wrote it, as the webhook stamped it.
-    pub author: Option<String>,
+    /// The users who wrote it, as the webhook stamped them.
+    pub authors: Authors,
     /// The severity of its worst open finding.
     pub worst: Option<Severity>,
 }
@@ -88,8 +92,8 @@ pub enum Void {
     /// The approver is in none of the groups that may decide.
     #[error("the approver is in none of the groups that the policy names; ask a member of one")]
     NotInGroup,
-    /// The approver wrote the content, and the policy requires four eyes.
-    #[error("the approver is the author, and the policy requires four eyes; ask somebody else")]
+    /// The approver wrote some of the content, and the policy requires four eyes.
+    #[error("the approver is an author of the content, and the policy requires four eyes; ask somebody else")]
     SelfApproval,
     /// The approval is older than the policy allows.
     #[error("the approval has expired; review the content and approve it again")]
@@ -176,32 +180,39 @@ impl Policy {
         Self { four_eyes, minimum, ..self }
     }
 
-    /// Returns whether this policy requires less than `before` in any respect. Other groups count as less, because people of the former
-    /// ones need not decide any more.
-    pub fn loosens(&self, before: &Self) -> bool {
+    /// Returns the requirements of `before` that this policy lowers, each as a policy by which somebody may approve now: who lowers them must
+    /// count for each. Other groups lower a requirement, because people of the former ones need not decide any more.
+    pub fn lowered(&self, before: &Self) -> Vec<Self> {
         if !before.requires_people() {
-            return false;
+            return Vec::new();
         }
-        let is_kept = |rule: &WithFindings| {
-            self.with_findings.iter().any(|new| {
-                // Severities are ordered with the worst first.
-                new.at_least >= rule.at_least
-                    && new.required >= rule.required
-                    && new.groups.is_empty() == rule.groups.is_empty()
-                    && is_within(&new.groups, &rule.groups)
-            })
-        };
         let expires = match (self.expires_after, before.expires_after) {
             (_, None) => true,
             (new, Some(before)) => new.is_some_and(|new| new <= before),
         };
-        let is_as_strict = self.required >= before.required
-            && (self.four_eyes || !before.four_eyes)
-            && is_within(&self.groups, &before.groups)
+        // Each requirement depends on these.
+        let keeps_approvers = (self.four_eyes || !before.four_eyes)
             && self.machines.iter().all(|machine| before.machines.contains(machine))
-            && before.with_findings.iter().all(is_kept)
             && expires;
-        !is_as_strict
+        let keeps_own = keeps_approvers && self.required >= before.required && is_within(&self.groups, &before.groups);
+        let own = Self { with_findings: Vec::new(), minimum: None, ..before.clone() };
+        let of_rule = |rule: &WithFindings| {
+            let groups = if rule.groups.is_empty() { &before.groups } else { &rule.groups };
+            Self { groups: groups.clone(), ..own.clone() }
+        };
+        let rules = before.with_findings.iter().filter(|rule| !(keeps_approvers && self.keeps(rule))).map(of_rule);
+        (!keeps_own).then(|| own.clone()).into_iter().chain(rules).collect()
+    }
+
+    /// Returns whether one of its rules requires at least what `rule` does.
+    fn keeps(&self, rule: &WithFindings) -> bool {
+        self.with_findings.iter().any(|new| {
+            // Severities are ordered with the worst first.
+            new.at_least >= rule.at_least
+                && new.required >= rule.required
+                && new.groups.is_empty() == rule.groups.is_empty()
+                && is_within(&new.groups, &rule.groups)
+        })
     }
 
     /// Returns the names of the groups whose members may decide while `worst` is the worst open finding.
@@ -229,7 +240,8 @@ impl Policy {
     }
 }
 
-/// Checks that one decision counts for `content` at the time `now`, for the policy itself or for its minimum.
+/// Checks that one decision counts for `content` at the time `now`, for the policy itself or for its minimum. A rejection counts as it did when
+/// it was made: only its author can replace it.
 ///
 /// # Errors
 /// The reason why it does not count.
@@ -247,6 +259,10 @@ fn check_own(policy: &Policy, content: &Content, decision: &Decision, now: Milli
     if decision.digest != content.digest {
         return Err(Void::ContentChanged);
     }
+    // Its admission checked the rest. A stricter policy must not release what somebody rejected.
+    if decision.choice == Choice::Reject && decision.at.is_some() {
+        return Ok(());
+    }
     if policy.is_machine(&decision.user) {
         return Err(Void::Machine);
     }
@@ -256,7 +272,7 @@ fn check_own(policy: &Policy, content: &Content, decision: &Decision, now: Milli
     if !policy.groups.is_empty() && !is_in(decision, &policy.groups) && !is_invited {
         return Err(Void::NotInGroup);
     }
-    if policy.four_eyes && content.author.as_deref() == Some(decision.user.as_str()) {
+    if policy.four_eyes && content.authors.contains(&decision.user) {
         return Err(Void::SelfApproval);
     }
     if policy.expiry(decision).is_some_and(|expiry| expiry <= now) {
@@ -286,7 +302,7 @@ fn evaluate_own(policy: &Policy, content: &Content, decisions: &[Decision], now:
         .iter()
         .filter(|d| check_own(policy, content, d, now).is_ok() && !is_superseded(d, decisions))
         .collect();
-    // Only valid rejections are considered, so a machine or a person outside of the groups cannot block the content.
+    // The webhook admits only rejections that count, so a machine or a person outside of the groups cannot block the content.
     if let Some(no) = valid.iter().find(|d| d.choice == Choice::Reject) {
         return Verdict::Rejected { user: no.user.clone(), comment: no.comment.clone() };
     }

@@ -209,6 +209,7 @@ pub fn class_of(reason: Reason) -> FailureClass {
         | Reason::DeliveryFailed
         | Reason::RateLimited
         | Reason::ProviderQuota
+        | Reason::ModelsChanged
         | Reason::Evicted
         | Reason::ImagePullFailed
         | Reason::ContainerConfigError

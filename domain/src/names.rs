@@ -25,6 +25,9 @@ pub const LABEL_ROLE: &str = "enact.dev/role";
 pub const LABEL_PROBE: &str = "enact.dev/probe";
 /// Annotation on Specifications, Plans, Constitutions and Agents: the user who last changed the spec. The webhook sets it; clients cannot.
 pub const ANNOTATION_AUTHOR: &str = "enact.dev/author";
+/// Annotation on Specifications, Plans and Constitutions: the other users who changed the content since it was last approved, as a JSON list, in
+/// the form of [`crate::approval::authors::Authors`]. The webhook sets it; clients cannot.
+pub const ANNOTATION_CO_AUTHORS: &str = "enact.dev/co-authors";
 /// Annotation on Tenants, Constitutions, Specifications, Plans and Tasks: who changed each of their controls last, such as the approval policy
 /// or the request for another attempt, and when, in the form of [`crate::stamps::Changes`]. The webhook sets it; clients cannot.
 pub const ANNOTATION_CHANGES: &str = "enact.dev/changes";
@@ -78,6 +81,9 @@ pub const ANNOTATION_START_KEY: &str = "enact.dev/start-key";
 pub const INTEGRATION: &str = "integration";
 /// Annotation on Pods of tasks, drafts and probes whose agent uses models: the Agent, as `<name>`, or `<namespace>/<name>` for one of another namespace.
 pub const ANNOTATION_AGENT: &str = "enact.dev/agent";
+/// Annotation on such a Pod, if an approval covers its Agent: the digest of the approved models, and of the endpoints that serve them. The gateway
+/// sends no request when they have changed.
+pub const ANNOTATION_MODELS: &str = "enact.dev/models";
 /// Annotation on Pods that may use the clone cache: [`crate::clone_cache::repository`].
 pub const ANNOTATION_REPOSITORY: &str = "enact.dev/repository";
 /// Audience of the token with which a pod uses the clone cache.

@@ -25,6 +25,8 @@ pub enum Reason {
     CredentialRejected,
     /// The model provider does not know the model, or the gateway does not allow it to the Agent.
     ModelNotFound,
+    /// The models of the Agent, or the URLs that serve them, changed after the approval of the plan.
+    ModelsChanged,
     /// A budget is used up.
     BudgetExceeded,
     /// A gate's command failed.

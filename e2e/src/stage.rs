@@ -286,6 +286,14 @@ impl Stage {
         Ok(reported.lines().map(str::to_owned).collect())
     }
 
+    /// Changes the record of this stage as the owner of the schema, where the programs have no right to.
+    ///
+    /// # Errors
+    /// If Postgres returns an error.
+    pub fn change_record(&self, statement: &str) -> Result<()> {
+        psql(&format!("set enact.tenant = '{0}'; {statement} where tenant_id = '{0}'", self.name)).map(drop)
+    }
+
     /// Runs the command line tool in the stage's namespace.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ use crate::identity::Identifier;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::limits::Limiter;
+use crate::memory::Memory;
 use crate::metering::Metering;
 use crate::metrics::Metrics;
 use crate::providers::Catalogue;
@@ -47,7 +48,7 @@ const LIMITS: Limits = Limits {
     headers: Duration::from_mins(1),
     age: Duration::MAX,
     shutdown: Duration::from_mins(2),
-    http2: true,
+    http2: Some(256 << 10),
 };
 
 /// Part of the connections that one client address may have. An agent can have some hundred streams of subagents.
@@ -106,6 +107,7 @@ impl App {
         let metrics = Metrics::new()?;
         let cluster = Cluster::new(client.clone(), &settings.default_tenant_namespaces);
         let limits = |requests_per_minute, tokens_per_minute| RateLimits { requests_per_minute, tokens_per_minute };
+        let request_memory = u64::from(settings.request_memory) << 20;
         let gateway = Arc::new(Gateway {
             identifier: Identifier::new(cluster.clone()),
             catalogue: Catalogue::watch(&client, &settings.namespace, &tasks, &end),
@@ -124,6 +126,9 @@ impl App {
             waiting: Waiting::default(),
             metrics,
             patience: overrides.patience,
+            // Less than for requests, which are held as a whole. A tenant gets half of it, as there.
+            parts: Memory::new(request_memory / 4, request_memory / 8),
+            readings: Memory::new(request_memory / 4, request_memory / 8),
             relays: TaskTracker::new(),
         });
         Ok(Self {
@@ -131,7 +136,7 @@ impl App {
             health_http: listen(settings.health_listen).await?,
             cluster,
             store: None,
-            routes: Arc::new(Routes::new(Arc::clone(&gateway), u64::from(settings.request_memory) << 20)),
+            routes: Arc::new(Routes::new(Arc::clone(&gateway), request_memory)),
             gateway,
             limits: Limits {
                 connections: usize::from(settings.connections),

@@ -48,7 +48,8 @@ pub struct Settings {
     /// Most connections of agents at once.
     #[arg(long, env = "ENACT_CONNECTIONS", default_value_t = 2048, value_parser = clap::value_parser!(u16).range(1..=32768))]
     pub connections: u16,
-    /// Memory for the bodies of all requests in progress, in MiB; at least 32, the size of the largest request.
+    /// Memory for the bodies of all requests in progress, in MiB; at least 32, the size of the largest request. A tenant gets half of it, and
+    /// at least 32. Answers in progress can use half as much in addition.
     #[arg(long, env = "ENACT_REQUEST_MEMORY", default_value_t = 128, value_parser = clap::value_parser!(u16).range(32..=16384))]
     pub request_memory: u16,
     /// Number of replicas of the gateway. Each one applies its part of all limits per minute.

@@ -19,6 +19,8 @@ pub enum DenialKind {
     NotFound,
     /// The Agent does not list the model, or its provider does not allow it.
     ModelNotAllowed,
+    /// The Agent's models, or the URLs that serve them, are not those that were approved.
+    ModelsChanged,
     /// A budget is used up.
     BudgetExceeded,
     /// A provider does not accept its key, or the key is missing.
@@ -50,7 +52,9 @@ impl DenialKind {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TokenRefused => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::ModelNotAllowed | Self::BudgetExceeded | Self::CredentialRejected => StatusCode::FORBIDDEN,
+            Self::ModelNotAllowed | Self::ModelsChanged | Self::BudgetExceeded | Self::CredentialRejected => {
+                StatusCode::FORBIDDEN
+            }
             Self::RateLimited | Self::ProviderQuota => StatusCode::TOO_MANY_REQUESTS,
             Self::ProviderUnavailable => StatusCode::BAD_GATEWAY,
             Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -66,7 +70,7 @@ impl DenialKind {
     /// Returns whether the attempt cannot continue, so that the runner must stop the agent. It also stops after requests that were
     /// [`RateLimited`](Self::RateLimited) for long.
     pub fn ends_attempt(self) -> bool {
-        matches!(self, Self::BudgetExceeded | Self::CredentialRejected | Self::ProviderQuota)
+        matches!(self, Self::ModelsChanged | Self::BudgetExceeded | Self::CredentialRejected | Self::ProviderQuota)
     }
 }
 

@@ -7,24 +7,27 @@ use bytes::Bytes;
 use enact_crds::convert;
 use enact_crds::identity::AgentPod;
 use enact_domain::time::Millis;
-use enact_domain::usage::{Balance, Charge, Scope};
+use enact_domain::usage::{Balance, Charge, Scope, Tokens};
 use enact_service::http::Counted;
+use enact_service::pace::Pace;
 use enact_store::{ModelRequest, Opened, Outcome, Refusal};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Builder;
 
 use crate::breaker::{Blocked, Breakers};
-use crate::budget::Budgets;
+use crate::budget::{Budgets, Claim};
 use crate::denial::{Denial, DenialKind};
 use crate::identity::Identifier;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::limits::{Holder, Limited as LimitedHolder, Limiter, lower, or_default};
+use crate::memory::Memory;
 use crate::metering::{Metering, Reservation};
 use crate::metrics::Metrics;
 use crate::providers::{Candidate, Catalogue, select};
@@ -48,6 +51,8 @@ const ERROR_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Patience {
     /// Longest time for the body of a request to arrive.
     pub body: Duration,
+    /// Least rate at which it must arrive.
+    pub pace: Pace,
     /// Longest wait for the head of a provider's answer. Without a stream, it is the time of the whole answer.
     pub head: Duration,
     /// Longest time that an agent may try without an answer, because providers or limits allow no request. Then its attempt ends.
@@ -59,6 +64,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             body: Duration::from_mins(1),
+            pace: Pace { grace: Duration::from_secs(10), bytes_per_second: 256 << 10 },
             head: Duration::from_mins(10),
             limited: Duration::from_mins(2),
             relay: RelayLimits::default(),
@@ -89,6 +95,10 @@ pub struct Gateway {
     pub waiting: Waiting,
     pub metrics: Metrics,
     pub patience: Patience,
+    /// Memory for parts of answers that wait for their clients.
+    pub parts: Memory,
+    /// Memory for what is held of answers to read their usage. Parts wait for memory, so they must not wait for this.
+    pub readings: Memory,
     /// The tasks that pass answers on.
     pub relays: TaskTracker,
 }
@@ -120,7 +130,13 @@ impl Gateway {
     /// # Errors
     /// When no provider answers, or the request is refused.
     pub async fn forward(&self, call: &Call) -> Result<Response<Body>, Denial> {
-        let models = self.catalogue.models(&call.pod, now())?;
+        let models = match self.catalogue.models(&call.pod, now()) {
+            Ok(models) => models,
+            Err(denial) => {
+                self.record_refusal(&call.pod, &denial).await;
+                return Err(denial);
+            }
+        };
         let candidates = select(models, call.format.api(), &call.model)?;
         let document = Document::parse(&call.body)?;
         let mut denials = Vec::new();
@@ -169,32 +185,42 @@ impl Gateway {
             return self.count_tokens(candidate, request, key.as_deref()).await;
         }
         let estimate = Charge { tokens, cost_micro_usd: candidate.pricing.cost(&tokens) };
-        let (mut ticket, reservation) = self.open(call, candidate, estimate, limited);
+        // Far from all limits, the reservation is made while the provider works; else it decides whether the provider gets the request.
+        let claim = self.budgets.claim(&call.pod, &estimate, now());
+        let is_far = claim.is_far;
+        let (mut ticket, reservation) = self.open(call, candidate, estimate, limited, claim);
         let logging = self.catalogue.request_logging(&call.pod.attempt.tenant);
         ticket.recording = logging.map(|logging| Box::new(Recording::begin(&logging, &call.body, key.clone(), now())));
-        // Far from all limits, the reservation is made while the provider works; else it decides whether the provider gets the request.
-        let is_far = self.budgets.are_far(&call.pod, &estimate, now());
         let reservation = if is_far {
             Some(reservation)
         } else {
-            reserved(reservation, &mut ticket).await.map_err(Outcomes::Denied)?;
+            if let Err(denial) = reserved(reservation).await {
+                ticket.refused();
+                return Err(Outcomes::Denied(denial));
+            }
             None
         };
         ticket.is_sent = true;
         let sent = timeout(self.patience.head, self.upstream.send(provider, request)).await;
         // Nothing of the answer passes before the reservation is committed: else a gateway that dies here would leave no record of it.
-        if let Some(reservation) = reservation {
-            reserved(reservation, &mut ticket).await.map_err(Outcomes::Denied)?;
+        if let Some(reservation) = reservation
+            && let Err(denial) = reserved(reservation).await
+        {
+            let (tokens, outcome) = discarded(&sent, tokens);
+            ticket.settle(tokens, outcome);
+            return Err(Outcomes::Denied(denial));
         }
         let answer = match sent {
             Ok(Ok(answer)) => answer,
-            Ok(Err(why)) => return Err(self.failed(&mut ticket, &id, &why)),
-            Err(_) => return Err(self.failed(&mut ticket, &id, "it did not answer in time")),
+            // The provider may have read the request, but has not answered: providers do not charge for this.
+            Ok(Err(why)) => return Err(self.failed(&mut ticket, &id, Tokens::default(), &why)),
+            // It may still work on the answer, and charge for it.
+            Err(_) => return Err(self.failed(&mut ticket, &id, tokens, "it did not answer in time")),
         };
         ticket.first_byte = Some(ticket.begun.elapsed());
         ticket.status = answer.status().as_u16();
         if !answer.status().is_success() {
-            ticket.settle(enact_domain::usage::Tokens::default(), Outcome::Failed);
+            ticket.settle(Tokens::default(), Outcome::Failed);
             return self.refused(candidate, answer, key.as_deref()).await;
         }
         self.succeeded(&id, call.format, &ticket);
@@ -219,6 +245,7 @@ impl Gateway {
         candidate: &Candidate,
         estimate: Charge,
         limited: Vec<LimitedHolder>,
+        claim: Claim,
     ) -> (Ticket, Reservation) {
         let (pod, at) = (&call.pod, now());
         // Version 7: IDs grow with time, so that new rows are next to each other in the index.
@@ -245,7 +272,7 @@ impl Gateway {
             estimate,
         };
         let tenant = pod.attempt.tenant.clone();
-        let reservation = self.metering.open(&tenant, request);
+        let reservation = self.metering.open(&tenant, request, claim);
         let ticket = Ticket {
             metering: self.metering.clone(),
             metrics: self.metrics.clone(),
@@ -273,11 +300,13 @@ impl Gateway {
         if let Some(recording) = &mut ticket.recording {
             recording.answered(form);
         }
+        let [memory, reading] = [&self.parts, &self.readings].map(|memory| memory.share(&ticket.tenant));
         let relay = Relay {
             incoming,
-            reader: UsageReader::new(call.format, form),
+            reader: UsageReader::new(call.format, form, reading.buffer()),
             hides_usage: call.format == Format::Chat && form == Form::Events && !call.requested.wants_usage,
             ticket,
+            memory,
             limits: self.patience.relay,
             counted: Counted::new(&self.metrics.streams),
         };
@@ -309,7 +338,7 @@ impl Gateway {
         }
         let (parts, incoming) = answer.into_parts();
         let body = read_error(incoming).await;
-        let mut response = Response::new(full(body));
+        let mut response = Response::new(full(redacted(&body, key)));
         *response.headers_mut() = target::answer_headers(&parts.headers);
         Ok(response)
     }
@@ -356,9 +385,8 @@ impl Gateway {
     }
 
     /// Notes that a provider could not be reached, or broke the connection.
-    fn failed(&self, ticket: &mut Ticket, id: &str, why: &str) -> Outcomes {
-        // The provider may have read the request, but has not answered: providers do not charge for this.
-        ticket.settle(enact_domain::usage::Tokens::default(), Outcome::Failed);
+    fn failed(&self, ticket: &mut Ticket, id: &str, used: Tokens, why: &str) -> Outcomes {
+        ticket.settle(used, Outcome::Failed);
         tracing::warn!(provider = id, why, "a provider cannot be reached");
         self.metrics.upstream.with_label_values(&[DenialKind::ProviderUnavailable.as_str()]).inc();
         self.count_failure(id);
@@ -406,17 +434,22 @@ fn attempt_key(pod: &AgentPod) -> AttemptKey {
 }
 
 /// Waits for a reservation.
-async fn reserved(reservation: Reservation, ticket: &mut Ticket) -> Result<(), Denial> {
-    let (scope, balance) = match reservation.committed().await {
-        Ok(Opened::Accepted | Opened::Duplicate) => return Ok(()),
-        Ok(Opened::Refused { scope, balance }) => (scope, balance),
-        Err(denial) => {
-            ticket.refused();
-            return Err(denial);
-        }
+async fn reserved(reservation: Reservation) -> Result<(), Denial> {
+    match reservation.committed().await? {
+        Opened::Accepted | Opened::Duplicate => Ok(()),
+        Opened::Refused { scope, balance } => Err(Denial::new(DenialKind::BudgetExceeded, exceeded(&scope, &balance))),
+    }
+}
+
+/// Returns what to book for a request that was sent although its reservation was not made. The provider charges for an answer that nobody
+/// gets, and reports its usage only at the end.
+fn discarded(sent: &Result<Result<Response<Incoming>, String>, Elapsed>, estimate: Tokens) -> (Tokens, Outcome) {
+    let is_charged = match sent {
+        Ok(Ok(answer)) => answer.status().is_success(),
+        Ok(Err(_)) => false,
+        Err(_) => true,
     };
-    ticket.refused();
-    Err(Denial::new(DenialKind::BudgetExceeded, exceeded(&scope, &balance)))
+    if is_charged { (estimate, Outcome::Estimated) } else { (Tokens::default(), Outcome::Failed) }
 }
 
 /// Describes a budget that does not allow a request.
@@ -458,7 +491,7 @@ async fn read_error(body: Incoming) -> Bytes {
     }
 }
 
-/// Returns the error of a provider without its key, which a careless provider repeats.
+/// Returns the answer of a provider without its key, which a careless provider repeats.
 fn redacted(body: &Bytes, key: Option<&SecretString>) -> Bytes {
     let Some(key) = key.map(|key| key.expose_secret().as_bytes()).filter(|key| !key.is_empty()) else {
         return body.clone();

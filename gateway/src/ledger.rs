@@ -14,6 +14,9 @@ pub trait Ledger: Send + Sync {
         requests: &'a [ModelRequest],
     ) -> BoxFuture<'a, Result<Vec<Opened>, StoreError>>;
 
+    /// Reserves the estimates of requests that were sent already, whether or not their budgets allow them.
+    fn open_sent<'a>(&'a self, tenant: &'a str, requests: &'a [ModelRequest]) -> BoxFuture<'a, Result<(), StoreError>>;
+
     /// Books what requests really used.
     fn settle<'a>(&'a self, tenant: &'a str, settlements: &'a [Settlement]) -> BoxFuture<'a, Result<(), StoreError>>;
 
@@ -56,6 +59,10 @@ impl Ledger for Store {
         requests: &'a [ModelRequest],
     ) -> BoxFuture<'a, Result<Vec<Opened>, StoreError>> {
         Box::pin(self.open_requests(tenant, requests))
+    }
+
+    fn open_sent<'a>(&'a self, tenant: &'a str, requests: &'a [ModelRequest]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.open_sent_requests(tenant, requests))
     }
 
     fn settle<'a>(&'a self, tenant: &'a str, settlements: &'a [Settlement]) -> BoxFuture<'a, Result<(), StoreError>> {

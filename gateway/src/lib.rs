@@ -19,6 +19,7 @@ pub mod identity;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
+pub mod memory;
 pub mod metering;
 pub mod metrics;
 pub mod providers;

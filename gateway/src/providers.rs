@@ -1,9 +1,11 @@
 //! Agents, model providers and tenants: caches that watches keep current, and the upstreams of an agent's models.
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use enact_crds::agent_content;
 use enact_crds::convert::micro_usd;
 use enact_crds::identity::AgentPod;
 use enact_crds::models::{Resolved, resolve, resolve_agent};
@@ -125,7 +127,7 @@ impl Catalogue {
     /// Returns the models that the agent of `pod` may use.
     ///
     /// # Errors
-    /// When the Agent does not exist, or is not available to the pod's tenant.
+    /// When the Agent does not exist, is not available to the pod's tenant, or its models are not those that were approved.
     pub fn models(&self, pod: &AgentPod, at: Millis) -> Result<Vec<Candidate>, Denial> {
         let (namespace, name) = &pod.agent;
         let not_found =
@@ -139,8 +141,22 @@ impl Catalogue {
         let agent = agent.ok_or_else(not_found)?;
         // The models of a shared Agent are those of the installation, whether their providers are shared or not.
         let place = agent.metadata.namespace.as_deref().unwrap_or(namespace);
-        let models = agent.spec.models.iter();
-        Ok(models.filter_map(|entry| self.candidate(pod, place, &entry.provider, &entry.model, at)).collect())
+        let models = &agent.spec.models;
+        // Each name is resolved once, so that no request goes to another endpoint than the one that is compared here.
+        let providers: BTreeMap<&str, Option<Arc<ModelProvider>>> =
+            models.iter().map(|entry| (entry.provider.as_str(), self.provider(pod, place, &entry.provider))).collect();
+        let endpoint = |name: &str| {
+            let provider = providers.get(name)?.as_ref()?;
+            Some((provider.spec.api, provider.spec.base_url.clone()))
+        };
+        if pod.models.as_ref().is_some_and(|approved| *approved != agent_content::models_digest(&agent, endpoint)) {
+            return Err(models_changed(place, name));
+        }
+        let candidates = models.iter().filter_map(|entry| {
+            let provider = providers.get(entry.provider.as_str())?.as_ref()?;
+            candidate(provider, &entry.model, &self.installation, at)
+        });
+        Ok(candidates.collect())
     }
 
     /// Returns the names of all Tenants.
@@ -167,23 +183,26 @@ impl Catalogue {
         found.and_then(|agent| agent.spec.limits.clone()).unwrap_or_default()
     }
 
-    /// Returns the candidate for one model of an agent; none when its provider is missing, is not shared, or does not allow the model.
-    fn candidate(
-        &self,
-        pod: &AgentPod,
-        agent_namespace: &str,
-        provider: &str,
-        model: &str,
-        at: Millis,
-    ) -> Option<Candidate> {
-        let named = |namespace: &str| self.providers.get(&ObjectRef::new(provider).within(namespace)).map(Cached);
+    /// Returns a provider of an agent; none when it is missing or is not shared.
+    fn provider(&self, pod: &AgentPod, agent_namespace: &str, name: &str) -> Option<Arc<ModelProvider>> {
+        let named = |namespace: &str| self.providers.get(&ObjectRef::new(name).within(namespace)).map(Cached);
         match resolve(named(agent_namespace), named(&self.installation), &pod.attempt.tenant) {
-            Resolved::Found(Cached(found)) => candidate(&found, model, &self.installation, at),
+            Resolved::Found(Cached(found)) => Some(found),
             Resolved::NotShared | Resolved::NotFound => None,
         }
     }
 }
 
+/// Returns the denial for an agent whose models, or the endpoints that serve them, were changed.
+fn models_changed(namespace: &str, agent: &str) -> Denial {
+    let why = format!(
+        "the models of the Agent {namespace}/{agent}, or the URLs of their ModelProviders, changed after the plan was approved; restore them, \
+         or review them and approve the plan again"
+    );
+    Denial::new(DenialKind::ModelsChanged, why)
+}
+
+/// Returns the candidate for a model of a provider; none when the provider does not allow it.
 fn candidate(found: &ModelProvider, model: &str, installation: &str, at: Millis) -> Option<Candidate> {
     let namespace = found.metadata.namespace.clone().unwrap_or_default();
     let spec = &found.spec;

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::memory::{Held, Share};
 use crate::ticket::Ticket;
 use crate::wire::chat::is_usage_event;
 use crate::wire::sse::EventFilter;
@@ -22,7 +23,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Parts of an answer that wait for the client, so that a slow client slows the provider down.
-const WAITING: usize = 16;
+const WAITING: usize = 4;
+
+/// A part of an answer, with the memory that it takes until the client has it.
+type Part = (Result<Frame<Bytes>, BoxError>, Option<Held>);
 
 /// Limits on answers.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +70,8 @@ pub struct Relay {
     /// Whether the event that reports usage is removed, because the client did not ask for it.
     pub hides_usage: bool,
     pub ticket: Ticket,
+    /// Memory for the parts that wait for the client.
+    pub memory: Share,
     pub limits: RelayLimits,
     /// Counts the answer as one in progress.
     pub counted: Counted,
@@ -74,12 +80,13 @@ pub struct Relay {
 impl Relay {
     /// Returns the body for the client, and the task that fills it.
     pub fn start(self) -> (Body, impl Future<Output = ()> + Send) {
-        let (sender, mut receiver) = mpsc::channel(WAITING);
-        let frames = futures::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+        let (sender, mut receiver) = mpsc::channel::<Part>(WAITING);
+        let frames =
+            futures::stream::poll_fn(move |cx| receiver.poll_recv(cx).map(|part| part.map(|(frame, _held)| frame)));
         (StreamBody::new(frames).boxed_unsync(), self.run(sender))
     }
 
-    async fn run(mut self, sender: mpsc::Sender<Result<Frame<Bytes>, BoxError>>) {
+    async fn run(mut self, sender: mpsc::Sender<Part>) {
         let end = self.pass_on(&sender).await;
         let Self { reader, mut ticket, counted, .. } = self;
         let observed = reader.finish(end == End::Complete, &ticket.estimate.tokens);
@@ -94,12 +101,12 @@ impl Relay {
         if let End::Provider(why) = end {
             tracing::info!(why, "an answer of a provider was cut");
             // An error instead of an end: the client must not take the beginning for the whole.
-            let _ = timeout(self.limits.client, sender.send(Err(why.into()))).await;
+            let _ = timeout(self.limits.client, sender.send((Err(why.into()), None))).await;
         }
         drop(counted);
     }
 
-    async fn pass_on(&mut self, sender: &mpsc::Sender<Result<Frame<Bytes>, BoxError>>) -> End {
+    async fn pass_on(&mut self, sender: &mpsc::Sender<Part>) -> End {
         let deadline = Instant::now() + self.limits.lifetime;
         let (mut filter, mut left) = (EventFilter::default(), self.limits.bytes);
         loop {
@@ -135,11 +142,15 @@ impl Relay {
         }
     }
 
-    async fn send(&self, sender: &mpsc::Sender<Result<Frame<Bytes>, BoxError>>, data: Bytes) -> Result<(), End> {
+    async fn send(&self, sender: &mpsc::Sender<Part>, data: Bytes) -> Result<(), End> {
         if data.is_empty() {
             return Ok(());
         }
-        match timeout(self.limits.client, sender.send(Ok(Frame::data(data)))).await {
+        let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let Some(held) = self.memory.take(bytes, self.limits.client).await else {
+            return Err(End::Provider("other answers of the tenant take all its memory"));
+        };
+        match timeout(self.limits.client, sender.send((Ok(Frame::data(data)), Some(held)))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Client),
         }

@@ -64,7 +64,7 @@ impl Recording {
         Self {
             request,
             request_bytes: body.len(),
-            answer: Answer { form: None, events: Events::default(), text: Vec::new(), limit, bytes: 0 },
+            answer: Answer { form: None, events: Events::new(MAX_EVENT_BYTES), text: Vec::new(), limit, bytes: 0 },
             key,
             expires_at: now.plus_seconds(logging.retention_days.saturating_mul(SECONDS_OF_DAY)),
         }

@@ -12,12 +12,12 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::credential::Token;
 use crate::denial::{Denial, DenialKind};
-use crate::gateway::{Call, Gateway, deny, json as reply, now};
+use crate::gateway::{Call, Gateway, Patience, deny, json as reply, now};
+use crate::memory::{Held, Memory};
 use crate::providers::Candidate;
 use crate::relay::Body;
 use crate::target::Action;
@@ -26,8 +26,6 @@ use crate::wire::document::Document;
 
 /// Largest request, in bytes. Conversations with images have a few MiB.
 pub const MAX_BODY_BYTES: u64 = 32 << 20;
-/// Unit of the memory for requests, in bytes.
-const MEMORY_UNIT: u64 = 1 << 10;
 /// Longest wait for memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -95,14 +93,15 @@ fn gemini(path: &str) -> Option<Route> {
 pub struct Routes {
     gateway: Arc<Gateway>,
     /// Memory for the bodies of requests.
-    memory: Semaphore,
+    memory: Memory,
 }
 
 impl Routes {
-    /// Makes the routes; the bodies of all requests together take at most `memory` bytes.
+    /// Makes the routes; the bodies of all requests together take at most `memory` bytes, and those of one tenant half of it.
     pub fn new(gateway: Arc<Gateway>, memory: u64) -> Self {
-        let units = usize::try_from(memory.max(MAX_BODY_BYTES) / MEMORY_UNIT).unwrap_or(usize::MAX);
-        Self { gateway, memory: Semaphore::new(units.min(Semaphore::MAX_PERMITS)) }
+        // The largest request fits in any case.
+        let [memory, share] = [memory, memory / 2].map(|bytes| bytes.max(MAX_BODY_BYTES));
+        Self { gateway, memory: Memory::new(memory, share) }
     }
 
     /// Answers a request.
@@ -134,8 +133,10 @@ impl Routes {
             }
             Route::Model { format, action, model, stream } => {
                 let (parts, incoming) = request.into_parts();
-                let _memory = self.memory_for(&incoming).await?;
+                // Held until the provider has answered.
+                let mut memory = self.memory_for(&pod.attempt.tenant, &incoming).await?;
                 let body = self.body(incoming).await?;
+                memory.shrink(u64::try_from(body.len()).unwrap_or(u64::MAX));
                 let requested = format.read(&Document::parse(&body)?)?;
                 let model = model.or_else(|| requested.model.clone()).unwrap_or_default();
                 let stream = stream || requested.stream;
@@ -147,35 +148,33 @@ impl Routes {
     }
 
     /// Waits for memory for the body of a request.
-    async fn memory_for(&self, body: &Incoming) -> Result<SemaphorePermit<'_>, Denial> {
-        // A body in chunks can have any size.
+    async fn memory_for(&self, tenant: &str, body: &Incoming) -> Result<Held, Denial> {
+        // A body in chunks can have any size, until it has arrived.
         let bytes = body.size_hint().upper().unwrap_or(MAX_BODY_BYTES);
         if bytes > MAX_BODY_BYTES {
             return Err(too_large());
         }
-        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
-        match timeout(PATIENCE, self.memory.acquire_many(units)).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Denial::new(DenialKind::Busy, "too many large requests are in progress").retry_after(5)),
-        }
+        let busy = || Denial::new(DenialKind::Busy, "too many large requests are in progress").retry_after(5);
+        self.memory.share(tenant).take(bytes, PATIENCE).await.ok_or_else(busy)
     }
 
     async fn body(&self, mut incoming: Incoming) -> Result<Bytes, Denial> {
-        let slow = || Denial::new(DenialKind::Timeout, "the body of the request did not arrive in time");
+        let slow = |_| Denial::new(DenialKind::Timeout, "the body of the request did not arrive in time");
         let broken = |_| Denial::new(DenialKind::InvalidRequest, "the body of the request broke off");
-        let read = async {
-            let mut body = BytesMut::new();
-            while let Some(frame) = incoming.frame().await {
-                let data = frame.map_err(broken)?.into_data().unwrap_or_default();
-                let total = u64::try_from(body.len().saturating_add(data.len())).unwrap_or(u64::MAX);
-                if total > MAX_BODY_BYTES {
-                    return Err(too_large());
-                }
-                body.extend_from_slice(&data);
+        let Patience { body: most, pace, .. } = self.gateway.patience;
+        let (begun, mut body) = (Instant::now(), BytesMut::new());
+        loop {
+            let within = pace.limit(body.len()).min(most);
+            let Some(frame) = timeout_at(begun + within, incoming.frame()).await.map_err(slow)? else {
+                return Ok(body.freeze());
+            };
+            let data = frame.map_err(broken)?.into_data().unwrap_or_default();
+            let total = u64::try_from(body.len().saturating_add(data.len())).unwrap_or(u64::MAX);
+            if total > MAX_BODY_BYTES {
+                return Err(too_large());
             }
-            Ok(body.freeze())
-        };
-        timeout(self.gateway.patience.body, read).await.unwrap_or_else(|_| Err(slow()))
+            body.extend_from_slice(&data);
+        }
     }
 }
 

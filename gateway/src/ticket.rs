@@ -68,9 +68,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // The provider has read the input, and how far it got with the output is unknown.
-        let input = if self.is_sent { self.estimate.tokens.input } else { 0 };
-        self.settle(Tokens { input, ..Tokens::default() }, Outcome::Aborted);
+        // The provider has read the input, and how far it got with the output is unknown: a client that leaves must not get it for nothing.
+        let tokens = if self.is_sent { self.estimate.tokens } else { Tokens::default() };
+        self.settle(tokens, Outcome::Aborted);
     }
 }
 

@@ -21,6 +21,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(50);
 /// Most unused connections to one host.
 const IDLE_CONNECTIONS: usize = 256;
+/// Largest buffer of a connection, in bytes, and so the largest part of an answer.
+const BUFFER_BYTES: usize = 64 << 10;
 /// Interval of keep-alive probes on a connection: a model can be silent for minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
@@ -76,6 +78,7 @@ fn client(resolver: Resolver) -> anyhow::Result<Http> {
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .http1_max_buf_size(BUFFER_BYTES)
         .build(https))
 }
 

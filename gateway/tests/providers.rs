@@ -149,8 +149,7 @@ async fn what_a_client_that_leaves_has_used_is_booked() {
     drop(response);
     let settled = gateway.settled(1).await.remove(0);
     assert_eq!(settled.settlement.outcome, Outcome::Aborted);
-    assert!(settled.settlement.charge.tokens.output >= 1 && settled.settlement.charge.tokens.output <= 100);
-    assert_eq!(settled.settlement.charge.tokens.input, settled.request.estimate.tokens.input);
+    assert_eq!(settled.settlement.charge.tokens, settled.request.estimate.tokens, "the rest of the output is unknown");
     eventually("the connection to the provider is closed", async || sender.is_closed()).await;
 }
 
@@ -167,7 +166,7 @@ async fn a_client_that_leaves_early_is_booked_too() {
     assert!(left);
     let settled = gateway.settled(1).await.remove(0);
     assert_eq!(settled.settlement.outcome, Outcome::Aborted);
-    assert_eq!(settled.settlement.charge.tokens.input, settled.request.estimate.tokens.input);
+    assert_eq!(settled.settlement.charge.tokens, settled.request.estimate.tokens);
 }
 
 #[tokio::test]
@@ -201,7 +200,8 @@ async fn endless_and_silent_answers_are_cut() {
     assert_eq!(gateway.chat("m").await.0, 200, "the next provider replaces one that does not answer");
     let settled = gateway.settled(4).await;
     assert_eq!(settled.iter().filter(|s| s.settlement.outcome == Outcome::Failed).count(), 3);
-    assert!(settled.iter().all(|s| s.settlement.charge.tokens.output <= s.request.estimate.tokens.output));
+    let cut: Vec<_> = settled.iter().filter(|s| s.settlement.outcome == Outcome::Failed).collect();
+    assert!(cut.iter().all(|s| s.settlement.charge.tokens.output == s.request.estimate.tokens.output), "{cut:?}");
 }
 
 #[tokio::test]

@@ -1,14 +1,21 @@
 //! Requests that the gateway refuses: credentials, budgets, sizes, slow clients.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use enact_crds::Agent;
+use enact_crds::agent_content::models_digest;
+use enact_crds::provider::Api;
 use enact_domain::usage::Scope;
 use enact_gateway::app::Overrides;
 use enact_gateway::gateway::Patience;
+use enact_service::pace::Pace;
+use enact_store::Outcome;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -101,6 +108,36 @@ async fn a_shared_agent_uses_the_models_of_the_installation() {
     assert_eq!(status("token-private").await, 403, "it is shared with another tenant");
 }
 
+/// An editor could otherwise move an approved attempt to a server of their own.
+#[tokio::test]
+async fn changed_models_get_no_request_of_an_approved_plan() {
+    let gateway = Gateway::start().await;
+    let agent: Agent = serde_json::from_value(gateway.cluster.api.get("agents/coder")).unwrap();
+    let url = |name: &str| format!("{}/{name}", gateway.provider.url());
+    let approved = models_digest(&agent, |name| Some((Api::OpenAi, url(name))));
+    gateway.cluster.pod("token-approved", "coder");
+    let annotations = json!({ "enact.dev/models": approved.to_string() });
+    gateway.cluster.api.change("pods/pod-token-approved", &json!({ "metadata": { "annotations": annotations } }));
+    let ask = async || {
+        gateway.provider.answer("p", answered(1, 1));
+        read(gateway.send("token-approved", "/v1/chat/completions", &chat("m")).await).await
+    };
+    let (status, body) = ask().await;
+    assert_eq!(status, 200, "{body}");
+
+    gateway.cluster.provider("p", "OpenAi", &url("evil"));
+    eventually("the gateway knows the change", async || ask().await.0 == 403).await;
+    let (_, body) = ask().await;
+    assert!(body.contains("ModelsChanged") && body.contains("Agent team/coder"), "{body}");
+    assert_eq!(gateway.ledger.refusal("uid-task-coder").unwrap().reason, "ModelsChanged");
+    assert!(gateway.provider.seen().iter().all(|seen| !seen.path.starts_with("/evil")));
+
+    gateway.provider.answer("evil", answered(1, 1));
+    assert_eq!(gateway.chat("m").await.0, 200, "no approval covers this attempt");
+    gateway.cluster.provider("p", "OpenAi", &url("p"));
+    eventually("the provider is restored", async || ask().await.0 == 200).await;
+}
+
 #[tokio::test]
 async fn a_used_up_budget_ends_the_attempt() {
     let gateway = Gateway::start().await;
@@ -159,6 +196,69 @@ async fn no_byte_passes_before_the_reservation() {
         sent
     })
     .await;
+}
+
+/// Sends a request that reaches the provider before its reservation is made, and calls `meanwhile` before it is. Returns the answer.
+async fn sent_early(gateway: &Gateway, meanwhile: impl AsyncFn()) -> (u16, String) {
+    gateway.provider.answer("p", answered(1, 1));
+    assert_eq!(gateway.chat("m").await.0, 200);
+    for _ in 0..100 {
+        let gate = Arc::new(Semaphore::new(0));
+        *gateway.ledger.gate.lock().unwrap() = Some(Arc::clone(&gate));
+        let before = gateway.provider.seen().len();
+        gateway.provider.answer("p", answered(1, 1));
+        let answer = gateway.chat("m");
+        tokio::pin!(answer);
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut answer).await;
+        assert!(early.is_err(), "the answer came before the reservation");
+        // Balances that are not known yet: the reservation comes first.
+        let is_sent = gateway.provider.seen().len() > before;
+        if is_sent {
+            meanwhile().await;
+        }
+        gate.add_permits(10);
+        let answer = answer.await;
+        if is_sent {
+            return answer;
+        }
+        assert_eq!(answer.0, 200);
+    }
+    panic!("no request is sent before its reservation");
+}
+
+#[tokio::test]
+async fn a_sent_request_is_booked_though_its_reservation_is_refused() {
+    let gateway = Gateway::start().await;
+    let (status, body) = sent_early(&gateway, async || gateway.ledger.limit(plan(), 1)).await;
+    assert_eq!((status, body.contains("BudgetExceeded")), (403, true), "{body}");
+    let is_estimated = |settled: &support::ledger::Settled| settled.settlement.outcome == Outcome::Estimated;
+    eventually("it is booked", async || gateway.ledger.settled().iter().any(is_estimated)).await;
+    let settled = gateway.ledger.settled().into_iter().find(is_estimated).unwrap();
+    assert_eq!(settled.settlement.charge.tokens, settled.request.estimate.tokens);
+    let before = gateway.provider.seen().len();
+    assert_eq!(gateway.chat("m").await.0, 403);
+    assert_eq!(gateway.provider.seen().len(), before, "the next request is not sent before its reservation");
+}
+
+#[tokio::test]
+async fn a_sent_request_is_booked_when_postgres_is_back() {
+    let gateway = Gateway::start().await;
+    assert_eq!(sent_early(&gateway, async || {}).await.0, 200);
+    eventually("both requests are settled", async || gateway.ledger.open_count() == 0).await;
+    let settled = gateway.ledger.settled().len();
+    *gateway.ledger.gate.lock().unwrap() = None;
+    gateway.ledger.is_down.store(true, Ordering::Relaxed);
+    let before = gateway.provider.seen().len();
+    gateway.provider.answer("p", answered(1, 1));
+    assert_eq!(gateway.chat("m").await.0, 503);
+    assert_eq!(gateway.provider.seen().len(), before + 1, "it was far from all limits");
+    assert_eq!(gateway.chat("m").await.0, 503);
+    assert_eq!(gateway.provider.seen().len(), before + 1, "the next one waits for Postgres");
+    gateway.ledger.is_down.store(false, Ordering::Relaxed);
+    eventually("what was sent is booked", async || gateway.ledger.settled().len() > settled).await;
+    let booked = gateway.ledger.settled().remove(settled);
+    assert_eq!(booked.settlement.outcome, Outcome::Estimated);
+    assert_eq!(booked.settlement.charge.tokens, booked.request.estimate.tokens);
 }
 
 #[tokio::test]
@@ -282,6 +382,23 @@ async fn slow_requests_are_closed() {
     ))
     .await;
     assert!(body.starts_with("HTTP/1.1 504"), "{body}");
+}
+
+/// A body keeps memory of its tenant while it arrives.
+#[tokio::test]
+async fn a_body_must_not_stall() {
+    let pace = Pace { grace: Duration::from_millis(300), bytes_per_second: 1 << 20 };
+    let patience = Patience { pace, ..Patience::default() };
+    let gateway = Gateway::start_with(Overrides { patience, headers: None }, |_| {}).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-length: 33000000\r\n\r\n{{"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
+    assert!(closed.is_ok(), "the connection stays open");
+    assert!(answer.starts_with(b"HTTP/1.1 504"), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[tokio::test]

@@ -115,14 +115,23 @@ impl Context {
                 agent_images: tenant.spec.agent_images.clone().unwrap_or_default(),
             });
         }
-        // The namespaces of the installation's default tenant carry no label.
-        let default = self.config.default_tenant_namespaces.iter().any(|n| n == namespace);
-        default.then(|| Membership {
+        self.is_of_default_tenant(namespace).then(|| Membership {
             tenant: DEFAULT_TENANT.into(),
             parallelism: u32::MAX,
             runtime_class: None,
             agent_images: AgentImages::default(),
         })
+    }
+
+    /// Returns whether `namespace` belongs to the tenant with this name, whether its Tenant exists or not.
+    pub fn is_of_tenant(&self, namespace: &str, tenant: &str) -> bool {
+        self.caches.namespaces.has("", namespace, |entry| entry.tenant() == Some(tenant))
+            || (tenant == DEFAULT_TENANT && self.is_of_default_tenant(namespace))
+    }
+
+    /// Returns whether `namespace` is one of the installation's default tenant. These carry no label.
+    fn is_of_default_tenant(&self, namespace: &str) -> bool {
+        self.config.default_tenant_namespaces.iter().any(|n| n == namespace)
     }
 
     /// Returns the ModelProvider that a name refers to in a namespace of `tenant`.

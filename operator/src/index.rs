@@ -20,9 +20,9 @@ use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _};
+use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt as _};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -121,7 +121,7 @@ pub struct Occupancy {
     pub agent: Option<String>,
 }
 
-/// Tasks and pods by the UID of their plan.
+/// Tasks and pods by their namespace and the UID of their plan.
 pub struct Index {
     known: Mutex<Known>,
     queue: mpsc::UnboundedSender<ObjectRef<Plan>>,
@@ -131,7 +131,9 @@ pub struct Index {
 
 #[derive(Default)]
 struct Known {
-    plans: HashMap<String, Children>,
+    /// By namespace and UID of the plan. A pod belongs to a plan in its own namespace only: whoever may create pods in another one can copy
+    /// labels and name.
+    plans: HashMap<String, HashMap<String, Children>>,
     /// UIDs of the tasks and pods that were put since the current list began. The list does not show objects that were created after it.
     fresh: [Option<HashSet<String>>; 2],
 }
@@ -153,8 +155,8 @@ impl Index {
     }
 
     /// Returns the children of a plan as they were last seen. This is cheap, because the entries are shared.
-    pub fn children(&self, plan_uid: &str) -> Children {
-        self.known.lock().plans.get(plan_uid).cloned().unwrap_or_default()
+    pub fn children(&self, namespace: &str, plan_uid: &str) -> Children {
+        self.known.lock().find(namespace, plan_uid).cloned().unwrap_or_default()
     }
 
     pub fn requeue(&self, plan: ObjectRef<Plan>) {
@@ -164,11 +166,11 @@ impl Index {
 
     /// Puts a Task from the API server or from a watch. A version older than the known one is ignored.
     pub fn put_task(&self, task: &Task) {
-        let Some((uid, plan)) = owner(task) else { return };
+        let (Some((uid, plan)), Some(namespace)) = (owner(task), task.metadata.namespace.as_deref()) else { return };
         let entry = TaskEntry::of(task);
         let mut known = self.known.lock();
         known.mark_fresh(TASKS, &entry.uid);
-        let children = known.children(&uid, task, &plan);
+        let children = known.children(namespace, uid, plan);
         // The operator's own writes are put before the watch delivers them: an older event must not undo them.
         if children.tasks.get(&task.name_any()).is_none_or(|old| old.version <= entry.version) {
             children.tasks.insert(task.name_any(), Arc::new(entry));
@@ -177,14 +179,13 @@ impl Index {
 
     /// Puts a pod from the API server or from a watch, and returns whether it changed. A version older than the known one is ignored.
     pub fn put_pod(&self, pod: &AttemptPod) -> bool {
-        let (Some(uid), Some(plan)) = (label(pod, names::LABEL_PLAN_UID), label(pod, names::LABEL_PLAN)) else {
-            return false;
-        };
+        let (Some((namespace, uid)), Some(plan)) = (plan_key(pod), label(pod, names::LABEL_PLAN)) else { return false };
         let Some(mut entry) = PodEntry::of(pod) else { return false };
+        let name = pod.name_any();
         let mut known = self.known.lock();
         known.mark_fresh(PODS, &entry.uid);
-        let children = known.children(&uid, pod, &plan);
-        let old = children.pods.get(&pod.name_any());
+        let children = known.children(namespace, uid, plan);
+        let old = children.pods.get(&name);
         if old.is_some_and(|old| old.version > entry.version) {
             return false;
         }
@@ -193,7 +194,7 @@ impl Index {
         let changed = same.is_none_or(|old| old.view != PodView { set_up: old.view.set_up, ..entry.view.clone() });
         // The time of the first event that shows the end: later events of the same pod must not move it.
         entry.ended = same.and_then(|old| old.ended).or(entry.ended);
-        children.pods.insert(pod.name_any(), Arc::new(entry));
+        children.pods.insert(name, Arc::new(entry));
         changed
     }
 
@@ -209,11 +210,11 @@ impl Index {
                     self.requeue_owner(&task);
                 }
                 Event::Delete(task) => {
-                    if let Some((uid, _)) = owner(&task) {
+                    if let (Some((uid, _)), Some(namespace)) = (owner(&task), task.metadata.namespace.as_deref()) {
                         // A Task of the same name may have been created meanwhile.
-                        self.known
-                            .lock()
-                            .edit(&uid, |c| remove(&mut c.tasks, &task.name_any(), |t| t.version <= version(&task)));
+                        self.known.lock().edit(namespace, uid, |c| {
+                            remove(&mut c.tasks, &task.name_any(), |t| t.version <= version(&task));
+                        });
                     }
                     self.requeue_owner(&task);
                 }
@@ -245,18 +246,18 @@ impl Index {
                 Event::Apply(pod) | Event::InitApply(pod) => {
                     let changed = self.put_pod(&pod);
                     // For an unchanged pod too: after a restart, the first list fills the limiter before attempts start.
-                    occupancy(Occupancy::of(&pod, self.is_occupied_by(&pod)));
+                    if let Some(occupied) = self.is_occupied_by(&pod) {
+                        occupancy(Occupancy::of(&pod, occupied));
+                    }
                     if changed {
                         self.requeue_label(&pod);
                     }
                 }
                 Event::Delete(pod) => {
-                    if let Some(uid) = label(&pod, names::LABEL_PLAN_UID) {
-                        self.known
-                            .lock()
-                            .edit(&uid, |c| remove(&mut c.pods, &pod.name_any(), |p| p.version <= version(&pod)));
+                    // A pod of the same name may have been created meanwhile. It keeps its slot.
+                    if self.remove_pod(&pod) {
+                        occupancy(Occupancy::of(&pod, false));
                     }
-                    occupancy(Occupancy::of(&pod, false));
                     self.requeue_label(&pod);
                 }
                 Event::InitDone => {
@@ -296,8 +297,9 @@ impl Index {
     pub fn note_delivery(&self, plan_uid: &str, subject_uid: &str, attempt: u32) {
         let plan = {
             let mut known = self.known.lock();
-            // Without children, the plan was deleted.
-            let Some(children) = known.plans.get_mut(plan_uid) else { return };
+            // Pods of another namespace can name the plan in their labels. Without tasks, the plan was deleted.
+            let mut named = known.plans.values_mut().filter_map(|plans| plans.get_mut(plan_uid));
+            let Some(children) = named.find(|children| !children.tasks.is_empty()) else { return };
             children.deliveries.insert((subject_uid.to_owned(), attempt), Instant::now());
             children.plan.clone()
         };
@@ -307,39 +309,51 @@ impl Index {
     }
 
     /// Removes notes that were read. What was noted since stays.
-    pub fn forget_deliveries(&self, plan_uid: &str, read: &HashMap<(String, u32), Instant>) {
-        if let Some(children) = self.known.lock().plans.get_mut(plan_uid) {
+    pub fn forget_deliveries(&self, namespace: &str, plan_uid: &str, read: &HashMap<(String, u32), Instant>) {
+        if let Some(children) = self.known.lock().find_mut(namespace, plan_uid) {
             children.deliveries.retain(|attempt, noted| read.get(attempt) != Some(&*noted));
         }
     }
 
     /// Marks a pod as one that does no more work, and returns whether this is new.
-    pub fn end_pod(&self, plan_uid: &str, name: &str, uid: &str) -> bool {
+    pub fn end_pod(&self, namespace: &str, plan_uid: &str, name: &str, uid: &str) -> bool {
         let mut known = self.known.lock();
-        let pod = known.plans.get_mut(plan_uid).and_then(|children| children.pods.get_mut(name));
+        let pod = known.find_mut(namespace, plan_uid).and_then(|children| children.pods.get_mut(name));
         let Some(pod) = pod.filter(|pod| pod.uid == uid && pod.ended.is_none()) else { return false };
         Arc::make_mut(pod).ended = Some(Instant::now());
         true
     }
 
-    /// Returns whether a pod that a watch delivered occupies a slot.
-    fn is_occupied_by(&self, pod: &AttemptPod) -> bool {
+    /// Returns whether a pod that a watch delivered occupies a slot; none if it is not a pod of an attempt, or another pod has its name now.
+    fn is_occupied_by(&self, pod: &AttemptPod) -> Option<bool> {
+        let (namespace, plan_uid) = plan_key(pod)?;
         let known = self.known.lock();
-        let entry = label(pod, names::LABEL_PLAN_UID)
-            .and_then(|plan| known.plans.get(&plan)?.pods.get(&pod.name_any()))
-            .filter(|entry| Some(&entry.uid) == pod.metadata.uid.as_ref());
-        !pod.has_ended() && entry.is_none_or(|entry| entry.ended.is_none())
+        let entry = known.find(namespace, plan_uid)?.pods.get(pod.metadata.name.as_deref()?)?;
+        (Some(&entry.uid) == pod.metadata.uid.as_ref()).then(|| !pod.has_ended() && entry.ended.is_none())
+    }
+
+    /// Removes a deleted pod, and returns whether no other pod has its name.
+    fn remove_pod(&self, pod: &AttemptPod) -> bool {
+        let (Some((namespace, plan_uid)), Some(name)) = (plan_key(pod), pod.metadata.name.as_deref()) else {
+            return false;
+        };
+        let mut known = self.known.lock();
+        known.edit(namespace, plan_uid, |children| {
+            let is_it = |entry: &PodEntry| Some(&entry.uid) == pod.metadata.uid.as_ref();
+            remove(&mut children.pods, name, |entry| is_it(entry) && entry.version <= version(pod));
+        });
+        known.find(namespace, plan_uid).is_none_or(|children| !children.pods.contains_key(name))
     }
 
     fn requeue_owner(&self, task: &Task) {
         if let (Some((_, plan)), Some(namespace)) = (owner(task), task.namespace()) {
-            self.requeue(ObjectRef::new(&plan).within(&namespace));
+            self.requeue(ObjectRef::new(plan).within(&namespace));
         }
     }
 
     fn requeue_label(&self, pod: &AttemptPod) {
         if let (Some(plan), Some(namespace)) = (label(pod, names::LABEL_PLAN), pod.namespace()) {
-            self.requeue(ObjectRef::new(&plan).within(&namespace));
+            self.requeue(ObjectRef::new(plan).within(&namespace));
         }
     }
 }
@@ -352,17 +366,29 @@ impl Known {
         }
     }
 
-    fn children<K: Resource>(&mut self, plan_uid: &str, child: &K, plan: &str) -> &mut Children {
-        let children = self.plans.entry(plan_uid.to_owned()).or_default();
-        children.plan.get_or_insert_with(|| ObjectRef::new(plan).within(&child.namespace().unwrap_or_default()));
+    fn find(&self, namespace: &str, plan_uid: &str) -> Option<&Children> {
+        self.plans.get(namespace)?.get(plan_uid)
+    }
+
+    fn find_mut(&mut self, namespace: &str, plan_uid: &str) -> Option<&mut Children> {
+        self.plans.get_mut(namespace)?.get_mut(plan_uid)
+    }
+
+    fn children(&mut self, namespace: &str, plan_uid: &str, plan: &str) -> &mut Children {
+        let children = self.plans.entry(namespace.to_owned()).or_default().entry(plan_uid.to_owned()).or_default();
+        children.plan.get_or_insert_with(|| ObjectRef::new(plan).within(namespace));
         children
     }
 
-    fn edit(&mut self, plan_uid: &str, f: impl FnOnce(&mut Children)) {
-        let Some(children) = self.plans.get_mut(plan_uid) else { return };
+    fn edit(&mut self, namespace: &str, plan_uid: &str, f: impl FnOnce(&mut Children)) {
+        let Some(plans) = self.plans.get_mut(namespace) else { return };
+        let Some(children) = plans.get_mut(plan_uid) else { return };
         f(children);
-        if children.tasks.is_empty() && children.pods.is_empty() {
-            self.plans.remove(plan_uid);
+        if children.is_empty() {
+            plans.remove(plan_uid);
+        }
+        if plans.is_empty() {
+            self.plans.remove(namespace);
         }
     }
 
@@ -375,13 +401,22 @@ impl Known {
         // A list that broke off leaves no `InitDone`; the next `Init` starts with an empty set.
         let Some(fresh) = self.fresh[which].take() else { return Vec::new() };
         let mut changed = Vec::new();
-        self.plans.retain(|_, children| {
-            if remove_stale(children, &fresh) {
-                changed.extend(children.plan.clone());
-            }
-            !(children.tasks.is_empty() && children.pods.is_empty())
+        self.plans.retain(|_, plans| {
+            plans.retain(|_, children| {
+                if remove_stale(children, &fresh) {
+                    changed.extend(children.plan.clone());
+                }
+                !children.is_empty()
+            });
+            !plans.is_empty()
         });
         changed
+    }
+}
+
+impl Children {
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.pods.is_empty()
     }
 }
 
@@ -458,12 +493,12 @@ impl PodEntry {
         Some(Self {
             uid: pod.uid()?,
             version: version(pod),
-            task: label(pod, names::LABEL_TASK)?,
+            task: label(pod, names::LABEL_TASK)?.to_owned(),
             attempt: label(pod, names::LABEL_ATTEMPT)?.parse().ok()?,
             owner: owner.uid.clone(),
             agent: agent(pod),
             start_key: pod.annotations().get(names::ANNOTATION_START_KEY).cloned(),
-            tenant: label(pod, names::LABEL_TENANT).unwrap_or_default(),
+            tenant: label(pod, names::LABEL_TENANT).unwrap_or_default().to_owned(),
             ended: pod.has_ended().then(Instant::now),
             view: pod.view(),
         })
@@ -473,7 +508,7 @@ impl PodEntry {
 impl Occupancy {
     fn of(pod: &AttemptPod, occupied: bool) -> Self {
         Self {
-            tenant: label(pod, names::LABEL_TENANT).unwrap_or_default(),
+            tenant: label(pod, names::LABEL_TENANT).unwrap_or_default().to_owned(),
             namespace: pod.namespace().unwrap_or_default(),
             pod: pod.name_any(),
             occupied,
@@ -495,92 +530,19 @@ fn agent(pod: &AttemptPod) -> Option<String> {
 }
 
 /// Returns the UID and name of the plan that controls a Task.
-fn owner(task: &Task) -> Option<(String, String)> {
+fn owner(task: &Task) -> Option<(&str, &str)> {
     let owner = task.owner_references().iter().find(|o| o.kind == "Plan" && o.controller == Some(true))?;
-    Some((owner.uid.clone(), owner.name.clone()))
+    Some((owner.uid.as_str(), owner.name.as_str()))
 }
 
-fn label<K: Resource>(object: &K, key: &str) -> Option<String> {
-    object.labels().get(key).cloned()
+/// Returns the namespace of a pod, and the UID of the plan in its label.
+fn plan_key(pod: &AttemptPod) -> Option<(&str, &str)> {
+    Some((pod.metadata.namespace.as_deref()?, label(pod, names::LABEL_PLAN_UID)?))
+}
+
+fn label<'a>(pod: &'a AttemptPod, key: &str) -> Option<&'a str> {
+    pod.labels().get(key).map(String::as_str)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures::stream;
-
-    fn task(name: &str, uid: &str, version: u32, phase: &str) -> Task {
-        serde_json::from_value(serde_json::json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Task",
-            "metadata": {"name": name, "namespace": "ns", "uid": uid, "resourceVersion": version.to_string(),
-                "ownerReferences": [{"apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "name": "p", "uid": "plan", "controller": true}]},
-            "spec": {"planRef": {"name": "p"}, "id": "T001", "title": "t"},
-            "status": {"phase": phase, "attempts": 1}
-        }))
-        .unwrap()
-    }
-
-    fn pod(name: &str, uid: &str, version: u32, phase: &str) -> AttemptPod {
-        serde_json::from_value(serde_json::json!({
-            "metadata": {"name": name, "namespace": "ns", "uid": uid, "resourceVersion": version.to_string(),
-                "labels": {"enact.dev/tenant": "t", "enact.dev/plan": "p", "enact.dev/plan-uid": "plan",
-                    "enact.dev/task": "a", "enact.dev/attempt": "1"},
-                "ownerReferences": [{"apiVersion": "enact.dev/v1alpha1", "kind": "Task", "name": "a", "uid": "1", "controller": true}]},
-            "status": {"phase": phase}
-        }))
-        .unwrap()
-    }
-
-    /// Returns the pods that events are about, and whether each occupies a slot.
-    async fn follow(index: &Index, events: Vec<Event<AttemptPod>>) -> Vec<(String, bool)> {
-        let mut seen = Vec::new();
-        index.follow_pods(stream::iter(events), |o| seen.push((o.pod, o.occupied))).await;
-        seen
-    }
-
-    #[tokio::test]
-    async fn ignores_older_versions_and_removes_what_a_list_lacks() {
-        let (index, mut requeued) = Index::new();
-        index.put_task(&task("a", "1", 7, "Succeeded"));
-        let events = vec![Event::Apply(task("a", "1", 5, "Running")), Event::Apply(task("b", "2", 6, "Pending"))];
-        index.follow_tasks(stream::iter(events)).await;
-        while requeued.try_recv().is_ok() {}
-        let list = vec![Event::Init, Event::InitDone];
-        index.follow_tasks(stream::iter(list)).await;
-        assert!(index.children("plan").tasks.is_empty(), "they were deleted while the watch was down");
-        assert_eq!(requeued.try_recv().unwrap(), ObjectRef::new("p").within("ns"), "their plan is requeued");
-        index.put_task(&task("a", "1", 7, "Succeeded"));
-        let list = vec![Event::Init, Event::InitApply(task("a", "1", 5, "Running")), Event::InitDone];
-        index.follow_tasks(stream::iter(list)).await;
-        assert_eq!(index.children("plan").tasks["a"].phase, Phase::Succeeded);
-    }
-
-    #[tokio::test]
-    async fn a_pod_occupies_a_slot_until_its_end() {
-        let (index, _requeued) = Index::new();
-        let list = vec![Event::Init, Event::InitApply(pod("a-1", "x", 3, "Running")), Event::InitDone];
-        assert_eq!(follow(&index, list).await, [("a-1".into(), true)], "what runs after a restart is counted");
-        let gone = vec![Event::Init, Event::InitDone];
-        assert_eq!(follow(&index, gone).await, [("a-1".into(), false)], "and freed when it vanished unseen");
-        assert_eq!(follow(&index, vec![Event::Apply(pod("b-1", "y", 4, "Failed"))]).await, [("b-1".into(), false)]);
-    }
-
-    #[tokio::test]
-    async fn keeps_a_pod_that_was_created_during_a_list() {
-        let (index, _requeued) = Index::new();
-        follow(&index, vec![Event::Init]).await;
-        index.put_pod(&pod("a-1", "new", 9, "Pending"));
-        assert_eq!(follow(&index, vec![Event::InitDone]).await, [], "a list does not show what was made after it");
-        assert_eq!(follow(&index, vec![Event::Delete(pod("a-1", "old", 5, "Failed"))]).await, [("a-1".into(), false)]);
-        assert_eq!(index.children("plan").pods["a-1"].uid, "new", "the end of another pod of this name does not count");
-    }
-
-    #[tokio::test]
-    async fn an_event_without_a_change_requeues_nothing() {
-        let (index, mut requeued) = Index::new();
-        follow(&index, vec![Event::Apply(pod("a-1", "x", 3, "Running"))]).await;
-        assert!(requeued.try_recv().is_ok());
-        follow(&index, vec![Event::Apply(pod("a-1", "x", 4, "Running"))]).await;
-        assert!(requeued.try_recv().is_err(), "an annotation, say");
-    }
-}
+mod tests;

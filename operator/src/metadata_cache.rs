@@ -48,6 +48,12 @@ impl<E: Clone + PartialEq> MetadataCache<E> {
         self.contents.lock().entries.get(&key).map(|(_, entry)| entry.clone())
     }
 
+    /// Returns whether there is an entry that satisfies `filter`, without a copy of it.
+    pub fn has(&self, namespace: &str, name: &str, filter: impl FnOnce(&E) -> bool) -> bool {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.contents.lock().entries.get(&key).is_some_and(|(_, entry)| filter(entry))
+    }
+
     /// Returns the keys of the entries that satisfy `filter`.
     pub fn keys(&self, filter: impl Fn(&ObjectKey, &E) -> bool) -> Vec<ObjectKey> {
         let contents = self.contents.lock();

@@ -34,7 +34,7 @@ pub(crate) fn carry_out(
         Err(failure) => return failure.into_report(),
     };
     let mut evidence = Evidence::default();
-    let outcome = work(step, supervisor, settings, assignment, &mut evidence);
+    let outcome = work(step, supervisor, settings, assignment, key.as_ref(), &mut evidence);
     // An attempt that was asked to stop has not succeeded, even if its work is complete. The outcome does not change after this line, so
     // that the delivered result, the report and the exit code agree.
     let mut report = outcome.unwrap_or_else(Failure::into_report);
@@ -89,12 +89,13 @@ fn work(
     supervisor: &mut Supervisor,
     settings: &Settings,
     assignment: &Assignment,
+    key: Option<&RunnerKey>,
     evidence: &mut Evidence,
 ) -> Result<Report, Failure> {
     let invalid = |message: &str| Failure::new(Reason::InvalidAssignment, message);
     let git = || assignment.git.as_ref().ok_or_else(|| invalid("the assignment of an integration has no repository"));
     match (step, &assignment.work) {
-        (Step::Task, Work::Task(task)) => task::run(supervisor, settings, assignment, task, evidence),
+        (Step::Task, Work::Task(task)) => task::run(supervisor, settings, assignment, task, key, evidence),
         (Step::Merge, Work::Integration(integration)) => integration::merge(supervisor, settings, git()?, integration),
         (Step::Gate, Work::Integration(integration)) => integration::gate(supervisor, settings, integration, evidence),
         (Step::Publish, Work::Integration(integration)) => {

@@ -11,7 +11,7 @@ use enact_domain::digest::Digest;
 
 use crate::archive;
 use crate::coding_agent::{Ended, Resumed};
-use crate::delivery;
+use crate::delivery::{self, RunnerKey};
 use crate::failure::Failure;
 use crate::git::Git;
 use crate::log::log;
@@ -43,6 +43,8 @@ impl Beginning {
 pub(crate) struct Checkpoints<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) assignment: &'a Assignment,
+    /// The key that the runner has registered at the server, if there is a server.
+    pub(crate) key: Option<&'a RunnerKey>,
     pub(crate) task: &'a TaskWork,
     pub(crate) layout: &'a WorkspaceLayout,
 }
@@ -111,7 +113,7 @@ impl Checkpoints<'_> {
     fn fetch(&self, git: &mut Git) -> Option<Checkpoint> {
         let server = self.assignment.server_url.as_deref().filter(|_| self.assignment.attempt > 1)?;
         let url = delivery::attempt_url(self.assignment, server, "checkpoint");
-        let found = delivery::fetch(git.supervisor, self.settings, &url, MAX_CHECKPOINT_BYTES as u64);
+        let found = delivery::fetch(git.supervisor, self.settings, &url, self.key?, MAX_CHECKPOINT_BYTES as u64);
         let parsed = found.and_then(|found| {
             let parse =
                 |bytes: Vec<u8>| serde_json::from_slice::<Checkpoint>(&bytes).map_err(|error| error.to_string());

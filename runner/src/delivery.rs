@@ -126,7 +126,7 @@ pub(crate) fn attempt_url(assignment: &Assignment, server: &str, resource: &str)
     format!("{}/v1/attempts/{subject_uid}/{attempt}/{resource}", server.trim_end_matches('/'))
 }
 
-/// Reads at most `limit` bytes from the server; none if it has nothing there.
+/// Reads at most `limit` bytes from the server, as the runner with `key`; none if it has nothing there.
 ///
 /// # Errors
 /// A message for a person.
@@ -134,12 +134,13 @@ pub(crate) fn fetch(
     supervisor: &mut Supervisor,
     settings: &Settings,
     url: &str,
+    key: &RunnerKey,
     limit: u64,
 ) -> Result<Option<Vec<u8>>, String> {
     let agent = agent(REQUEST_TIMEOUT);
     let mut backoff = BACKOFF.with_max_times(FETCHES - 1).build();
     loop {
-        let problem = match get(&agent, url, &settings.token_file, limit) {
+        let problem = match get(&agent, url, &settings.token_file, key, limit) {
             Ok(found) => return Ok(found),
             Err(RequestError::Permanent(message)) => return Err(message),
             Err(RequestError::Transient { message, .. }) => message,
@@ -219,9 +220,16 @@ fn bearer(token: &Path) -> Result<String, RequestError> {
     Ok(format!("Bearer {}", token.trim()))
 }
 
-fn get(agent: &ureq::Agent, url: &str, token: &Path, limit: u64) -> Result<Option<Vec<u8>>, RequestError> {
+fn get(
+    agent: &ureq::Agent,
+    url: &str,
+    token: &Path,
+    key: &RunnerKey,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, RequestError> {
     let transient = |error: ureq::Error| RequestError::Transient { message: error.to_string(), retry_after: None };
-    let mut response = agent.get(url).header(header::AUTHORIZATION, bearer(token)?).call().map_err(transient)?;
+    let request = agent.get(url).header(header::AUTHORIZATION, bearer(token)?).header(RUNNER_KEY_HEADER, &key.0);
+    let mut response = request.call().map_err(transient)?;
     match response.status() {
         StatusCode::OK => response.body_mut().with_config().limit(limit).read_to_vec().map(Some).map_err(transient),
         StatusCode::NOT_FOUND => Ok(None),

@@ -12,6 +12,7 @@ use crate::capture::Tail;
 use crate::checkpoint::{Beginning, Checkpoints};
 use crate::clone_cache::CloneCache;
 use crate::coding_agent::Ended;
+use crate::delivery::RunnerKey;
 use crate::failure::{Failure, explain};
 use crate::git::{Git, Identity, PLAN_FIELDS};
 use crate::log::log;
@@ -33,6 +34,7 @@ pub(crate) fn run(
     settings: &Settings,
     assignment: &Assignment,
     task: &TaskWork,
+    key: Option<&RunnerKey>,
     evidence: &mut Evidence,
 ) -> Result<Report, Failure> {
     let layout = WorkspaceLayout::new(settings);
@@ -41,7 +43,7 @@ pub(crate) fn run(
     let environment = environment(&layout, assignment, task);
     if let Some(work) = &assignment.git {
         let mut git = Git::new(supervisor, settings, &work.url, &PLAN_FIELDS)?;
-        let attempt = Attempt { settings, assignment, task, work, layout: &layout, environment: &environment };
+        let attempt = Attempt { settings, assignment, task, key, work, layout: &layout, environment: &environment };
         return attempt.in_repository(&mut git, evidence);
     }
     match &task.adapter {
@@ -75,6 +77,7 @@ struct Attempt<'a> {
     settings: &'a Settings,
     assignment: &'a Assignment,
     task: &'a TaskWork,
+    key: Option<&'a RunnerKey>,
     work: &'a GitWork,
     layout: &'a WorkspaceLayout,
     environment: &'a Environment,
@@ -199,8 +202,8 @@ impl Attempt<'_> {
     }
 
     fn checkpoints(&self) -> Checkpoints<'_> {
-        let Self { settings, assignment, task, layout, .. } = *self;
-        Checkpoints { settings, assignment, task, layout }
+        let Self { settings, assignment, task, key, layout, .. } = *self;
+        Checkpoints { settings, assignment, key, task, layout }
     }
 
     /// Keeps the unfinished work in `commit` and leaves a checkpoint for the next attempt. The failure then names the commit that was

@@ -34,6 +34,9 @@ const CHECKPOINTS: usize = 4;
 const WAITING_PART: u16 = 2;
 /// Time limit of one operation in Postgres.
 const OPERATION: Duration = Duration::from_secs(6);
+/// Time limit of one operation in Postgres for a reader. Shorter, because a person can ask for less, and a search takes the time of Postgres
+/// from deliveries.
+const READ_OPERATION: Duration = Duration::from_secs(4);
 /// Limits for pods' connections. A pod delivers once, so none needs to live long. The shutdown is shorter than a pod's grace period.
 const LIMITS: Limits = Limits {
     connections: 0,
@@ -42,7 +45,7 @@ const LIMITS: Limits = Limits {
     headers: Duration::from_secs(10),
     age: Duration::from_mins(1),
     shutdown: Duration::from_secs(20),
-    http2: false,
+    http2: None,
 };
 /// Limits for readers' connections. Most of them come through the API server, so its address has no share.
 const READERS: Limits = Limits { connections: 256, per_client: 256, ..LIMITS };
@@ -69,19 +72,20 @@ impl App {
     /// When a port cannot be opened, or a setting is invalid.
     pub async fn bind(settings: &Settings, client: Client) -> anyhow::Result<Self> {
         let metrics = Metrics::new()?;
-        let store = Store::connect(&enact_store::Config {
-            max_connections: settings.database_connections,
-            operation_timeout: OPERATION,
-            ..enact_store::Config::new(&settings.database_url)
-        })
-        .context("--database-url")?;
+        let connect = |max_connections, operation_timeout| {
+            let rest = enact_store::Config::new(&settings.database_url);
+            Store::connect(&enact_store::Config { max_connections, operation_timeout, ..rest })
+                .context("--database-url")
+        };
+        let store = connect(settings.database_connections.div_ceil(2), OPERATION)?;
+        let for_readers = settings.database_connections / 2;
         let (cluster, times) = (Arc::new(Cluster::new(client, &settings.default_tenant_namespaces)), Times::default());
-        // Readers have a separate limiter, so that they never block the deliveries of pods.
+        // Readers have a separate limiter and separate connections to Postgres, so that they never block the deliveries of pods.
         let reading = Reading {
             access: Access::new(Arc::clone(&cluster), times.identify),
-            store: store.clone(),
+            store: connect(for_readers, READ_OPERATION)?,
             embedder: Embedder::new(&settings.embedder),
-            limiter: RequestLimiter::new(usize::from(settings.readings), WAIT),
+            limiter: RequestLimiter::new(reading_slots(settings.readings, for_readers), WAIT),
             metrics: metrics.clone(),
         };
         let pushes = Pushes::new(Arc::clone(&cluster), store.clone(), WAIT, times, metrics.clone());
@@ -136,7 +140,7 @@ impl App {
         let Addresses { deliveries: pods, readings: readers, pushes: git_hosts, health: probes } = self.addresses()?;
         tracing::info!(deliveries = %pods, readings = %readers, pushes = ?git_hosts, health = %probes, "listening");
         let Self { http, read_http, push_http, health_http, intake, reading, pushes, limits } = self;
-        let (health, metrics) = (Health::new(CHECKS), intake.metrics.clone());
+        let (health, metrics, read_store) = (Health::new(CHECKS), intake.metrics.clone(), reading.store.clone());
         // `stop` ends the servers for requests. `end` follows when their last request has ended, so that probes get answers until then.
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
         check(&health, &intake, &tasks, &end);
@@ -163,7 +167,7 @@ impl App {
         tasks.close();
         tasks.wait().await;
         // Last, because running deliveries write to Postgres.
-        intake.store.close().await;
+        tokio::join!(intake.store.close(), read_store.close());
         tracing::info!("stopped");
         Ok(())
     }
@@ -182,6 +186,12 @@ pub struct Addresses {
     pub health: SocketAddr,
 }
 
+/// Returns the number of slots for readers: so few that the half of them that one tenant gets cannot take all of the readers' connections.
+fn reading_slots(readings: u16, connections: u32) -> usize {
+    let most = usize::try_from(connections).unwrap_or(usize::MAX).saturating_sub(1).saturating_mul(2);
+    usize::from(readings).min(most).max(2)
+}
+
 /// Spawns the checks of Postgres and the API server.
 fn check(health: &Health, intake: &Arc<Intake>, tasks: &TaskTracker, end: &CancellationToken) {
     let [postgres, api_server] = CHECKS;
@@ -193,4 +203,19 @@ fn check(health: &Health, intake: &Arc<Intake>, tasks: &TaskTracker, end: &Cance
     let ready = async move || cluster.cluster.ready().await;
     let checking = health.clone().keep_checking(api_server, ready);
     tasks.spawn(end.clone().run_until_cancelled_owned(checking));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_leaves_connections_to_other_readers() {
+        assert_eq!(reading_slots(12, 8), 12);
+        for (readings, connections) in [(12, 4), (13, 7), (1024, 2), (3, 128)] {
+            let own = reading_slots(readings, connections).div_ceil(2);
+            assert!(own < connections as usize, "{own} of {connections}");
+        }
+        assert_eq!(reading_slots(12, 1), 2);
+    }
 }

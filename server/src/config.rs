@@ -40,8 +40,8 @@ pub struct Settings {
     /// Postgres URL of the application's login.
     #[arg(long, env = "ENACT_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
-    /// Most connections to Postgres.
-    #[arg(long, env = "ENACT_DATABASE_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    /// Most connections to Postgres; half of them for readers.
+    #[arg(long, env = "ENACT_DATABASE_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=256))]
     pub database_connections: u32,
     /// Namespaces of the tenant `default`, for an installation without Tenants; separated by commas.
     #[arg(long, env = "ENACT_DEFAULT_TENANT_NAMESPACES", value_delimiter = ',')]
@@ -49,7 +49,8 @@ pub struct Settings {
     /// Most deliveries that are read and stored at once; half of them for one tenant. Each takes up to 5 MiB of memory.
     #[arg(long, env = "ENACT_DELIVERIES", default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=1024))]
     pub deliveries: u16,
-    /// Most requests of readers in progress at once; half of them for one tenant. Each takes up to 10 MiB of memory.
+    /// Most requests of readers in progress at once; half of them for one tenant. Each takes up to 10 MiB of memory. Fewer if one tenant
+    /// could take all of the readers' connections to Postgres.
     #[arg(long, env = "ENACT_READINGS", default_value_t = 12, value_parser = clap::value_parser!(u16).range(2..=1024))]
     pub readings: u16,
     #[command(flatten)]

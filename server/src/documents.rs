@@ -20,7 +20,8 @@ use crate::token::Token;
 const MEDIA: &str = "text/markdown";
 
 impl Intake {
-    /// Stores a document by its digest, so that a repeated delivery changes nothing. Neither the document nor the token gets into the log.
+    /// Stores a document by its digest, so that a repeated delivery changes nothing. A pod delivers one document. Neither the document nor
+    /// the token gets into the log.
     pub async fn deliver_document<S, B, E>(&self, subject: &str, headers: HeaderMap, body: S) -> Response
     where
         S: Stream<Item = Result<B, E>> + Unpin,
@@ -79,6 +80,10 @@ impl Intake {
             let why = format!("the document is not text: byte {} is not UTF-8", error.valid_up_to());
             return Err(Problem::new(ProblemKind::Malformed, why));
         }
-        self.store.store_content(&document_pod.tenant, &document).await.map_err(|error| unstored(&error))
+        let delivered = self.store.deliver_document(&document_pod.tenant, &document_pod.pod_uid, &document).await;
+        delivered.map_err(|error| unstored(&error))?.ok_or_else(|| {
+            let why = format!("pod {pod} has delivered another document, and a pod delivers only one");
+            Problem::new(ProblemKind::AlreadyDelivered, why)
+        })
     }
 }

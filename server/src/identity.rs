@@ -22,6 +22,7 @@ pub struct DocumentPod {
     pub tenant: String,
     pub namespace: String,
     pub pod: String,
+    pub pod_uid: String,
     /// UID of the Constitution, Specification or Plan whose document it is.
     pub subject_uid: String,
 }
@@ -112,7 +113,8 @@ fn document_pod(
     }
     let owner = identity::controller(pod, &DOCUMENTS)
         .ok_or_else(|| subject_mismatch(identity::missing("Constitution, Specification or Plan as its controller")))?;
-    Ok(DocumentPod { tenant, namespace: bound.namespace, pod: bound.name, subject_uid: owner.uid.clone() })
+    let BoundPod { namespace, name: pod, uid: pod_uid } = bound;
+    Ok(DocumentPod { tenant, namespace, pod, pod_uid, subject_uid: owner.uid.clone() })
 }
 
 fn subject_mismatch(why: impl Into<String>) -> Problem {

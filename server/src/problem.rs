@@ -26,6 +26,8 @@ pub enum ProblemKind {
     SlowBody,
     /// The attempt has ended, or a newer one has begun.
     StaleAttempt,
+    /// The pod of a document job has delivered another document.
+    AlreadyDelivered,
     /// The body is larger than allowed.
     TooLarge,
     /// The headers name another media type than the expected one.
@@ -39,7 +41,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Malformed,
         Self::TokenRefused,
         Self::SubjectMismatch,
@@ -50,6 +52,7 @@ impl ProblemKind {
         Self::MethodNotAllowed,
         Self::SlowBody,
         Self::StaleAttempt,
+        Self::AlreadyDelivered,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Busy,
@@ -72,6 +75,9 @@ impl ProblemKind {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time"),
             Self::StaleAttempt => (StatusCode::CONFLICT, "stale-attempt", "The attempt has ended"),
+            Self::AlreadyDelivered => {
+                (StatusCode::CONFLICT, "already-delivered", "The pod has delivered another document")
+            }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")

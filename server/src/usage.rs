@@ -100,7 +100,7 @@ fn csv(query: &UsageQuery, rows: &[UsageRow]) -> Vec<u8> {
     let names = dimensions.iter().map(|dimension| dimension.as_str()).chain(COLUMNS);
     let mut records = vec![names.map(ToOwned::to_owned).collect::<Vec<String>>()];
     records.extend(rows.iter().map(|row| {
-        let values = dimensions.iter().map(|dimension| text(row.value(*dimension).unwrap_or_default()));
+        let values = dimensions.iter().map(|dimension| text(&row.value(*dimension).unwrap_or_default()));
         values.chain(numbers(row)).collect()
     }));
     // Writing to memory does not fail.
@@ -113,8 +113,19 @@ fn csv(query: &UsageQuery, rows: &[UsageRow]) -> Vec<u8> {
 }
 
 /// Returns a text that a spreadsheet does not take for a formula. Names of models come from agents.
-fn text(value: String) -> String {
-    if value.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{value}") } else { value }
+fn text(value: &str) -> String {
+    let mut shown = String::with_capacity(value.len() + 1);
+    // A spreadsheet of some languages begins a new cell at each `;`, also within quotes.
+    let mut begins_cell = true;
+    for c in value.chars() {
+        // The last four are the wide forms, which spreadsheets read as the others.
+        if begins_cell && matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '＝' | '＋' | '－' | '＠') {
+            shown.push('\'');
+        }
+        begins_cell = matches!(c, ';' | '\t' | '\r' | '\n') || begins_cell && matches!(c, ' ' | '"');
+        shown.push(c);
+    }
+    shown
 }
 
 fn numbers(row: &UsageRow) -> [String; COLUMNS.len()] {
@@ -172,5 +183,22 @@ mod tests {
         assert!(lines.next().unwrap().starts_with("model,requests,running,"), "{text}");
         assert!(text.contains("\"a,\"\"b\"\"\n\",2,0,0,0,10,0,0,5,0,15,1.500000,0,0,\n"), "{text}");
         assert!(text.contains("'=1+1,2,0,0,0,10,0,0,5,0,15,,0,0,\n"), "an unknown price is empty: {text}");
+    }
+
+    #[test]
+    fn no_part_of_a_text_is_a_formula() {
+        let cases = [
+            ("gpt-4.1+x@eu", "gpt-4.1+x@eu"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("＝1＋1", "'＝1＋1"),
+            ("a;=1;-b", "a;'=1;'-b"),
+            ("a; \"=1", "a; \"'=1"),
+            ("a\n+1\r=2", "a\n'+1\r'=2"),
+            ("\t=1", "'\t'=1"),
+            ("", ""),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(text(value), expected);
+        }
     }
 }

@@ -72,6 +72,16 @@ async fn only_a_documents_own_pod_brings_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_brings_one_document() {
+    let (database, _api, server) = with_document_pod().await;
+    server.send(&bring(SUBJECT, "fetches", TEXT)).await.assert_status(201);
+    let another = server.send(&bring(SUBJECT, "fetches", b"# Another\n")).await;
+    another.assert_problem(409, "already-delivered", "has delivered another document");
+    server.send(&bring(SUBJECT, "fetches", TEXT)).await.assert_status(201);
+    assert_eq!(database.number("select count(*) from contents").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_document_is_refused() {
     let (database, _api, server) = with_document_pod().await;
     let large = vec![b'x'; MAX_DOCUMENT_BYTES + 1];

@@ -9,10 +9,11 @@ use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, Record};
 use enact_store::{Item, ItemKind};
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 use support::api::{Api, FakeCluster};
 use support::database::{self, Database, record};
 use support::http::{self, Request};
-use support::{SUBJECT, Server, result};
+use support::{SUBJECT, Server, begun, result, until};
 
 const SHOP: &str = "team/specifications/shop";
 
@@ -239,7 +240,7 @@ async fn the_selection_of_an_agent_is_explained_to_whoever_may_get_the_plan() {
 async fn a_proposal_is_shown_to_whoever_may_get_its_plan() {
     let (database, _api, server) = scene().await;
     let text = "# Tasks: P\n";
-    let digest = database.store().store_content("acme", text.as_bytes()).await.unwrap();
+    let digest = database.store().deliver_document("acme", "uid-draft", text.as_bytes()).await.unwrap().unwrap();
     let path = format!("team/plans/p/proposals/{digest}");
     // Whatever else the tenant has recorded is not readable by its digest.
     server.read("reader", &path).await.assert_problem(404, "not-found", "no proposal");
@@ -331,6 +332,32 @@ async fn reports_missing_dependencies_and_recovers() {
     server.read("reader", &path).await.assert_status(200);
     let lost = Server::start("postgres://nobody@127.0.0.1:1/none", &api).await;
     lost.read("reader", &path).await.assert_problem(503, "unavailable", "the record is temporarily unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readings_leave_connections_to_deliveries() {
+    let (database, _api, server) = scene().await;
+    begun(&database, SUBJECT, 1).await;
+    let mut lock = database.superuser().await;
+    lock.execute("begin").await.unwrap();
+    lock.execute("lock table search_items in access exclusive mode").await.unwrap();
+    let search = |number: u32| {
+        let (token, namespace) = if number.is_multiple_of(2) { ("reader", "team") } else { ("elsewhere", "elsewhere") };
+        let path = format!("/v1/namespaces/{namespace}/search?q=cart&kind=requirement");
+        let (request, address) = (Request::get(&path).header("x-enact-token", token), server.readings);
+        tokio::spawn(async move { http::send(address, &request).await })
+    };
+    let searches: Vec<_> = (0..12).map(search).collect();
+    let blocked = "select count(*) from pg_locks where not granted and relation = 'enact.search_items'::regclass
+        and database = (select oid from pg_database where datname = current_database())";
+    // All connections of readers.
+    until(async || (database.number(blocked).await == 8).then_some(())).await;
+    server.deliver("pod", &result(SUBJECT, 1)).await.assert_status(201);
+    lock.execute("rollback").await.unwrap();
+    for search in searches {
+        let answer = search.await.unwrap();
+        assert!([200, 503].contains(&answer.status), "{}", answer.text());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,7 +31,7 @@ const LIMITS: Limits = Limits {
     headers: Duration::from_mins(2),
     age: Duration::from_mins(10),
     shutdown: Duration::from_secs(2),
-    http2: false,
+    http2: None,
 };
 
 /// The health of a process: whether it is alive, and the checks that must succeed before it gets requests. Clones share the state.

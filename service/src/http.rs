@@ -30,8 +30,13 @@ use crate::shares::Shares;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Least time between two log messages about refused connections, so that a client cannot flood the log.
 const REFUSAL_LOG: Duration = Duration::from_secs(30);
-/// Largest buffer of an HTTP/1 connection, in bytes; it also limits the headers of a request.
+/// Largest buffer of an HTTP/1 connection, and for the answer of an HTTP/2 stream, in bytes; it also limits the headers of a request.
 const BUFFER_BYTES: usize = 64 << 10;
+/// Receive window of a stream of an HTTP/2 connection, in bytes. Smaller than that of the connection, so that a stream that is not read does
+/// not block the others.
+const STREAM_WINDOW: u32 = 64 << 10;
+/// Most requests at once on an HTTP/2 connection.
+const STREAMS: u32 = 128;
 /// Interval of keep-alive pings on an HTTP/2 connection, and time limit of their answers.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
@@ -51,8 +56,8 @@ pub struct Limits {
     pub age: Duration,
     /// Longest time for a running request to end, when its connection is too old or the server stops.
     pub shutdown: Duration,
-    /// Whether the server also speaks HTTP/2.
-    pub http2: bool,
+    /// Receive window of an HTTP/2 connection, in bytes: what a client can send before it is read. None for a server of HTTP/1 only.
+    pub http2: Option<u32>,
 }
 
 /// Listens on an address.
@@ -198,7 +203,9 @@ where
         builder.http1().timer(TokioTimer::new()).header_read_timeout(headers).max_buf_size(BUFFER_BYTES);
         let (interval, patience) = PING;
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(interval)).keep_alive_timeout(patience);
-        let builder = if http2 { builder } else { builder.http1_only() };
+        builder.http2().initial_connection_window_size(http2).initial_stream_window_size(STREAM_WINDOW);
+        builder.http2().max_concurrent_streams(STREAMS).max_send_buf_size(BUFFER_BYTES);
+        let builder = if http2.is_some() { builder } else { builder.http1_only() };
         let mut connection =
             pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.service)));
         tokio::select! {
@@ -239,7 +246,7 @@ mod tests {
         headers: Duration::from_millis(200),
         age: Duration::from_mins(1),
         shutdown: Duration::from_secs(30),
-        http2: false,
+        http2: None,
     };
 
     struct Server {

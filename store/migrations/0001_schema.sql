@@ -40,8 +40,9 @@ create table enact.tenants (
     erased        jsonb not null default '{}' check (jsonb_typeof(erased) = 'object')
 );
 comment on table enact.tenants is
-    'Every tenant that ever existed, with the UID of the Tenant that its rows belong to. Written and read by the tenant controller before '
-    'it sets up the first namespace of a Tenant. See docs/adr/0021-names-of-tenants.md.';
+    'Every tenant that ever existed, with the UID of the Tenant that its rows belong to. Written by claim_record, keep_record and '
+    'erase_former only, which the tenant controller calls before it sets up the first namespace of a Tenant. See '
+    'docs/adr/0021-names-of-tenants.md.';
 comment on column enact.tenants.successor_uid is
     'UID of a newer Tenant with this name, for which the rows of the former one are erased.';
 comment on column enact.tenants.successor_at is
@@ -60,6 +61,18 @@ create table enact.contents (
 comment on table enact.contents is
     'Contents of documents, each once per tenant. Written by the operator with a revision, and by the server when a document pod delivers '
     'a document. Read by the operator (approved contents, delivered documents) and by the server (diff, rollback, edit).';
+
+create table enact.document_deliveries (
+    tenant_id    enact.tenant not null,
+    pod_uid      enact.uid not null,
+    digest       text not null check (octet_length(digest) between 1 and 128),
+    delivered_at timestamptz not null default clock_timestamp(),
+    primary key (tenant_id, pod_uid)
+);
+create index document_deliveries_by_time on enact.document_deliveries (tenant_id, delivered_at);
+comment on table enact.document_deliveries is
+    'The document that each document pod delivered: the server accepts no other one from it, so that no agent fills the record. Written and '
+    'read by the server, which deletes rows after seven days, when no document pod runs any more.';
 
 create table enact.revisions (
     tenant_id   enact.tenant not null,
@@ -458,8 +471,9 @@ do $$
 declare
     name text;
 begin
-    foreach name in array array['tenants', 'contents', 'revisions', 'findings', 'plans', 'tasks', 'attempts', 'results', 'checkpoints',
-                                'approvals', 'audit', 'outbox', 'search_items', 'model_requests', 'budgets', 'refusals', 'request_logs']
+    foreach name in array array['tenants', 'contents', 'document_deliveries', 'revisions', 'findings', 'plans', 'tasks', 'attempts',
+                                'results', 'checkpoints', 'approvals', 'audit', 'outbox', 'search_items', 'model_requests', 'budgets',
+                                'refusals', 'request_logs']
     loop
         execute format('alter table enact.%I enable row level security, force row level security', name);
         execute format('create policy tenant on enact.%I '
@@ -469,10 +483,55 @@ begin
 end
 $$;
 
+-- Returns the UID of the Tenant that the rows of this name belong to: `claimant`, if the name has no owner yet. Any other claimant becomes
+-- the successor of the owner, and its wait begins with the first claim that says that no namespace belongs to the name (`vacant`).
+--
+-- A function of the schema's owner, as keep_record and erase_former: with the application's login alone, the owner of a record cannot be
+-- exchanged, and the beginning of a wait is neither dated back nor missing in the audit log.
+create function enact.claim_record(claimant text, vacant boolean, at timestamptz) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    tenant constant text := current_setting('enact.tenant', true);
+    seen   constant timestamptz := clock_timestamp();
+    old    enact.tenants;
+begin
+    -- The names with a dot are those of audit logs of former tenants.
+    if tenant like '%.%' then
+        raise exception 'tenant % cannot be claimed: the name of a Tenant has no dot', tenant using errcode = 'check_violation';
+    end if;
+    insert into enact.tenants (tenant_id, uid, created_at, updated_at) values (tenant, claimant, at, at)
+    on conflict (tenant_id) do nothing;
+    -- Locks the row: claims of two operators come one after the other.
+    select * into strict old from enact.tenants where tenant_id = tenant for update;
+    if old.uid = claimant then
+        return old.uid;
+    end if;
+    if vacant and (old.successor_at is null or old.successor_uid is distinct from claimant) then
+        update enact.tenants set successor_uid = claimant, successor_at = seen where tenant_id = tenant;
+        insert into enact.audit (tenant_id, at, actor, event, key, kind, namespace, name, subject_uid, details)
+        values (tenant, seen, 'system:enact', 'RecordSuccessor', old.uid || '/' || extract(epoch from seen), 'Tenant', '', tenant, claimant,
+                jsonb_build_object('formerUid', old.uid));
+    elsif not coalesce(vacant, false) then
+        update enact.tenants set successor_uid = claimant, successor_at = null where tenant_id = tenant;
+    end if;
+    return old.uid;
+end
+$$;
+revoke all on function enact.claim_record from public;
+
+-- Gives the rows of this name to its successor with the UID `successor`, if they belong to the Tenant with the UID `former`.
+create function enact.keep_record(successor text, former text) returns void
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    update enact.tenants
+    set uid = successor, updated_at = clock_timestamp(), successor_uid = null, successor_at = null, erased = '{}'
+    where tenant_id = current_setting('enact.tenant', true) and uid = former and successor_uid = successor
+$$;
+revoke all on function enact.keep_record from public;
+
 -- Erases a part of what the former Tenant of this name left, at most `batch` rows, and returns their number. Returns 0 when nothing is left:
 -- the record then belongs to the Tenant with the UID `successor`. Returns null while it must not erase, since `successor` is not the newer
 -- Tenant that was seen, or was seen less than three minutes ago: requests and reconciles that began before the namespaces left the tenant
--- end in that time.
+-- end in that time. The record of the tenant `default` is that of the installation, and is never erased.
 --
 -- A function of the schema's owner, so that the application can erase the record of a tenant in this case only. Entries of the audit log
 -- are not erased: they move to the tenant `<name>.<UID>`, which no Tenant can be named, so that no program reads them for anybody.
@@ -488,9 +547,14 @@ declare
     room    bigint := batch;
     entries enact.audit[];
 begin
+    -- Without room, nothing would be erased, and the record would pass to the successor.
+    if batch is null or batch < 1 then
+        raise exception 'batch must be at least 1' using errcode = 'invalid_parameter_value';
+    end if;
     -- Locks the row: two operators at once erase one after the other.
     select * into former from enact.tenants
-    where tenant_id = tenant and successor_uid = successor and successor_at <= clock_timestamp() - interval '3 minutes' for update;
+    where tenant_id = tenant and tenant_id <> 'default' and successor_uid = successor
+        and successor_at <= clock_timestamp() - interval '3 minutes' for update;
     if not found then
         return null;
     end if;
@@ -506,7 +570,8 @@ begin
     end if;
     -- Revisions refer to contents.
     foreach erasing in array array['search_embeddings', 'search_items', 'request_logs', 'results', 'checkpoints', 'findings', 'revisions',
-                                   'contents', 'approvals', 'refusals', 'model_requests', 'budgets', 'attempts', 'tasks', 'plans', 'outbox']
+                                   'contents', 'document_deliveries', 'approvals', 'refusals', 'model_requests', 'budgets', 'attempts',
+                                   'tasks', 'plans', 'outbox']
     loop
         exit when room <= 0;
         -- The table of embeddings does not exist on every database.
@@ -559,9 +624,9 @@ revoke all on function enact.erase_former from public;
 
 grant usage on schema enact to enact_app;
 grant select, insert on all tables in schema enact to enact_app;
-revoke insert on enact.migrations from enact_app;
+revoke insert on enact.migrations, enact.tenants from enact_app;
 revoke select on enact.outbox from enact_app;
-grant update on enact.tenants, enact.plans, enact.tasks, enact.attempts, enact.model_requests, enact.budgets, enact.refusals,
+grant update on enact.plans, enact.tasks, enact.attempts, enact.model_requests, enact.budgets, enact.refusals,
     enact.checkpoints to enact_app;
-grant delete on enact.search_items, enact.checkpoints, enact.request_logs to enact_app;
-grant execute on function enact.erase_former to enact_app;
+grant delete on enact.search_items, enact.checkpoints, enact.request_logs, enact.document_deliveries to enact_app;
+grant execute on function enact.claim_record, enact.keep_record, enact.erase_former to enact_app;

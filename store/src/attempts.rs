@@ -154,25 +154,28 @@ impl Store {
             .collect())
     }
 
-    /// Returns whether the record has the pod with this UID as that of an attempt.
+    /// Returns whether the record has the pod with this UID as that of an attempt, and the runner in it has registered the key with this digest.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub async fn is_pod_of(
+    pub async fn is_runner_of(
         &self,
         tenant: &str,
         subject_uid: &str,
         attempt: u32,
         pod_uid: &str,
+        runner_key: &Digest,
     ) -> Result<bool, StoreError> {
-        self.transaction("read the pod of an attempt", tenant, async |session: &mut Session| {
+        self.transaction("read the runner of an attempt", tenant, async |session: &mut Session| {
             sqlx::query_scalar!(
                 r#"select exists (select from enact.attempts
-                                  where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and pod_uid = $4) as "is_pod!""#,
+                                  where tenant_id = $1 and subject_uid = $2 and number = $3::bigint and pod_uid = $4
+                                      and runner_key = $5) as "is_runner!""#,
                 tenant,
                 subject_uid,
                 i64::from(attempt),
                 pod_uid,
+                runner_key.as_str(),
             )
             .fetch_one(session.statement())
             .await

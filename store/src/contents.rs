@@ -40,10 +40,17 @@ impl Store {
     }
 
     /// Stores a document that a pod delivered, before a revision refers to it, and returns its digest. Storing it again changes nothing.
+    /// Returns none if the pod has delivered another document: a pod has one, and an agent must not fill the record. Deliveries of the tenant
+    /// that are older than seven days are deleted, since no document pod runs for so long.
     ///
     /// # Errors
     /// If it is larger than [`MAX_CONTENT_BYTES`] or cannot be written.
-    pub async fn store_content(&self, tenant: &str, content: &[u8]) -> Result<Digest, StoreError> {
+    pub async fn deliver_document(
+        &self,
+        tenant: &str,
+        pod_uid: &str,
+        content: &[u8],
+    ) -> Result<Option<Digest>, StoreError> {
         if content.len() > MAX_CONTENT_BYTES {
             return Err(StoreError::Invalid {
                 what: "document",
@@ -54,19 +61,44 @@ impl Store {
             });
         }
         let digest = Digest::of_bytes(content);
-        self.transaction("store a document", tenant, async |session: &mut Session| {
-            sqlx::query!(
-                "insert into enact.contents (tenant_id, digest, content) values ($1, $2, $3)
-                on conflict (tenant_id, digest) do nothing",
-                tenant,
-                digest.as_str(),
-                content,
-            )
-            .execute(session.statement())
-            .await
-        })
-        .await?;
-        Ok(digest)
+        let accepted = self
+            .transaction("store a document", tenant, async |session: &mut Session| {
+                sqlx::query!(
+                    "with expired as (
+                        delete from enact.document_deliveries
+                        where tenant_id = $1 and pod_uid <> $2 and delivered_at < clock_timestamp() - interval '7 days'
+                    )
+                    insert into enact.document_deliveries (tenant_id, pod_uid, digest) values ($1, $2, $3)
+                    on conflict (tenant_id, pod_uid) do nothing",
+                    tenant,
+                    pod_uid,
+                    digest.as_str(),
+                )
+                .execute(session.statement())
+                .await?;
+                let delivered = sqlx::query_scalar!(
+                    "select digest from enact.document_deliveries where tenant_id = $1 and pod_uid = $2",
+                    tenant,
+                    pod_uid,
+                )
+                .fetch_optional(session.statement())
+                .await?;
+                if delivered.as_deref() != Some(digest.as_str()) {
+                    return Ok(false);
+                }
+                sqlx::query!(
+                    "insert into enact.contents (tenant_id, digest, content) values ($1, $2, $3)
+                    on conflict (tenant_id, digest) do nothing",
+                    tenant,
+                    digest.as_str(),
+                    content,
+                )
+                .execute(session.statement())
+                .await?;
+                Ok(true)
+            })
+            .await?;
+        Ok(accepted.then_some(digest))
     }
 
     /// Returns the findings of the newest recorded analysis of this content of a subject.

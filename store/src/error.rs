@@ -82,6 +82,17 @@ impl StoreError {
         }
     }
 
+    /// Returns whether Postgres can answer nobody. A statement that it cancelled at the time limit (57014) can be slow for one tenant only,
+    /// for example because of a lock on its rows.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unavailable { source, .. } => {
+                source.as_database_error().is_none_or(|error| error.code().as_deref() != Some("57014"))
+            }
+            error => error.class() == ErrorClass::Transient,
+        }
+    }
+
     /// Returns the value of metric labels and log fields.
     pub fn category(&self) -> &'static str {
         self.into()

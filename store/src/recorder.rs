@@ -139,8 +139,15 @@ impl Writer {
             }
         }
         let mut outage = None;
+        let mut slow = false;
         for (tenant, shares) in tenants {
-            self.write_tenant(tenant, &shares, &mut answers, &mut outage).await;
+            let Some(failure) = self.write_tenant(tenant, &shares, &mut answers, outage.clone()).await else {
+                continue;
+            };
+            // Statements of one tenant that take too long fail no other tenant. With a second such tenant, Postgres itself is slow.
+            if failure.is_outage() || std::mem::replace(&mut slow, true) {
+                outage = Some(failure);
+            }
         }
         for (submission, answer) in submissions.into_iter().zip(answers) {
             // The caller may be gone, for example when its reconcile was cancelled.
@@ -149,18 +156,20 @@ impl Writer {
     }
 
     /// Writes the shares of one tenant in one transaction. If Postgres rejects it, bisects the shares, so that only the invalid ones fail.
-    /// After an `outage`, fails the rest of the batch without an attempt, since each attempt would wait for Postgres again.
+    /// After an `outage`, fails all of them without an attempt, since each attempt would wait for Postgres again. Returns the outage, or the
+    /// transient failure after which it has not tried the rest.
     async fn write_tenant(
         &mut self,
         tenant: &str,
         shares: &[Share<'_>],
         answers: &mut [Result<(), StoreError>],
-        outage: &mut Option<StoreError>,
-    ) {
+        outage: Option<StoreError>,
+    ) -> Option<StoreError> {
+        let mut failure = outage;
         let mut parts = vec![shares];
         while let Some(part) = parts.pop() {
             let records: Vec<&Record> = part.iter().flat_map(|share| share.records.iter().copied()).collect();
-            let written = match outage {
+            let written = match &failure {
                 Some(error) => Err(error.clone()),
                 None => self.store.write(&mut self.session, tenant, &records).await,
             };
@@ -177,11 +186,12 @@ impl Writer {
                         answers[share.submitter] = Err(error.clone());
                     }
                     if error.class() == ErrorClass::Transient {
-                        *outage = Some(error);
+                        failure = Some(error);
                     }
                 }
             }
         }
+        failure
     }
 }
 

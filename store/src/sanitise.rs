@@ -15,17 +15,21 @@ use crate::session::check_tenant;
 const MAX_TEXT_BYTES: usize = 32 << 10;
 /// Maximum length of the reason of a revision, in bytes; a longer one is truncated.
 const MAX_REASON_BYTES: usize = 1 << 10;
+/// Maximum length of the version of a revision, in bytes; a longer one is truncated. A document can state anything as its version.
+const MAX_VERSION_BYTES: usize = 256;
 
 /// Checks the tenant of a record and cleans its texts. It does not truncate names and keys, since a truncated one has another meaning: the
 /// database rejects those that are too long. Contents of documents are stored as bytes and need no cleaning.
 pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
     check_tenant(&record.tenant)?;
-    for name in [&mut record.actor, &mut record.subject.namespace, &mut record.subject.name, &mut record.subject.uid] {
-        clean(name);
-    }
+    let Record { actor, subject, .. } = record;
+    [actor, &mut subject.namespace, &mut subject.name, &mut subject.uid].into_iter().for_each(clean);
     match &mut record.event {
         Event::Revision { version, reason, commit, digest: _, content: _ } => {
-            version.iter_mut().chain(commit).for_each(clean);
+            if let Some(version) = version {
+                truncate(version, MAX_VERSION_BYTES);
+            }
+            commit.iter_mut().for_each(clean);
             truncate(reason, MAX_REASON_BYTES);
         }
         Event::Findings { analyser, findings, digest: _ } => {

@@ -146,9 +146,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let was_kept = kept.is_some();
         match self.with_timeout(RECORDING, self.write_once(kept, tenant, records)).await {
-            Err(StoreError::Unavailable { source, .. }) if was_kept => {
+            Err(error @ StoreError::Unavailable { .. }) if was_kept && error.is_outage() => {
                 // Safe even if the lost transaction was committed: recorded events are not written again.
-                tracing::info!(%source, "lost the connection to Postgres; opening a new one");
+                tracing::info!(%error, "lost the connection to Postgres; opening a new one");
                 self.with_timeout(RECORDING, self.write_once(kept, tenant, records)).await
             }
             result => result,

@@ -31,7 +31,8 @@ pub enum Erasure {
 
 impl Store {
     /// Returns the owner of the rows of a name, and records `uid` as the owner if the name has none yet. A Tenant that follows a former
-    /// one is recorded as its successor, with the time of the first call with `vacant`: that no namespace belongs to the name.
+    /// one is recorded as its successor, with the time of the first call with `vacant`: that no namespace belongs to the name. The audit
+    /// log gets an entry then.
     ///
     /// # Errors
     /// If the owner cannot be read or written.
@@ -45,46 +46,26 @@ impl Store {
         let owner = self
             .transaction("claim the record of a tenant", tenant, async |session: &mut Session| {
                 sqlx::query_scalar!(
-                    r#"insert into enact.tenants as old (tenant_id, uid, created_at, updated_at)
-                    select $1, $2, at, at from to_timestamp($3::bigint / 1000.0) as at
-                    on conflict (tenant_id) do update
-                    set successor_uid = excluded.uid,
-                        successor_at = case
-                            when not $4::boolean then null
-                            when old.successor_uid = excluded.uid then coalesce(old.successor_at, clock_timestamp())
-                            else clock_timestamp()
-                        end
-                    where old.uid <> excluded.uid
-                    returning uid::text as "uid!""#,
-                    tenant,
+                    r#"select enact.claim_record($1, $2, to_timestamp($3::bigint / 1000.0)) as "uid!""#,
                     uid,
-                    at.0,
                     vacant,
+                    at.0,
                 )
-                .fetch_optional(session.statement())
+                .fetch_one(session.statement())
                 .await
             })
             .await?;
-        // No row is returned if the name belongs to `uid` already.
-        Ok(owner.filter(|owner| owner != uid).map_or(RecordOwner::Own, RecordOwner::Former))
+        Ok(if owner == uid { RecordOwner::Own } else { RecordOwner::Former(owner) })
     }
 
-    /// Gives the rows of a name to the Tenant with the UID `uid`, if they belong to the one with the UID `former`.
+    /// Gives the rows of a name to the Tenant with the UID `uid`, if they belong to the one with the UID `former`, and
+    /// [`Store::claim_record`] has recorded `uid` as its successor.
     ///
     /// # Errors
     /// If the owner cannot be written.
     pub async fn keep_record(&self, tenant: &str, uid: &str, former: &str) -> Result<(), StoreError> {
         self.transaction("keep the record of a former tenant", tenant, async |session: &mut Session| {
-            sqlx::query!(
-                "update enact.tenants
-                set uid = $2, updated_at = clock_timestamp(), successor_uid = null, successor_at = null, erased = '{}'
-                where tenant_id = $1 and uid = $3",
-                tenant,
-                uid,
-                former,
-            )
-            .execute(session.statement())
-            .await
+            sqlx::query!("select enact.keep_record($1, $2)", uid, former).execute(session.statement()).await
         })
         .await?;
         Ok(())

@@ -66,6 +66,23 @@ async fn refuses_what_a_budget_does_not_allow() {
 }
 
 #[tokio::test]
+async fn what_was_sent_is_booked_beyond_the_budget() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    store.set_budgets("a", &[(plan(), tokens(15))]).await.unwrap();
+    assert_eq!(store.open_requests("a", &[request(1, "t")]).await.unwrap(), [Opened::Accepted]);
+    let sent = [request(2, "t"), request(3, "t")];
+    assert!(matches!(store.open_requests("a", &sent[..1]).await.unwrap()[0], Opened::Refused { .. }));
+    for _ in 0..2 {
+        store.open_sent_requests("a", &sent).await.unwrap();
+        assert_eq!(store.balances("a", &[plan()]).await.unwrap()[0].1.used_tokens(), 30, "each one once");
+    }
+    store.settle_requests("a", &[settlement(2, charge(4, 6, 100)), settlement(3, charge(1, 1, 1))]).await.unwrap();
+    let balance = store.balances("a", &[plan()]).await.unwrap()[0].1;
+    assert_eq!((balance.spent.tokens.total(), balance.reserved.tokens.total()), (12, 10));
+}
+
+#[tokio::test]
 async fn a_repetition_has_no_effect() {
     let database = Database::migrated().await;
     let store = database.store();

@@ -94,6 +94,7 @@ async fn the_application_has_minimal_rights() {
             "budgets: select insert update",
             "checkpoints: select insert update delete",
             "contents: select insert",
+            "document_deliveries: select insert delete",
             "findings: select insert",
             "model_requests: select insert update",
             "outbox: insert",
@@ -105,7 +106,7 @@ async fn the_application_has_minimal_rights() {
             "search_embeddings: select insert update delete",
             "search_items: select insert delete",
             "tasks: select insert update",
-            "tenants: select insert update",
+            "tenants: select",
         ]
     );
 }
@@ -124,7 +125,8 @@ async fn without_a_tenant_nothing_is_seen_or_written() {
     transaction.commit().await.unwrap();
     assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut app).await.unwrap(), 0);
     for tenant in ["a", ""] {
-        let insert = format!("insert into enact.tenants values ('{tenant}', 'uid', now(), now())");
+        let insert =
+            format!("insert into enact.plans values ('{tenant}', 'uid', 'team', 'p', 'Running', '', '', now())");
         assert!(app.execute(AssertSqlSafe(insert)).await.is_err(), "tenant `{tenant}`");
     }
 }
@@ -160,7 +162,7 @@ async fn rows_of_another_tenant_cannot_be_changed() {
     let changed = transaction.execute("update enact.plans set state = 'Stolen'").await.unwrap();
     assert_eq!(changed.rows_affected(), 0);
     let error = transaction
-        .execute("insert into enact.tenants values ('b', 'uid', now(), now())")
+        .execute("insert into enact.plans values ('b', 'uid', 'team', 'p', 'Running', '', '', now())")
         .await
         .expect_err("a row of another tenant is refused");
     assert!(error.to_string().contains("row-level security"), "{error}");

@@ -9,6 +9,7 @@ use enact_domain::record::{Event, Kind, MAX_FINDINGS_BYTES, Record};
 use enact_domain::time::Millis;
 use enact_store::{ErrorClass, MAX_CONTENT_BYTES, Revision, RevisionSelector, Store};
 use serde_json::json;
+use sqlx::Executor as _;
 use support::{Database, record, revision, subject};
 
 /// Returns a revision of the specification `s`, whose UID ends with `uid`.
@@ -53,6 +54,18 @@ async fn revisions(store: &Store) -> Vec<(String, u32, String)> {
 
 fn expected<const N: usize>(rows: [(&str, u32, &str); N]) -> Vec<(String, u32, String)> {
     rows.map(|(uid, number, content)| (format!("uid-{uid}"), number, content.to_owned())).to_vec()
+}
+
+#[tokio::test]
+async fn a_long_version_is_truncated() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let mut record = spec_revision("1", "one", 1, "Source");
+    if let Event::Revision { version, .. } = &mut record.event {
+        *version = Some(format!("{}ü", "1".repeat(255)));
+    }
+    store.record(vec![record]).await.unwrap();
+    assert_eq!(history(&store).await[0].version, Some("1".repeat(255)), "at a character boundary");
 }
 
 #[tokio::test]
@@ -256,14 +269,32 @@ async fn reasons_are_cleaned_and_truncated() {
 async fn a_delivered_document_is_stored_before_its_revision() {
     let database = Database::migrated().await;
     let store = database.store();
-    let digest = store.store_content("a", b"# Draft\0\xff").await.unwrap();
-    assert_eq!(store.store_content("a", b"# Draft\0\xff").await.unwrap(), digest);
+    let digest = store.deliver_document("a", "pod-1", b"# Draft\0\xff").await.unwrap().expect("accepted");
+    for pod in ["pod-1", "pod-2"] {
+        assert_eq!(store.deliver_document("a", pod, b"# Draft\0\xff").await.unwrap().as_ref(), Some(&digest), "{pod}");
+    }
     assert_eq!(store.content("a", &digest).await.unwrap().as_deref(), Some(&b"# Draft\0\xff"[..]));
     assert_eq!(store.content("b", &digest).await.unwrap(), None);
     let largest = vec![b'x'; MAX_CONTENT_BYTES];
-    store.store_content("a", &largest).await.unwrap();
-    let error = store.store_content("a", &[&largest[..], b"x"].concat()).await.expect_err("too large");
+    assert!(store.deliver_document("a", "pod-3", &largest).await.unwrap().is_some());
+    let error = store.deliver_document("a", "pod-4", &[&largest[..], b"x"].concat()).await.expect_err("too large");
     assert!(error.to_string().contains("4194305 bytes, more than the maximum of 4194304"), "{error}");
     assert_eq!(error.class(), ErrorClass::Permanent);
     assert_eq!(database.number("select count(*) from contents").await, 2);
+}
+
+#[tokio::test]
+async fn a_pod_delivers_one_document() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    assert!(store.deliver_document("a", "pod-1", b"# One").await.unwrap().is_some());
+    assert_eq!(store.deliver_document("a", "pod-1", b"# Two").await.unwrap(), None);
+    assert!(store.deliver_document("b", "pod-1", b"# Two").await.unwrap().is_some(), "another tenant has other pods");
+    assert_eq!(database.number("select count(*) from contents where tenant_id = 'a'").await, 1);
+    let mut superuser = database.superuser().await;
+    let old = "update enact.document_deliveries set delivered_at = now() - interval '8 days'";
+    superuser.execute(old).await.unwrap();
+    assert!(store.deliver_document("a", "pod-2", b"# Two").await.unwrap().is_some());
+    let left = "select count(*) from document_deliveries where tenant_id = 'a'";
+    assert_eq!(database.number(left).await, 1, "those of ended pods are deleted");
 }

@@ -113,6 +113,35 @@ async fn tenants_do_not_disturb_each_other() {
 }
 
 #[tokio::test]
+async fn a_slow_tenant_fails_alone() {
+    let database = Database::migrated().await;
+    let mut config = database.config();
+    config.operation_timeout = Duration::from_secs(3);
+    let (recorder, flusher) = Recorder::start(Store::connect(&config).unwrap());
+    // The writer has a connection that it keeps.
+    recorder.record(vec![plan_transition("b", "p", "Running", 1)]).await.unwrap();
+    let mut other = database.superuser().await;
+    let mut transaction = other.begin().await.unwrap();
+    // The tenant's writer waits for the end of this transaction, which could write the same entry.
+    sqlx::query(
+        "insert into audit (tenant_id, at, actor, event, key, kind, namespace, subject_uid, details)
+        values ('a', now(), 'x', 'Transition', 'Running/1', 'Task', 'team', 'uid-t', '{}')",
+    )
+    .execute(&mut *transaction)
+    .await
+    .unwrap();
+    let records = |tenant: &str| vec![task_transition(tenant, "t", "Running", 1)];
+    // Both are in one batch.
+    let (slow, quick) = tokio::join!(recorder.record(records("a")), recorder.record(records("b")));
+    let error = slow.expect_err("Postgres cancels the statement");
+    assert_eq!((error.category(), error.class()), ("unavailable", ErrorClass::Transient), "{error}");
+    quick.unwrap();
+    transaction.rollback().await.unwrap();
+    recorder.record(records("a")).await.unwrap();
+    flusher.close().await;
+}
+
+#[tokio::test]
 async fn a_deadlock_is_a_conflict_that_a_retry_resolves() {
     let database = Database::migrated().await;
     let mut other = database.superuser().await;

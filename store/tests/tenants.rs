@@ -119,7 +119,7 @@ async fn nothing_of_a_former_tenant_is_left() {
     pass_the_wait(&database).await;
     let erased = erase(&store, "uid-2").await;
     let count = |rows: &[(String, i64)]| rows.iter().map(|(_, count)| count.unsigned_abs()).sum::<u64>();
-    assert_eq!(erased, count(&before) - 1, "all but the row of the tenant");
+    assert_eq!(erased, count(&before), "all but the row of the tenant, and the entry about its successor");
     let left = [("audit".to_owned(), 1), ("tenants".to_owned(), 1)];
     assert_eq!(rows_of(&database, "a").await, left, "the new owner and the entry about the erasure");
     assert_eq!(rows_of(&database, "b").await, others);
@@ -141,8 +141,11 @@ async fn the_audit_log_of_a_former_tenant_is_kept_for_auditors() {
     claim(&store, "uid-2", true).await;
     pass_the_wait(&database).await;
     erase(&store, "uid-2").await;
-    let kept = "select count(*) from audit where tenant_id = 'a.uid-1' and event <> 'RecordErased'";
+    let kept = "select count(*) from audit where tenant_id = 'a.uid-1' and event not like 'Record%'";
     assert_eq!(database.number(kept).await, entries);
+    let announced = "select count(*) from audit
+        where tenant_id = 'a.uid-1' and event = 'RecordSuccessor' and subject_uid = 'uid-2'";
+    assert_eq!(database.number(announced).await, 1, "the beginning of the wait");
     let query =
         "select details, actor, subject_uid::text as uid from audit where tenant_id = $1 and event = 'RecordErased'";
     let mut connection = database.superuser().await;
@@ -163,7 +166,11 @@ async fn an_erasure_waits_until_late_writes_have_ended() {
     let store = database.store();
     claim(&store, "uid-1", true).await;
     work(&store, "a").await;
-    let rows = database.rows().await;
+    let others = async || {
+        let rows = database.rows().await.into_iter();
+        rows.filter(|(table, _)| table != "audit").collect::<Vec<_>>()
+    };
+    let rows = others().await;
     assert_eq!(store.erase_former("a", "uid-1").await.unwrap(), Erasure::Waiting, "the owner has no successor");
     claim(&store, "uid-2", true).await;
     assert_eq!(store.erase_former("a", "uid-2").await.unwrap(), Erasure::Waiting, "it was seen just now");
@@ -177,7 +184,9 @@ async fn an_erasure_waits_until_late_writes_have_ended() {
     claim(&store, "uid-3", true).await;
     assert_eq!(store.erase_former("a", "uid-2").await.unwrap(), Erasure::Waiting, "there is a newer successor");
     assert_eq!(store.erase_former("a", "uid-3").await.unwrap(), Erasure::Waiting, "its wait begins now");
-    assert_eq!(database.rows().await, rows);
+    assert_eq!(others().await, rows);
+    let waits = "select count(*) from audit where tenant_id = 'a' and event = 'RecordSuccessor'";
+    assert_eq!(database.number(waits).await, 3, "each beginning of a wait: uid-2 twice, then uid-3");
 }
 
 #[tokio::test]
@@ -193,7 +202,7 @@ async fn an_erasure_continues_after_a_crash() {
     // The next process begins again.
     let store = database.store();
     assert_eq!(claim(&store, "uid-2", true).await, RecordOwner::Former("uid-1".into()));
-    assert_eq!(erase(&store, "uid-2").await, 550, "plans, outgoing events and entries of the audit log");
+    assert_eq!(erase(&store, "uid-2").await, 551, "plans, outgoing events and entries of the audit log");
     let rows =
         "select (details #>> '{rows,plans}')::bigint from audit where tenant_id = 'a.uid-1' and event = 'RecordErased'";
     assert_eq!(database.number(rows).await, 250);
@@ -207,6 +216,8 @@ async fn a_tenant_can_keep_the_record_of_a_former_one() {
     work(&store, "a").await;
     claim(&store, "uid-2", true).await;
     let before = database.rows().await;
+    store.keep_record("a", "uid-3", "uid-1").await.unwrap();
+    assert_eq!(claim(&store, "uid-2", true).await, RecordOwner::Former("uid-1".into()), "only the successor keeps it");
     store.keep_record("a", "uid-2", "uid-0").await.unwrap();
     assert_eq!(claim(&store, "uid-2", true).await, RecordOwner::Former("uid-1".into()), "another one is named");
     for _ in 0..2 {
@@ -215,6 +226,47 @@ async fn a_tenant_can_keep_the_record_of_a_former_one() {
     }
     assert_eq!(database.rows().await, before);
     assert_eq!(claim(&store, "uid-1", true).await, RecordOwner::Former("uid-2".into()));
+}
+
+#[tokio::test]
+async fn the_application_cannot_shorten_the_wait() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    claim(&store, "uid-1", true).await;
+    work(&store, "a").await;
+    claim(&store, "uid-2", true).await;
+    let mut app = database.app().await;
+    app.execute("set enact.tenant = 'a'").await.unwrap();
+    for statement in [
+        "update enact.tenants set successor_at = now() - interval '1 hour'",
+        "insert into enact.tenants values ('a', 'uid-2', now(), now())",
+    ] {
+        let error = app.execute(statement).await.expect_err(statement);
+        assert!(error.to_string().contains("permission denied"), "{error}");
+    }
+    pass_the_wait(&database).await;
+    let rows = database.rows().await;
+    // Without room, the owner would change and nothing would be erased.
+    for batch in ["0", "-1", "null"] {
+        let erase = format!("select enact.erase_former('uid-2', {batch})");
+        let error = app.execute(AssertSqlSafe(erase)).await.expect_err(batch);
+        assert!(error.to_string().contains("batch must be at least 1"), "{error}");
+    }
+    assert_eq!(database.rows().await, rows);
+    assert_eq!(claim(&store, "uid-2", true).await, RecordOwner::Former("uid-1".into()));
+}
+
+#[tokio::test]
+async fn neither_an_archive_nor_the_installation_is_erased() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let archive = store.claim_record("a.uid-1", "uid-2", true, Millis(5)).await.unwrap_err();
+    assert!(archive.to_string().contains("has no dot"), "{archive}");
+    for uid in ["uid-1", "uid-2"] {
+        store.claim_record("default", uid, true, Millis(5)).await.unwrap();
+    }
+    pass_the_wait(&database).await;
+    assert_eq!(store.erase_former("default", "uid-2").await.unwrap(), Erasure::Waiting);
 }
 
 #[tokio::test]
@@ -236,13 +288,20 @@ async fn every_table_is_erased() {
 async fn only_the_application_erases() {
     let database = Database::migrated().await;
     let mut connection = database.superuser().await;
-    let may = async |role: &str, connection: &mut sqlx::PgConnection| -> bool {
-        sqlx::query_scalar("select has_function_privilege($1, 'enact.erase_former(text, integer)', 'execute')")
+    let may = async |role: &str, function: &str, connection: &mut sqlx::PgConnection| -> bool {
+        sqlx::query_scalar("select has_function_privilege($1, $2, 'execute')")
             .bind(role)
+            .bind(function)
             .fetch_one(connection)
             .await
             .unwrap()
     };
-    assert!(may("enact_app", &mut connection).await);
-    assert!(!may("public", &mut connection).await);
+    for function in [
+        "enact.claim_record(text, boolean, timestamptz)",
+        "enact.keep_record(text, text)",
+        "enact.erase_former(text, integer)",
+    ] {
+        assert!(may("enact_app", function, &mut connection).await, "{function}");
+        assert!(!may("public", function, &mut connection).await, "{function}");
+    }
 }

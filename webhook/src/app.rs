@@ -47,7 +47,7 @@ pub(crate) const LIMITS: Limits = Limits {
     headers: Duration::from_mins(2),
     age: Duration::MAX,
     shutdown: Duration::from_secs(20),
-    http2: true,
+    http2: Some(1 << 20),
 };
 
 /// The reason why the webhook cannot start.

@@ -1,9 +1,11 @@
-//! The fields that the webhook writes into objects: tenant, author, approver, the UID of what was decided on, who changed a control, and
+//! The fields that the webhook writes into objects: tenant, authors, approver, the UID of what was decided on, who changed a control, and
 //! author and date of an answer, of an accepted finding, of a chosen proposal and of a message. It writes no others.
 
 use enact_crds::approval::{Person, Subject};
 use enact_domain::agents::message;
-use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_CHANGES, ANNOTATION_MESSAGES, LABEL_TENANT};
+use enact_domain::names::{
+    ANNOTATION_AUTHOR, ANNOTATION_CHANGES, ANNOTATION_CO_AUTHORS, ANNOTATION_MESSAGES, LABEL_TENANT,
+};
 use enact_domain::record::Kind;
 use enact_domain::stamps::{Change, Changes};
 use json_patch::jsonptr::PointerBuf;
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, annotation, has_author, part};
+use crate::request::{Request, annotation, has_author, has_policy, part};
 use crate::stamps::{self, StampedList};
 
 /// Returns the patch that stamps the object of `request`, received at the time `now`; empty when there is nothing to stamp. An object
@@ -47,6 +49,9 @@ pub async fn stamp<L: Lookup>(request: &Request, lookup: &L, now: Timestamp) -> 
     let mut annotations = Vec::new();
     if has_author(kind) {
         annotations.extend(annotate(request, ANNOTATION_AUTHOR, request.due_author().map(str::to_owned)));
+    }
+    if has_policy(kind) {
+        annotations.extend(annotate(request, ANNOTATION_CO_AUTHORS, request.due_co_authors()));
     }
     annotations.extend(changes(request, now));
     annotations.extend(stamps::lists(kind).iter().filter_map(|list| stamps_of(list, request, now)));

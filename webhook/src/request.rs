@@ -2,9 +2,11 @@
 
 use enact_crds::common::ApprovalPolicy;
 use enact_domain::approval::Policy;
+use enact_domain::approval::authors::Authors;
+use enact_domain::condition::READY;
 use enact_domain::names::{
-    ANNOTATION_AUTHOR, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN, ANNOTATION_RESUMED_AFTER, GROUP,
-    LABEL_TENANT,
+    ANNOTATION_AUTHOR, ANNOTATION_CO_AUTHORS, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN,
+    ANNOTATION_RESUMED_AFTER, GROUP, LABEL_TENANT,
 };
 use enact_domain::record::Kind;
 use kube::ResourceExt as _;
@@ -21,8 +23,8 @@ pub fn has_author(kind: Kind) -> bool {
     matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan | Kind::Agent)
 }
 
-/// Returns whether objects of this kind have an approval policy.
-fn has_policy(kind: Kind) -> bool {
+/// Returns whether objects of this kind have an approval policy. Their content can have several authors.
+pub fn has_policy(kind: Kind) -> bool {
     matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan)
 }
 
@@ -187,16 +189,15 @@ impl Request {
         (new != old).then_some((new, old))
     }
 
-    /// Returns the stored approval policy if the request loosens it.
-    pub fn loosened_policy(&self) -> Option<Policy> {
-        let (new, old) = self.changed_policy()?;
+    /// Returns the requirements of the stored approval policy that the request lowers, as [`Policy::lowered`] does.
+    pub fn lowered_policies(&self) -> Vec<Policy> {
+        let Some((new, old)) = self.changed_policy() else { return Vec::new() };
         // The schema refuses what is not a policy.
         let policy = |value: Option<&Value>| {
             let policy: ApprovalPolicy = value.and_then(|v| serde_json::from_value(v.clone()).ok()).unwrap_or_default();
             Policy::from(&policy)
         };
-        let old = policy(old);
-        policy(new).loosens(&old).then_some(old)
+        policy(new).lowered(&policy(old))
     }
 
     /// Returns the controls that the request changes: fields of `spec` that are not content, by their names, and annotations. A new object has
@@ -225,16 +226,53 @@ impl Request {
     /// Returns the author that the object must have: the requesting user for new content, or for a looser approval policy, so that they cannot
     /// approve it alone where four eyes are required. Otherwise the author that is stored.
     pub fn due_author(&self) -> Option<&str> {
-        if self.changes_content() || self.loosened_policy().is_some() {
-            Some(self.user())
-        } else {
-            annotation(self.old(), ANNOTATION_AUTHOR)
+        if self.makes_author() { Some(self.user()) } else { annotation(self.old(), ANNOTATION_AUTHOR) }
+    }
+
+    fn makes_author(&self) -> bool {
+        self.changes_content() || !self.lowered_policies().is_empty()
+    }
+
+    /// Returns the annotation with the other authors that the object must have: those who wrote the stored content, unless it is approved, so
+    /// that nobody can approve their own work after a small change by somebody else.
+    pub fn due_co_authors(&self) -> Option<String> {
+        if !self.makes_author() {
+            return self.old_co_authors().map(str::to_owned);
         }
+        // With a looser policy alone, the content is the same, and its authors are too.
+        let is_reviewed = self.changes_content() && self.is_approved();
+        let old = self.old().filter(|_| !is_reviewed)?;
+        Authors::of(old.annotations()).co_authors(self.user())
+    }
+
+    /// Returns whether the stored content is approved. The status says so, which only the operator writes: it must be about this generation,
+    /// and ready, because an approved digest stays while a newer content cannot be read.
+    fn is_approved(&self) -> bool {
+        let Some(status) = part(self.old(), "status") else { return false };
+        let known = |field: &str| status.get(field).filter(|value| !value.is_null());
+        let generation = self.old().and_then(|old| old.metadata.generation);
+        let conditions = status.get("conditions").and_then(Value::as_array);
+        let is_ready = |condition: &Value| condition["type"] == READY && condition["status"] == "True";
+        generation.is_some()
+            && known("observedGeneration").and_then(Value::as_i64) == generation
+            && known("digest").is_some()
+            && known("digest") == known("approvedDigest")
+            && conditions.is_some_and(|conditions| conditions.iter().any(is_ready))
     }
 
     /// Returns the author that the object has.
     pub fn author(&self) -> Option<&str> {
         annotation(self.object(), ANNOTATION_AUTHOR)
+    }
+
+    /// Returns the annotation with the other authors that the object has.
+    pub fn co_authors(&self) -> Option<&str> {
+        annotation(self.object(), ANNOTATION_CO_AUTHORS)
+    }
+
+    /// Returns the annotation with the other authors that is stored.
+    pub fn old_co_authors(&self) -> Option<&str> {
+        annotation(self.old(), ANNOTATION_CO_AUTHORS)
     }
 
     /// Returns the tenant label that would be stored.

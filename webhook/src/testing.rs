@@ -13,6 +13,7 @@ use enact_crds::chain::ChainLink;
 use enact_crds::common::NamespacedRef;
 use enact_crds::ownership::Consent;
 use enact_crds::subject::ApprovalSubject;
+use enact_domain::approval::authors::Authors;
 use enact_domain::approval::{Content, Policy};
 use enact_domain::deletion::Deletion;
 use enact_domain::digest::Digest;
@@ -36,6 +37,8 @@ pub const OPERATOR: &str = "system:serviceaccount:enact:enact-operator";
 pub const ANN: &str = "ann@example.org";
 /// Where an object has the stamps on its controls.
 pub const CHANGES: &str = "/metadata/annotations/enact.dev~1changes";
+/// Where an object has the other authors of its content.
+pub const CO_AUTHORS: &str = "/metadata/annotations/enact.dev~1co-authors";
 
 /// Lookups that answer from these fields, and fail while `broken`.
 #[derive(Clone, Default)]
@@ -46,6 +49,8 @@ pub struct FakeLookup {
     pub existing: Vec<String>,
     /// Users who may create Approvals.
     pub approvers: Vec<String>,
+    /// Users who may not get the Secrets with the keys of model providers.
+    pub keyless: Vec<String>,
     /// Constitutions in force, by `namespace/name`, with the names of their parents.
     pub constitutions: HashMap<String, (Vec<Rule>, Option<String>)>,
     /// The constitutions that Tenants name, by namespace.
@@ -67,8 +72,8 @@ impl FakeLookup {
 
     /// Adds a subject by `bob` with this policy and the content `text`.
     pub fn with_subject(mut self, path: &str, text: &str, policy: Policy) -> Self {
-        let author = Some("bob@example.org".into());
-        let content = Content { digest: Digest::of_bytes(text.as_bytes()), author, worst: None };
+        let authors = Authors::default().with(["bob@example.org"]);
+        let content = Content { digest: Digest::of_bytes(text.as_bytes()), authors, worst: None };
         self.subjects.insert(path.into(), ApprovalSubject { uid: None, content: Some(content), policy });
         self
     }
@@ -133,6 +138,10 @@ impl Lookup for FakeLookup {
 
     async fn may_approve(&self, user: &UserInfo, _: &str) -> Result<bool, LookupError> {
         self.up(self.approvers.iter().any(|approver| Some(approver) == user.username.as_ref()))
+    }
+
+    async fn may_read_model_keys(&self, user: &UserInfo, _: &str) -> Result<bool, LookupError> {
+        self.up(!self.keyless.iter().any(|keyless| Some(keyless) == user.username.as_ref()))
     }
 
     async fn uid(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<String>, LookupError> {

@@ -8,7 +8,7 @@ use crate::terminal::{self, note};
 
 /// Prints a patch of the file that `git` names, for `git apply`.
 pub fn print(git: &GitSource, before: &str, after: &str) -> Result<()> {
-    terminal::print(&unified(&git.path, before, after)?)?;
+    terminal::print_untrusted(&unified(&git.path, before, after)?)?;
     note(&format!(
         "the document is stored in Git ({} {}); apply this patch there with `git apply`, and commit",
         git.url, git.revision

@@ -67,6 +67,6 @@ pub fn run(options: &Import, namespace: Option<&str>) -> Result<()> {
     let text = manifests.join("---\n");
     match &options.out {
         Some(file) => std::fs::write(file, text).with_context(|| format!("{} cannot be written", file.display())),
-        None => terminal::print(&text),
+        None => terminal::print_untrusted(&text),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, Condition, Time};
+use enact_crds::subject::Approvable;
 use enact_crds::task::{ContestStatus, Phase, TaskTemplate};
 use enact_crds::{Approval, Plan, Specification, Task, convert, plan};
 use enact_domain::analysis::Severity;
@@ -176,7 +177,7 @@ impl Snapshot {
         self.approval(SubjectKind::Specification, specification, &specification.spec.approval, seen.as_ref(), now)
     }
 
-    fn approval<K: kube::Resource>(
+    fn approval<K: Approvable>(
         &self,
         kind: SubjectKind,
         subject: &K,
@@ -197,8 +198,7 @@ impl Snapshot {
         let on_subject = |approval: &&Arc<Approval>| approval.spec.is_about(kind, &name, subject.meta().uid.as_deref());
         let decisions: Vec<Decision> =
             self.approvals.iter().filter(on_subject).filter_map(|a| convert::decision(a)).collect();
-        let author = subject.annotations().get(names::ANNOTATION_AUTHOR).cloned();
-        let content = Content { digest: digest.clone(), author, worst };
+        let content = Content { digest: digest.clone(), authors: subject.authors(), worst };
         // The operator decides. Its condition can be older than the Approvals that were just read, and must not contradict them.
         match evaluate(&policy, &content, &decisions, Millis(now.as_millisecond())) {
             Verdict::Approved { .. } if waits => ApprovalState::NotCounted(digest),

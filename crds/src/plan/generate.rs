@@ -113,6 +113,9 @@ pub struct Proposal {
     /// Number of attempts that were started.
     #[serde(default)]
     pub attempts: u32,
+    /// UID of the pod of the last attempt. The operator reads the result of no other pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
     /// Digest of the proposal, when a usable one exists. The record has its text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

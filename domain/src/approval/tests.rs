@@ -1,5 +1,9 @@
 //! Decisions, policies and their minimum.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
 use super::*;
 
 const NOW: Millis = Millis(1_000_000);
@@ -21,7 +25,7 @@ fn yes(user: &str, group: &str) -> Decision {
 }
 
 fn content(author: &str, worst: Option<Severity>) -> Content {
-    Content { digest: Digest::of_bytes(b"v2"), author: Some(author.into()), worst }
+    Content { digest: Digest::of_bytes(b"v2"), authors: Authors::default().with([author]), worst }
 }
 
 fn leads(required: u32) -> Policy {
@@ -159,8 +163,9 @@ fn a_minimum_cannot_be_loosened() {
     assert_eq!(missing(&verdict(own.clone(), &by_author)), (0, 1, None));
     let only_four_eyes = Policy { four_eyes: true, ..Policy::default() };
     let policy = leads(1).with_minimum(Some(only_four_eyes));
-    let outsiders = [yes("ann", "leads"), decision("cem", "guests", "v2", Choice::Reject)];
-    assert_eq!(verdict(policy, &outsiders), approved(&["ann"]), "a minimum without approvals lets nobody reject");
+    let outsider = Decision { at: None, ..decision("cem", "guests", "v2", Choice::Reject) };
+    let refused = check_decision(&policy, &content("eve", None), &outsider, NOW);
+    assert_eq!(refused, Err(Void::NotInGroup), "a minimum without approvals lets nobody reject");
     let strict = Policy { required: 2, ..own };
     assert_eq!(missing(&verdict(strict, &both)), (1, 2, None), "an object can require more");
 }
@@ -189,7 +194,7 @@ fn a_policy_is_loosened_in_any_respect() {
         Policy { machines: groups(&["flux", "argo"]), ..before.clone() },
         Policy::default(),
     ] {
-        assert!(looser.loosens(&before), "{looser:?}");
+        assert!(!looser.lowered(&before).is_empty(), "{looser:?}");
     }
     for strict in [
         before.clone(),
@@ -197,8 +202,134 @@ fn a_policy_is_loosened_in_any_respect() {
         Policy { with_findings: vec![rule(Severity::Low, 2), rule(Severity::Critical, 9)], ..before.clone() },
         Policy { expires_after: Some(59), machines: vec![], ..before.clone() },
     ] {
-        assert!(!strict.loosens(&before), "{strict:?}");
+        assert_eq!(strict.lowered(&before), [], "{strict:?}");
     }
-    assert!(before.loosens(&Policy { required: 2, groups: groups(&["owners"]), ..Policy::default() }));
-    assert!(!Policy::default().loosens(&Policy { groups: groups(&["leads"]), four_eyes: true, ..Policy::default() }));
+    assert!(!before.lowered(&Policy { required: 2, groups: groups(&["owners"]), ..Policy::default() }).is_empty());
+    let requires_nobody = Policy { groups: groups(&["leads"]), four_eyes: true, ..Policy::default() };
+    assert_eq!(Policy::default().lowered(&requires_nobody), []);
+}
+
+#[test]
+fn only_who_counts_for_a_rule_lowers_it() {
+    let security = WithFindings { at_least: Severity::High, required: 1, groups: vec!["security".into()] };
+    let counts = |before: &Policy, new: &Policy, user: &str, group: &str| {
+        let lowered = new.lowered(before);
+        assert!(!lowered.is_empty());
+        let made = Decision { at: None, ..yes(user, group) };
+        lowered.iter().all(|policy| check_decision(policy, &content("eve", None), &made, NOW).is_ok())
+    };
+    // No finding is open, so the rule invites nobody now.
+    let before = Policy { with_findings: vec![security.clone()], ..leads(1) };
+    assert!(!counts(&before, &leads(1), "ann", "leads"));
+    assert!(counts(&before, &leads(1), "sue", "security"));
+    assert!(!counts(&before, &leads(1), "eve", "security"), "four eyes");
+    let fewer = Policy { required: 0, ..before.clone() };
+    assert!(counts(&before, &fewer, "ann", "leads") && !counts(&before, &fewer, "sue", "security"));
+    // Without groups, the policy itself admits everybody.
+    let open = Policy { with_findings: vec![security.clone()], four_eyes: true, ..Policy::default() };
+    assert!(!counts(&open, &Policy::default(), "ann", "leads"));
+    let two_eyes = Policy { four_eyes: false, ..open.clone() };
+    assert!(!counts(&open, &two_eyes, "ann", "leads") && counts(&open, &two_eyes, "sue", "security"));
+    let of_leads = WithFindings { groups: vec![], ..security };
+    let before = Policy { required: 0, with_findings: vec![of_leads], ..leads(0) };
+    assert!(counts(&before, &Policy::default(), "ann", "leads") && !counts(&before, &leads(0), "sue", "security"));
+}
+
+#[test]
+fn a_stricter_policy_keeps_a_rejection() {
+    let any = Policy { required: 1, ..Policy::default() };
+    let flux = "system:serviceaccount:flux-system:kustomize-controller";
+    for (user, before) in [
+        ("bob", any.clone()),
+        ("bob", Policy::default()),
+        ("eve", any.clone()),
+        (flux, Policy { machines: vec![flux.into()], ..any.clone() }),
+    ] {
+        let no = decision(user, "guests", "v2", Choice::Reject);
+        let all = [yes("ann", "leads"), no.clone()];
+        let rejected = Verdict::Rejected { user: user.into(), comment: "because".into() };
+        assert_eq!(check_decision(&before, &content("eve", None), &Decision { at: None, ..no.clone() }, NOW), Ok(()));
+        for policy in [before, leads(1), leads(0), Policy::default().with_minimum(Some(leads(1)))] {
+            assert_eq!(evaluate(&policy, &content("eve", None), &all, NOW), rejected, "{policy:?}");
+        }
+        assert_eq!(check_decision(&leads(1), &content("eve", None), &no, NOW), Ok(()));
+        let other = Content { digest: Digest::of_bytes(b"v3"), ..content("eve", None) };
+        assert_eq!(check_decision(&leads(1), &other, &no, NOW), Err(Void::ContentChanged));
+        let made = Decision { at: None, ..no };
+        assert!(check_decision(&leads(1), &content("eve", None), &made, NOW).is_err(), "the webhook refuses it");
+    }
+}
+
+#[test]
+fn each_author_is_excluded() {
+    let content = Content { authors: Authors::default().with(["bob", "eve"]), ..content("bob", None) };
+    let all = [yes("bob", "leads"), yes("eve", "leads")];
+    assert_eq!(missing(&evaluate(&leads(1), &content, &all, NOW)), (0, 1, None));
+    assert_eq!(check_decision(&leads(1), &content, &all[1], NOW), Err(Void::SelfApproval));
+}
+
+fn some_of(names: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
+    subsequence(names, 0..=names.len()).prop_map(|names| names.into_iter().map(str::to_owned).collect())
+}
+
+fn any_severity() -> impl Strategy<Value = Severity> {
+    select(&[Severity::Critical, Severity::High, Severity::Medium][..])
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let groups = || some_of(&["a", "b"]);
+    let rule = (any_severity(), 0..3_u32, groups()).prop_map(|(at_least, required, groups)| WithFindings {
+        at_least,
+        required,
+        groups,
+    });
+    let expires = prop_oneof![Just(None), Just(Some(60)), Just(Some(200))];
+    (0..3_u32, groups(), any::<bool>(), vec(rule, 0..3), expires, some_of(&["system:node:n"])).prop_map(
+        |(required, groups, four_eyes, with_findings, expires_after, machines)| Policy {
+            required,
+            groups,
+            four_eyes,
+            with_findings,
+            expires_after,
+            machines,
+            minimum: None,
+        },
+    )
+}
+
+fn any_decision(choice: impl Strategy<Value = Choice>) -> impl Strategy<Value = Decision> {
+    let user = select(&["ann", "bob", "cem", "eve", "system:node:n"][..]);
+    (user, some_of(&["a", "b", "c"]), choice, 800_000..1_000_000_i64).prop_map(|(user, groups, choice, at)| Decision {
+        groups,
+        at: Some(Millis(at)),
+        ..decision(user, "", "v2", choice)
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_lowers_nothing_approves_nothing_more(
+        before in any_policy(),
+        after in any_policy(),
+        all in vec(any_decision(Just(Choice::Approve)), 0..5),
+        worst in proptest::option::of(any_severity()),
+    ) {
+        let content = content("eve", worst);
+        let is_approved = |policy| matches!(evaluate(policy, &content, &all, NOW), Verdict::Approved { .. });
+        if after.lowered(&before).is_empty() && is_approved(&after) {
+            prop_assert!(is_approved(&before));
+        }
+    }
+
+    #[test]
+    fn no_policy_releases_what_is_rejected(
+        policy in any_policy(),
+        minimum in proptest::option::of(any_policy()),
+        all in vec(any_decision(select(&[Choice::Approve, Choice::Reject][..])), 0..5),
+    ) {
+        let policy = policy.with_minimum(minimum);
+        let stands = |d: &Decision| d.choice == Choice::Reject && !is_superseded(d, &all);
+        let is_rejected = matches!(evaluate(&policy, &content("eve", None), &all, NOW), Verdict::Rejected { .. });
+        prop_assert_eq!(is_rejected, all.iter().any(stands));
+    }
 }

@@ -131,7 +131,7 @@ fn a_tenant_gets_nothing_of_a_former_one() {
         // Three minutes pass.
         let left = stage.record("select count(*) > 0 from enact.contents")?;
         ensure!(left == ["t"], "it is erased at once");
-        stage.record("update enact.tenants set successor_at = successor_at - interval '3 minutes'")?;
+        stage.change_record("update enact.tenants set successor_at = successor_at - interval '3 minutes'")?;
         stage.watch(&tenants, &stage.name, "SetUp", PATIENCE, |t: &Tenant| reason(t, "SetUp")).await?;
 
         for table in ["contents", "revisions", "search_items", "plans", "attempts", "results", "model_requests"] {

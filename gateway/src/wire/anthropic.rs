@@ -68,7 +68,10 @@ pub(super) fn error(denial: &Denial) -> String {
         DenialKind::InvalidRequest => "invalid_request_error",
         DenialKind::TooLarge => "request_too_large",
         DenialKind::TokenRefused => "authentication_error",
-        DenialKind::ModelNotAllowed | DenialKind::BudgetExceeded | DenialKind::CredentialRejected => "permission_error",
+        DenialKind::ModelNotAllowed
+        | DenialKind::ModelsChanged
+        | DenialKind::BudgetExceeded
+        | DenialKind::CredentialRejected => "permission_error",
         DenialKind::NotFound => "not_found_error",
         DenialKind::RateLimited | DenialKind::ProviderQuota => "rate_limit_error",
         DenialKind::Busy | DenialKind::ProviderUnavailable => "overloaded_error",

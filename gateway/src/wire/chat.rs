@@ -112,7 +112,7 @@ pub(super) fn error(denial: &Denial) -> String {
     let kind = match denial.kind {
         DenialKind::InvalidRequest | DenialKind::TooLarge | DenialKind::NotFound => "invalid_request_error",
         DenialKind::TokenRefused => "authentication_error",
-        DenialKind::ModelNotAllowed | DenialKind::CredentialRejected => "permission_error",
+        DenialKind::ModelNotAllowed | DenialKind::ModelsChanged | DenialKind::CredentialRejected => "permission_error",
         DenialKind::BudgetExceeded => "insufficient_quota",
         DenialKind::RateLimited | DenialKind::ProviderQuota => "rate_limit_error",
         DenialKind::Busy | DenialKind::ProviderUnavailable | DenialKind::Unavailable | DenialKind::Timeout => {

@@ -89,9 +89,10 @@ pub(super) fn error(denial: &Denial) -> String {
     let status = match denial.kind {
         DenialKind::InvalidRequest | DenialKind::TooLarge => "INVALID_ARGUMENT",
         DenialKind::TokenRefused => "UNAUTHENTICATED",
-        DenialKind::ModelNotAllowed | DenialKind::BudgetExceeded | DenialKind::CredentialRejected => {
-            "PERMISSION_DENIED"
-        }
+        DenialKind::ModelNotAllowed
+        | DenialKind::ModelsChanged
+        | DenialKind::BudgetExceeded
+        | DenialKind::CredentialRejected => "PERMISSION_DENIED",
         DenialKind::NotFound => "NOT_FOUND",
         DenialKind::RateLimited | DenialKind::ProviderQuota => "RESOURCE_EXHAUSTED",
         DenialKind::Busy | DenialKind::ProviderUnavailable | DenialKind::Unavailable => "UNAVAILABLE",

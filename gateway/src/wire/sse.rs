@@ -2,14 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// Longest line that is read, in bytes. The last event of Responses repeats the whole answer.
-const MAX_LINE_BYTES: usize = 8 << 20;
-/// Largest event that is held back until it is complete, in bytes.
-const MAX_HELD_BYTES: usize = 1 << 20;
+/// Largest event that is held back until it is complete, in bytes. Those that a filter drops are small.
+const MAX_HELD_BYTES: usize = 64 << 10;
 
 /// Finds the data of events. An event of these formats has one line of data.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Events {
+    /// Longest line that is read, in bytes.
+    longest: usize,
     /// The beginning of a line whose end has not arrived.
     line: Vec<u8>,
     /// Whether the rest of the line is skipped, because it is too long.
@@ -18,6 +18,11 @@ pub struct Events {
 }
 
 impl Events {
+    /// Finds events whose lines have at most `longest` bytes.
+    pub fn new(longest: usize) -> Self {
+        Self { longest, line: Vec::new(), skipping: false, count: 0 }
+    }
+
     /// Calls `event` with the data of each event that `part` completes.
     pub fn feed(&mut self, part: &[u8], mut event: impl FnMut(&[u8])) {
         let mut rest = part;
@@ -41,8 +46,19 @@ impl Events {
         self.count
     }
 
+    /// Returns the bytes that are held.
+    pub fn held(&self) -> usize {
+        self.line.capacity()
+    }
+
+    /// Lets go of the line that has begun, and skips the rest of it.
+    pub fn skip(&mut self) {
+        self.skipping |= !self.line.is_empty();
+        self.line = Vec::new();
+    }
+
     fn hold(&mut self, part: &[u8]) {
-        if self.skipping || self.line.len() + part.len() > MAX_LINE_BYTES {
+        if self.skipping || self.line.len() + part.len() > self.longest {
             self.skipping = true;
             self.line = Vec::new();
         } else {
@@ -116,8 +132,10 @@ mod tests {
 
     const STREAM: &str = "event: a\ndata: {\"x\":1}\n\n: ping\n\ndata:{\"x\":2}\r\n\r\ndata: \n\ndata: [DONE]\n\n";
 
+    const LONGEST: usize = 8 << 10;
+
     fn events(parts: &[&[u8]]) -> Vec<String> {
-        let (mut events, mut found) = (Events::default(), Vec::new());
+        let (mut events, mut found) = (Events::new(LONGEST), Vec::new());
         for part in parts {
             events.feed(part, |data| found.push(String::from_utf8_lossy(data).into_owned()));
         }
@@ -138,8 +156,21 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_skipped() {
-        let long = vec![b'x'; MAX_LINE_BYTES];
+        let long = vec![b'x'; LONGEST];
         assert_eq!(events(&[b"data: ", &long, &long, b"\n\ndata: y\n\n"]), ["y"]);
+    }
+
+    #[test]
+    fn a_line_that_is_let_go_is_skipped() {
+        let (mut events, mut found) = (Events::new(LONGEST), Vec::new());
+        for part in ["data: a", "b\n\ndata: c\n\nda", "ta: d\n\n"] {
+            events.feed(part.as_bytes(), |data| found.push(String::from_utf8_lossy(data).into_owned()));
+            if part.ends_with('a') {
+                events.skip();
+                assert_eq!(events.held(), 0);
+            }
+        }
+        assert_eq!(found, ["c"]);
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use enact_domain::usage::Tokens;
 
+use crate::memory::Buffer;
 use crate::wire::format::Format;
 use crate::wire::reported::Usage;
 use crate::wire::sse::Events;
 
 /// Largest answer without a stream whose usage is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Longest line of a stream that is read, in bytes. The last event of Responses repeats the whole answer.
+const MAX_LINE_BYTES: usize = 8 << 20;
 /// Bytes of a stream, or of another answer, that count as one token when no usage is reported. An event with one token of text has about a
 /// hundred bytes.
 const STREAM_BYTES_PER_TOKEN: u64 = 32;
@@ -39,13 +42,17 @@ pub struct UsageReader {
     form: Form,
     events: Events,
     answer: Vec<u8>,
+    /// Memory for what `events` and `answer` hold.
+    buffer: Buffer,
     bytes: u64,
     usage: Usage,
 }
 
 impl UsageReader {
-    pub fn new(format: Format, form: Form) -> Self {
-        Self { format, form, events: Events::default(), answer: Vec::new(), bytes: 0, usage: Usage::default() }
+    /// Reads an answer. When `buffer` does not get enough memory, what it does not hold is estimated.
+    pub fn new(format: Format, form: Form, buffer: Buffer) -> Self {
+        let events = Events::new(MAX_LINE_BYTES);
+        Self { format, form, events, answer: Vec::new(), buffer, bytes: 0, usage: Usage::default() }
     }
 
     /// Reads the next part of the answer.
@@ -68,6 +75,19 @@ impl UsageReader {
             }
             Form::Opaque => {}
         }
+        let held = self.events.held().saturating_add(self.answer.capacity());
+        if !self.buffer.resize(u64::try_from(held).unwrap_or(u64::MAX)) {
+            self.let_go();
+        }
+    }
+
+    fn let_go(&mut self) {
+        self.events.skip();
+        self.answer = Vec::new();
+        if self.form == Form::Json {
+            self.form = Form::Opaque;
+        }
+        self.buffer.resize(0);
     }
 
     /// Returns what the answer used. `complete` says whether the server ended it. `estimate` is the one of the request, which replaces what
@@ -80,7 +100,8 @@ impl UsageReader {
         match self.usage {
             Usage { tokens: Some(tokens), is_final: true } => Observed { tokens, is_reported: true },
             Usage { tokens, .. } => {
-                let output = self.estimated_output().min(estimate.output);
+                // Of an answer without its end, nobody knows how much the model has written or thought that was not sent yet.
+                let output = if complete { self.estimated_output().min(estimate.output) } else { estimate.output };
                 let mut tokens = tokens.unwrap_or(Tokens { input: estimate.input, ..Tokens::default() });
                 tokens.output = tokens.output.max(output);
                 Observed { tokens, is_reported: false }
@@ -99,6 +120,7 @@ impl UsageReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Memory;
     use crate::wire::reported::MAX_TOKENS;
 
     const ESTIMATE: Tokens = Tokens { input: 500, cached_input: 0, cache_write: 0, output: 1000, reasoning: 0 };
@@ -114,7 +136,7 @@ mod tests {
     ];
 
     fn observe(format: Format, form: Form, parts: &[&[u8]], complete: bool) -> Observed {
-        let mut reader = UsageReader::new(format, form);
+        let mut reader = UsageReader::new(format, form, Memory::new(1 << 20, 1 << 20).share("a").buffer());
         for part in parts {
             reader.feed(part);
         }
@@ -139,11 +161,14 @@ mod tests {
         for (format, stream) in STREAMS {
             let half = &stream.as_bytes()[..stream.len() / 2];
             let Observed { tokens, is_reported } = observe(format, Form::Events, &[half], false);
-            assert!(!is_reported && (1..=ESTIMATE.output).contains(&tokens.output), "{format:?}: {tokens:?}");
+            assert!(!is_reported && tokens.output == ESTIMATE.output, "{format:?}: {tokens:?}");
             assert!(tokens.input == 9 || tokens.input == ESTIMATE.input, "{format:?}: {tokens:?}");
         }
         let nothing = observe(Format::Chat, Form::Events, &[], false);
-        assert_eq!(nothing.tokens, Tokens { input: 500, ..Tokens::default() });
+        assert_eq!(nothing.tokens, ESTIMATE);
+        let whole = "data: {\"choices\":[{\"delta\":{}}]}\n\ndata: [DONE]\n\n";
+        let Observed { tokens, is_reported } = observe(Format::Chat, Form::Events, &[whole.as_bytes()], true);
+        assert!(!is_reported && (1..10).contains(&tokens.output), "an answer with its end is measured: {tokens:?}");
     }
 
     #[test]
@@ -155,6 +180,25 @@ mod tests {
         assert!(!observe(Format::Chat, Form::Json, &[&body[..40]], false).is_reported);
         let opaque = observe(Format::Chat, Form::Opaque, &[&[0x1f; 30]], true);
         assert_eq!((opaque.is_reported, opaque.tokens.output), (false, 10));
+    }
+
+    #[test]
+    fn estimates_what_the_memory_does_not_hold() {
+        let memory = Memory::new(8 << 10, 4 << 10);
+        let padding = "x".repeat(9000);
+        let body = format!(r#"{{"text":"{padding}","usage":{{"prompt_tokens":9,"completion_tokens":4}}}}"#);
+        let stream = format!("data: {{\"text\":\"{padding}\"}}\n\n{CHAT}");
+        let read = |form, text: &str| {
+            let mut reader = UsageReader::new(Format::Chat, form, memory.share("a").buffer());
+            for part in text.as_bytes().chunks(1000) {
+                reader.feed(part);
+            }
+            assert!(memory.share("a").buffer().resize(2 << 10), "it has let go");
+            reader.finish(true, &ESTIMATE)
+        };
+        let Observed { tokens, is_reported } = read(Form::Json, &body);
+        assert!(!is_reported && tokens.output == ESTIMATE.output, "{tokens:?}");
+        assert!(read(Form::Events, &stream).is_reported, "the line that reports usage is short");
     }
 
     #[test]

@@ -99,6 +99,21 @@ impl Ledger for MemoryLedger {
         })
     }
 
+    fn open_sent<'a>(&'a self, tenant: &'a str, requests: &'a [ModelRequest]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            assert_eq!(tenant, "acme");
+            self.check()?;
+            let mut state = self.state.lock().unwrap();
+            for request in requests {
+                for scope in request.scopes() {
+                    state.balances.entry(scope).or_default().reserve(&request.estimate);
+                }
+                assert!(state.open.insert(request.id, request.clone()).is_none());
+            }
+            Ok(())
+        })
+    }
+
     fn settle<'a>(&'a self, _: &'a str, settlements: &'a [Settlement]) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             self.check()?;

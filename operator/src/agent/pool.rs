@@ -171,6 +171,7 @@ fn blueprint(
         namespace: object.namespace().unwrap_or_default(),
         labels: vec![(names::LABEL_ROLE, names::ROLE_WAITING.to_owned())],
         agent: None,
+        models: None,
         uses_gateway: pod::uses_gateway(config, agent),
         repository: cached.map(|repository| {
             clone_cache::repository(&repository.url, credentials.map(|secret| secret.name.as_str())).to_string()

@@ -220,6 +220,7 @@ impl ProbeReconcile<'_> {
                 (names::LABEL_ATTEMPT, "1".to_owned()),
             ],
             agent: uses_gateway.then(|| self.key.1.clone()),
+            models: None,
             uses_gateway,
             repository: None,
             owner: build::controlled_by(self.agent),

@@ -43,6 +43,7 @@ pub fn decide(object: &Approval, seen: &Observed, now: Millis) -> Readiness {
 
 #[cfg(test)]
 mod tests {
+    use enact_domain::approval::authors::Authors;
     use enact_domain::approval::{Content, Policy};
     use enact_domain::digest::Digest;
     use serde_json::json;
@@ -62,7 +63,8 @@ mod tests {
 
     fn known(content: &str, groups: &[&str]) -> ApprovalSubject {
         let groups = groups.iter().map(ToString::to_string).collect();
-        let content = Content { digest: Digest::of_bytes(content.as_bytes()), author: Some("bob".into()), worst: None };
+        let authors = Authors::default().with(["bob"]);
+        let content = Content { digest: Digest::of_bytes(content.as_bytes()), authors, worst: None };
         let policy = Policy { required: 1, groups, four_eyes: true, ..Policy::default() };
         ApprovalSubject { uid: None, policy, content: Some(content) }
     }

@@ -59,7 +59,7 @@ fn readiness<F>(handle: &str, observed: &Observed<Content<F>>, now: Millis) -> (
         return (blocked.clone(), None);
     }
     let worst = convert::worst(&content.findings.counts);
-    let subject = approval::Content { digest: content.digest.clone(), author: observed.author.clone(), worst };
+    let subject = approval::Content { digest: content.digest.clone(), authors: observed.authors.clone(), worst };
     match evaluate(&observed.policy, &subject, &observed.decisions, now) {
         Verdict::Approved { people, until } => {
             let by = if people.is_empty() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use enact_crds::approval::SubjectKind;
 use enact_crds::subject::effective_policy;
 use enact_crds::{Approval, convert};
+use enact_domain::approval::authors::Authors;
 use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
 use enact_domain::names;
@@ -29,6 +30,8 @@ pub struct Observed<C> {
     /// The approvals that the document needs.
     pub policy: Policy,
     pub author: Option<String>,
+    /// All authors of the content.
+    pub authors: Authors,
     /// People's decisions on the document, including those on earlier contents.
     pub decisions: Vec<Decision>,
 }
@@ -66,6 +69,7 @@ pub async fn observe<D: Document>(
         source: SourceState { source: sourced.status, draft: sourced.draft, requeue_at: sourced.requeue_at },
         policy: effective_policy(D::SUBJECT, object.policy(), owner.as_deref()),
         author: object.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
+        authors: Authors::of(object.annotations()),
         decisions: decisions(ctx, D::SUBJECT, object),
         location,
     })

@@ -18,7 +18,7 @@ pub async fn validate<D: Document>(
     ctx: &Context,
     observed: Observed<SourceText>,
 ) -> Result<Observed<Content<D::Facts>>, Error> {
-    let Observed { location, content, source, policy, author, decisions } = observed;
+    let Observed { location, content, source, policy, author, authors, decisions } = observed;
     let content = match content {
         Ok(text) => {
             let mut content = object.examine(ctx, &location, text).await?;
@@ -29,5 +29,5 @@ pub async fn validate<D: Document>(
         }
         Err(missing) => Err(missing),
     };
-    Ok(Observed { location, content, source, policy, author, decisions })
+    Ok(Observed { location, content, source, policy, author, authors, decisions })
 }

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use enact_crds::convert;
-use enact_domain::approval::{self, Choice, Decision, Verdict, evaluate};
+use enact_domain::approval::{self, Verdict, evaluate};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
-use enact_domain::names::ANNOTATION_AUTHOR;
-use kube::ResourceExt as _;
 
 use super::observed::{Content, Loaded, Observed};
 
@@ -43,7 +41,6 @@ pub fn compare(
         .filter(|(name, digest)| content.agents.get(*name) != Some(*digest))
         .map(|(name, _)| name.as_str())
         .collect();
-    let decisions = decisions_of_others(observed, loaded, &names);
     let names = names.join(", ");
     let changed = match known {
         Some((base, changed)) if *base == content.digest && changed.agents == agents => changed.clone(),
@@ -52,11 +49,11 @@ pub fn compare(
     let status = observed.plan.status.as_ref();
     let subject = approval::Content {
         digest: changed.digest.clone(),
-        author: observed.author.clone(),
+        authors: observed.authors(),
         // A started plan keeps the findings of its start.
         worst: status.and_then(|status| convert::worst_of(&status.top_findings)),
     };
-    let message = match evaluate(&observed.policy, &subject, &decisions, observed.now) {
+    let message = match evaluate(&observed.policy, &subject, &loaded.decisions, observed.now) {
         Verdict::Approved { people, .. } if people.is_empty() => return Ok(AgentChange::None),
         Verdict::Approved { .. } => return Ok(AgentChange::Approved(changed)),
         Verdict::Rejected { user, comment } => {
@@ -69,14 +66,6 @@ pub fn compare(
         ),
     };
     Ok(AgentChange::Held(changed, Readiness::stalled("AgentChanged", message)))
-}
-
-/// Returns the decisions on a plan, with four eyes without approvals by those who changed these Agents last.
-fn decisions_of_others(observed: &Observed, loaded: &Loaded, changed: &[&str]) -> Vec<Decision> {
-    let author = |name: &&str| observed.agents.get(*name)?.annotations().get(ANNOTATION_AUTHOR).cloned();
-    let authors: Vec<String> = changed.iter().filter_map(author).collect();
-    let is_own = |decision: &Decision| decision.choice == Choice::Approve && authors.contains(&decision.user);
-    loaded.decisions.iter().filter(|decision| !observed.policy.four_eyes || !is_own(decision)).cloned().collect()
 }
 
 #[cfg(test)]

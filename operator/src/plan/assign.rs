@@ -86,15 +86,16 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
     owner.kind = "Task".into();
     owner.name.clone_from(task_name);
     owner.uid.clone_from(&entry.uid);
+    let uses_gateway = pod::uses_gateway(&ctx.config, agent);
     let frame = pod::Frame {
         config: &ctx.config,
         member: &decided.valid.member,
         name,
         namespace: observed.namespace.clone(),
         labels: labels(decided, task_name, TASK, attempt),
-        agent: (pod::uses_gateway(&ctx.config, agent) || decided.counted_agent(node, attempt).is_some())
-            .then(|| agent_name.to_owned()),
-        uses_gateway: pod::uses_gateway(&ctx.config, agent),
+        agent: (uses_gateway || decided.counted_agent(node, attempt).is_some()).then(|| agent_name.to_owned()),
+        models: observed.approved_models(agent_name).filter(|_| uses_gateway).map(ToString::to_string),
+        uses_gateway,
         repository: workspace.and_then(|workspace| repository(ctx, workspace)),
         owner,
         assignment: pod::assignment_json(&assignment(ctx, decided, &entry.uid, attempt, git, Work::Task(work)))?,
@@ -159,6 +160,7 @@ fn integration_pod(ctx: &Context, decided: &Decided, attempt: u32, name: String)
         namespace: observed.namespace.clone(),
         labels: labels(decided, names::INTEGRATION, names::INTEGRATION, attempt),
         agent: None,
+        models: None,
         uses_gateway: false,
         repository: repository(ctx, workspace),
         owner: build::controlled_by(observed.plan.as_ref()),

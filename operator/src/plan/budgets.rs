@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use enact_crds::convert;
 use enact_crds::plan::PlanUsage;
-use enact_domain::approval::{self, Choice, Decision, check_decision};
+use enact_domain::approval::{Choice, Decision};
 use enact_domain::assignment::Reason;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::plan::{Agents, Budgets, CurrentAttempt, Executor, Node, TaskPhase};
@@ -99,22 +99,15 @@ pub struct PlanLimit {
     pub set_by: Vec<String>,
 }
 
-/// Returns the limit of the plan: the lower one of its own budget and of those of its valid Approvals.
+/// Returns the limit of the plan: the lower one of its own budget and of those of the Approvals of its content.
 fn limit_of_plan(observed: &Observed, valid: &Valid) -> PlanLimit {
     let own = observed.plan.spec.execution.budget.as_ref().map(convert::limit).unwrap_or_default();
-    let status = observed.status();
-    let findings = valid.evaluation.as_ref().map_or(&status.top_findings, |evaluation| &evaluation.findings);
-    let content = approval::Content {
-        digest: valid.content.digest.clone(),
-        author: observed.author.clone(),
-        // Who may decide can depend on the findings. A started plan keeps those of its start.
-        worst: convert::worst_of(findings),
-    };
-    let accepted = observed.caps.iter().filter(|(decision, _)| {
-        // An Approval expires before the start only: its budget stays.
-        let at = decision.at.unwrap_or(observed.now);
-        decision.choice == Choice::Approve && check_decision(&observed.policy, &content, decision, at).is_ok()
-    });
+    // The webhook admitted only Approvals that counted. The budget of one stays when it expires or the policy becomes stricter, because a plan
+    // must not get more than what somebody approved.
+    let accepted = observed
+        .caps
+        .iter()
+        .filter(|(decision, _)| decision.choice == Choice::Approve && decision.digest == valid.content.digest);
     let named =
         |(decision, budget): &(Decision, Limit)| (format!("Approval {} by {}", decision.name, decision.user), *budget);
     let limits: Vec<(String, Limit)> =

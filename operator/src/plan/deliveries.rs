@@ -51,7 +51,7 @@ pub async fn follow_up(
     }
     check_pods(ctx, observed, &member.tenant, &mut attempts).await?;
     // After everything that can fail, which must not lose a notice.
-    ctx.index.forget_deliveries(&observed.uid, notices);
+    ctx.index.forget_deliveries(&observed.namespace, &observed.uid, notices);
     Ok(Some(attempts))
 }
 
@@ -132,7 +132,7 @@ pub fn free_slots(ctx: &Context, observed: &Observed, attempts: &OpenAttempts) {
     }
     for (name, pod) in observed.children.pods.iter().filter(|(_, pod)| over.contains(pod.uid.as_str())) {
         // In this order: the watch, which counts the slots, must not count the pod again.
-        if ctx.index.end_pod(&observed.uid, name, &pod.uid)
+        if ctx.index.end_pod(&observed.namespace, &observed.uid, name, &pod.uid)
             && ctx.limiter.release(&pod.tenant, &observed.namespace, name)
             && pod.agent.is_some()
         {

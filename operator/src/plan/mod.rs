@@ -129,12 +129,13 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
         }
     };
 
-    runtime.messages = messages::pass(ctx, observed, &valid.member.tenant, &runtime.messages).await?;
     if let Some(attempts) = deliveries::follow_up(ctx, observed, &runtime.attempts).await? {
         runtime.attempts = attempts;
     }
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
+    let tenant = &valid.member.tenant;
+    runtime.messages = messages::pass(ctx, observed, tenant, &runtime.attempts, &runtime.messages).await?;
     deliveries::free_slots(ctx, observed, &runtime.attempts);
     let late_at = setup_failures::late_at(observed.children.pods.values().map(|pod| &pod.view));
     let setup_failures = setup_failures::read(ctx, &observed.namespace, now, late_at).await;
@@ -185,6 +186,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
         observed.cleanup_at(),
         usage_at,
         setup_failures.read_again_at,
+        runtime.messages.retry_at(),
         resync,
     ];
     Ok(requeue(now, times))

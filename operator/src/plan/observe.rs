@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use enact_crds::agent_content::AgentDigests;
 use enact_crds::approval::SubjectKind;
 use enact_crds::models::{ModelProblem, Resolved};
 use enact_crds::subject::effective_policy;
@@ -16,6 +15,7 @@ use enact_store::FinishedTask;
 use kube::ResourceExt as _;
 
 use super::context::Context;
+use super::digest_cache::ContentDigests;
 use super::estimate;
 use super::observed::{Content, Documents, Loaded, Observed, PromptDocuments, StartedFor};
 use super::planning::{self, Planned};
@@ -36,13 +36,15 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
     let member = ctx.tenant_of(&namespace);
     let tenant = member.as_ref().map_or("", |member| member.tenant.as_str());
     let agents = agents(ctx, &plan, &namespace, tenant);
+    let digests = agent_digests(ctx, tenant, &agents);
     let policy = effective_policy(SubjectKind::Plan, &plan.spec.approval, ctx.tenant(tenant).as_deref());
     Observed {
         now: ctx.now(),
-        children: ctx.index.children(&uid),
+        children: ctx.index.children(&namespace, &uid),
         specification: specification(ctx, &plan, &namespace),
         model_problems: model_problems(ctx, tenant, &agents),
-        agent_digests: agent_digests(ctx, tenant, &agents),
+        agent_digests: digests.iter().map(|(name, digests)| (name.clone(), digests.content.clone())).collect(),
+        model_digests: digests.into_iter().map(|(name, digests)| (name, digests.models)).collect(),
         caps: caps(ctx, &plan, &agents),
         member,
         agents,
@@ -101,16 +103,16 @@ fn agents(ctx: &Context, plan: &Plan, namespace: &str, tenant: &str) -> HashMap<
     agents
 }
 
-/// Returns the digests of the contents of agents.
-fn agent_digests(ctx: &Context, tenant: &str, agents: &HashMap<String, Arc<Agent>>) -> AgentDigests {
-    let digest = |agent: &Agent| {
+/// Returns the digests of agents by their names.
+fn agent_digests(ctx: &Context, tenant: &str, agents: &HashMap<String, Arc<Agent>>) -> HashMap<String, ContentDigests> {
+    let digests = |agent: &Agent| {
         let namespace = agent.namespace().unwrap_or_default();
-        ctx.agent_digests.digest(agent, tenant, |provider| match ctx.provider(&namespace, tenant, provider) {
+        ctx.agent_digests.digests(agent, tenant, |provider| match ctx.provider(&namespace, tenant, provider) {
             Resolved::Found(provider) => Some((provider.api, provider.base_url)),
             Resolved::NotShared | Resolved::NotFound => None,
         })
     };
-    agents.iter().map(|(name, agent)| (name.clone(), digest(agent))).collect()
+    agents.iter().map(|(name, agent)| (name.clone(), digests(agent))).collect()
 }
 
 /// Returns the first problem with the models of each agent. A change of a ModelProvider reconciles the Agent, which requeues the plan.

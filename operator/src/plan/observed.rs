@@ -11,6 +11,7 @@ use enact_crds::plan::{Cleanup, GeneratedPlan, Phase, PlanStatus, Proposal, Work
 use enact_crds::task::TaskTemplate;
 use enact_crds::validation::FieldError;
 use enact_crds::{Agent, Plan, Specification, convert};
+use enact_domain::approval::authors::Authors;
 use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
@@ -130,6 +131,8 @@ pub struct Observed {
     pub agents: HashMap<String, Arc<Agent>>,
     /// Digests of the contents of these agents.
     pub agent_digests: AgentDigests,
+    /// Digests of the models in these contents, and of the endpoints that serve them.
+    pub model_digests: AgentDigests,
     /// The approvals that the plan needs.
     pub policy: Policy,
     /// People's decisions on the plan; empty once it has started.
@@ -239,6 +242,12 @@ impl Observed {
         self.plan.status.as_ref()?.started_at.as_ref().map(convert::millis)
     }
 
+    /// Returns the authors of the content. An approval covers the Agents, so that their authors are among them.
+    pub fn authors(&self) -> Authors {
+        let of_agents = self.agents.values().filter_map(|agent| agent.annotations().get(names::ANNOTATION_AUTHOR));
+        Authors::of(self.plan.annotations()).with(of_agents.map(String::as_str))
+    }
+
     /// Returns the value of an annotation of the plan.
     pub fn annotation(&self, key: &str) -> Option<&String> {
         self.plan.annotations().get(key)
@@ -256,6 +265,11 @@ impl Observed {
     /// Returns whether an agent of the plan uses models.
     pub fn uses_models(&self) -> bool {
         self.agents.values().any(|agent| agent.spec.uses_models())
+    }
+
+    /// Returns the digest of the models of an agent that the approval of the plan covers; none if the plan requires no approval.
+    pub fn approved_models(&self, agent: &str) -> Option<&Digest> {
+        self.model_digests.get(agent).filter(|_| self.policy.requires_people())
     }
 
     /// Returns the name of the agent that a task, or else the plan, names; none if it is selected from the pool of the plan.

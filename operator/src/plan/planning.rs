@@ -190,9 +190,9 @@ impl Planners<'_> {
             .zip(&known)
             .map(|(job, known)| known.digest.is_none().then(|| job.adopt(known.clone())))
             .collect();
-        let kept = jobs.iter().zip(&drafts).filter_map(|(job, draft)| Some(job.pod_name(draft.as_ref()?)));
+        let kept = jobs.iter().zip(&drafts).filter_map(|(job, draft)| job.pod_uid(draft.as_ref()?));
         let kept: Vec<String> = kept.collect();
-        // The pods of planners that are not wanted any more, and of proposals that the status has.
+        // The pods of planners that are not wanted any more, of proposals that the status has, and of somebody else.
         sourcing::delete_others(&self.ctx.sourcing, self.subject, &kept).await?;
         let (mut records, mut notes, mut blocked, mut next) = (Vec::new(), Vec::new(), None, None);
         for ((job, draft), proposal) in jobs.iter().zip(drafts).zip(&mut proposals) {
@@ -276,6 +276,7 @@ fn draft_of(proposal: &Proposal) -> DraftStatus {
     DraftStatus {
         request: proposal.inputs.clone(),
         attempts: proposal.attempts,
+        pod_uid: proposal.pod_uid.clone(),
         digest: proposal.digest.clone(),
         problem: proposal.problem.clone(),
         retry_at: proposal.retry_at.clone(),
@@ -283,9 +284,10 @@ fn draft_of(proposal: &Proposal) -> DraftStatus {
 }
 
 fn set_draft(proposal: &mut Proposal, draft: DraftStatus) {
-    let DraftStatus { request, attempts, digest, problem, retry_at } = draft;
+    let DraftStatus { request, attempts, pod_uid, digest, problem, retry_at } = draft;
     proposal.inputs = request;
     proposal.attempts = attempts;
+    proposal.pod_uid = pod_uid;
     proposal.digest = digest;
     proposal.problem = problem;
     proposal.retry_at = retry_at;

@@ -92,9 +92,27 @@ impl OpenAttempts {
     }
 }
 
-/// The messages of people that are recorded and written to pods: by the UID of the task, the newest one and the pods that have it.
+/// The messages of people that are recorded and written to pods, by the UID of the task.
 #[derive(Clone, Debug, Default)]
-pub struct PassedMessages(pub HashMap<String, (u64, Vec<String>)>);
+pub struct PassedMessages(pub HashMap<String, Passed>);
+
+/// The messages to one task that are recorded and written to pods.
+#[derive(Clone, Debug, Default)]
+pub struct Passed {
+    /// Number of the newest message.
+    pub newest: u64,
+    /// UIDs of the pods that have it.
+    pub pods: Vec<String>,
+    /// When they are written again, because one of the pods does not have them.
+    pub retry_at: Option<Millis>,
+}
+
+impl PassedMessages {
+    /// Returns the time at which messages are written again.
+    pub fn retry_at(&self) -> Option<Millis> {
+        self.0.values().filter_map(|passed| passed.retry_at).min()
+    }
+}
 
 /// The last write of the plan's status.
 #[derive(Clone, Debug, Default)]

@@ -530,7 +530,7 @@ pub fn check_specification(observed: &Observed) -> Result<Option<String>, Readin
 fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation) -> Result<(), Readiness> {
     let content = approval::Content {
         digest: digest.clone(),
-        author: observed.author.clone(),
+        authors: observed.authors(),
         worst: convert::worst_of(&evaluation.findings),
     };
     match evaluate_approvals(&observed.policy, &content, &observed.decisions, observed.now) {

@@ -24,6 +24,13 @@ pub async fn follow_tasks(ctx: Arc<Context>, shutdown: CancellationToken) {
 
 /// Watches the pods of attempts until `shutdown`, and counts the slots that they occupy.
 pub async fn follow_pods(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let mut namespaces = ctx.caches.namespaces.listed();
+    let owners_known = async {
+        // A sender is dropped only when the process ends.
+        let _ = namespaces.wait_for(|listed| *listed).await;
+    };
+    // Before the first pod: `count` needs to know the tenants of the namespaces.
+    shutdown.run_until_cancelled(owners_known).await;
     let config = watcher::Config::default().labels(names::LABEL_PLAN_UID).page_size(500);
     let events = restarting(watcher(Api::<AttemptPod>::all(ctx.client.clone()), config), "Pod", ctx.common.clone());
     ctx.index.follow_pods(events.take_until(shutdown.cancelled_owned()), |occupancy| count(&ctx, &occupancy)).await;
@@ -40,9 +47,10 @@ pub async fn follow_deliveries(ctx: Arc<Context>, mut deliveries: DeliveryListen
     shutdown.run_until_cancelled(listen).await;
 }
 
-/// Counts the slot of a pod for the tenant in the pod's label: its namespace may belong to another tenant by now.
+/// Counts the slot of a pod for the tenant in the pod's label, if the namespace of the pod belongs to that tenant: whoever may create pods in
+/// another namespace can write any tenant into the label. The slot of a pod whose namespace has changed hands is freed.
 fn count(ctx: &Context, pod: &Occupancy) {
-    if pod.occupied {
+    if pod.occupied && ctx.is_of_tenant(&pod.namespace, &pod.tenant) {
         ctx.limiter.occupy(&pod.tenant, &pod.namespace, &pod.pod, pod.until, pod.agent.as_deref());
     } else if ctx.limiter.release(&pod.tenant, &pod.namespace, &pod.pod) {
         ctx.wake_next(&pod.tenant);
@@ -53,4 +61,31 @@ fn count(ctx: &Context, pod: &Occupancy) {
     let (running, waiting) = ctx.limiter.totals();
     ctx.metrics.running.set(running.into());
     ctx.metrics.waiting_plans.set(waiting.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+
+    #[tokio::test]
+    async fn a_pod_in_a_namespace_of_somebody_else_takes_no_slot() {
+        let mut bench = Bench::new().await;
+        bench.tenant_of_ns(1);
+        let ctx = &bench.contexts.plans;
+        let pod = |namespace: &str, occupied: bool| Occupancy {
+            tenant: "acme".into(),
+            namespace: namespace.into(),
+            pod: "p-t001-1".into(),
+            occupied,
+            until: None,
+            agent: None,
+        };
+        for (namespace, occupied, running) in
+            [("elsewhere", true, 0), ("ns", true, 1), ("elsewhere", false, 1), ("ns", false, 0)]
+        {
+            count(ctx, &pod(namespace, occupied));
+            assert_eq!(ctx.limiter.running("acme"), running, "{namespace} {occupied}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! A document that an agent writes, with attempts until one delivers a usable document.
 //!
 //! An attempt counts as soon as its pod is created. The pod of the last attempt stays until the next one starts: its result goes into the
-//! next prompt.
+//! next prompt. Only the pod that this process created for the attempt, or whose UID the status has, delivers a result.
 
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use super::jobs::{JobPod, JobRole, JobState};
 use super::sourced::{Subject, server_url};
 use crate::context::Membership;
 use crate::error::Error;
+use crate::pods;
 use crate::task::pod::{self, Frame, NO_RESOURCES};
 
 /// Seconds after which a running pod is checked although no event arrived.
@@ -82,9 +83,9 @@ pub enum Step {
 }
 
 impl AgentJob<'_> {
-    /// Returns the name of the pod of the last attempt.
-    pub fn pod_name(&self, draft: &DraftStatus) -> String {
-        self.pod_of(draft, draft.attempts)
+    /// Returns the UID of the pod of the last attempt, if it exists.
+    pub fn pod_uid(&self, draft: &DraftStatus) -> Option<String> {
+        self.entry(draft, draft.attempts).map(|entry| entry.uid)
     }
 
     fn pod_of(&self, draft: &DraftStatus, attempt: u32) -> String {
@@ -93,13 +94,15 @@ impl AgentJob<'_> {
     }
 
     fn entry(&self, draft: &DraftStatus, attempt: u32) -> Option<JobPod> {
-        self.ctx.jobs.get(self.subject, &self.pod_of(draft, attempt))
+        self.ctx.jobs.get(self.subject, &self.pod_of(draft, attempt), draft.pod_uid.as_deref())
     }
 
-    /// Counts attempts that the status does not count: a crash after the creation of a pod leaves one.
+    /// Counts attempts that the status does not count: a status that could not be written after the creation of a pod leaves one. After a
+    /// restart of the operator, such a pod is deleted, and its attempt starts again.
     pub fn adopt(&self, mut draft: DraftStatus) -> DraftStatus {
-        while self.entry(&draft, draft.attempts + 1).is_some() {
+        while let Some(entry) = self.entry(&draft, draft.attempts + 1) {
             draft.attempts += 1;
+            draft.pod_uid = Some(entry.uid);
             draft.retry_at = None;
         }
         draft
@@ -119,12 +122,12 @@ impl AgentJob<'_> {
                     JobState::Finished(outcome) => self.finished(draft, &entry, *outcome).await,
                 }
             }
-            None if attempt == 0 => self.start(draft, None).await,
+            None if attempt == 0 => Box::pin(self.start(draft, None)).await,
             // The pod of the last attempt is gone, so its result is in the status or lost.
             None if attempt >= self.max_attempts => Ok(Self::after(draft, Step::Failed, None)),
             None => match self.retry_at(&draft) {
                 Some(until) => Ok(Self::after(draft, Step::Retrying, Some(until))),
-                None => self.start(draft, None).await,
+                None => Box::pin(self.start(draft, None)).await,
             },
         }
     }
@@ -159,12 +162,13 @@ impl AgentJob<'_> {
         match self.retry_at(&draft) {
             _ if last => {
                 if is_shown {
-                    job_pods::delete(self.ctx, self.subject, &self.pod_name(&draft)).await?;
+                    let name = self.pod_of(&draft, draft.attempts);
+                    pods::delete(self.ctx, &self.subject.namespace, &name, &entry.uid).await?;
                 }
                 Ok(Self::after(draft, Step::Failed, None))
             }
             Some(until) => Ok(Self::after(draft, Step::Retrying, Some(until))),
-            None if is_shown => self.start(draft, document.as_deref()).await,
+            None if is_shown => Box::pin(self.start(draft, document.as_deref())).await,
             // The status shows the problem before the next attempt starts, because the pod that reported it is deleted then.
             None => Ok(Self::after(draft, Step::Retrying, Some(self.now))),
         }
@@ -204,13 +208,18 @@ impl AgentJob<'_> {
         let waiting =
             |draft, why: String, seconds| Self::after(draft, Step::Waiting(why), Some(self.now.plus_seconds(seconds)));
         match job_pods::start(self.ctx, self.member, JobRole::Draft, &pod).await? {
-            StartResult::Started => {
+            StartResult::Started(uid) => {
                 draft.attempts = attempt;
+                draft.pod_uid = Some(uid);
                 draft.retry_at = None;
                 Ok(self.running(draft, None, None))
             }
             StartResult::NoSlot => {
                 let why = "the tenant runs its highest number of concurrent drafts".to_owned();
+                Ok(waiting(draft, why, NO_SLOT_SECONDS))
+            }
+            StartResult::NameTaken => {
+                let why = format!("another Pod {} exists and is being deleted", self.pod_of(&draft, attempt));
                 Ok(waiting(draft, why, NO_SLOT_SECONDS))
             }
             StartResult::Refused(why) => Ok(waiting(draft, why, WATCH_SECONDS)),
@@ -272,6 +281,7 @@ impl AgentJob<'_> {
                 (names::LABEL_ATTEMPT, attempt.to_string()),
             ],
             agent: uses_gateway.then(|| self.agent.to_owned()),
+            models: None,
             uses_gateway,
             repository: None,
             owner: self.subject.owner.clone(),

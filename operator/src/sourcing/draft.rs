@@ -82,7 +82,7 @@ async fn resume(
         check: &drafting::validate,
     };
     let draft = job.adopt(draft);
-    job_pods::delete_others(ctx, subject, &[job.pod_name(&draft)]).await?;
+    job_pods::delete_others(ctx, subject, job.pod_uid(&draft).as_slice()).await?;
     let Advanced { draft, step, requeue_at } = job.advance(draft).await?;
     let bytes = match step {
         Step::Delivered(content) => Ok(content),

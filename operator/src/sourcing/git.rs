@@ -79,9 +79,14 @@ pub async fn content(
         reconcile.status.commit = None;
     }
     let name = reconcile.pod_name();
-    // The name contains the digest of the source: pods of an older URL, revision or path are deleted here.
-    job_pods::delete_others(ctx, subject, std::slice::from_ref(&name)).await?;
-    let requeue_at = match ctx.jobs.get(subject, &name) {
+    let entry = ctx.jobs.get(subject, &name, None);
+    // The name contains the digest of the source: pods of an older URL, revision or path are deleted here, and pods that this process did not
+    // create. A process that was stopped may have left such a pod, which polled for a push that nobody else knows: this one polls again.
+    if ctx.jobs.is_foreign(subject, &name) {
+        ctx.jobs.push(&subject.uid);
+    }
+    job_pods::delete_others(ctx, subject, entry.as_ref().map(|entry| entry.uid.clone()).as_slice()).await?;
+    let requeue_at = match entry {
         Some(entry) => {
             let (entry, read_again_at) = job_pods::with_setup_failure(ctx, subject, entry).await;
             match entry.state(reconcile.now) {
@@ -262,14 +267,14 @@ impl GitReconcile<'_> {
         let pushes = self.pushes();
         let refused = match self.pod(name) {
             Ok(pod) => match job_pods::start(self.ctx, &self.member, JobRole::Fetch, &pod).await? {
-                StartResult::Started => {
+                StartResult::Started(_) => {
                     self.ctx.jobs.saw_pushes(&self.subject.uid, pushes);
                     // If the pod vanishes, the next poll comes soon.
                     let next = self.after(failures.max(1));
                     self.remember(state(before.and_then(|state| state.pod), failures, next, asked));
                     return Ok(Some(self.now.plus_seconds(WATCH_SECONDS)));
                 }
-                StartResult::NoSlot => {
+                StartResult::NoSlot | StartResult::NameTaken => {
                     let delay = jittered(&self.subject.uid, NO_SLOT_SECONDS);
                     return Ok(Some(Millis(self.now.0 + delay)));
                 }
@@ -310,6 +315,7 @@ impl GitReconcile<'_> {
             namespace: self.subject.namespace.clone(),
             labels: vec![(names::LABEL_ROLE, JobRole::Fetch.as_str().to_owned())],
             agent: None,
+            models: None,
             uses_gateway: false,
             repository: None,
             owner: self.subject.owner.clone(),

@@ -32,10 +32,12 @@ pub async fn follow(ctx: Arc<Context>, shutdown: CancellationToken) {
 
 /// The result of starting a job.
 pub enum StartResult {
-    /// The pod exists.
-    Started,
+    /// The pod was created, with this UID.
+    Started(String),
     /// The tenant runs its highest number of concurrent jobs.
     NoSlot,
+    /// Another pod has the name. It is being deleted.
+    NameTaken,
     /// The API server refused the pod, with this message.
     Refused(String),
 }
@@ -46,8 +48,9 @@ pub enum StartResult {
 /// When the API server fails temporarily.
 pub async fn start(ctx: &Context, member: &Membership, role: JobRole, pod: &Pod) -> Result<StartResult, Error> {
     let key = key(pod);
-    let Some(_reserved) = ctx.jobs.reserve(member, role, &key) else { return Ok(StartResult::NoSlot) };
-    // It puts the pod into the cache, where `reserve` counts it from then on.
+    let is_own = |namespace: &str| ctx.is_of_tenant(namespace, &member.tenant);
+    let Some(_reserved) = ctx.jobs.reserve(member, role, &key, is_own) else { return Ok(StartResult::NoSlot) };
+    // It adds the pod to the cache, where `reserve` counts it from then on.
     create(ctx, &key, pod).await
 }
 
@@ -57,14 +60,7 @@ async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Resu
     let created = match api.create(&PostParams::default(), pod).await {
         Ok(created) => created,
         Err(kube::Error::Api(e)) if e.code == 409 && e.reason == "AlreadyExists" => {
-            let existing = api.get_opt(name).await.map_err(Error::kube(format!("read Pod {name}")))?;
-            let owner = |pod: &Pod| pod.owner_references().first().map(|o| o.uid.clone());
-            match existing {
-                Some(existing) if owner(&existing) == owner(pod) => existing,
-                Some(_) => return Err(Error::Taken { kind: "Pod", name: name.clone() }),
-                // It was deleted in between.
-                None => return Ok(StartResult::NoSlot),
-            }
+            return delete_existing(ctx, &api, pod).await;
         }
         // A quota, a policy or an admission webhook refuses it: the status shows the message, and the reconcile retries later.
         Err(kube::Error::Api(e)) if matches!(e.code, 400 | 403 | 422) => {
@@ -73,8 +69,25 @@ async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Resu
         Err(e) => return Err(Error::kube(format!("create Pod {name}"))(e)),
     };
     // The next reconcile must see the pod even if the watch delivers it late: otherwise it would start another.
-    ctx.jobs.put(&AttemptPod::of(&created)?);
-    Ok(StartResult::Started)
+    ctx.jobs.add(&AttemptPod::of(&created)?);
+    Ok(StartResult::Started(created.uid().unwrap_or_default()))
+}
+
+/// Deletes the pod that has the name of a job's pod, unless it is being deleted. It is a copy that somebody made, or another process created
+/// it and ended before the status had its UID. Nothing but the UID tells the two apart.
+async fn delete_existing(ctx: &Context, api: &Api<Pod>, pod: &Pod) -> Result<StartResult, Error> {
+    let (namespace, name) = key(pod);
+    let existing = api.get_opt(&name).await.map_err(Error::kube(format!("read Pod {name}")))?;
+    let owner = |pod: &Pod| pod.owner_references().first().map(|o| o.uid.clone());
+    match existing {
+        Some(existing) if owner(&existing) != owner(pod) => Err(Error::Taken { kind: "Pod", name }),
+        Some(existing) if existing.metadata.deletion_timestamp.is_none() => {
+            pods::delete(ctx, &namespace, &name, &existing.uid().unwrap_or_default()).await?;
+            Ok(StartResult::NameTaken)
+        }
+        // It is being deleted, or was in between.
+        _ => Ok(StartResult::NameTaken),
+    }
 }
 
 /// Returns the pod of a job with the reason for which its node cannot set it up, and the time at which that is read again.
@@ -93,31 +106,20 @@ pub async fn delete_all(ctx: &Context, subject: &Subject) -> Result<(), Error> {
     delete_others(ctx, subject, &[]).await
 }
 
-/// Deletes all pods of a subject but those with these names.
+/// Deletes all pods of a subject but those with these UIDs.
 ///
 /// # Errors
 /// When the API server fails.
 pub async fn delete_others(ctx: &Context, subject: &Subject, kept: &[String]) -> Result<(), Error> {
-    let unwanted = |(namespace, name): &ObjectKey, pod: &JobPod| {
+    let unwanted = |(namespace, _): &ObjectKey, pod: &JobPod| {
         *namespace == subject.namespace
-            && !kept.contains(name)
+            && !kept.contains(&pod.uid)
             && pod.owner == subject.uid
             && pod.view.deleting.is_none()
     };
-    for (_, name) in ctx.jobs.pods.keys(unwanted) {
-        delete(ctx, subject, &name).await?;
+    for ((_, name), _, pod) in ctx.jobs.pods.entries(unwanted) {
+        // With the UID, a new pod of the same name stays.
+        pods::delete(ctx, &subject.namespace, &name, &pod.uid).await?;
     }
     Ok(())
-}
-
-/// Deletes a pod of a subject, if it exists.
-///
-/// # Errors
-/// When the API server fails.
-pub async fn delete(ctx: &Context, subject: &Subject, name: &str) -> Result<(), Error> {
-    match ctx.jobs.get(subject, name) {
-        // With the UID, a new pod of the same name stays.
-        Some(pod) => pods::delete(ctx, &subject.namespace, name, &pod.uid).await,
-        None => Ok(()),
-    }
 }

@@ -86,6 +86,8 @@ struct Owner {
 pub struct DocumentJobs {
     pub pods: MetadataCache<JobPod>,
     owners: Mutex<HashMap<ObjectKey, Owner>>,
+    /// UIDs of the pods that this process created, by the pod's key.
+    created: Mutex<HashMap<ObjectKey, String>>,
     /// Tenant and role of pods that are being created: the watch does not show them yet.
     starting: Mutex<HashMap<ObjectKey, (String, JobRole)>>,
     /// Polls by the UID of the object that the document belongs to.
@@ -113,20 +115,31 @@ impl DocumentJobs {
             if let Some(owner) = owners.get(key) {
                 references.requeue_document(&owner.kind, &(key.0.clone(), owner.name.clone()));
             }
+            let mut created = self.created.lock();
             // The pod was deleted. Its owner was needed until here, to requeue it.
             if self.pods.get(&key.0, &key.1).is_none() {
                 owners.remove(key);
+                created.remove(key);
             }
         };
         self.pods.follow(events, JobPod::of, on_change).await;
     }
 
-    /// Adds a pod that the API server returned.
-    pub fn put(&self, pod: &AttemptPod) {
+    /// Adds a pod that this process created, as the API server returned it.
+    pub fn add(&self, pod: &AttemptPod) {
         if let Some(entry) = JobPod::of(pod) {
             self.put_owner(pod);
+            // The lock covers both insertions: the watch may deliver the deletion of an earlier pod with this name in between.
+            let mut created = self.created.lock();
+            created.insert(key(pod), entry.uid.clone());
             self.pods.put(pod, entry);
         }
+    }
+
+    /// Forgets which pods this process created, as a restart of the operator does.
+    #[cfg(test)]
+    pub fn restart(&self) {
+        self.created.lock().clear();
     }
 
     fn put_owner(&self, pod: &AttemptPod) {
@@ -135,19 +148,38 @@ impl DocumentJobs {
         }
     }
 
-    /// Returns the pod with this name, if it belongs to the subject.
-    pub fn get(&self, subject: &Subject, name: &str) -> Option<JobPod> {
-        self.pods.get(&subject.namespace, name).filter(|entry| entry.owner == subject.uid)
+    /// Returns the pod with this name, if it belongs to the subject, and this process created it or `recorded` is its UID.
+    ///
+    /// Nobody can choose a UID. Whoever may create pods in the namespace can copy everything else of a job's pod.
+    pub fn get(&self, subject: &Subject, name: &str, recorded: Option<&str>) -> Option<JobPod> {
+        let pod = self.pods.get(&subject.namespace, name).filter(|pod| pod.owner == subject.uid)?;
+        let key = (subject.namespace.clone(), name.to_owned());
+        let is_known = recorded == Some(pod.uid.as_str()) || self.created.lock().get(&key) == Some(&pod.uid);
+        is_known.then_some(pod)
+    }
+
+    /// Returns whether a pod has the name of a subject's pod, and is not deleted, although [`Self::get`] does not return it.
+    pub fn is_foreign(&self, subject: &Subject, name: &str) -> bool {
+        let exists = self.pods.get(&subject.namespace, name).is_some_and(|pod| pod.view.deleting.is_none());
+        exists && self.get(subject, name, None).is_none()
     }
 
     /// Reserves a slot for a pod among the jobs of its tenant, until the reservation is dropped: from then on the pod itself counts. Returns
-    /// none when there is no free slot.
-    pub fn reserve(&self, member: &Membership, role: JobRole, key: &ObjectKey) -> Option<Reservation<'_>> {
+    /// none when there is no free slot. Pods in namespaces for which `is_own` is false do not count: whoever may create pods there can write
+    /// any tenant into their labels.
+    pub fn reserve(
+        &self,
+        member: &Membership,
+        role: JobRole,
+        key: &ObjectKey,
+        is_own: impl Fn(&str) -> bool,
+    ) -> Option<Reservation<'_>> {
         // The lock covers the count and the insertion: concurrent reconciles cannot exceed the limit.
         let mut starting = self.starting.lock();
         let same = |tenant: &str, other: JobRole| tenant == member.tenant && other == role;
         // A pod that is being created can be in both maps for a moment, and is counted once.
-        let running = self.pods.keys(|key, e| same(&e.tenant, e.role) && !e.ended && !starting.contains_key(key)).len();
+        let runs = |key: &ObjectKey, pod: &JobPod| same(&pod.tenant, pod.role) && !pod.ended && is_own(&key.0);
+        let running = self.pods.keys(|key, pod| runs(key, pod) && !starting.contains_key(key)).len();
         let started = starting.values().filter(|(tenant, other)| same(tenant, *other)).count();
         let max = role.max_concurrent().min(usize::try_from(member.parallelism).unwrap_or(usize::MAX));
         if running + started >= max {
@@ -258,22 +290,39 @@ impl JobPod {
 #[cfg(test)]
 mod tests {
     use enact_crds::agent_images::AgentImages;
+    use serde_json::json;
 
     use super::*;
 
-    #[test]
-    fn a_dropped_reservation_frees_its_slot() {
-        let jobs = DocumentJobs::default();
+    /// Reserves a slot for a draft in `ns`, of a tenant that has this namespace and one slot.
+    fn reserve<'a>(jobs: &'a DocumentJobs, name: &str) -> Option<Reservation<'a>> {
         let member = Membership {
             tenant: "acme".into(),
             parallelism: 1,
             runtime_class: None,
             agent_images: AgentImages::default(),
         };
-        let reserve = |name: &str| jobs.reserve(&member, JobRole::Draft, &("ns".to_owned(), name.to_owned()));
-        let first = reserve("one");
-        assert!(first.is_some() && reserve("two").is_none());
+        jobs.reserve(&member, JobRole::Draft, &("ns".to_owned(), name.to_owned()), |namespace| namespace == "ns")
+    }
+
+    #[test]
+    fn a_dropped_reservation_frees_its_slot() {
+        let jobs = DocumentJobs::default();
+        let first = reserve(&jobs, "one");
+        assert!(first.is_some() && reserve(&jobs, "two").is_none());
         drop(first);
-        assert!(reserve("two").is_some());
+        assert!(reserve(&jobs, "two").is_some());
+    }
+
+    #[test]
+    fn a_pod_in_a_namespace_of_somebody_else_takes_no_slot() {
+        let jobs = DocumentJobs::default();
+        for (namespace, is_free) in [("elsewhere", true), ("ns", false)] {
+            let owner = json!({"apiVersion": "v1", "kind": "Any", "name": "any", "uid": "any", "controller": true});
+            let pod = json!({"metadata": {"name": "one", "namespace": namespace, "uid": namespace,
+                "labels": {"enact.dev/tenant": "acme", "enact.dev/role": "draft"}, "ownerReferences": [owner]}});
+            jobs.add(&serde_json::from_value(pod).unwrap());
+            assert_eq!(reserve(&jobs, "two").is_some(), is_free, "{namespace}");
+        }
     }
 }

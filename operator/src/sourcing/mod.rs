@@ -3,7 +3,7 @@
 //! The operator reads no Secret and opens no connection to a tenant's URL. A short-lived pod in the tenant's namespace (a document job)
 //! fetches or drafts the document and sends it to enact-server. When the pod ends, the operator finds the document in the record store by
 //! the digest in the pod's termination message. A pod is deleted only after the object's status holds its result, so that a crash loses
-//! neither.
+//! neither. The operator reads the result of a pod only if it knows its UID, and deletes other pods of the object.
 
 pub mod agent_job;
 pub mod context;
@@ -45,8 +45,8 @@ pub async fn content(
     drafter: Option<Drafter<'_>>,
 ) -> Result<Sourced, Error> {
     match (source, drafter) {
-        (Some(Source { git: Some(git), .. }), _) => git::content(ctx, subject, git, known).await,
-        (None, Some(drafter)) => draft::content(ctx, subject, &drafter).await,
+        (Some(Source { git: Some(git), .. }), _) => Box::pin(git::content(ctx, subject, git, known)).await,
+        (None, Some(drafter)) => Box::pin(draft::content(ctx, subject, &drafter)).await,
         (Some(Source { inline: Some(text), .. }), _) => {
             job_pods::delete_all(ctx, subject).await?;
             Ok(Sourced::from_cluster(Ok(text.clone().into_bytes())))

@@ -56,6 +56,8 @@ pub struct Frame<'a> {
     pub labels: Vec<(&'static str, String)>,
     /// The value of [`names::ANNOTATION_AGENT`], for the pod of an agent that uses models or whose running attempts are counted.
     pub agent: Option<String>,
+    /// The value of [`names::ANNOTATION_MODELS`], for the pod of an agent that an approval covers.
+    pub models: Option<String>,
     /// Whether the pod gets a token for the model gateway.
     pub uses_gateway: bool,
     /// For a pod that uses the clone cache: the value of [`names::ANNOTATION_REPOSITORY`]. The pod gets a token for the cache.
@@ -309,7 +311,11 @@ fn pod(frame: &Frame, init: Vec<Container>, main: Container, volumes: Vec<Volume
 
 /// Returns the annotations by which gateway and cache know what the pod may use.
 fn annotations(frame: &Frame) -> Option<BTreeMap<String, String>> {
-    let all = [(names::ANNOTATION_AGENT, &frame.agent), (names::ANNOTATION_REPOSITORY, &frame.repository)];
+    let all = [
+        (names::ANNOTATION_AGENT, &frame.agent),
+        (names::ANNOTATION_MODELS, &frame.models),
+        (names::ANNOTATION_REPOSITORY, &frame.repository),
+    ];
     let named: BTreeMap<_, _> =
         all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))).collect();
     (!named.is_empty()).then_some(named)

@@ -150,7 +150,11 @@ fn refusal(body: RefusalBody) -> Option<Refusal> {
     let reason: Reason = serde_json::from_value(body.reason.into()).ok()?;
     let ends = matches!(
         reason,
-        Reason::BudgetExceeded | Reason::ProviderQuota | Reason::RateLimited | Reason::CredentialRejected
+        Reason::BudgetExceeded
+            | Reason::ProviderQuota
+            | Reason::RateLimited
+            | Reason::CredentialRejected
+            | Reason::ModelsChanged
     );
     let message = truncated(&body.message, MAX_MESSAGE);
     let until = body.reset_at.map(|time| format!(" (until {})", truncated(&time, 40))).unwrap_or_default();
@@ -197,7 +201,7 @@ mod tests {
         let budget = of("BudgetExceeded").unwrap();
         assert_eq!(budget.reason, Reason::BudgetExceeded);
         assert_eq!(budget.message, "the gateway refused a request: m (until 2026-12-01T00:00:00Z)");
-        for reason in ["ProviderQuota", "RateLimited", "CredentialRejected"] {
+        for reason in ["ProviderQuota", "RateLimited", "CredentialRejected", "ModelsChanged"] {
             assert_eq!(of(reason).map(|refusal| refusal.reason.as_str().to_owned()).as_deref(), Some(reason));
         }
         assert_eq!((of("ModelNotAllowed"), of("Succeeded"), of("")), (None, None, None));

@@ -143,6 +143,7 @@ fn a_documents_pod_brings_its_owners_document() {
         tenant: "acme".into(),
         namespace: "team".into(),
         pod: "shop-t001-2".into(),
+        pod_uid: "pod-uid".into(),
         subject_uid: "document-uid".into(),
     };
     assert_eq!(document_pod(bound(), &fetching(), &of_acme(), &[]), Ok(expected.clone()));

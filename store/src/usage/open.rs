@@ -21,6 +21,23 @@ impl Store {
     /// If Postgres does not answer. Nothing is sent to the model then. The same call can be repeated; a request that was opened in spite of
     /// the error is then a [`Opened::Duplicate`].
     pub async fn open_requests(&self, tenant: &str, requests: &[ModelRequest]) -> Result<Vec<Opened>, StoreError> {
+        self.reserve(tenant, requests, false).await
+    }
+
+    /// Opens requests that the model has received already: as [`Store::open_requests`], but no budget can refuse them.
+    ///
+    /// # Errors
+    /// If Postgres does not answer. The same call can be repeated.
+    pub async fn open_sent_requests(&self, tenant: &str, requests: &[ModelRequest]) -> Result<(), StoreError> {
+        self.reserve(tenant, requests, true).await.map(drop)
+    }
+
+    async fn reserve(
+        &self,
+        tenant: &str,
+        requests: &[ModelRequest],
+        are_sent: bool,
+    ) -> Result<Vec<Opened>, StoreError> {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
@@ -29,7 +46,7 @@ impl Store {
             requests.iter().flat_map(ModelRequest::scopes).map(|scope| (scope.key(), scope)).collect();
         self.transaction(OPENING, tenant, async |session: &mut Session| {
             let (mut balances, known) = lock(session, tenant, &scopes, &requests).await?;
-            let (outcomes, accepted) = decide(&requests, &mut balances, known);
+            let (outcomes, accepted) = decide(&requests, &mut balances, known, are_sent);
             let inserted = insert(session, tenant, &accepted).await?;
             // Another call can have opened a request between the two statements; its insert waited for our locks.
             let duplicate = |id: &Uuid| accepted.iter().any(|request| request.id == *id) && !inserted.contains(id);
@@ -145,6 +162,7 @@ fn decide<'r>(
     requests: &'r [ModelRequest],
     balances: &mut HashMap<Scope, Balance>,
     mut known: HashSet<Uuid>,
+    are_sent: bool,
 ) -> (Vec<Opened>, Vec<&'r ModelRequest>) {
     // A request that is twice in the batch is new only once.
     let new: Vec<bool> = requests.iter().map(|request| known.insert(request.id)).collect();
@@ -154,7 +172,9 @@ fn decide<'r>(
         .filter(|(_, new)| **new)
         .map(|(request, _)| Demand { scopes: request.scopes(), estimate: request.estimate })
         .collect();
-    let mut refusals = admit(balances, &demands).into_iter();
+    // The model charges for what it has received, whatever the budgets allow.
+    let refused = if are_sent { Vec::new() } else { admit(balances, &demands) };
+    let mut refusals = refused.into_iter();
     let mut accepted = Vec::new();
     let outcomes = requests
         .iter()

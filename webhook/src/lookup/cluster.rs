@@ -10,7 +10,7 @@ use enact_crds::ownership::Consent;
 use enact_crds::subject::{Approvable, ApprovalSubject};
 use enact_crds::validation::UNFINISHED_PLANS;
 use enact_crds::{Constitution, ModelProvider, ModelProviderSpec, Plan, Specification, Tenant};
-use enact_domain::names::{DEFAULT_TENANT, GROUP};
+use enact_domain::names::{DEFAULT_TENANT, GROUP, MODEL_KEYS_SECRET};
 use enact_domain::record::Kind;
 use enact_service::api_server;
 use futures::future::try_join_all;
@@ -173,6 +173,19 @@ impl Lookup for ClusterLookup {
         api_server::may(&self.client, user, right).await.map_err(|e| failed("the right to create Approvals", e))
     }
 
+    async fn may_read_model_keys(&self, user: &UserInfo, namespace: &str) -> Result<bool, LookupError> {
+        let right = ResourceAttributes {
+            group: Some(String::new()),
+            resource: Some("secrets".to_owned()),
+            verb: Some("get".to_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(MODEL_KEYS_SECRET.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        let allowed = api_server::may(&self.client, user, right).await;
+        allowed.map_err(|e| failed(format!("the right to get the Secret {MODEL_KEYS_SECRET}"), e))
+    }
+
     async fn uid(&self, kind: Kind, namespace: &str, name: &str) -> Result<Option<String>, LookupError> {
         Ok(self.metadata(kind, namespace, name).await?.and_then(|found| found.metadata.uid))
     }
@@ -237,5 +250,21 @@ mod tests {
             at: None,
         };
         assert_eq!(check_decision(&subject.policy, &subject.content.unwrap(), &decision, Millis(0)), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn who_wrote_an_agent_of_a_plan_is_an_author() {
+        let api = installed();
+        let plan = json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
+            "metadata": { "name": "shop", "namespace": "team-a", "annotations": { "enact.dev/author": "bob" } },
+            "spec": { "agentRef": { "name": "coder" }, "tasks": [{ "id": "T001", "title": "a" }] },
+            "status": { "digest": "sha256:1", "agents": [{ "name": "coder", "digest": "sha256:2", "author": "eve" }] },
+        });
+        api.put("plans/shop", plan);
+        let lookup = ClusterLookup::new(api.client(), reflector::store().0, Vec::new());
+        let subject = lookup.approval_subject(Kind::Plan, "team-a", "shop").await.unwrap().unwrap();
+        let authors = subject.content.unwrap().authors;
+        assert!(authors.contains("bob") && authors.contains("eve") && !authors.contains("ann"), "{authors:?}");
     }
 }

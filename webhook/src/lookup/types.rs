@@ -76,6 +76,12 @@ pub trait Lookup: Send + Sync {
     ) -> impl Future<Output = Result<Option<ModelProviderSpec>, LookupError>> + Send;
     /// Returns whether a user may create Approvals in a namespace.
     fn may_approve(&self, user: &UserInfo, namespace: &str) -> impl Future<Output = Result<bool, LookupError>> + Send;
+    /// Returns whether a user may get the Secret with the keys of the model providers of a namespace.
+    fn may_read_model_keys(
+        &self,
+        user: &UserInfo,
+        namespace: &str,
+    ) -> impl Future<Output = Result<bool, LookupError>> + Send;
     /// Returns the UID of an object of a namespaced kind; none when it does not exist.
     fn uid(
         &self,

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::stamp;
 use crate::testing::{
-    ANN, CHANGES, FakeLookup, admit, assert_admitted, assert_refused, by, create, object, of, request, update, with,
+    ANN, CHANGES, CO_AUTHORS, FakeLookup, admit, assert_admitted, assert_refused, by, create, object, of, request,
+    update, with,
 };
 
 const DAY: &str = "2026-11-25T23:59:59Z";
@@ -143,6 +144,75 @@ async fn a_control_names_who_changed_it_last() {
     assert_eq!(by_whom(&stamped(&create(&tenant(json!({ "namespaces": [] })))).await), [""; 0]);
     let unstamped = admit(&FakeLookup::two_tenants(), &create(&tenant(strict))).await;
     assert_refused(unstamped, "forbidden", &["enact.dev/changes", "MutatingWebhookConfiguration"]);
+}
+
+/// Returns author and other authors of an object.
+fn authors(object: &Value) -> [Option<&str>; 2] {
+    [AUTHOR, CO_AUTHORS].map(|path| object.pointer(path).and_then(Value::as_str))
+}
+
+/// Returns the Plan with another title of its task, by `user`.
+async fn retitled(plan: &Value, title: &str, user: &str) -> Value {
+    stamped(&by(update(plan, &with(plan.clone(), "/spec/tasks/0/title", json!(title))), user)).await
+}
+
+/// Returns a Plan by `eve` that `bob` changed.
+async fn plan_of_two() -> Value {
+    let spec = json!({ "agentRef": { "name": "a" }, "tasks": [{ "id": "T001", "title": "t" }] });
+    let first = stamped(&by(create(&bare("Plan", &with(spec, "/approval", json!({ "required": 2 })))), "eve")).await;
+    assert_eq!(authors(&first), [Some("eve"), None]);
+    let second = retitled(&first, "b", "bob").await;
+    assert_admitted(admit(&FakeLookup::two_tenants(), &by(update(&first, &second), "bob")).await);
+    second
+}
+
+#[tokio::test]
+async fn authors_stay_until_their_content_is_approved() {
+    let plan = plan_of_two().await;
+    assert_eq!(authors(&plan), [Some("bob"), Some(r#"["eve"]"#)]);
+    assert_eq!(authors(&retitled(&plan, "c", "eve").await), [Some("eve"), Some(r#"["bob"]"#)]);
+    let both = [Some("cem"), Some(r#"["bob","eve"]"#)];
+    assert_eq!(authors(&retitled(&plan, "c", "cem").await), both);
+
+    let status = json!({
+        "digest": "sha256:1", "approvedDigest": "sha256:1", "observedGeneration": 3,
+        "conditions": [{ "type": "Ready", "status": "True" }],
+    });
+    let approved = with(with(plan, "/metadata/generation", json!(3)), "/status", status);
+    assert_eq!(authors(&retitled(&approved, "c", "cem").await), [Some("cem"), None]);
+    for (field, value) in [
+        ("/metadata/generation", json!(4)),
+        ("/status/approvedDigest", json!("sha256:0")),
+        ("/status/approvedDigest", Value::Null),
+        ("/status/conditions/0/status", json!("False")),
+        ("/status", Value::Null),
+    ] {
+        let unknown = with(approved.clone(), field, value);
+        assert_eq!(authors(&retitled(&unknown, "c", "cem").await), both, "{field}");
+    }
+    // With a looser policy, the content stays theirs.
+    let loosened = with(approved.clone(), "/spec/approval/required", json!(1));
+    assert_eq!(authors(&stamped(&by(update(&approved, &loosened), "cem")).await), both);
+}
+
+#[tokio::test]
+async fn nobody_writes_the_other_authors() {
+    let (plan, lookup) = (plan_of_two().await, FakeLookup::two_tenants());
+    for user in ["bob", "system:serviceaccount:flux-system:kustomize-controller"] {
+        let again = with(plan.clone(), "/metadata/annotations", Value::Null);
+        assert_eq!(stamped(&by(update(&plan, &again), user)).await, plan, "applied again");
+        let handled = with(plan.clone(), "/spec/suspend", json!(true));
+        assert_eq!(authors(&stamped(&by(update(&plan, &handled), user)).await), authors(&plan));
+    }
+    for forged in [json!("[]"), json!(r#"["cem"]"#)] {
+        let forged = with(plan.clone(), CO_AUTHORS, forged);
+        assert_eq!(stamped(&by(update(&plan, &forged), "eve")).await, plan);
+        let refused = admit(&lookup, &by(update(&plan, &forged), "eve")).await;
+        assert_refused(refused, "forbidden", &["enact.dev/co-authors", "leave the annotation out"]);
+    }
+    let unstamped = with(retitled(&plan, "c", "eve").await, CO_AUTHORS, Value::Null);
+    let refused = admit(&lookup, &by(update(&plan, &unstamped), "eve")).await;
+    assert_refused(refused, "forbidden", &["enact.dev/co-authors", "MutatingWebhookConfiguration"]);
 }
 
 #[tokio::test]

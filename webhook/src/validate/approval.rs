@@ -106,7 +106,7 @@ fn explain(void: Void, request: &Request, spec: &ApprovalSpec, subject: &Approva
         Void::SelfApproval => Denial::forbidden(
             "spec.by.user",
             format!(
-                "{} wrote the content of {kind} {name}, whose policy requires four eyes; ask somebody else",
+                "{} wrote the content of {kind} {name} or a part of it, and its policy requires four eyes; ask somebody else",
                 request.user()
             ),
         ),

@@ -86,6 +86,7 @@ impl<L: Lookup> Validator<L> {
             self.tenancy(request).await?;
         }
         tenancy::author(request)?;
+        tenancy::co_authors(request)?;
         self.policy(request).await?;
         match kind {
             Kind::Task => self.spec::<TaskSpec>(request).await,

@@ -1,6 +1,8 @@
 //! Rules for every Enact object in a namespace: a tenant owns the namespace, and the stamps of the webhook are unchanged.
 
-use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_CHANGES, ANNOTATION_RERUN, LABEL_TENANT, rerun_number};
+use enact_domain::names::{
+    ANNOTATION_AUTHOR, ANNOTATION_CHANGES, ANNOTATION_CO_AUTHORS, ANNOTATION_RERUN, LABEL_TENANT, rerun_number,
+};
 use enact_domain::record::Kind;
 use enact_domain::stamps::{Change, Changes};
 use kube::core::admission::Operation;
@@ -9,7 +11,7 @@ use super::task;
 use super::validator::Validator;
 use crate::denial::Denial;
 use crate::lookup::Lookup;
-use crate::request::{Request, annotation, has_author, part};
+use crate::request::{Request, annotation, has_author, has_policy, part};
 
 impl<L: Lookup> Validator<L> {
     /// Refuses an object outside every tenant's namespaces, and one whose label names another tenant. A ModelProvider or an
@@ -55,6 +57,22 @@ pub(super) fn author(request: &Request) -> Result<(), Denial> {
     Err(Denial::forbidden(format!("metadata.annotations[{ANNOTATION_AUTHOR}]"), message))
 }
 
+/// Refuses other authors in the annotation than those who wrote the content before.
+pub(super) fn co_authors(request: &Request) -> Result<(), Denial> {
+    let due = request.due_co_authors();
+    if !request.kind().is_some_and(has_policy) || request.co_authors() == due.as_deref() {
+        return Ok(());
+    }
+    let message = match (request.co_authors(), &due) {
+        (None, Some(_)) => unstamped(),
+        _ => format!(
+            "the other authors of this content are {}; leave the annotation out, the webhook sets it",
+            due.as_deref().unwrap_or("none")
+        ),
+    };
+    Err(Denial::forbidden(format!("metadata.annotations[{ANNOTATION_CO_AUTHORS}]"), message))
+}
+
 /// Refuses a wrong author or time of the last change of a control in the annotation.
 pub(super) fn changes(request: &Request) -> Result<(), Denial> {
     let stamps = |object| annotation(object, ANNOTATION_CHANGES);
@@ -90,7 +108,8 @@ pub(super) fn owners(request: &Request) -> Result<(), Denial> {
 pub(super) fn keeps_guarded(request: &Request) -> bool {
     let label = request.tenant_label() == request.old_tenant_label();
     let author = request.author() == annotation(request.old(), ANNOTATION_AUTHOR);
-    label && author && (request.kind() != Some(Kind::Task) || task::keeps_ties(request))
+    let co_authors = request.co_authors() == request.old_co_authors();
+    label && author && co_authors && (request.kind() != Some(Kind::Task) || task::keeps_ties(request))
 }
 
 /// Refuses a rerun that the operator could not distinguish from the one before.

@@ -1,6 +1,7 @@
 //! Rules for every kind: tenancy, stamps, and who may write which fields.
 
 use enact_domain::approval::Policy;
+use enact_domain::approval::authors::Authors;
 use enact_domain::digest::Digest;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -356,7 +357,7 @@ async fn approvals_that_do_not_count_are_refused() {
     let robot = "system:serviceaccount:flux-system:kustomize-controller";
     let mut own = lookup.clone();
     let subject = own.subjects.get_mut("Plan team-a/shop").unwrap();
-    subject.content.as_mut().unwrap().author = Some(robot.into());
+    subject.content.as_mut().unwrap().authors = Authors::default().with([robot]);
     subject.policy.groups = vec![];
     let signed = with(admitted.clone(), "/spec/by", json!({ "user": robot, "groups": ["system:authenticated"] }));
     assert_refused(admit(&own, &by(create(&signed), robot)).await, "forbidden", &["not a person", "machines"]);

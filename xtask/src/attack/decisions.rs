@@ -220,7 +220,13 @@ pub(super) const CASES: &[Case] = &[
     ),
     code("ADM-R2", "remove-a-rejection", "delete the rejection of a plan", removed_rejection).slow(),
     code("ADM-T7", "reuse-a-decision", "delete a plan after its approval, and create it again", reused_decision).slow(),
+    code("ADM-R2", "tighten-after-a-rejection", "name a group to which who rejected does not belong", kept_rejection)
+        .slow(),
+    code("ADM-S2", "approve-after-a-change-of-another", "approve own work that another user changed last", co_author)
+        .slow(),
     code("ADM-T8", "swap-an-agent", "replace the script of an Agent after the approval", swapped_agent).slow(),
+    code("ADM-T8", "approve-a-swapped-agent", "replace the script of an Agent, and approve it alone", traded_agent)
+        .slow(),
     code("POD-T4", "swap-a-recording", "replace recorded work after the approval", swapped_recording).slow(),
 ];
 
@@ -338,6 +344,65 @@ fn swapped_agent(site: &Site) -> Result<Verdict> {
     reason(site, "swapped", "Suspended")?;
     site.apply_as(Editor, &agent("swapped", "id"))?;
     Ok(waits(site, "swapped"))
+}
+
+fn kept_rejection(site: &Site) -> Result<Verdict> {
+    site.apply(&agent("tightened", "echo reviewed"))?;
+    site.apply(&suspended("tightened"))?;
+    decide(site, "tightened", "Reject")?;
+    reason(site, "tightened", "Rejected")?;
+    let patch = r#"{"spec":{"approval":{"groups":["%own-editors"]}}}"#;
+    let args = site.fill(&format!("patch plan tightened --namespace=%own --type=merge --patch={patch}"));
+    let answer = site.ask(Editor, &args.split(' ').collect::<Vec<_>>(), "")?;
+    if !answer.accepted {
+        return Ok(Verdict::Stopped(short(&answer.text)));
+    }
+    site.wait("plan/tightened", "jsonpath={.status.observedGeneration}=2", 60)?;
+    Ok(match reason(site, "tightened", "Rejected") {
+        Ok(()) => Verdict::Stopped("the plan stays rejected".to_owned()),
+        Err(error) => Verdict::NotStopped(short(&format!("{error:#}"))),
+    })
+}
+
+/// Returns the manifest of a suspended plan that requires four eyes.
+fn reviewed(name: &str, title: &str) -> String {
+    suspended(name)
+        .replace("{required: 1}", "{required: 1, fourEyes: true}")
+        .replace("title: Wait", &format!("title: {title}"))
+}
+
+/// Approves a plan as [`Author`], who wrote a part of it.
+fn approved_by_author(site: &Site, plan: &str) -> Result<Verdict> {
+    let digest = site.read(&["get", "plan", plan, "--namespace=%own", "--output=jsonpath={.status.digest}"])?;
+    let approval = format!(
+        "apiVersion: enact.dev/v1alpha1\nkind: Approval\nmetadata: {{name: own-{plan}, namespace: %own}}\n\
+         spec: {{subject: {{kind: Plan, name: {plan}}}, digest: '{digest}', decision: Approve}}\n"
+    );
+    let answer = site.ask(Author, &["create", "--dry-run=server", "--filename=-"], &site.fill(&approval))?;
+    Ok(if !answer.accepted && answer.text.contains("four eyes") {
+        Verdict::Stopped(short(&answer.text))
+    } else {
+        Verdict::NotStopped(short(&answer.text))
+    })
+}
+
+fn co_author(site: &Site) -> Result<Verdict> {
+    site.apply(&agent("shared", "echo reviewed"))?;
+    site.apply_as(Author, &reviewed("shared", "Mine"))?;
+    site.apply_as(Editor, &reviewed("shared", "Ours"))?;
+    site.wait("plan/shared", "jsonpath={.status.observedGeneration}=2", 60)?;
+    reason(site, "shared", "WaitingForApproval")?;
+    approved_by_author(site, "shared")
+}
+
+fn traded_agent(site: &Site) -> Result<Verdict> {
+    site.apply(&agent("traded", "echo reviewed"))?;
+    site.apply_as(Editor, &reviewed("traded", "Wait"))?;
+    decide(site, "traded", "Approve")?;
+    reason(site, "traded", "Suspended")?;
+    site.apply_as(Author, &agent("traded", "id"))?;
+    reason(site, "traded", "WaitingForApproval")?;
+    approved_by_author(site, "traded")
 }
 
 fn swapped_recording(site: &Site) -> Result<Verdict> {

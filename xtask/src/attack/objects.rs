@@ -142,6 +142,14 @@ pub(super) const CASES: &[Case] = &[
         &["must not contain a credential"],
     ),
     create(
+        "GWY-I5",
+        "send-a-models-key-elsewhere",
+        "have the gateway send the key of a provider to a server of the attacker",
+        Editor,
+        object!("ModelProvider", "api: OpenAi, baseUrl: 'https://attacker.example.org', key: inside"),
+        &["may not get the Secret enact-model-keys"],
+    ),
+    create(
         "NOD-E4",
         "ask-for-the-host",
         "ask for the network of the node in an Agent",

@@ -320,7 +320,8 @@ def ask_for_an_assignment():
 @attack("read-a-strange-checkpoint")
 def read_a_strange_checkpoint():
     path = "/v1/attempts/00000000-0000-4000-8000-000000000000/2/checkpoint"
-    return expect(ask(P["server"], 8080, "GET", path, {"Authorization": "Bearer " + TOKEN}), [403], "subject-mismatch")
+    headers = {"Authorization": "Bearer " + TOKEN, "X-Enact-Runner-Key": "a guess"}
+    return expect(ask(P["server"], 8080, "GET", path, headers), [403], "subject-mismatch")
 
 
 @attack("keep-a-checkpoint")

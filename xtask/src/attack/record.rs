@@ -18,6 +18,8 @@ pub(super) const CASES: &[Case] = &[
     code("SQL-T1", "write-rows-of-another-tenant", "write rows of another tenant as the application", strange_rows),
     code("SQL-T2", "delete-the-audit-log", "delete entries of the audit log as the application", deleted_audit),
     code("SQL-T2", "change-the-audit-log", "change entries of the audit log as the application", changed_audit),
+    code("SQL-T3", "exchange-the-owner-of-a-record", "change the owner of a record as the application", changed_owner),
+    code("SQL-T3", "take-a-record-unerased", "take over a record that is not erased as the application", taken_over),
     code("SQL-E1", "turn-off-row-level-security", "turn off row-level security as the application", unsecured),
     code("SQL-E1", "drop-a-table", "drop a table as the application", dropped),
 ];
@@ -69,7 +71,7 @@ fn rows_of_nobody(site: &Site) -> Result<Verdict> {
 
 fn strange_rows(site: &Site) -> Result<Verdict> {
     // The policy is checked before the other constraints of the table.
-    denied(site, "insert into enact.tenants (tenant_id) values ('%other')", "row-level security policy")
+    denied(site, "insert into enact.plans (tenant_id) values ('%other')", "row-level security policy")
 }
 
 fn deleted_audit(site: &Site) -> Result<Verdict> {
@@ -78,6 +80,14 @@ fn deleted_audit(site: &Site) -> Result<Verdict> {
 
 fn changed_audit(site: &Site) -> Result<Verdict> {
     denied(site, "update enact.audit set tenant_id = tenant_id", "permission denied")
+}
+
+fn changed_owner(site: &Site) -> Result<Verdict> {
+    denied(site, "update enact.tenants set tenant_id = tenant_id", "permission denied")
+}
+
+fn taken_over(site: &Site) -> Result<Verdict> {
+    denied(site, "select enact.erase_former('successor', 0)", "batch must be at least 1")
 }
 
 fn unsecured(site: &Site) -> Result<Verdict> {

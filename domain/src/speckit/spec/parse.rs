@@ -157,7 +157,7 @@ fn foreign(markdown: &Markdown, spec: &Spec) -> Option<Diagnostic> {
     const DELTAS: [&str; 4] =
         ["ADDED Requirements", "MODIFIED Requirements", "REMOVED Requirements", "RENAMED Requirements"];
     // A whole specification can have a section with the change that it makes.
-    let whole = !(spec.stories.is_empty() && spec.requirements.is_empty());
+    let whole = !spec.stories.is_empty() || spec.requirements.iter().any(Requirement::is_numbered);
     if let Some(section) = markdown.sections.iter().find(|s| !whole && DELTAS.contains(&s.title.trim())) {
         return Some(Diagnostic::error(
             markdown.lines[section.heading].number,

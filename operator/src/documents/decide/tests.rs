@@ -1,3 +1,4 @@
+use enact_domain::approval::authors::Authors;
 use enact_domain::approval::{self, Choice, Policy};
 
 use super::*;
@@ -35,6 +36,7 @@ fn seen() -> Observed<Content<()>> {
         source: SourceState::default(),
         policy: Policy::default(),
         author: Some("ann".into()),
+        authors: Authors::default().with(["ann"]),
         decisions: Vec::new(),
     }
 }

@@ -1,5 +1,9 @@
 //! Agents that change after the approval of their plan, against an API server and a record store in memory.
 
+use enact_crds::agent_content::models_digest;
+use enact_crds::provider::Api;
+use enact_domain::digest::Digest;
+use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -126,6 +130,49 @@ async fn a_plan_without_approvals_is_not_held() {
     assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
 }
 
+/// Serves the model of the agent of the plan at a URL, and returns the digest of both.
+fn serve_models(bench: &mut Bench, url: &str) -> Digest {
+    bench.add_provider(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"name": "claude", "namespace": "ns"},
+        "spec": {"api": "Anthropic", "baseUrl": url},
+    }));
+    let models = json!([{"provider": "claude", "model": "claude-5"}]);
+    bench.agent_with("coder", json!({"adapter": "Command", "script": "make", "models": models}));
+    let agent = bench.contexts.plans.caches.agents.get(&ObjectRef::new("coder").within("ns")).unwrap();
+    models_digest(&agent, |_| Some((Api::Anthropic, url.to_owned())))
+}
+
+/// The gateway sends no request of a running attempt to another endpoint than the approved one.
+#[tokio::test]
+async fn a_pod_names_the_models_that_were_approved() {
+    let mut bench = bench(1).await;
+    let approved = serve_models(&mut bench, "https://api.example.org");
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    let models = |bench: &Bench, pod: &str| bench.api.get(pod)["metadata"]["annotations"]["enact.dev/models"].clone();
+    assert_eq!(models(&bench, "pods/p-t001-1"), approved.to_string());
+    let moved = serve_models(&mut bench, "https://evil.example.org");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t002-1")), ("AgentChanged", false));
+    decide(&mut bench, "lee", "Approve");
+    bench.plan("p").await.unwrap();
+    assert_ne!(moved, approved);
+    assert_eq!(models(&bench, "pods/p-t002-1"), moved.to_string());
+}
+
+#[tokio::test]
+async fn models_of_a_plan_without_approvals_can_change() {
+    let mut bench = bench(0).await;
+    serve_models(&mut bench, "https://api.example.org");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    let annotations = bench.api.get("pods/p-t001-1")["metadata"]["annotations"].clone();
+    assert_eq!((&annotations["enact.dev/agent"], &annotations["enact.dev/models"]), (&json!("coder"), &Value::Null));
+}
+
 #[tokio::test]
 async fn the_digest_of_a_waiting_plan_follows_its_agents() {
     let mut bench = bench(1).await;
@@ -182,14 +229,8 @@ async fn people_approve_after_config_maps_are_read() {
     assert_ne!(status(&bench)["digest"], before, "the recorded work is a part of what is approved");
 }
 
-#[tokio::test]
-async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
-    let mut bench = bench(1).await;
-    bench.api.change("plans/p", &json!({"spec": {"approval": {"fourEyes": true}}}));
-    bench.plan("p").await.unwrap();
-    decide(&mut bench, "kim", "Approve");
-    bench.plan("p").await.unwrap();
-    bench.plan("p").await.unwrap();
+/// Replaces the script of the agent in the name of `kim`.
+fn swap_by_kim(bench: &mut Bench) {
     bench.api.put(
         "agents/coder",
         json!({
@@ -199,6 +240,38 @@ async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
         }),
     );
     bench.agent_is("coder");
+}
+
+#[tokio::test]
+async fn who_swapped_an_agent_before_the_start_cannot_approve_it_with_four_eyes() {
+    let mut bench = bench(1).await;
+    bench.api.change("plans/p", &json!({"spec": {"approval": {"fourEyes": true}}}));
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "lee", "Approve");
+    swap_by_kim(&mut bench);
+    bench.plan("p").await.unwrap();
+    assert_eq!(
+        (reason(&bench).as_str(), status(&bench)["agents"][0]["author"].as_str()),
+        ("WaitingForApproval", Some("kim"))
+    );
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval", "{}", status(&bench));
+    decide(&mut bench, "ann", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{}", status(&bench));
+}
+
+#[tokio::test]
+async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
+    let mut bench = bench(1).await;
+    bench.api.change("plans/p", &json!({"spec": {"approval": {"fourEyes": true}}}));
+    bench.plan("p").await.unwrap();
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    swap_by_kim(&mut bench);
     bench.succeed("p-t001-1").await;
     bench.plan("p").await.unwrap();
     assert_eq!(status(&bench)["agents"][0]["author"], "kim");

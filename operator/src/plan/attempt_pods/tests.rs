@@ -1,6 +1,9 @@
 use enact_domain::record::Event;
+use futures::stream;
+use kube::runtime::watcher;
 use serde_json::{Value, json};
 
+use crate::pods::AttemptPod;
 use crate::record_store::RecordStore as _;
 use crate::testing::Bench;
 
@@ -92,6 +95,26 @@ async fn a_pod_that_the_operator_did_not_create_is_no_attempt() {
     bench.plan("p").await.unwrap();
     assert_eq!(writes(&bench), ["PATCH tasks/p-t001/status Succeeded Succeeded"]);
     assert!(bench.record_store.summaries().contains(&"p-t001: end 1 Succeeded".to_owned()));
+}
+
+/// The pod has name, owner and labels of an attempt's, and a newer version, but is in a namespace of somebody else.
+#[tokio::test]
+async fn a_pod_in_another_namespace_is_no_attempt() {
+    let mut bench = started().await;
+    let mut forged = bench.api.get("pods/p-t001-1");
+    let changes = [("namespace", "elsewhere"), ("uid", "forged"), ("resourceVersion", "1000000")];
+    for (field, value) in changes {
+        forged["metadata"][field] = value.into();
+    }
+    let forged: AttemptPod = serde_json::from_value(forged).unwrap();
+    for event in [watcher::Event::Apply(forged.clone()), watcher::Event::Delete(forged)] {
+        bench.contexts.plans.index.follow_pods(stream::iter([event]), |_| {}).await;
+        bench.plan("p").await.unwrap();
+        assert_eq!(writes(&bench), [""; 0], "the attempt still runs");
+    }
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(writes(&bench), ["PATCH tasks/p-t001/status Succeeded Succeeded"]);
 }
 
 /// The pod of an attempt is deleted, and somebody creates another one in its name that reports success.

@@ -212,6 +212,11 @@ async fn the_lowest_approved_budget_applies() {
     assert_eq!(limits, [(plan_scope(&bench, "p"), cents(200))]);
     let usage = bench.api.get("plans/p")["status"]["usage"].clone();
     assert_eq!((&usage["budget"], &usage["budgetSetBy"]), (&usd("2.00"), &json!(["Approval lee by lee"])));
+    let stricter = json!({"metadata": {"generation": 2}, "spec": {"approval": {"required": 1, "groups": ["leads"]}}});
+    bench.api.change("plans/p", &stricter);
+    bench.plan("p").await.unwrap();
+    let limits = bench.record_store.limits.lock().unwrap().clone();
+    assert_eq!(limits, [(plan_scope(&bench, "p"), cents(200))], "a stricter policy raises no budget");
     bench.pass(3);
     spend(&bench, plan_scope(&bench, "p"), 200);
     stop(&bench, "p-t001-1", "BudgetExceeded").await;

@@ -166,30 +166,28 @@ async fn accepted_findings_about_coverage_are_counted_apart() {
     assert_ne!(after["digest"], before["digest"], "an approval covers what is accepted");
 }
 
-/// Returns a rule that keeps the plan from its start.
-fn unmet() -> Value {
-    json!([{"name": "gates", "appliesTo": "Task", "expression": "task.gates.size() > 0", "message": "mind gates"}])
-}
-
 #[tokio::test]
 async fn four_eyes_need_an_author() {
-    let mut bench = bench(unmet()).await;
+    let mut bench = bench(json!([])).await;
     let tasks = "# Tasks: Keys\n\n## Phase 1: A\n\n- [ ] T001 Show the list (FR-001)\n";
     let map = json!({"metadata": {"name": "docs", "namespace": "ns"}, "data": {"tasks.md": tasks}});
     bench.api.put("configmaps/docs", map);
     bench.agent_with("scripts", json!({"adapter": "Command", "script": "true"}));
     let source = json!({"configMapKeyRef": {"name": "docs", "key": "tasks.md"}});
-    let policy = json!({"required": 1, "fourEyes": true});
-    bench.api.change("plans/p", &json!({"spec": {"tasks": null, "source": source, "approval": policy}}));
-    bench.plan("p").await.unwrap();
-    let (reason, message) = ready(&bench);
-    assert_eq!(reason, "AuthorUnknown", "{message}");
-    assert!(message.starts_with("spec.source.configMapKeyRef: "), "{message}");
+    let approval = json!({"required": 1, "fourEyes": true});
+    bench.put_plan("q", &json!({"agentRef": {"name": "scripts"}, "source": source, "approval": approval}));
+    bench.plan("q").await.unwrap();
+    let ready = bench.api.get("plans/q")["status"]["conditions"][0].clone();
+    assert_eq!(ready["reason"], "AuthorUnknown", "{ready}");
+    assert!(ready["message"].as_str().unwrap().starts_with("spec.source.configMapKeyRef: "), "{ready}");
 }
 
 #[tokio::test]
 async fn lines_that_a_plan_leaves_out_are_findings() {
-    let mut bench = bench(unmet()).await;
+    // It keeps the plan from its start.
+    let unmet =
+        json!({"name": "gates", "appliesTo": "Task", "expression": "task.gates.size() > 0", "message": "mind gates"});
+    let mut bench = bench(json!([unmet])).await;
     bench.agent_with("scripts", json!({"adapter": "Command", "script": "true"}));
     let text = "# Tasks: Keys\n\n## Phase 1: Setup\n\n- [ ] T001 Show the list (FR-001)\n\n> - [ ] T002 Add an alarm\n";
     let spec = json!({"tasks": null, "source": {"inline": text}, "unreadTasks": "Warn"});

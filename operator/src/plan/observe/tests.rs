@@ -65,6 +65,22 @@ async fn a_rejection_holds_a_plan_without_required_approvals() {
 }
 
 #[tokio::test]
+async fn a_stricter_policy_keeps_a_rejection() {
+    let mut bench = bench().await;
+    create(&bench, &json!({"approval": {"required": 1}, "suspend": true}));
+    bench.plan("p").await.unwrap();
+    bench.decide_on_plan("ann", "Approve", &json!({"by": {"user": "ann", "groups": ["leads"]}}));
+    decide(&mut bench, "Reject");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "Rejected");
+    let stricter = json!({"required": 1, "groups": ["leads"], "fourEyes": true});
+    let change = json!({"generation": 2, "annotations": {"enact.dev/author": "kim"}});
+    bench.api.change("plans/p", &json!({"metadata": change, "spec": {"approval": stricter}}));
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "Rejected", "kim is the author, and is in no group");
+}
+
+#[tokio::test]
 async fn a_change_of_the_policy_is_recorded_once() {
     let mut bench = bench().await;
     create(&bench, &json!({"suspend": true}));

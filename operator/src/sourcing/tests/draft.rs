@@ -113,11 +113,66 @@ async fn last_failed_attempt_is_reported() {
 }
 
 #[tokio::test]
-async fn restart_starts_no_second_attempt() {
+async fn a_restart_keeps_the_drafts_that_the_status_has() {
+    let mut scene = Scene::drafting().await;
+    scene.poll().await;
+    let pod = scene.pod()["metadata"]["uid"].clone();
+    scene.bench.contexts.sourcing.jobs.restart();
+    let kept = scene.poll().await;
+    assert_eq!((state(&kept), &scene.pod()["metadata"]["uid"]), ((Progress::Reconciling, "Drafting"), &pod));
+    scene.brings(Some(GOOD), None).await;
+    assert_eq!(scene.poll().await.bytes.as_deref(), Ok(GOOD.as_bytes()));
+}
+
+#[tokio::test]
+async fn a_restart_repeats_a_draft_that_no_status_has() {
+    let mut scene = Scene::drafting().await;
+    scene.poll().await;
+    let pod = scene.pod()["metadata"]["uid"].clone();
+    scene.bench.contexts.sourcing.jobs.restart();
+    scene.draft = None;
+    let again = scene.poll().await.draft.unwrap();
+    assert_eq!((again.attempts, again.pod_uid.as_deref()), (1, scene.pod()["metadata"]["uid"].as_str()));
+    assert_ne!(scene.pod()["metadata"]["uid"], pod);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_pod_delivers_no_draft() {
+    let mut scene = Scene::drafting().await;
+    scene.poll().await;
+    for is_counted in [false, true] {
+        scene.copies().await;
+        if !is_counted {
+            scene.draft = None;
+        }
+        scene.brings(Some(GOOD), None).await;
+        let sourced = scene.poll().await;
+        assert!(sourced.bytes.is_err(), "{sourced:?}");
+        assert_eq!(sourced.draft.unwrap().attempts, 1 + u32::from(is_counted));
+        assert_ne!(scene.pod()["metadata"]["uid"], "copy", "another pod drafts");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_with_the_name_of_the_next_one_is_deleted() {
+    let mut scene = Scene::drafting().await;
+    scene.poll().await;
+    // The watch has not delivered the copy yet.
+    scene.copies().await;
+    scene.draft = None;
+    let waits = scene.poll().await;
+    let message = &waits.bytes.as_ref().unwrap_err().message;
+    assert!(message.contains("exists and is being deleted"), "{message}");
+    assert_eq!((waits.draft.unwrap().attempts, scene.pods()), (0, 0));
+    assert_eq!(scene.poll().await.draft.unwrap().attempts, 1);
+}
+
+#[tokio::test]
+async fn a_lost_status_starts_no_second_attempt() {
     let mut scene = Scene::drafting().await;
     scene.poll().await;
     let pod = scene.name();
-    // The pod was made, and the operator was gone before the status reported it.
+    // The pod was made, and the status that reports it could not be written.
     scene.draft = None;
     let again = scene.poll().await;
     assert_eq!((again.draft.unwrap().attempts, scene.name()), (1, pod));

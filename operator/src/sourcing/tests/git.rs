@@ -167,6 +167,31 @@ async fn push_survives_an_api_server_failure() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_pod_delivers_no_document() {
+    let mut scene = read().await;
+    scene.pushed("ns", "shop", "main");
+    scene.poll().await;
+    scene.copies().await;
+    scene.brings(Some(BAD), Some(&commit("2"))).await;
+    let polls = scene.poll().await;
+    assert_eq!((polls.bytes.as_deref(), polls.commit()), (Ok(GOOD.as_bytes()), Some(&*commit("1"))));
+    assert_ne!(scene.pod()["metadata"]["uid"], "copy", "another pod fetches at once");
+    scene.brings(Some(BAD), Some(&commit("2"))).await;
+    assert_eq!(scene.poll().await.bytes.as_deref(), Ok(BAD.as_bytes()));
+}
+
+#[tokio::test]
+async fn a_restart_repeats_a_running_fetch() {
+    let mut scene = read().await;
+    scene.pushed("ns", "shop", "main");
+    scene.poll().await;
+    let pod = scene.pod()["metadata"]["uid"].clone();
+    scene.bench.contexts.sourcing.jobs.restart();
+    scene.poll().await;
+    assert_ne!(scene.pod()["metadata"]["uid"], pod);
+}
+
+#[tokio::test]
 async fn push_waits_for_a_slot() {
     let mut scene = read().await;
     let cart = scene.object.clone();

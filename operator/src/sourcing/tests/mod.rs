@@ -145,6 +145,15 @@ impl Scene {
         self.bench.set_job_status(&self.name(), status).await;
     }
 
+    /// Replaces the pod by a copy, which differs only in its UID.
+    async fn copies(&mut self) {
+        let (name, mut pod) = (self.name(), self.pod());
+        self.bench.api.remove(&format!("pods/{name}"));
+        self.bench.delete_job(pod.clone()).await;
+        pod["metadata"]["uid"] = "copy".into();
+        self.bench.api.put(&format!("pods/{name}"), pod);
+    }
+
     /// Reads the source once, which deletes the pod, and delivers that deletion.
     async fn tidy(&mut self) -> Sourced {
         let pod = self.pod();

@@ -42,6 +42,7 @@ fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
         namespace: "ns".into(),
         labels: vec![(names::LABEL_ROLE, names::INTEGRATION.into())],
         agent: None,
+        models: None,
         uses_gateway: false,
         repository: None,
         owner: OwnerReference::default(),
@@ -157,6 +158,7 @@ fn tokens(gateway_agent: Option<&str>, repository: Option<&str>) -> (Vec<Token>,
     let pod = framed(&integration(0), |frame| {
         let frame = Frame {
             agent: gateway_agent.map(str::to_owned),
+            models: None,
             uses_gateway: gateway_agent.is_some(),
             repository: repository.map(str::to_owned),
             labels: frame.labels.clone(),

@@ -1,6 +1,8 @@
 use serde_json::{Value, json};
 
-use crate::testing::{ANN, CHANGES, FakeLookup, admit, assert_admitted, assert_refused, by, object, update, with};
+use crate::testing::{
+    ANN, CHANGES, CO_AUTHORS, FakeLookup, admit, assert_admitted, assert_refused, by, object, update, with,
+};
 
 const AUTHOR: &str = "/metadata/annotations/enact.dev~1author";
 
@@ -18,7 +20,13 @@ fn strict() -> Value {
 
 /// Returns the same Plan without a policy, as the mutating webhook stamps it for `user`.
 fn loosened(user: &str) -> Value {
-    changed(with(plan(&json!({ "required": 0 })), AUTHOR, json!(user)), user)
+    loosened_to(&json!({ "required": 0 }), user)
+}
+
+/// Returns the same Plan with a looser policy, as the mutating webhook stamps it for `user`.
+fn loosened_to(approval: &Value, user: &str) -> Value {
+    let others = if user == "bob@example.org" { Value::Null } else { json!(r#"["bob@example.org"]"#) };
+    changed(with(with(plan(approval), AUTHOR, json!(user)), CO_AUTHORS, others), user)
 }
 
 /// Returns the Plan with the stamp of a change of its policy.
@@ -48,6 +56,32 @@ async fn the_author_and_outsiders_cannot_loosen_a_policy() {
     let mut author = by(update(&plan(&strict()), &loosened("bob@example.org")), "bob@example.org");
     author["request"]["userInfo"]["groups"] = json!(["leads"]);
     assert_refused(admit(&all, &author).await, "forbidden", &["spec.approval", "four eyes"]);
+}
+
+#[tokio::test]
+async fn only_who_counts_for_a_rule_about_findings_removes_it() {
+    let lookup = FakeLookup { approvers: vec![ANN.into(), "sue".into()], ..lookup() };
+    let rules = json!([{ "atLeast": "High", "required": 1, "groups": ["security"] }]);
+    // No finding is open. Without groups, the policy itself admits everybody.
+    for base in [json!({ "required": 1, "groups": ["leads"] }), json!({ "required": 0 })] {
+        let before = plan(&with(base.clone(), "/withFindings", rules.clone()));
+        let refused = admit(&lookup, &update(&before, &loosened_to(&base, ANN))).await;
+        assert_refused(refused, "forbidden", &["spec.approval", "members of security", "none of the groups"]);
+        let mut by_security = by(update(&before, &loosened_to(&base, "sue")), "sue");
+        by_security["request"]["userInfo"]["groups"] = json!(["security"]);
+        assert_admitted(admit(&lookup, &by_security).await);
+    }
+}
+
+#[tokio::test]
+async fn no_author_loosens_a_policy_with_four_eyes() {
+    let with_agents = |plan: Value| with(plan, "/status", json!({ "agents": [{ "name": "coder", "author": ANN }] }));
+    let (before, after) = (plan(&strict()), loosened(ANN));
+    let of_the_agent = update(&with_agents(before.clone()), &with_agents(after.clone()));
+    assert_refused(admit(&lookup(), &of_the_agent).await, "forbidden", &["spec.approval", "four eyes"]);
+    // She wrote content before bob did.
+    let former = update(&with(before, CO_AUTHORS, json!(format!(r#"["{ANN}"]"#))), &after);
+    assert_refused(admit(&lookup(), &former).await, "forbidden", &["spec.approval", "four eyes"]);
 }
 
 #[tokio::test]

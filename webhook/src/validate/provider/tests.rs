@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::testing::{FakeLookup, admit, assert_admitted, assert_refused, create, object, of, update, with};
+use crate::testing::{ANN, FakeLookup, admit, assert_admitted, assert_refused, create, object, of, update, with};
 
 fn provider(spec: &Value) -> Value {
     let mut all = json!({ "api": "OpenAi", "baseUrl": "https://api.example.org" });
@@ -43,6 +43,27 @@ async fn urls_and_prices_are_checked() {
     let plain = provider(&json!({ "baseUrl": "http://vllm.models.svc:8000", "key": "vllm" }));
     let warnings = assert_admitted(admit(&lookup, &create(&plain)).await);
     assert!(warnings[0].contains("without encryption"), "{warnings:?}");
+}
+
+/// The gateway would send the key to a server of somebody who must not have it.
+#[tokio::test]
+async fn who_may_not_read_a_key_sends_it_nowhere() {
+    let owners = FakeLookup::two_tenants();
+    let editors = FakeLookup { keyless: vec![ANN.into()], ..owners.clone() };
+    let keyed = |url: &str| provider(&json!({ "key": "openai", "baseUrl": url }));
+    let (good, evil) = (keyed("https://api.example.org"), keyed("https://evil.example.org"));
+    let other_key = provider(&json!({ "key": "another" }));
+    let unkeyed = provider(&json!({}));
+    let moved = provider(&json!({ "baseUrl": "https://evil.example.org" }));
+    for review in [create(&evil), update(&good, &evil), update(&good, &other_key), update(&moved, &evil)] {
+        let parts = &["spec.key", ANN, "may not get the Secret enact-model-keys in namespace team-a"];
+        assert_refused(admit(&editors, &review).await, "forbidden", parts);
+        assert_admitted(admit(&owners, &review).await);
+    }
+    let limited = provider(&json!({ "key": "openai", "limits": { "requestsPerMinute": 60 } }));
+    for review in [create(&unkeyed), update(&unkeyed, &moved), update(&good, &limited), update(&good, &unkeyed)] {
+        assert_admitted(admit(&editors, &review).await);
+    }
 }
 
 #[tokio::test]
