@@ -9,7 +9,7 @@
 //! - A task starts after its dependencies.
 //! - There are never more attempts than parallelism and free slots allow, except to replace starts that were recorded and failed.
 //! - No attempt starts while the plan is suspended, halted or stopped. A stop takes effect at once, also that of `onFailure: Stop`. A held
-//!   task does not start.
+//!   task does not start. An attempt whose start was recorded, and that has no pod, waits too, unless the plan is only halted.
 //! - A finished phase changes only on a person's request, and a success only by a redo, which includes all dependents: at the end no task
 //!   depends on older work.
 //! - An attempt has no second pod, unless no running process has seen the first.
@@ -441,8 +441,9 @@ impl<'a> Run<'a> {
         let is_early =
             |action: &Action| matches!(action, Action::Start { node, .. } if nodes[*node].retry_at > Some(self.now));
         assert!(!decision.actions.iter().any(is_early), "an attempt before its time");
-        let is_held = |action: &Action| matches!(action, Action::Start { node, attempt } if nodes[*node].held && *attempt > nodes[*node].attempts);
-        assert!(!decision.actions.iter().any(is_held), "an attempt at what is held");
+        // Not even an attempt whose start was recorded before.
+        let waits = |action: &Action| matches!(action, Action::Start { node, .. } if self.policy.suspended || nodes[*node].held);
+        assert!(!decision.actions.iter().any(waits), "an attempt at what is suspended or held");
         let is_new =
             |action: &&Action| matches!(action, Action::Start { node, attempt } if *attempt > nodes[*node].attempts);
         let new = decision.actions.iter().filter(is_new).count();
@@ -453,7 +454,7 @@ impl<'a> Run<'a> {
         let halted = failed && self.world.on_failure != OnFailure::Continue;
         let stopped = failed && self.world.on_failure == OnFailure::Stop;
         assert!(!stopped || running == 0, "an attempt is not stopped");
-        assert!(new == 0 || !(stop || halted || self.policy.suspended), "nothing new may start");
+        assert!(new == 0 || !(stop || halted), "nothing new may start");
         let begins = |a: &Action| matches!(a, Action::Start { .. } | Action::Create(_) | Action::Reopen(_));
         assert!(!(stop && decision.actions.iter().any(begins)), "nothing at all may start");
         assert!(!stop || decision.phases.values().all(|p| p.is_finished()), "something is not stopped");

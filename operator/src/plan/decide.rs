@@ -87,7 +87,6 @@ pub fn decide<'a>(
         let shared = Shared { free_slots, budgets: budgets.remaining(&reserved), agents };
         let mut decision = scheduler::decide(&valid.policy, &valid.graph, &nodes, &shared, observed.now);
         let agents = shared.agents;
-        valid.drop_unapproved_starts(&mut decision, &nodes);
         for Assignment { node, attempt, agent, .. } in &decision.assignments {
             let series = nodes[*node].series_of_mut(*attempt);
             series.funding = agents.funding(series, *agent);

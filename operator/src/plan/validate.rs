@@ -13,9 +13,9 @@ use enact_domain::agents::needs::Needs;
 use enact_domain::approval::{self, Verdict, evaluate as evaluate_approvals};
 use enact_domain::condition::{Progress, READY, Readiness, STALLED};
 use enact_domain::digest::Digest;
-use enact_domain::graph::{Graph, NodeId, PerNode};
+use enact_domain::graph::{Graph, NodeId};
 use enact_domain::names;
-use enact_domain::plan::{Action, Decision, Node, Phases, Policy, TaskPhase};
+use enact_domain::plan::{Phases, Policy};
 use enact_domain::speckit::tasks::UNREAD_TASK;
 use enact_domain::speckit::{Diagnostic, Severity};
 use enact_domain::stamps::Stamps;
@@ -93,24 +93,6 @@ pub struct Valid {
     pub pauses: Option<Pauses>,
     /// The reason why a started plan starts no new attempt. Running attempts continue.
     pub hold: Option<Readiness>,
-}
-
-impl Valid {
-    /// Removes the starts from the decision about a plan whose changed Agents are not approved. The scheduler starts no new attempt, but one
-    /// that was recorded earlier and has no pod yet: its pod would run the changed Agent.
-    pub fn drop_unapproved_starts(&self, decision: &mut Decision, nodes: &PerNode<Node>) {
-        if self.unapproved.is_none() {
-            return;
-        }
-        let Decision { actions, phases, .. } = decision;
-        actions.retain(|action| {
-            let Action::Start { node, .. } = action else { return true };
-            if nodes[*node].contest.is_none() {
-                phases[*node] = TaskPhase::Pending;
-            }
-            false
-        });
-    }
 }
 
 /// The pauses of a plan after its phases.
@@ -214,6 +196,7 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
         AgentChange::None => (content.clone(), None),
         AgentChange::Approved(approved) => (approved, None),
         AgentChange::Held(changed, readiness) => {
+            // Suspends the plan: not even an attempt whose start is recorded gets a pod, which would run the changed Agent.
             hold = hold.or(Some(readiness));
             (content.clone(), Some(changed))
         }
