@@ -193,7 +193,7 @@ async fn a_plan_from_git_polls_only_before_its_start() {
         json!({"phase": phase, "containerStatuses": [{"name": "fetch", "state": ended}]})
     };
     let denied = json!({"reason": "RepositoryDenied", "message": "https://git.example.org refused the credential"});
-    let status = ended(1, &denied);
+    let status = ended(78, &denied);
     bench.set_job_status(&fetch, status).await;
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench).1, "SourceMissing");
