@@ -231,6 +231,10 @@ impl Scheduler<'_> {
                 self.actions.push(Action::Start { node: id, attempt: node.attempts });
                 TaskPhase::Running
             }
+            CurrentAttempt::Absent { seen: false, .. } if self.stop && !node.external_effect => {
+                let report = Report::new(self.stop_reason(), "the attempt was stopped before a pod of it was seen");
+                self.end(id, node, Some(FailureClass::Task), report, false)
+            }
             CurrentAttempt::Absent { .. } => {
                 let message = "the pod disappeared before its end was seen, and it delivered no result";
                 self.end(id, node, Some(FailureClass::Unknown), Report::new(Reason::Lost, message), false)

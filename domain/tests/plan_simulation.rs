@@ -14,7 +14,8 @@
 //!   depends on older work.
 //! - An attempt has no second pod, unless no running process has seen the first.
 //! - Work with an external effect that an infrastructure failure interrupted is not repeated.
-//! - An ended attempt leaves no pod that may continue.
+//! - An ended attempt leaves no pod that may continue. When the plan has ended, the record has the end of each attempt, except of
+//!   one without a pod that waits for a dependency which was reopened and failed: a retry of the plan continues it.
 //! - When nothing more happens, the plan has ended.
 //!
 //! A runner may deliver a success some time before its pod ends. The notification about it can be lost; the pod can end in any way.
@@ -53,7 +54,8 @@ struct Run<'a> {
     tasks: PerNode<Task>,
     /// Whether the process has read the record.
     hydrated: bool,
-    /// The number of starts that were recorded and failed. Each may be repeated beyond the plan's parallelism.
+    /// The number of starts that were recorded and failed, also by a crash. Each may be repeated beyond the plan's parallelism, since others
+    /// start while it waits.
     failed_starts: usize,
     /// A counter of starts and of ends of pods, used as a clock.
     moments: usize,
@@ -131,13 +133,20 @@ impl<'a> Run<'a> {
             decision.actions.iter().for_each(|action| self.record(action));
             for (n, action) in decision.actions.iter().enumerate() {
                 let fails = self.world.trouble && self.chance.strikes(9);
-                self.failed_starts += usize::from(fails && matches!(action, Action::Start { .. }));
+                let is_lost = fails || crash.is_some_and(|at| at <= n * 2 + 1);
+                self.failed_starts += usize::from(is_lost && matches!(action, Action::Start { .. }));
                 let half = fails && self.chance.strikes(2);
                 if crash.is_none_or(|at| at > n * 2) && (!fails || half) {
                     self.delete(action);
                 }
-                if crash.is_none_or(|at| at > n * 2 + 1) && !fails {
-                    self.apply(action, &nodes);
+                match action {
+                    _ if crash.is_some_and(|at| at <= n * 2 + 1) => {}
+                    Action::Start { node, attempt } if fails => {
+                        let open = Open { number: *attempt, seen: false, result: None, lacks_pod: true };
+                        self.tasks[*node].open = Some(open);
+                    }
+                    _ if fails => {}
+                    _ => self.apply(action, &nodes),
                 }
             }
         }
@@ -242,7 +251,7 @@ impl<'a> Run<'a> {
         self.moments += 1;
         let task = &mut self.tasks[node];
         task.started = self.moments;
-        task.open = Some(Open { number: attempt, seen: true, result: None });
+        task.open = Some(Open { number: attempt, seen: true, result: None, lacks_pod: false });
         if task.pods.contains_key(&attempt) {
             return;
         }
@@ -474,6 +483,12 @@ impl<'a> Run<'a> {
         assert!(!matches!(decision.state, PlanState::Running | PlanState::Suspended), "{:?}", decision.state);
         assert_eq!(decision.state == PlanState::Succeeded, all(|p| p == TaskPhase::Succeeded));
         assert!(all(|p| p != TaskPhase::Running), "an attempt is left");
+        let is_released = |node: NodeId| {
+            self.graph.dependencies(node).iter().all(|d| decision.phases.tasks[*d] == TaskPhase::Succeeded)
+        };
+        let is_open = |task: &Task| task.record.values().any(|recorded| !recorded.ended);
+        let open = self.tasks.iter().find(|(node, task)| is_released(*node) && is_open(task)).map(|(node, _)| node);
+        assert_eq!(open, None, "an attempt has no end in the record");
         for (node, task) in self.tasks.iter().filter(|(node, _)| decision.phases[*node] == TaskPhase::Succeeded) {
             let ended = |t: &Task| t.finished.get(&t.status.attempts).copied().unwrap_or_default();
             let older = |d: &&usize| ended(&self.tasks.tasks[**d]) > task.started;

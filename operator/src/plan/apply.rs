@@ -7,6 +7,7 @@ use enact_crds::{Task, convert};
 use enact_domain::agents::health::End;
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::AttemptState;
+use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
 use enact_domain::plan::{Action, CurrentAttempt, ReportedState, TaskPhase, Verdict};
@@ -55,6 +56,17 @@ pub struct Applied {
     _made_by_apply: (),
 }
 
+impl Applied {
+    fn add_failure(&mut self, error: Error) {
+        let first = self.failure.take().filter(|other| other.to_string() <= error.to_string());
+        self.failure = first.or(Some(error));
+    }
+
+    fn requeue(&mut self, at: Millis) {
+        self.requeue_at = Some(self.requeue_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
 /// The effect of one action.
 enum Effect {
     None,
@@ -62,6 +74,8 @@ enum Effect {
     Started(NodeId, u32, String),
     /// The pod of the attempt cannot be created.
     Refused(NodeId, u32, Report),
+    /// The pod of the attempt could not be created now. Without an error, it can be created soon.
+    NotStarted(NodeId, u32, Option<Error>),
     Ended(NodeId, u32),
     /// All attempts at the node have ended.
     Closed(NodeId),
@@ -89,6 +103,14 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
                 applied.attempts.push(open(decided, node, number, None, Some(report)));
                 applied.requeue_at = Some(decided.observed.now);
             }
+            Ok(Effect::NotStarted(node, number, error)) => {
+                // The start is recorded: the attempt gets its pod later, or ends.
+                applied.attempts.push(without_pod(decided, &recorded, node, number));
+                match error {
+                    Some(error) => applied.add_failure(error),
+                    None => applied.requeue(decided.observed.now.plus_seconds(1)),
+                }
+            }
             Ok(Effect::Ended(node, number)) => applied.attempts.push((series_of(decided.valid, node, number), None)),
             Ok(Effect::Closed(node)) => {
                 applied.attempts.extend(all_series(decided.valid, node).map(|series| (series, None)));
@@ -102,11 +124,8 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
                 }
                 applied.integration = Some(status);
             }
-            Ok(Effect::Postponed(at)) => applied.requeue_at = Some(applied.requeue_at.map_or(at, |w| w.min(at))),
-            Err(error) => {
-                let first = applied.failure.take().filter(|other| other.to_string() <= error.to_string());
-                applied.failure = first.or(Some(error));
-            }
+            Ok(Effect::Postponed(at)) => applied.requeue(at),
+            Err(error) => applied.add_failure(error),
         }
     }
     // `observed` is the state before this decision: a plan that this decision finishes is cleaned up by a later reconcile.
@@ -172,8 +191,24 @@ fn open(
 ) -> (SeriesId, Option<OpenAttempt>) {
     // Without an object, the attempt belongs to a Task that was deleted, and counts for no other.
     let subject_uid = decided.subject(node).map(|subject| subject.uid).unwrap_or_default();
-    let open = OpenAttempt { subject_uid, number, pod_uid, start_key: None, seen: true, result, delivered: false };
+    let open = OpenAttempt { subject_uid, number, pod_uid, seen: true, result, ..OpenAttempt::default() };
     (series_of(decided.valid, node, number), Some(open))
+}
+
+/// Returns the change of the open attempts when the start of an attempt is recorded and its pod could not be created.
+fn without_pod(decided: &Decided, recorded: &Recorded, node: NodeId, number: u32) -> (SeriesId, Option<OpenAttempt>) {
+    let subject = decided.subject(node);
+    let start_key = subject.as_ref().map(|subject| start_key(decided, recorded, subject, node, number));
+    let subject_uid = subject.map(|subject| subject.uid).unwrap_or_default();
+    let open = OpenAttempt { subject_uid, number, start_key, lacks_pod: true, ..OpenAttempt::default() };
+    (series_of(decided.valid, node, number), Some(open))
+}
+
+/// Returns the key with which an attempt is started. The recorded one counts: if the UID of the pod is not recorded after a crash, the next
+/// process recognises the pod by it.
+fn start_key(decided: &Decided, recorded: &Recorded, subject: &Subject, node: NodeId, attempt: u32) -> Digest {
+    let key = recorded.starts.get(&(node, attempt)).and_then(|start| start.start_key.clone());
+    key.unwrap_or_else(|| decided.start_key(subject, attempt))
 }
 
 async fn create(ctx: &Context, decided: &Decided<'_>, node: NodeId) -> Result<Effect, Error> {
@@ -211,10 +246,10 @@ async fn start(
 ) -> Result<Effect, Error> {
     let (namespace, tenant) = (&decided.observed.namespace, &decided.valid.member.tenant);
     let name = decided.pod_name(node, attempt);
-    let recorded = recorded.starts.get(&(node, attempt));
-    let result = match recorded.filter(|recorded| recorded.pod != name) {
-        Some(waiting) => assign_pod(ctx, decided, node, attempt, waiting, &name).await,
-        None => create_pod(ctx, decided, node, attempt, recorded, &name).await,
+    let start = recorded.starts.get(&(node, attempt));
+    let result = match start.filter(|start| start.pod != name) {
+        Some(waiting) => assign_pod(ctx, decided, recorded, (node, attempt), waiting, &name).await,
+        None => create_pod(ctx, decided, recorded, node, attempt, &name).await,
     };
     if !matches!(result, Ok(Effect::Started(..))) {
         // Without a pod nothing releases the slot later. After an error the same attempt is started again, with a new slot.
@@ -227,8 +262,8 @@ async fn start(
 async fn assign_pod(
     ctx: &Context,
     decided: &Decided<'_>,
-    node: NodeId,
-    attempt: u32,
+    recorded: &Recorded,
+    (node, attempt): (NodeId, u32),
     waiting: &StartedPod,
     own: &str,
 ) -> Result<Effect, Error> {
@@ -237,7 +272,7 @@ async fn assign_pod(
             note_start(ctx, decided, node, attempt);
             Ok(Effect::Started(node, attempt, waiting.pod_uid.clone().unwrap_or_default()))
         }
-        warm::Assignment::Lost => create_pod(ctx, decided, node, attempt, Some(waiting), own).await,
+        warm::Assignment::Lost => create_pod(ctx, decided, recorded, node, attempt, own).await,
         warm::Assignment::Refused(report) => Ok(Effect::Refused(node, attempt, report)),
     }
 }
@@ -245,9 +280,9 @@ async fn assign_pod(
 async fn create_pod(
     ctx: &Context,
     decided: &Decided<'_>,
+    recorded: &Recorded,
     node: NodeId,
     attempt: u32,
-    recorded: Option<&StartedPod>,
     name: &str,
 ) -> Result<Effect, Error> {
     let mut pod = match assign::pod(ctx, decided, node, attempt, name.to_owned()) {
@@ -255,9 +290,7 @@ async fn create_pod(
         Err(report) => return Ok(Effect::Refused(node, attempt, report)),
     };
     let Some(subject) = decided.subject(node) else { return Ok(Effect::None) };
-    // The recorded key: if the UID is not recorded after a crash, the next process recognises the pod by it.
-    let key = recorded.and_then(|recorded| recorded.start_key.clone());
-    let key = key.unwrap_or_else(|| decided.start_key(&subject, attempt));
+    let key = start_key(decided, recorded, &subject, node, attempt);
     pod.annotations_mut().insert(names::ANNOTATION_START_KEY.to_owned(), key.to_string());
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &decided.observed.namespace);
     ctx.metrics.wrote("create", "Pod");
@@ -271,7 +304,8 @@ async fn create_pod(
         Err(kube::Error::Api(e)) if e.code == 409 && e.reason == "AlreadyExists" => {
             let existing = pods.get(name).await.map_err(Error::kube(format!("read Pod {name}")))?;
             if !is_ours(ctx, decided, &subject, attempt, (&pod, &existing)).await? {
-                return Err(Error::Taken { kind: "Pod", name: name.to_owned() });
+                let taken = Error::Taken { kind: "Pod", name: name.to_owned() };
+                return Ok(Effect::NotStarted(node, attempt, Some(taken)));
             }
             accept(ctx, decided, node, attempt, subject, &existing).await
         }
@@ -280,9 +314,9 @@ async fn create_pod(
         }
         // The quota counts a pod until its end, which follows the delivery of its result soon.
         Err(kube::Error::Api(e)) if refusals::is_quota(&e) && deliveries::has_leaving_pods(decided) => {
-            Ok(Effect::Postponed(decided.observed.now.plus_seconds(1)))
+            Ok(Effect::NotStarted(node, attempt, None))
         }
-        Err(e) => Err(Error::kube(format!("create Pod {name}"))(e)),
+        Err(e) => Ok(Effect::NotStarted(node, attempt, Some(Error::kube(format!("create Pod {name}"))(e)))),
     }
 }
 
