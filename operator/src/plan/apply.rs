@@ -244,18 +244,12 @@ async fn start(
     node: NodeId,
     attempt: u32,
 ) -> Result<Effect, Error> {
-    let (namespace, tenant) = (&decided.observed.namespace, &decided.valid.member.tenant);
     let name = decided.pod_name(node, attempt);
     let start = recorded.starts.get(&(node, attempt));
-    let result = match start.filter(|start| start.pod != name) {
+    match start.filter(|start| start.pod != name) {
         Some(waiting) => assign_pod(ctx, decided, recorded, (node, attempt), waiting, &name).await,
         None => create_pod(ctx, decided, recorded, node, attempt, &name).await,
-    };
-    if !matches!(result, Ok(Effect::Started(..))) {
-        // Without a pod nothing releases the slot later. After an error the same attempt is started again, with a new slot.
-        ctx.limiter.release(tenant, namespace, &name);
     }
-    result
 }
 
 /// Assigns the waiting pod that the record names; if it can no longer be assigned, creates the attempt's own pod.
@@ -357,8 +351,13 @@ async fn accept(
 ) -> Result<Effect, Error> {
     let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
     // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
-    ctx.index.put_pod(&AttemptPod::of(pod)?);
+    let entry = AttemptPod::of(pod)?;
+    ctx.index.put_pod(&entry);
     let tenant = &decided.valid.member.tenant;
+    // Of a pod that ended before, no event frees the slot.
+    if !entry.has_ended() {
+        ctx.limiter.keep(tenant, &decided.observed.namespace, &name);
+    }
     attempt_pods::record_pod(ctx, decided.observed, tenant, subject, attempt, (&name, &uid)).await?;
     Ok(Effect::Started(node, attempt, uid))
 }

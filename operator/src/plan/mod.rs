@@ -146,14 +146,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     decided.pods = runtime.attempts.pods();
     decided.taken = warm::take(ctx, &decided);
 
-    let recorded = match record::record(ctx, &decided).await {
-        Ok(recorded) => recorded,
-        Err(error) => {
-            // No pod is created for a start that is not recorded, so no event would free its slot.
-            decided.release_slots(ctx);
-            return Err(error);
-        }
-    };
+    let recorded = record::record(ctx, &decided).await?;
     runtime.budgets = recorded.budgets.clone();
     // If a pod cannot be created now, its attempt keeps the recorded agent.
     runtime.attempts.agents.extend(decided.selected_agents());
