@@ -51,6 +51,10 @@ pub struct Applied {
     pub attempts: Vec<(SeriesId, Option<OpenAttempt>)>,
     /// The first of the failures by their message, so that it is the same at each retry. All other actions were carried out.
     pub failure: Option<Error>,
+    /// Whether one of them is a failure of the record.
+    pub record_failed: bool,
+    /// Whether every action was postponed: nothing has changed.
+    pub is_idle: bool,
     /// Time of the next reconcile.
     pub requeue_at: Option<Millis>,
     _made_by_apply: (),
@@ -58,6 +62,7 @@ pub struct Applied {
 
 impl Applied {
     fn add_failure(&mut self, error: Error) {
+        self.record_failed |= matches!(error, Error::Store(_));
         let first = self.failure.take().filter(|other| other.to_string() <= error.to_string());
         self.failure = first.or(Some(error));
     }
@@ -89,8 +94,15 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
     let work: Vec<_> =
         decided.decision.actions.iter().map(|action| carry_out(ctx, decided, &recorded, action)).collect();
     let effects: Vec<Result<Effect, Error>> = stream::iter(work).buffer_unordered(limit).collect().await;
-    let mut applied =
-        Applied { integration: None, attempts: Vec::new(), failure: None, requeue_at: None, _made_by_apply: () };
+    let mut applied = Applied {
+        integration: None,
+        attempts: Vec::new(),
+        failure: None,
+        record_failed: false,
+        is_idle: effects.iter().all(|effect| matches!(effect, Ok(Effect::Postponed(_)))),
+        requeue_at: None,
+        _made_by_apply: (),
+    };
     for effect in effects {
         match effect {
             Ok(Effect::None) => {}
@@ -245,8 +257,7 @@ async fn start(
     attempt: u32,
 ) -> Result<Effect, Error> {
     let name = decided.pod_name(node, attempt);
-    let start = recorded.starts.get(&(node, attempt));
-    match start.filter(|start| start.pod != name) {
+    match recorded.starts.get(&(node, attempt)).filter(|start| start.pod != name) {
         Some(waiting) => assign_pod(ctx, decided, recorded, (node, attempt), waiting, &name).await,
         None => create_pod(ctx, decided, recorded, node, attempt, &name).await,
     }
@@ -287,6 +298,7 @@ async fn create_pod(
     let key = start_key(decided, recorded, &subject, node, attempt);
     pod.annotations_mut().insert(names::ANNOTATION_START_KEY.to_owned(), key.to_string());
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &decided.observed.namespace);
+    let not_started = |error| Effect::NotStarted(node, attempt, Some(error));
     ctx.metrics.wrote("create", "Pod");
     match pods.create(&PostParams::default(), &pod).await {
         Ok(created) => {
@@ -298,8 +310,7 @@ async fn create_pod(
         Err(kube::Error::Api(e)) if e.code == 409 && e.reason == "AlreadyExists" => {
             let existing = pods.get(name).await.map_err(Error::kube(format!("read Pod {name}")))?;
             if !is_ours(ctx, decided, &subject, attempt, (&pod, &existing)).await? {
-                let taken = Error::Taken { kind: "Pod", name: name.to_owned() };
-                return Ok(Effect::NotStarted(node, attempt, Some(taken)));
+                return Ok(not_started(Error::Taken { kind: "Pod", name: name.to_owned() }));
             }
             accept(ctx, decided, node, attempt, subject, &existing).await
         }
@@ -310,7 +321,7 @@ async fn create_pod(
         Err(kube::Error::Api(e)) if refusals::is_quota(&e) && deliveries::has_leaving_pods(decided) => {
             Ok(Effect::NotStarted(node, attempt, None))
         }
-        Err(e) => Ok(Effect::NotStarted(node, attempt, Some(Error::kube(format!("create Pod {name}"))(e)))),
+        Err(e) => Ok(not_started(Error::kube(format!("create Pod {name}"))(e))),
     }
 }
 
@@ -349,11 +360,10 @@ async fn accept(
     subject: Subject,
     pod: &Pod,
 ) -> Result<Effect, Error> {
-    let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
+    let (name, uid, tenant) = (pod.name_any(), pod.uid().unwrap_or_default(), &decided.valid.member.tenant);
     // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
     let entry = AttemptPod::of(pod)?;
     ctx.index.put_pod(&entry);
-    let tenant = &decided.valid.member.tenant;
     // Of a pod that ended before, no event frees the slot.
     if !entry.has_ended() {
         ctx.limiter.keep(tenant, &decided.observed.namespace, &name);

@@ -157,7 +157,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     runtime.attempts.delivered.extend(deliveries::ended(&decided));
     // Before the status is written: if that fails, the next reconcile still knows which pods exist.
     runtime.attempts.update(std::mem::take(&mut applied.attempts));
-    runtime.attempts.loaded = !matches!(applied.failure, Some(Error::Store(_)));
+    runtime.attempts.loaded = !applied.record_failed;
 
     let written = status::write(ctx, &decided, &applied, &runtime.last_write).await?;
     runtime.last_write = written.last_write;
@@ -166,7 +166,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     if let Some(error) = applied.failure {
         return Err(error);
     }
-    if decided.unfinished {
+    // If all was postponed, the next reconcile would postpone the same actions.
+    if decided.unfinished && !applied.is_idle {
         return Ok(Action::requeue(Duration::ZERO));
     }
     let resync = (!decided.phase().is_finished()).then_some(resync);
