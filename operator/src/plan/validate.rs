@@ -8,7 +8,7 @@ use enact_crds::compile::Compiled;
 use enact_crds::document::Finding;
 use enact_crds::plan::{PauseAfter, Workspace};
 use enact_crds::task::TaskTemplate;
-use enact_crds::{AgentSpec, Plan, compile, convert, validation};
+use enact_crds::{AgentSpec, Plan, Specification, compile, convert, validation};
 use enact_domain::agents::needs::Needs;
 use enact_domain::approval::{self, Verdict, evaluate as evaluate_approvals};
 use enact_domain::condition::{Progress, READY, Readiness, STALLED};
@@ -495,7 +495,7 @@ pub fn check_specification(observed: &Observed) -> Result<Option<String>, Readin
     };
     let status = specification.status.clone().unwrap_or_default();
     let ready = status.conditions.iter().find(|c| c.type_ == READY);
-    let current = status.observed_generation == specification.metadata.generation;
+    let current = is_current(specification);
     let message = match ready {
         Some(c) if c.status == "True" && current => return Ok(status.approved_digest),
         Some(c) if current => {
@@ -508,6 +508,12 @@ pub fn check_specification(observed: &Observed) -> Result<Option<String>, Readin
         _ => format!("Specification {} has not been reconciled yet", reference.name),
     };
     Err(Readiness::reconciling("WaitingForSpecification", message))
+}
+
+/// Returns whether the status of a Specification is about its present generation.
+pub fn is_current(specification: &Specification) -> bool {
+    let observed = specification.status.as_ref().and_then(|status| status.observed_generation);
+    observed == specification.metadata.generation
 }
 
 fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation) -> Result<(), Readiness> {
