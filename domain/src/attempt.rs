@@ -219,6 +219,16 @@ pub fn class_of(reason: Reason) -> FailureClass {
     }
 }
 
+/// Returns the exit code of a runner whose report has this reason.
+pub fn exit_code(reason: Reason) -> i32 {
+    match (reason, class_of(reason)) {
+        (Reason::Succeeded, _) => exit::SUCCEEDED,
+        (_, FailureClass::Infrastructure) => exit::INFRASTRUCTURE,
+        (_, FailureClass::Invalid) => exit::INVALID,
+        (_, FailureClass::Task | FailureClass::Unknown) => exit::FAILED,
+    }
+}
+
 /// Returns whether an attempt that an infrastructure failure ended may have done some of its work.
 ///
 /// Only a pod that is not admitted, an image that cannot be pulled, and a sandbox or container that cannot be created fail before any
@@ -257,14 +267,35 @@ fn succeeded(pod: &PodView) -> AttemptState {
     failure(Report::new(Reason::NoReport, format!("the pod exited with 0 but {left}; check the Agent's image")))
 }
 
-fn failed(pod: &PodView) -> AttemptState {
+/// Returns the report of a container that failed, or a description of what it left instead. `claim` is that description if it is a report
+/// that the runner cannot have written.
+///
+/// The agent can write the termination message too. A runner that ends by itself replaces it and exits with the code of its report, but one
+/// that is killed does not, for example because the agent used up the memory of the container.
+fn runner_report(pod: &PodView) -> (Result<Report, String>, String) {
+    let exited_with = pod.container.terminated.as_ref().map(|terminated| terminated.exit_code);
+    match report_of(pod) {
+        Ok(report) if exited_with != Some(exit_code(report.reason)) => {
+            let left = format!(
+                "left a report that does not match its exit code ({}: {})",
+                report.reason.as_str(),
+                report.message
+            );
+            let claim = format!("; it {left}");
+            (Err(left), claim)
+        }
+        report => (report, String::new()),
+    }
+}
+
+/// Returns the state of an attempt whose pod was stopped from outside; none if its containers ended by themselves.
+fn stopped(pod: &PodView, left: &Result<Report, String>) -> Option<AttemptState> {
     let outer = pod.reason.as_deref().unwrap_or_default();
     let why = || pod.message.clone().unwrap_or_default();
     // The runner of a pod that is stopped reports what it used, and the commit with the work that it kept.
-    let left = report_of(pod);
     let stopped = |reason, message: String| {
         let (commit, usage) = left.as_ref().map(|left| (left.commit.clone(), left.usage)).unwrap_or_default();
-        failure(Report { commit, usage, ..Report::new(reason, message) })
+        Some(failure(Report { commit, usage, ..Report::new(reason, message) }))
     };
     // The pod's own reasons come first: a pod that is stopped loses its containers, whose state would hide the cause.
     if outer == "DeadlineExceeded" {
@@ -272,7 +303,7 @@ fn failed(pod: &PodView) -> AttemptState {
     }
     // The control plane, not the kubelet, ends a pod whose node was deleted: nobody saw what became of the work.
     if pod.disrupted.as_deref() == Some(NODE_GONE) {
-        return failure(Report::new(Reason::Lost, "the node of the pod was deleted"));
+        return Some(failure(Report::new(Reason::Lost, "the node of the pod was deleted")));
     }
     if pod.disrupted.is_some()
         || matches!(
@@ -291,8 +322,13 @@ fn failed(pod: &PodView) -> AttemptState {
         let by = if outer.is_empty() { pod.disrupted.as_deref().unwrap_or_default() } else { outer };
         return stopped(Reason::Evicted, format!("the pod was stopped from outside ({by}): {}", why()));
     }
-    if outer == "NodeLost" {
-        return failure(Report::new(Reason::Lost, "the node was lost"));
+    (outer == "NodeLost").then(|| failure(Report::new(Reason::Lost, "the node was lost")))
+}
+
+fn failed(pod: &PodView) -> AttemptState {
+    let (left, claim) = runner_report(pod);
+    if let Some(stopped) = stopped(pod, &left) {
+        return stopped;
     }
     let out_of_memory = pod.container.terminated.as_ref().is_some_and(|t| t.reason.as_deref() == Some("OOMKilled"));
     let left = match left {
@@ -312,7 +348,7 @@ fn failed(pod: &PodView) -> AttemptState {
         Err(left) => left,
     };
     match &pod.container.terminated {
-        Some(_) if out_of_memory => failure(Report::new(Reason::OutOfMemory, OUT_OF_MEMORY)),
+        Some(_) if out_of_memory => failure(Report::new(Reason::OutOfMemory, format!("{OUT_OF_MEMORY}{claim}"))),
         Some(t) if t.reason.as_deref() == Some("StartError") || t.reason.as_deref() == Some("ContainerCannotRun") => {
             failure(Report::new(
                 Reason::ContainerConfigError,
@@ -321,22 +357,28 @@ fn failed(pod: &PodView) -> AttemptState {
         }
         Some(t) if t.reason.as_deref().is_some_and(|reason| END_UNSEEN.contains(&reason)) => failure(Report::new(
             Reason::Lost,
-            "the end of the container was not observed; its node was probably restarted",
+            format!("the end of the container was not observed; its node was probably restarted{claim}"),
         )),
         // Container runtimes report a signal as 128 plus its number.
         Some(t) if t.exit_code > 128 => {
-            failure(Report::new(Reason::Killed, format!("the container was killed by signal {}", t.exit_code - 128)))
+            let message = format!("the container was killed by signal {}{claim}", t.exit_code - 128);
+            failure(Report::new(Reason::Killed, message))
         }
         // Without a report, the exit code of the runner still states the class.
         Some(t) if t.exit_code == exit::INFRASTRUCTURE => {
-            failure(Report::new(Reason::DeliveryFailed, "the infrastructure failed; see the pod's log"))
+            let message = format!("the infrastructure failed; see the pod's log{claim}");
+            failure(Report::new(Reason::DeliveryFailed, message))
         }
         Some(t) => {
             failure(Report::new(Reason::NoReport, format!("the container exited with {} and {left}", t.exit_code)))
         }
         None => failure(Report::new(
             Reason::Lost,
-            format!("the pod failed, and no container reports its end: {outer} {}", why()),
+            format!(
+                "the pod failed, and no container reports its end: {} {}",
+                pod.reason.as_deref().unwrap_or_default(),
+                pod.message.as_deref().unwrap_or_default()
+            ),
         )),
     }
 }
@@ -417,6 +459,22 @@ mod tests {
             let report = format!(r#"{{"reason":"{reported}","message":"by signal 9"}}"#);
             assert_eq!(reason(&ended(1, "OOMKilled", Some(&report))), (Some(Task), Reason::OutOfMemory));
         }
+        // The runner that was killed cannot have written this report: the agent did.
+        for exit_code in [137, 1] {
+            let forged = r#"{"reason":"RepositoryUnreachable","message":"no route","commit":"0123456789abcdef0123456789abcdef01234567"}"#;
+            let AttemptState::Failed { class, report } = classify(&ended(exit_code, "OOMKilled", Some(forged))) else {
+                panic!("{exit_code}")
+            };
+            assert_eq!((class, report.reason, report.commit), (Task, Reason::OutOfMemory, None));
+            assert!(report.message.contains("(RepositoryUnreachable: no route)"), "{}", report.message);
+        }
+        let forged = |reason: &str| format!(r#"{{"reason":"{reason}"}}"#);
+        assert_eq!(reason(&ended(137, "Error", Some(&forged("ProviderQuota")))), (Some(Task), Reason::Killed));
+        assert_eq!(reason(&ended(1, "Error", Some(&forged("ProviderQuota")))), (Some(Task), Reason::NoReport));
+        assert_eq!(
+            reason(&ended(75, "Error", Some(&forged("ProviderQuota")))),
+            (Some(Infrastructure), Reason::ProviderQuota)
+        );
         let large = r#"{"reason":"OutputTooLarge"}"#;
         assert_eq!(reason(&ended(1, "OOMKilled", Some(large))), (Some(Task), Reason::OutputTooLarge));
         assert_eq!(reason(&ended(137, "Error", None)), (Some(Task), Reason::Killed));
@@ -444,8 +502,7 @@ mod tests {
         assert_eq!(reason(&ended(255, "Unknown", None)), lost);
         assert_eq!(reason(&ended(255, "Unknown", Some(r#"{"reason":"Succeeded"}"#))), lost);
         let report = r#"{"reason":"GateFailed"}"#;
-        let gate = (Some(FailureClass::Task), Reason::GateFailed);
-        assert_eq!(reason(&ended(255, "Unknown", Some(report))), gate, "the runner reported its end before");
+        assert_eq!(reason(&ended(255, "Unknown", Some(report))), lost, "the agent may have written it");
     }
 
     #[test]

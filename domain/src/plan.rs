@@ -75,7 +75,9 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
             scheduler.actions.push(Action::Create(id));
         }
         let released = is_released(graph, &phases, id);
-        phases[id] = scheduler.advance(id, node, released);
+        // Contestants are not held themselves, only their node is.
+        let may_get_pod = released && !node.held && !policy.suspended;
+        phases[id] = scheduler.advance(id, node, may_get_pod);
         redone |= node.request == Request::Redo && phases[id] == TaskPhase::Pending;
         if node.exists && released && !phases[id].is_finished() {
             ready.extend(scheduler.startable(node).into_iter().map(|series| (id, series)));
@@ -145,8 +147,9 @@ struct Scheduler<'a> {
 }
 
 impl Scheduler<'_> {
-    /// Advances one node as far as possible without a new attempt, and returns its phase after that.
-    fn advance(&mut self, id: NodeId, node: &Node, released: bool) -> TaskPhase {
+    /// Advances one node as far as possible without a new attempt, and returns its phase after that. `may_get_pod` says whether an attempt
+    /// that is recorded and has no pod may get one now.
+    fn advance(&mut self, id: NodeId, node: &Node, may_get_pod: bool) -> TaskPhase {
         let finished = node.phase.is_finished();
         let rerun = node.request == Request::Rerun && !self.stop && finished && node.phase != TaskPhase::Succeeded;
         let redo = node.request == Request::Redo && !self.stop && node.phase != TaskPhase::Unknown;
@@ -161,8 +164,8 @@ impl Scheduler<'_> {
             return node.phase;
         }
         let phase = match &node.contest {
-            Some(contest) => self.advance_contest(id, contest, released),
-            None => self.advance_attempt(id, node, released),
+            Some(contest) => self.advance_contest(id, contest, may_get_pod),
+            None => self.advance_attempt(id, node, may_get_pod),
         };
         if redo && phase.is_finished() && phase != TaskPhase::Unknown {
             // This decision records the end; the next one reopens the node. Dependents must not start from this work.
@@ -172,7 +175,7 @@ impl Scheduler<'_> {
     }
 
     /// Advances the contestants of a node, and judges the contest if it is decided.
-    fn advance_contest(&mut self, id: NodeId, contest: &Contest, released: bool) -> TaskPhase {
+    fn advance_contest(&mut self, id: NodeId, contest: &Contest, may_get_pod: bool) -> TaskPhase {
         let has_started = contest.newest_attempt() > 0;
         if self.stop && !has_started {
             self.actions.push(Action::Close { node: id, phase: TaskPhase::Cancelled, reason: self.stop_reason() });
@@ -181,7 +184,7 @@ impl Scheduler<'_> {
         let (before, mut running) = (self.actions.len(), 0);
         for Contestant { node, .. } in &contest.contestants {
             let has_attempt = !node.phase.is_finished() && !matches!(node.current, CurrentAttempt::None);
-            if has_attempt && self.advance_attempt(id, node, released) == TaskPhase::Running {
+            if has_attempt && self.advance_attempt(id, node, may_get_pod) == TaskPhase::Running {
                 running += 1;
             }
         }
@@ -213,7 +216,7 @@ impl Scheduler<'_> {
         absent && !self.stop && !node.external_effect
     }
 
-    fn advance_attempt(&mut self, id: NodeId, node: &Node, released: bool) -> TaskPhase {
+    fn advance_attempt(&mut self, id: NodeId, node: &Node, may_get_pod: bool) -> TaskPhase {
         match &node.current {
             CurrentAttempt::None if self.stop => {
                 self.actions.push(Action::Close { node: id, phase: TaskPhase::Cancelled, reason: self.stop_reason() });
@@ -221,12 +224,16 @@ impl Scheduler<'_> {
             }
             CurrentAttempt::None => TaskPhase::Pending,
             CurrentAttempt::Absent { delivered: Some(report), .. } => self.end_delivered(id, node, report),
-            // A dependency may have been reopened since the start was recorded.
-            CurrentAttempt::Absent { .. } if self.still_needs_pod(node) && !released => TaskPhase::Pending,
+            // Since the start was recorded, a dependency may have been reopened, or the plan suspended, or the node held.
+            CurrentAttempt::Absent { .. } if self.still_needs_pod(node) && !may_get_pod => TaskPhase::Pending,
             CurrentAttempt::Absent { .. } if self.still_needs_pod(node) => {
                 // With the recorded number: a crash between the record and the creation of the pod does not use up an attempt.
                 self.actions.push(Action::Start { node: id, attempt: node.attempts });
                 TaskPhase::Running
+            }
+            CurrentAttempt::Absent { seen: false, .. } if self.stop && !node.external_effect => {
+                let report = Report::new(self.stop_reason(), "the attempt was stopped before a pod of it was seen");
+                self.end(id, node, Some(FailureClass::Task), report, false)
             }
             CurrentAttempt::Absent { .. } => {
                 let message = "the pod disappeared before its end was seen, and it delivered no result";

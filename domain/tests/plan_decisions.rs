@@ -5,8 +5,8 @@ use enact_domain::attempt::{AttemptState, ContainerView, FailureClass, PodView, 
 use enact_domain::graph::NodeId::Task;
 use enact_domain::graph::{Graph, PerNode};
 use enact_domain::plan::{
-    self, Action, Budgets, Counts, CurrentAttempt, Decision, Funding, NextStep, Node, OnFailure, PlanState, Policy,
-    Request, Shared, Shortage, TaskPhase,
+    self, Action, Budgets, Contest, Counts, CurrentAttempt, Decision, Funding, NextStep, Node, OnFailure, PlanState,
+    Policy, Request, Shared, Shortage, TaskPhase,
 };
 use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
@@ -181,6 +181,27 @@ fn a_missing_pod_is_created_under_its_old_number() {
     nodes.tasks[0].current = CurrentAttempt::Absent { seen: false, delivered: None };
     let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
     assert_eq!(decision.actions, vec![Action::Start { node: Task(0), attempt: 3 }]);
+}
+
+#[test]
+fn a_recorded_start_waits_while_suspended_or_held() {
+    let (graph, mut nodes) = two_tasks();
+    nodes.tasks[0].attempts = 1;
+    nodes.tasks[0].current = CurrentAttempt::Absent { seen: false, delivered: None };
+    let suspended = decide(&Policy { suspended: true, ..policy() }, &graph, &nodes, 9, Millis(5));
+    assert_eq!((suspended.actions, suspended.state), (Vec::new(), PlanState::Suspended));
+    nodes.tasks[0].held = true;
+    let held = decide(&policy(), &graph, &nodes, 9, Millis(5));
+    assert_eq!((held.actions, held.phases.tasks[0]), (Vec::new(), TaskPhase::Pending));
+
+    let mut node = Node { exists: true, held: true, ..Node::default() };
+    let mut contest = Contest::new(&Node { held: false, ..node.clone() }, 2, Vec::new());
+    contest.contestants[0].node.attempts = 1;
+    contest.contestants[0].node.current = CurrentAttempt::Absent { seen: false, delivered: None };
+    node.contest = Some(contest);
+    nodes.tasks[0] = node;
+    let held = decide(&policy(), &graph, &nodes, 9, Millis(5));
+    assert_eq!((held.actions, held.phases.tasks[0]), (Vec::new(), TaskPhase::Pending));
 }
 
 #[test]

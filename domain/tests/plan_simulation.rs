@@ -9,12 +9,13 @@
 //! - A task starts after its dependencies.
 //! - There are never more attempts than parallelism and free slots allow, except to replace starts that were recorded and failed.
 //! - No attempt starts while the plan is suspended, halted or stopped. A stop takes effect at once, also that of `onFailure: Stop`. A held
-//!   task does not start.
+//!   task does not start. An attempt whose start was recorded, and that has no pod, waits too, unless the plan is only halted.
 //! - A finished phase changes only on a person's request, and a success only by a redo, which includes all dependents: at the end no task
 //!   depends on older work.
 //! - An attempt has no second pod, unless no running process has seen the first.
 //! - Work with an external effect that an infrastructure failure interrupted is not repeated.
-//! - An ended attempt leaves no pod that may continue.
+//! - An ended attempt leaves no pod that may continue. When the plan has ended, the record has the end of each attempt, except of
+//!   one without a pod that waits for a dependency which was reopened and failed: a retry of the plan continues it.
 //! - When nothing more happens, the plan has ended.
 //!
 //! A runner may deliver a success some time before its pod ends. The notification about it can be lost; the pod can end in any way.
@@ -53,7 +54,8 @@ struct Run<'a> {
     tasks: PerNode<Task>,
     /// Whether the process has read the record.
     hydrated: bool,
-    /// The number of starts that were recorded and failed. Each may be repeated beyond the plan's parallelism.
+    /// The number of starts that were recorded and failed, also by a crash. Each may be repeated beyond the plan's parallelism, since others
+    /// start while it waits.
     failed_starts: usize,
     /// A counter of starts and of ends of pods, used as a clock.
     moments: usize,
@@ -131,13 +133,20 @@ impl<'a> Run<'a> {
             decision.actions.iter().for_each(|action| self.record(action));
             for (n, action) in decision.actions.iter().enumerate() {
                 let fails = self.world.trouble && self.chance.strikes(9);
-                self.failed_starts += usize::from(fails && matches!(action, Action::Start { .. }));
+                let is_lost = fails || crash.is_some_and(|at| at <= n * 2 + 1);
+                self.failed_starts += usize::from(is_lost && matches!(action, Action::Start { .. }));
                 let half = fails && self.chance.strikes(2);
                 if crash.is_none_or(|at| at > n * 2) && (!fails || half) {
                     self.delete(action);
                 }
-                if crash.is_none_or(|at| at > n * 2 + 1) && !fails {
-                    self.apply(action, &nodes);
+                match action {
+                    _ if crash.is_some_and(|at| at <= n * 2 + 1) => {}
+                    Action::Start { node, attempt } if fails => {
+                        let open = Open { number: *attempt, seen: false, result: None, lacks_pod: true };
+                        self.tasks[*node].open = Some(open);
+                    }
+                    _ if fails => {}
+                    _ => self.apply(action, &nodes),
                 }
             }
         }
@@ -242,7 +251,7 @@ impl<'a> Run<'a> {
         self.moments += 1;
         let task = &mut self.tasks[node];
         task.started = self.moments;
-        task.open = Some(Open { number: attempt, seen: true, result: None });
+        task.open = Some(Open { number: attempt, seen: true, result: None, lacks_pod: false });
         if task.pods.contains_key(&attempt) {
             return;
         }
@@ -441,8 +450,9 @@ impl<'a> Run<'a> {
         let is_early =
             |action: &Action| matches!(action, Action::Start { node, .. } if nodes[*node].retry_at > Some(self.now));
         assert!(!decision.actions.iter().any(is_early), "an attempt before its time");
-        let is_held = |action: &Action| matches!(action, Action::Start { node, attempt } if nodes[*node].held && *attempt > nodes[*node].attempts);
-        assert!(!decision.actions.iter().any(is_held), "an attempt at what is held");
+        // Not even an attempt whose start was recorded before.
+        let waits = |action: &Action| matches!(action, Action::Start { node, .. } if self.policy.suspended || nodes[*node].held);
+        assert!(!decision.actions.iter().any(waits), "an attempt at what is suspended or held");
         let is_new =
             |action: &&Action| matches!(action, Action::Start { node, attempt } if *attempt > nodes[*node].attempts);
         let new = decision.actions.iter().filter(is_new).count();
@@ -453,7 +463,7 @@ impl<'a> Run<'a> {
         let halted = failed && self.world.on_failure != OnFailure::Continue;
         let stopped = failed && self.world.on_failure == OnFailure::Stop;
         assert!(!stopped || running == 0, "an attempt is not stopped");
-        assert!(new == 0 || !(stop || halted || self.policy.suspended), "nothing new may start");
+        assert!(new == 0 || !(stop || halted), "nothing new may start");
         let begins = |a: &Action| matches!(a, Action::Start { .. } | Action::Create(_) | Action::Reopen(_));
         assert!(!(stop && decision.actions.iter().any(begins)), "nothing at all may start");
         assert!(!stop || decision.phases.values().all(|p| p.is_finished()), "something is not stopped");
@@ -473,6 +483,12 @@ impl<'a> Run<'a> {
         assert!(!matches!(decision.state, PlanState::Running | PlanState::Suspended), "{:?}", decision.state);
         assert_eq!(decision.state == PlanState::Succeeded, all(|p| p == TaskPhase::Succeeded));
         assert!(all(|p| p != TaskPhase::Running), "an attempt is left");
+        let is_released = |node: NodeId| {
+            self.graph.dependencies(node).iter().all(|d| decision.phases.tasks[*d] == TaskPhase::Succeeded)
+        };
+        let is_open = |task: &Task| task.record.values().any(|recorded| !recorded.ended);
+        let open = self.tasks.iter().find(|(node, task)| is_released(*node) && is_open(task)).map(|(node, _)| node);
+        assert_eq!(open, None, "an attempt has no end in the record");
         for (node, task) in self.tasks.iter().filter(|(node, _)| decision.phases[*node] == TaskPhase::Succeeded) {
             let ended = |t: &Task| t.finished.get(&t.status.attempts).copied().unwrap_or_default();
             let older = |d: &&usize| ended(&self.tasks.tasks[**d]) > task.started;

@@ -46,6 +46,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use enact_domain::assignment::Report;
+use enact_domain::attempt::exit_code;
 
 use crate::args::{Arguments, Step};
 use crate::failure::Failure;
@@ -81,7 +82,7 @@ fn run(settings: &Settings, work: impl FnOnce(&mut Supervisor) -> Report) -> Exi
     report::write(&settings.termination_log, &report);
     log(&format!("{} {}", report.reason.as_str(), report.message));
     // The exit codes of the runner are below 256.
-    ExitCode::from(u8::try_from(report::exit_code(&report)).unwrap_or(1))
+    ExitCode::from(u8::try_from(exit_code(report.reason)).unwrap_or(1))
 }
 
 fn exit(problem: &str, result: std::io::Result<()>) -> ExitCode {

@@ -3,10 +3,7 @@
 use std::path::Path;
 
 use enact_domain::agents::checkpoint::Checkpoint;
-use enact_domain::assignment::{
-    AttemptResult, GateResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Reason, Report, Usage, exit,
-};
-use enact_domain::attempt::{FailureClass, class_of};
+use enact_domain::assignment::{AttemptResult, GateResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Report, Usage};
 use enact_domain::text::truncate;
 
 use crate::agent::MAX_TRANSCRIPT;
@@ -39,16 +36,6 @@ impl Evidence {
 pub(crate) fn write(path: &Path, report: &Report) {
     if let Err(error) = std::fs::write(path, short_json(report.clone())) {
         log(&format!("the report cannot be written to {}: {error}", path.display()));
-    }
-}
-
-/// Returns the exit code for the failure class of the report.
-pub(crate) fn exit_code(report: &Report) -> i32 {
-    match (report.reason, class_of(report.reason)) {
-        (Reason::Succeeded, _) => exit::SUCCEEDED,
-        (_, FailureClass::Infrastructure) => exit::INFRASTRUCTURE,
-        (_, FailureClass::Invalid) => exit::INVALID,
-        (_, FailureClass::Task | FailureClass::Unknown) => exit::FAILED,
     }
 }
 
@@ -105,6 +92,8 @@ fn json(value: &impl serde::Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use enact_domain::assignment::Reason;
+
     use super::*;
 
     #[test]

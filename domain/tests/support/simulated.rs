@@ -54,6 +54,8 @@ pub struct Open {
     pub number: u32,
     pub seen: bool,
     pub result: Option<Report>,
+    /// Whether this process could not create its pod.
+    pub lacks_pod: bool,
 }
 
 /// A task or the integration, with its attempts.
@@ -97,7 +99,7 @@ impl Task {
         match &mut self.open {
             Some(open) if open.number > number => {}
             Some(open) if open.number == number => open.result = open.result.take().or(delivered),
-            open => *open = Some(Open { number, seen: recorded.ended, result: delivered }),
+            open => *open = Some(Open { number, seen: recorded.ended, result: delivered, lacks_pod: false }),
         }
     }
 
@@ -108,7 +110,7 @@ impl Task {
             && self.open.as_ref().is_none_or(|o| number >= o.number)
         {
             let result = self.open.take().filter(|open| open.number == number).and_then(|open| open.result);
-            self.open = Some(Open { number, seen: true, result });
+            self.open = Some(Open { number, seen: true, result, lacks_pod: false });
             self.seen.insert(number);
         }
         let open = self.open.as_ref().filter(|o| o.number > closed);
@@ -121,13 +123,18 @@ impl Task {
                 deleting: *deleting,
                 delivered: open.result.clone().map(Box::new),
             },
-            (Some(open), None) => CurrentAttempt::Absent { seen: open.seen, delivered: open.result.clone() },
+            (Some(open), None) => {
+                // The status was written because the pod existed.
+                let was_running = self.status.phase == TaskPhase::Running && attempts == self.status.attempts;
+                CurrentAttempt::Absent { seen: open.seen || was_running, delivered: open.result.clone() }
+            }
             (None, _) if self.status.phase == TaskPhase::Running => {
                 CurrentAttempt::Absent { seen: true, delivered: None }
             }
             (None, _) => CurrentAttempt::None,
         };
-        Node { attempts, current, ..self.status.clone() }
+        let external_effect = self.status.external_effect && !open.is_some_and(|open| open.lacks_pod);
+        Node { attempts, current, external_effect, ..self.status.clone() }
     }
 
     pub fn deliver(&mut self, number: u32, report: Report) {

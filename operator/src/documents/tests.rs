@@ -476,7 +476,7 @@ async fn git_document_stays_after_its_branch_is_deleted() {
     bench.pass(331);
     bench.specification("keys").await.unwrap();
     let lost = json!({"reason": "RevisionNotFound", "message": "branch or tag `main` does not exist"});
-    let (name, failed) = (pod(&bench), ended("Failed", 1, &lost));
+    let (name, failed) = (pod(&bench), ended("Failed", 78, &lost));
     bench.set_job_status(&name, failed).await;
     bench.specification("keys").await.unwrap();
     assert!(!bench.api.has(&format!("pods/{name}")));

@@ -7,6 +7,7 @@ use enact_crds::{Task, convert};
 use enact_domain::agents::health::End;
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::AttemptState;
+use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
 use enact_domain::plan::{Action, CurrentAttempt, ReportedState, TaskPhase, Verdict};
@@ -50,9 +51,25 @@ pub struct Applied {
     pub attempts: Vec<(SeriesId, Option<OpenAttempt>)>,
     /// The first of the failures by their message, so that it is the same at each retry. All other actions were carried out.
     pub failure: Option<Error>,
+    /// Whether one of them is a failure of the record.
+    pub record_failed: bool,
+    /// Whether every action was postponed: nothing has changed.
+    pub is_idle: bool,
     /// Time of the next reconcile.
     pub requeue_at: Option<Millis>,
     _made_by_apply: (),
+}
+
+impl Applied {
+    fn add_failure(&mut self, error: Error) {
+        self.record_failed |= matches!(error, Error::Store(_));
+        let first = self.failure.take().filter(|other| other.to_string() <= error.to_string());
+        self.failure = first.or(Some(error));
+    }
+
+    fn requeue(&mut self, at: Millis) {
+        self.requeue_at = Some(self.requeue_at.map_or(at, |earlier| earlier.min(at)));
+    }
 }
 
 /// The effect of one action.
@@ -62,6 +79,8 @@ enum Effect {
     Started(NodeId, u32, String),
     /// The pod of the attempt cannot be created.
     Refused(NodeId, u32, Report),
+    /// The pod of the attempt could not be created now. Without an error, it can be created soon.
+    NotStarted(NodeId, u32, Option<Error>),
     Ended(NodeId, u32),
     /// All attempts at the node have ended.
     Closed(NodeId),
@@ -75,8 +94,15 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
     let work: Vec<_> =
         decided.decision.actions.iter().map(|action| carry_out(ctx, decided, &recorded, action)).collect();
     let effects: Vec<Result<Effect, Error>> = stream::iter(work).buffer_unordered(limit).collect().await;
-    let mut applied =
-        Applied { integration: None, attempts: Vec::new(), failure: None, requeue_at: None, _made_by_apply: () };
+    let mut applied = Applied {
+        integration: None,
+        attempts: Vec::new(),
+        failure: None,
+        record_failed: false,
+        is_idle: effects.iter().all(|effect| matches!(effect, Ok(Effect::Postponed(_)))),
+        requeue_at: None,
+        _made_by_apply: (),
+    };
     for effect in effects {
         match effect {
             Ok(Effect::None) => {}
@@ -88,6 +114,14 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
                 // The next reconcile ends the attempt with this report.
                 applied.attempts.push(open(decided, node, number, None, Some(report)));
                 applied.requeue_at = Some(decided.observed.now);
+            }
+            Ok(Effect::NotStarted(node, number, error)) => {
+                // The start is recorded: the attempt gets its pod later, or ends.
+                applied.attempts.push(without_pod(decided, &recorded, node, number));
+                match error {
+                    Some(error) => applied.add_failure(error),
+                    None => applied.requeue(decided.observed.now.plus_seconds(1)),
+                }
             }
             Ok(Effect::Ended(node, number)) => applied.attempts.push((series_of(decided.valid, node, number), None)),
             Ok(Effect::Closed(node)) => {
@@ -102,11 +136,8 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
                 }
                 applied.integration = Some(status);
             }
-            Ok(Effect::Postponed(at)) => applied.requeue_at = Some(applied.requeue_at.map_or(at, |w| w.min(at))),
-            Err(error) => {
-                let first = applied.failure.take().filter(|other| other.to_string() <= error.to_string());
-                applied.failure = first.or(Some(error));
-            }
+            Ok(Effect::Postponed(at)) => applied.requeue(at),
+            Err(error) => applied.add_failure(error),
         }
     }
     // `observed` is the state before this decision: a plan that this decision finishes is cleaned up by a later reconcile.
@@ -172,8 +203,24 @@ fn open(
 ) -> (SeriesId, Option<OpenAttempt>) {
     // Without an object, the attempt belongs to a Task that was deleted, and counts for no other.
     let subject_uid = decided.subject(node).map(|subject| subject.uid).unwrap_or_default();
-    let open = OpenAttempt { subject_uid, number, pod_uid, start_key: None, seen: true, result, delivered: false };
+    let open = OpenAttempt { subject_uid, number, pod_uid, seen: true, result, ..OpenAttempt::default() };
     (series_of(decided.valid, node, number), Some(open))
+}
+
+/// Returns the change of the open attempts when the start of an attempt is recorded and its pod could not be created.
+fn without_pod(decided: &Decided, recorded: &Recorded, node: NodeId, number: u32) -> (SeriesId, Option<OpenAttempt>) {
+    let subject = decided.subject(node);
+    let start_key = subject.as_ref().map(|subject| start_key(decided, recorded, subject, node, number));
+    let subject_uid = subject.map(|subject| subject.uid).unwrap_or_default();
+    let open = OpenAttempt { subject_uid, number, start_key, lacks_pod: true, ..OpenAttempt::default() };
+    (series_of(decided.valid, node, number), Some(open))
+}
+
+/// Returns the key with which an attempt is started. The recorded one counts: if the UID of the pod is not recorded after a crash, the next
+/// process recognises the pod by it.
+fn start_key(decided: &Decided, recorded: &Recorded, subject: &Subject, node: NodeId, attempt: u32) -> Digest {
+    let key = recorded.starts.get(&(node, attempt)).and_then(|start| start.start_key.clone());
+    key.unwrap_or_else(|| decided.start_key(subject, attempt))
 }
 
 async fn create(ctx: &Context, decided: &Decided<'_>, node: NodeId) -> Result<Effect, Error> {
@@ -209,26 +256,19 @@ async fn start(
     node: NodeId,
     attempt: u32,
 ) -> Result<Effect, Error> {
-    let (namespace, tenant) = (&decided.observed.namespace, &decided.valid.member.tenant);
     let name = decided.pod_name(node, attempt);
-    let recorded = recorded.starts.get(&(node, attempt));
-    let result = match recorded.filter(|recorded| recorded.pod != name) {
-        Some(waiting) => assign_pod(ctx, decided, node, attempt, waiting, &name).await,
-        None => create_pod(ctx, decided, node, attempt, recorded, &name).await,
-    };
-    if !matches!(result, Ok(Effect::Started(..))) {
-        // Without a pod nothing releases the slot later. After an error the same attempt is started again, with a new slot.
-        ctx.limiter.release(tenant, namespace, &name);
+    match recorded.starts.get(&(node, attempt)).filter(|start| start.pod != name) {
+        Some(waiting) => assign_pod(ctx, decided, recorded, (node, attempt), waiting, &name).await,
+        None => create_pod(ctx, decided, recorded, node, attempt, &name).await,
     }
-    result
 }
 
 /// Assigns the waiting pod that the record names; if it can no longer be assigned, creates the attempt's own pod.
 async fn assign_pod(
     ctx: &Context,
     decided: &Decided<'_>,
-    node: NodeId,
-    attempt: u32,
+    recorded: &Recorded,
+    (node, attempt): (NodeId, u32),
     waiting: &StartedPod,
     own: &str,
 ) -> Result<Effect, Error> {
@@ -237,7 +277,7 @@ async fn assign_pod(
             note_start(ctx, decided, node, attempt);
             Ok(Effect::Started(node, attempt, waiting.pod_uid.clone().unwrap_or_default()))
         }
-        warm::Assignment::Lost => create_pod(ctx, decided, node, attempt, Some(waiting), own).await,
+        warm::Assignment::Lost => create_pod(ctx, decided, recorded, node, attempt, own).await,
         warm::Assignment::Refused(report) => Ok(Effect::Refused(node, attempt, report)),
     }
 }
@@ -245,9 +285,9 @@ async fn assign_pod(
 async fn create_pod(
     ctx: &Context,
     decided: &Decided<'_>,
+    recorded: &Recorded,
     node: NodeId,
     attempt: u32,
-    recorded: Option<&StartedPod>,
     name: &str,
 ) -> Result<Effect, Error> {
     let mut pod = match assign::pod(ctx, decided, node, attempt, name.to_owned()) {
@@ -255,11 +295,10 @@ async fn create_pod(
         Err(report) => return Ok(Effect::Refused(node, attempt, report)),
     };
     let Some(subject) = decided.subject(node) else { return Ok(Effect::None) };
-    // The recorded key: if the UID is not recorded after a crash, the next process recognises the pod by it.
-    let key = recorded.and_then(|recorded| recorded.start_key.clone());
-    let key = key.unwrap_or_else(|| decided.start_key(&subject, attempt));
+    let key = start_key(decided, recorded, &subject, node, attempt);
     pod.annotations_mut().insert(names::ANNOTATION_START_KEY.to_owned(), key.to_string());
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &decided.observed.namespace);
+    let not_started = |error| Effect::NotStarted(node, attempt, Some(error));
     ctx.metrics.wrote("create", "Pod");
     match pods.create(&PostParams::default(), &pod).await {
         Ok(created) => {
@@ -271,7 +310,7 @@ async fn create_pod(
         Err(kube::Error::Api(e)) if e.code == 409 && e.reason == "AlreadyExists" => {
             let existing = pods.get(name).await.map_err(Error::kube(format!("read Pod {name}")))?;
             if !is_ours(ctx, decided, &subject, attempt, (&pod, &existing)).await? {
-                return Err(Error::Taken { kind: "Pod", name: name.to_owned() });
+                return Ok(not_started(Error::Taken { kind: "Pod", name: name.to_owned() }));
             }
             accept(ctx, decided, node, attempt, subject, &existing).await
         }
@@ -280,9 +319,9 @@ async fn create_pod(
         }
         // The quota counts a pod until its end, which follows the delivery of its result soon.
         Err(kube::Error::Api(e)) if refusals::is_quota(&e) && deliveries::has_leaving_pods(decided) => {
-            Ok(Effect::Postponed(decided.observed.now.plus_seconds(1)))
+            Ok(Effect::NotStarted(node, attempt, None))
         }
-        Err(e) => Err(Error::kube(format!("create Pod {name}"))(e)),
+        Err(e) => Ok(not_started(Error::kube(format!("create Pod {name}"))(e))),
     }
 }
 
@@ -321,10 +360,14 @@ async fn accept(
     subject: Subject,
     pod: &Pod,
 ) -> Result<Effect, Error> {
-    let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
+    let (name, uid, tenant) = (pod.name_any(), pod.uid().unwrap_or_default(), &decided.valid.member.tenant);
     // The next reconcile must see the pod even if the watch delivers it late: otherwise the attempt would seem to be lost.
-    ctx.index.put_pod(&AttemptPod::of(pod)?);
-    let tenant = &decided.valid.member.tenant;
+    let entry = AttemptPod::of(pod)?;
+    ctx.index.put_pod(&entry);
+    // Of a pod that ended before, no event frees the slot.
+    if !entry.has_ended() {
+        ctx.limiter.keep(tenant, &decided.observed.namespace, &name);
+    }
     attempt_pods::record_pod(ctx, decided.observed, tenant, subject, attempt, (&name, &uid)).await?;
     Ok(Effect::Started(node, attempt, uid))
 }

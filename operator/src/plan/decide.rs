@@ -18,7 +18,7 @@ use enact_domain::time::Millis;
 
 use super::budgets::PlanBudgets;
 use super::context::Context;
-use super::limiter::AgentLimit;
+use super::limiter::{AgentLimit, ReservedSlots};
 use super::nodes::series_of;
 use super::observed::{Choice, Loaded, Observed};
 use super::refusals;
@@ -60,6 +60,8 @@ pub struct Decided<'a> {
     pub pods: HashMap<(NodeId, u32), String>,
     /// The pods of warm pools that starting attempts get. Empty until they are chosen, after the slots are reserved.
     pub taken: HashMap<(NodeId, u32), Taken>,
+    /// The slots of starting attempts, until their pods exist.
+    slots: ReservedSlots<'a>,
 }
 
 /// Phase and readiness of a plan.
@@ -70,7 +72,7 @@ pub struct Outcome {
 
 /// Decides the next actions of the plan, and reserves a slot for each attempt that starts.
 pub fn decide<'a>(
-    ctx: &Context,
+    ctx: &'a Context,
     observed: &'a Observed,
     loaded: &'a Loaded,
     valid: &'a Valid,
@@ -82,12 +84,12 @@ pub fn decide<'a>(
     // No event arrives for a pod on a node that does not respond: its slot becomes free by time.
     ctx.limiter.expire(&member.tenant, observed.now);
     let free_slots = ctx.limiter.free_slots(&member.tenant, member.parallelism);
+    let slots = ReservedSlots::none(&ctx.limiter, &member.tenant);
     ctx.reservations.replace(&member.tenant, &observed.uid, |others| {
         let reserved = budgets.reserved(&nodes, others);
         let shared = Shared { free_slots, budgets: budgets.remaining(&reserved), agents };
         let mut decision = scheduler::decide(&valid.policy, &valid.graph, &nodes, &shared, observed.now);
         let agents = shared.agents;
-        valid.drop_unapproved_starts(&mut decision, &nodes);
         for Assignment { node, attempt, agent, .. } in &decision.assignments {
             let series = nodes[*node].series_of_mut(*attempt);
             series.funding = agents.funding(series, *agent);
@@ -112,6 +114,7 @@ pub fn decide<'a>(
             start_secret: ctx.start_secret,
             pods: HashMap::new(),
             taken: HashMap::new(),
+            slots,
         };
         let decided = decided.reserve_slots(ctx, free_slots);
         let shared = budgets.shared_reservations(&decided.nodes, decided.running_attempts());
@@ -135,7 +138,7 @@ impl Decided<'_> {
     /// reserve slots at the same time. A plan that could start more attempts queues for a slot.
     fn reserve_slots(mut self, ctx: &Context, free_slots: u32) -> Self {
         let (observed, member) = (self.observed, &self.valid.member);
-        let mut refused = Vec::new();
+        let (mut refused, mut reserved) = (Vec::new(), Vec::new());
         let mut new = 0;
         for (node, attempt) in self.starts() {
             let pod = self.pod_name(node, attempt);
@@ -146,10 +149,14 @@ impl Decided<'_> {
                 .map(|agent| AgentLimit { concurrency: agent.concurrency.filter(|_| is_new), ..agent });
             if !ctx.limiter.reserve(&member.tenant, member.parallelism, &observed.namespace, &pod, agent) {
                 refused.push((node, attempt));
-            // A repeated start of an open attempt may have its slot already, so only new attempts use up the free slots.
-            } else if is_new {
-                new += 1;
+                continue;
             }
+            reserved.push(pod);
+            // A repeated start of an open attempt may have its slot already, so only new attempts use up the free slots.
+            new += u32::from(is_new);
+        }
+        for pod in reserved {
+            self.slots.add(&observed.namespace, pod);
         }
         let waiting = self.decision.waiting_for_slots > 0 && new >= free_slots;
         if waiting || !refused.is_empty() {
@@ -171,17 +178,6 @@ impl Decided<'_> {
             }
         }
         self
-    }
-
-    /// Releases the slots of all starts, because the record does not have them.
-    pub fn release_slots(&self, ctx: &Context) {
-        for (node, attempt) in self.starts() {
-            let pod = self.pod_name(node, attempt);
-            // A pod that exists occupies its slot until the watch reports its end.
-            if self.pod(node, attempt).is_none() {
-                ctx.limiter.release(&self.valid.member.tenant, &self.observed.namespace, &pod);
-            }
-        }
     }
 
     /// Returns the attempts that start, also those whose start was recorded earlier and failed.

@@ -17,6 +17,8 @@ struct Slot {
     until: Option<Millis>,
     /// The agent of the pod, if its attempts are counted.
     agent: Option<ObjectKey>,
+    /// Whether it is reserved for a pod that is not known to exist.
+    is_reserved: bool,
 }
 
 /// An agent whose running attempts are counted.
@@ -83,17 +85,38 @@ impl ConcurrencyLimiter {
                     .is_none_or(|agent| slots.agents.get(agent).copied().unwrap_or_default() < concurrency);
             if is_free {
                 // The check and the insertion are one step under the lock: concurrent reconciles cannot exceed the limits.
-                slots.insert(key, Slot { until: None, agent });
+                slots.insert(key, Slot { until: None, agent, is_reserved: true });
             }
             is_free
         })
+    }
+
+    /// Keeps the slot that is reserved for a pod, because the pod exists: the watch of pods reports its end. If it has reported that already,
+    /// there is no slot any more.
+    pub fn keep(&self, tenant: &str, namespace: &str, pod: &str) {
+        self.with(tenant, |slots| {
+            if let Some(slot) = slots.occupied.get_mut(&(namespace.to_owned(), pod.to_owned())) {
+                slot.is_reserved = false;
+            }
+        });
+    }
+
+    /// Frees the slot of a pod if it is only reserved.
+    fn release_reserved(&self, tenant: &str, pod: &ObjectKey) {
+        self.with(tenant, |slots| {
+            if slots.occupied.get(pod).is_some_and(|slot| slot.is_reserved) {
+                slots.remove(pod);
+            }
+        });
     }
 
     /// Counts a pod that runs, whether there is a free slot or not. `until` is when its slot becomes free if no more events arrive; `agent`
     /// is the agent that the pod names.
     pub fn occupy(&self, tenant: &str, namespace: &str, pod: &str, until: Option<Millis>, agent: Option<&str>) {
         let agent = agent.map(|agent| (namespace.to_owned(), agent.to_owned()));
-        self.with(tenant, |slots| slots.insert((namespace.to_owned(), pod.to_owned()), Slot { until, agent }));
+        self.with(tenant, |slots| {
+            slots.insert((namespace.to_owned(), pod.to_owned()), Slot { until, agent, is_reserved: false })
+        });
     }
 
     /// Frees the slots that expired.
@@ -190,6 +213,34 @@ impl ConcurrencyLimiter {
     }
 }
 
+/// The slots that a reconcile reserved for attempts that start. When it is dropped, those whose pods are not known to exist become free: the
+/// reconcile failed, or its time limit stopped it. No event would free them.
+pub struct ReservedSlots<'a> {
+    limiter: &'a ConcurrencyLimiter,
+    tenant: &'a str,
+    pods: Vec<ObjectKey>,
+}
+
+impl<'a> ReservedSlots<'a> {
+    /// Returns a reservation without slots.
+    pub fn none(limiter: &'a ConcurrencyLimiter, tenant: &'a str) -> Self {
+        Self { limiter, tenant, pods: Vec::new() }
+    }
+
+    /// Adds the slot that was reserved for a pod.
+    pub fn add(&mut self, namespace: &str, pod: String) {
+        self.pods.push((namespace.to_owned(), pod));
+    }
+}
+
+impl Drop for ReservedSlots<'_> {
+    fn drop(&mut self) {
+        for pod in &self.pods {
+            self.limiter.release_reserved(self.tenant, pod);
+        }
+    }
+}
+
 impl TenantSlots {
     fn insert(&mut self, key: ObjectKey, slot: Slot) {
         if let Some(agent) = &slot.agent {
@@ -278,6 +329,30 @@ mod tests {
             ((2, 0), 0),
             "more than a parallelism that was lowered"
         );
+    }
+
+    #[test]
+    fn frees_reserved_slots_of_pods_that_do_not_exist() {
+        let limiter = ConcurrencyLimiter::default();
+        let mut slots = ReservedSlots::none(&limiter, "t");
+        for pod in ["lost", "created", "watched", "ended"] {
+            assert!(limiter.reserve("t", 4, "ns", pod, Some(AgentLimit { name: "coder", concurrency: None })));
+            slots.add("ns", pod.to_owned());
+        }
+        limiter.keep("t", "ns", "created");
+        limiter.occupy("t", "ns", "watched", None, Some("coder"));
+        // The watch reports the end before the API server's answer about the creation is read.
+        limiter.release("t", "ns", "ended");
+        limiter.keep("t", "ns", "ended");
+        drop(slots);
+        assert_eq!((limiter.running("t"), limiter.running_of("t", "ns", "coder")), (2, 2));
+        assert!(!limiter.release("t", "ns", "lost"));
+        // A later reconcile starts the attempt again, whose pod exists.
+        let mut again = ReservedSlots::none(&limiter, "t");
+        assert!(limiter.reserve("t", 4, "ns", "created", None));
+        again.add("ns", "created".to_owned());
+        drop(again);
+        assert_eq!(limiter.running("t"), 2);
     }
 
     #[test]

@@ -147,14 +147,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     decided.pods = runtime.attempts.pods();
     decided.taken = warm::take(ctx, &decided);
 
-    let recorded = match record::record(ctx, &decided).await {
-        Ok(recorded) => recorded,
-        Err(error) => {
-            // No pod is created for a start that is not recorded, so no event would free its slot.
-            decided.release_slots(ctx);
-            return Err(error);
-        }
-    };
+    let recorded = record::record(ctx, &decided).await?;
     runtime.budgets = recorded.budgets.clone();
     // If a pod cannot be created now, its attempt keeps the recorded agent.
     runtime.attempts.agents.extend(decided.selected_agents());
@@ -165,7 +158,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     runtime.attempts.delivered.extend(deliveries::ended(&decided));
     // Before the status is written: if that fails, the next reconcile still knows which pods exist.
     runtime.attempts.update(std::mem::take(&mut applied.attempts));
-    runtime.attempts.loaded = !matches!(applied.failure, Some(Error::Store(_)));
+    runtime.attempts.loaded = !applied.record_failed;
 
     let written = status::write(ctx, &decided, &applied, &runtime.last_write).await?;
     runtime.last_write = written.last_write;
@@ -174,7 +167,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     if let Some(error) = applied.failure {
         return Err(error);
     }
-    if decided.unfinished {
+    // If all was postponed, the next reconcile would postpone the same actions.
+    if decided.unfinished && !applied.is_idle {
         return Ok(Action::requeue(Duration::ZERO));
     }
     let resync = (!decided.phase().is_finished()).then_some(resync);

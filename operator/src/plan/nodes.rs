@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use enact_crds::convert;
 use enact_crds::task::{Attempts, ContestantStatus, Phase};
 use enact_domain::assignment::{Reason, Report};
-use enact_domain::attempt::{AttemptState, PodView, SetupFailure, classify};
+use enact_domain::attempt::{AttemptState, PodView, SetupFailure, class_of, classify};
 use enact_domain::contest::contestant_of;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
 use enact_domain::plan::{
     Contest, CurrentAttempt, Executor, Funding, Node, ReportedState, Request, TaskPhase, is_lost,
 };
-use enact_domain::record::{Kind, RecordedAttempt, Subject};
+use enact_domain::record::{ACTOR, Event, Kind, Record, RecordedAttempt, Subject, failure_kind};
 use enact_domain::time::Millis;
 use enact_domain::usage::Limit;
 
@@ -41,7 +41,7 @@ pub async fn open_attempts(
 ) -> Result<OpenAttempts, Error> {
     let pods = attempt_pods::by_uid(observed);
     let mut attempts = known.clone();
-    drop_former(observed, valid, &mut attempts);
+    drop_former(ctx, observed, valid, &mut attempts).await?;
     let vanished = |open: &OpenAttempt| {
         let pod = open.pod_uid.as_deref().and_then(|uid| pods.get(uid).copied());
         let is_gone = pod.is_none_or(|pod| is_lost(&classify(&pod.view), pod.view.deleting, observed.now));
@@ -55,7 +55,7 @@ pub async fn open_attempts(
             let subject = subject_of(observed, valid, series.0, &open.subject_uid);
             let tenant = &valid.member.tenant;
             attempt_pods::record_pod(ctx, observed, tenant, subject, open.number, (name, &pod.uid)).await?;
-            open.pod_uid = Some(pod.uid.clone());
+            (open.pod_uid, open.lacks_pod) = (Some(pod.uid.clone()), false);
         }
         open.seen |= open.pod_uid.as_deref().is_some_and(|uid| pods.contains_key(uid));
     }
@@ -79,18 +79,49 @@ fn subject_of(observed: &Observed, valid: &Valid, id: NodeId, uid: &str) -> Subj
     Subject { kind: Kind::Task, namespace, name, uid: uid.to_owned() }
 }
 
-/// Removes the attempts of Tasks that were deleted and created again: the new object has none of them.
-fn drop_former(observed: &Observed, valid: &Valid, attempts: &mut OpenAttempts) {
+/// Ends the attempts of Tasks that were deleted: a new object of the same name has none of them.
+async fn drop_former(
+    ctx: &Context,
+    observed: &Observed,
+    valid: &Valid,
+    attempts: &mut OpenAttempts,
+) -> Result<(), Error> {
     let subject = |node: NodeId| match node {
         NodeId::Integration => Some(observed.uid.as_str()),
         NodeId::Task(_) => entry(observed, valid, node).map(|task| task.uid.as_str()),
     };
-    let former =
-        |((node, _), open): &(&SeriesId, &OpenAttempt)| subject(*node).is_some_and(|uid| uid != open.subject_uid);
-    let former: Vec<SeriesId> = attempts.by_series.iter().filter(former).map(|(series, _)| *series).collect();
+    let is_former = |((node, _), open): &(&SeriesId, &OpenAttempt)| subject(*node) != Some(open.subject_uid.as_str());
+    let former: Vec<SeriesId> = attempts.by_series.iter().filter(is_former).map(|(series, _)| *series).collect();
+    let mut ends = Vec::new();
     for series in former {
-        attempts.by_series.remove(&series);
         attempts.agents.remove(&series);
+        // The UID is empty if the Task was deleted while the attempt was started.
+        if let Some(open) = attempts.by_series.remove(&series).filter(|open| !open.subject_uid.is_empty()) {
+            ends.push(end_of_former(observed, valid, series.0, open));
+        }
+    }
+    if !ends.is_empty() {
+        ctx.record(ends).await?;
+    }
+    Ok(())
+}
+
+/// Returns the record of the end of an attempt whose Task was deleted. Kubernetes deletes its pod.
+fn end_of_former(observed: &Observed, valid: &Valid, node: NodeId, open: OpenAttempt) -> Record {
+    let report = open.result.unwrap_or_else(|| Report::new(Reason::Lost, "the Task was deleted"));
+    let failure = (report.reason != Reason::Succeeded).then(|| failure_kind(class_of(report.reason)));
+    Record {
+        tenant: valid.member.tenant.clone(),
+        subject: subject_of(observed, valid, node, &open.subject_uid),
+        at: observed.now,
+        actor: ACTOR.into(),
+        event: Event::AttemptFinished {
+            plan_uid: observed.uid.clone(),
+            number: open.number,
+            failure,
+            report,
+            started: None,
+        },
     }
 }
 
@@ -166,6 +197,7 @@ async fn read_record(
                 number: attempt.number,
                 pod_uid: attempt.pod_uid,
                 start_key: attempt.start_key,
+                lacks_pod: false,
             };
         // Only the report is new. `seen` stays, because this process knows better than the record whether the pod existed.
         } else if attempt.number == open.number && open.result.is_none() {
@@ -296,7 +328,7 @@ fn node(
         request: status.request,
         held: status.held,
         retry: rules.retry,
-        external_effect: rules.external_effect,
+        external_effect: rules.external_effect && !open.is_some_and(|open| open.lacks_pod),
         priority: rules.priority,
         // The rest follows from the budgets, which are read later, and from the agents.
         funding: Funding { parked: status.parked, ..Funding::default() },

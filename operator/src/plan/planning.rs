@@ -19,7 +19,7 @@ use serde_json::json;
 use super::context::Context;
 use super::observed::{Documents, Observed};
 use super::proposal::Assignment;
-use super::validate::{check_specification, not_in_tenant};
+use super::validate::{check_specification, is_current, not_in_tenant};
 use crate::context::Membership;
 use crate::error::Error;
 use crate::sourcing::agent_job::{Advanced, AgentJob, Step};
@@ -55,8 +55,13 @@ pub async fn advance(
     let (member, assignment) = match assignment(observed, documents) {
         Ok(found) => found,
         Err(missing) => {
-            // What they plan is not approved any more, or not wanted.
-            sourcing::delete_others(&ctx.sourcing, &subject, &[]).await?;
+            // The controller of the Specification has not seen its last change yet, which may be harmless: the planners continue, and what
+            // those have written that have ended is still read.
+            let is_behind = observed.specification.as_ref().is_some_and(|specification| !is_current(specification));
+            if observed.plan.spec.cancel || !is_behind {
+                // What they plan is not approved any more, or not wanted.
+                sourcing::delete_others(&ctx.sourcing, &subject, &[]).await?;
+            }
             let (proposals, generated) = (status.proposals, status.generated);
             return Ok(Planned { document: Err(missing), proposals, generated, requeue_at: None });
         }

@@ -62,6 +62,8 @@ pub struct OpenAttempt {
     pub result: Option<Report>,
     /// Whether this is the verified report that its pod delivered.
     pub delivered: bool,
+    /// Whether this process could not create its pod: its work has not begun, also if that has an external effect.
+    pub lacks_pod: bool,
 }
 
 /// An attempt that ended with a delivered result before its pod did.

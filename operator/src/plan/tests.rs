@@ -1,9 +1,11 @@
 //! Reconciles of plans against an API server in memory: what they write, and in which order.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use enact_domain::assignment::{Assignment, Reason, Report};
 use enact_domain::digest::Digest;
+use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
 use crate::testing::Bench;
@@ -193,7 +195,7 @@ async fn a_plan_from_git_polls_only_before_its_start() {
         json!({"phase": phase, "containerStatuses": [{"name": "fetch", "state": ended}]})
     };
     let denied = json!({"reason": "RepositoryDenied", "message": "https://git.example.org refused the credential"});
-    let status = ended(1, &denied);
+    let status = ended(78, &denied);
     bench.set_job_status(&fetch, status).await;
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench).1, "SourceMissing");
@@ -366,6 +368,20 @@ async fn a_plan_finishes_after_its_last_task() {
     bench.api.relent();
     bench.plan("p").await.unwrap();
     assert_eq!(reason(&bench).0, "Succeeded");
+}
+
+#[tokio::test]
+async fn many_starts_cause_no_busy_loop() {
+    let mut bench = Bench::new().await;
+    bench.agent("scripts");
+    let tasks: Vec<Value> = (0..300).map(|i| script_task(&format!("T{i:03}"), &[])).collect();
+    let spec = json!({"agentRef": {"name": "scripts"}, "execution": {"parallelism": 300}, "tasks": tasks});
+    bench.put_plan("p", &spec);
+    let mut action = bench.plan("p").await.unwrap();
+    for _ in 0..5 {
+        action = bench.plan("p").await.unwrap();
+    }
+    assert_ne!(action, Action::requeue(Duration::ZERO), "only attempts are left that are shown later");
 }
 
 #[tokio::test]

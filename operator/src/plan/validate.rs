@@ -8,14 +8,14 @@ use enact_crds::compile::Compiled;
 use enact_crds::document::Finding;
 use enact_crds::plan::{PauseAfter, Workspace};
 use enact_crds::task::TaskTemplate;
-use enact_crds::{AgentSpec, Plan, compile, convert, validation};
+use enact_crds::{AgentSpec, Plan, Specification, compile, convert, validation};
 use enact_domain::agents::needs::Needs;
 use enact_domain::approval::{self, Verdict, evaluate as evaluate_approvals};
 use enact_domain::condition::{Progress, READY, Readiness, STALLED};
 use enact_domain::digest::Digest;
-use enact_domain::graph::{Graph, NodeId, PerNode};
+use enact_domain::graph::{Graph, NodeId};
 use enact_domain::names;
-use enact_domain::plan::{Action, Decision, Node, Phases, Policy, TaskPhase};
+use enact_domain::plan::{Phases, Policy};
 use enact_domain::speckit::tasks::UNREAD_TASK;
 use enact_domain::speckit::{Diagnostic, Severity};
 use enact_domain::stamps::Stamps;
@@ -93,24 +93,6 @@ pub struct Valid {
     pub pauses: Option<Pauses>,
     /// The reason why a started plan starts no new attempt. Running attempts continue.
     pub hold: Option<Readiness>,
-}
-
-impl Valid {
-    /// Removes the starts from the decision about a plan whose changed Agents are not approved. The scheduler starts no new attempt, but one
-    /// that was recorded earlier and has no pod yet: its pod would run the changed Agent.
-    pub fn drop_unapproved_starts(&self, decision: &mut Decision, nodes: &PerNode<Node>) {
-        if self.unapproved.is_none() {
-            return;
-        }
-        let Decision { actions, phases, .. } = decision;
-        actions.retain(|action| {
-            let Action::Start { node, .. } = action else { return true };
-            if nodes[*node].contest.is_none() {
-                phases[*node] = TaskPhase::Pending;
-            }
-            false
-        });
-    }
 }
 
 /// The pauses of a plan after its phases.
@@ -214,6 +196,7 @@ fn check(observed: &Observed, loaded: &Loaded, content: &Arc<Content>, cache: &m
         AgentChange::None => (content.clone(), None),
         AgentChange::Approved(approved) => (approved, None),
         AgentChange::Held(changed, readiness) => {
+            // Suspends the plan: not even an attempt whose start is recorded gets a pod, which would run the changed Agent.
             hold = hold.or(Some(readiness));
             (content.clone(), Some(changed))
         }
@@ -512,7 +495,7 @@ pub fn check_specification(observed: &Observed) -> Result<Option<String>, Readin
     };
     let status = specification.status.clone().unwrap_or_default();
     let ready = status.conditions.iter().find(|c| c.type_ == READY);
-    let current = status.observed_generation == specification.metadata.generation;
+    let current = is_current(specification);
     let message = match ready {
         Some(c) if c.status == "True" && current => return Ok(status.approved_digest),
         Some(c) if current => {
@@ -525,6 +508,12 @@ pub fn check_specification(observed: &Observed) -> Result<Option<String>, Readin
         _ => format!("Specification {} has not been reconciled yet", reference.name),
     };
     Err(Readiness::reconciling("WaitingForSpecification", message))
+}
+
+/// Returns whether the status of a Specification is about its present generation.
+pub fn is_current(specification: &Specification) -> bool {
+    let observed = specification.status.as_ref().and_then(|status| status.observed_generation);
+    observed == specification.metadata.generation
 }
 
 fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation) -> Result<(), Readiness> {

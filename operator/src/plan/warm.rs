@@ -258,8 +258,10 @@ impl Wanted<'_> {
         ctx.references.agents.requeue_key(&agent_key(decided, node, attempt));
         let (tenant, namespace) = (&decided.valid.member.tenant, &decided.observed.namespace);
         let agent = self.pod.annotations().get(names::ANNOTATION_AGENT).map(String::as_str);
-        // In this order, so that nobody sees a free slot in between.
-        ctx.limiter.occupy(tenant, namespace, &assigned.name_any(), None, agent);
+        // In this order, so that nobody sees a free slot in between. Of a pod that ended before, no event frees the slot.
+        if !entry.has_ended() {
+            ctx.limiter.occupy(tenant, namespace, &assigned.name_any(), None, agent);
+        }
         ctx.limiter.release(tenant, namespace, &decided.pod_name(node, attempt));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Plans for tests, and people's decisions on them.
 
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use super::Bench;
@@ -21,6 +22,14 @@ impl Bench {
         let named = json!({"name": name, "namespace": "ns", "generation": 1});
         let plan = json!({"apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": named, "spec": spec});
         self.api.put(&key, with(plan, "metadata", metadata));
+    }
+
+    /// Changes a Specification whose controller does not see it yet.
+    pub fn change_specification(&mut self, name: &str, change: &Value) {
+        let key = format!("specifications/{name}");
+        self.api.change(&key, change);
+        let changed = serde_json::from_value(self.api.get(&key)).unwrap();
+        self.specifications.apply_watcher_event(&Event::Apply(changed));
     }
 
     /// Adds the decision of a person on the present content of the Plan `p`. `fields` are others of the Approval's spec.

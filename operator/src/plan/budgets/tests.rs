@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use enact_domain::assignment::exit;
 use enact_domain::usage::{Balance, Charge, Limit, Scope, Tokens};
 use enact_store::Discarded;
 use serde_json::{Value, json};
@@ -73,7 +74,8 @@ fn ready(bench: &Bench) -> (String, String) {
 /// Ends a pod as the runner does when the gateway refuses its requests.
 async fn stop(bench: &Bench, pod: &str, reason: &str) {
     let message = json!({"reason": reason, "message": "the model gateway refused a request"}).to_string();
-    let ended = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": message}});
+    let code = if reason == "ProviderQuota" { exit::INFRASTRUCTURE } else { exit::FAILED };
+    let ended = json!({"terminated": {"exitCode": code, "reason": "Error", "message": message}});
     bench.pod(pod, json!({"phase": "Failed", "containerStatuses": [{"name": "agent", "state": ended}]})).await;
 }
 

@@ -117,6 +117,19 @@ async fn the_best_proposal_becomes_the_tasks() {
 }
 
 #[tokio::test]
+async fn a_change_that_is_not_seen_yet_ends_no_planner() {
+    let mut bench = bench(&json!({}), &json!({})).await;
+    delivers(&mut bench, "a", 1, GOOD).await;
+    bench.change_specification("keys", &json!({"metadata": {"generation": 2}}));
+    reconcile(&mut bench).await;
+    assert_eq!((reason(&bench).as_str(), work(&bench).len()), ("WaitingForSpecification", 2));
+    bench.specification("keys").await.unwrap();
+    bench.settle().await;
+    reconcile(&mut bench).await;
+    assert_eq!(status(&bench)["proposals"][0]["state"], "Proposed", "it was written before");
+}
+
+#[tokio::test]
 async fn a_person_chooses_among_the_proposals() {
     let mut bench = bench(&json!({"selection": "Person"}), &json!({})).await;
     delivers(&mut bench, "a", 1, GOOD).await;

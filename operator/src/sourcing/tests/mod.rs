@@ -7,6 +7,7 @@ use enact_crds::Specification;
 use enact_crds::common::LocalRef;
 use enact_crds::specification::DraftStatus;
 use enact_domain::assignment::{ASSIGNMENT_ENV, Adapter};
+use enact_domain::attempt::exit_code;
 use enact_domain::condition::Progress;
 use enact_domain::digest::Digest;
 use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork, FetchWork};
@@ -136,7 +137,9 @@ impl Scene {
     }
 
     async fn fails(&mut self, reason: &str, message: &str) {
-        self.ends("Failed", 1, &json!({"reason": reason, "message": message})).await;
+        let report = json!({"reason": reason, "message": message});
+        let code = exit_code(serde_json::from_value(report["reason"].clone()).unwrap());
+        self.ends("Failed", code, &report).await;
     }
 
     async fn ends(&mut self, phase: &str, code: i32, report: &Value) {
