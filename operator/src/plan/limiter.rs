@@ -115,7 +115,7 @@ impl ConcurrencyLimiter {
     pub fn occupy(&self, tenant: &str, namespace: &str, pod: &str, until: Option<Millis>, agent: Option<&str>) {
         let agent = agent.map(|agent| (namespace.to_owned(), agent.to_owned()));
         self.with(tenant, |slots| {
-            slots.insert((namespace.to_owned(), pod.to_owned()), Slot { until, agent, is_reserved: false })
+            slots.insert((namespace.to_owned(), pod.to_owned()), Slot { until, agent, is_reserved: false });
         });
     }
 

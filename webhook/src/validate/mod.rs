@@ -82,7 +82,7 @@ impl<L: Lookup> Validator<L> {
         }
         // Before the rules of the kind: they look up objects in this namespace and the rules of its Tenant. People can suspend and cancel under
         // a Tenant that is being deleted, which waits for that.
-        if request.changes_content() || request.loosened_policy().is_some() || !tenancy::keeps_guarded(request) {
+        if request.changes_content() || !request.lowered_policies().is_empty() || !tenancy::keeps_guarded(request) {
             self.tenancy(request).await?;
         }
         tenancy::author(request)?;

@@ -259,8 +259,8 @@ async fn nobody_leaves_an_object_to_the_garbage_collector() {
     assert_admitted(admit(&lookup, &update(&owned("1"), &owned("1"))).await);
     assert_admitted(admit(&lookup, &update(&owned("1"), &agent())).await);
     let tenant = object("Tenant", "acme", &json!({ "namespaces": ["team-a"] }));
-    let owner = json!([{ "apiVersion": "v1", "kind": "Namespace", "name": "none", "uid": "1" }]);
-    let review = update(&tenant, &with(tenant.clone(), "/metadata/ownerReferences", owner));
+    let references = json!([{ "apiVersion": "v1", "kind": "Namespace", "name": "none", "uid": "1" }]);
+    let review = update(&tenant, &with(tenant.clone(), "/metadata/ownerReferences", references));
     assert_refused(admit(&lookup, &review).await, "forbidden", &["metadata.ownerReferences"]);
 }
 
