@@ -135,7 +135,7 @@ fn check_tasks(text: &str) -> TasksFile {
         task.details.iter().for_each(|d| inside(text, d.span));
         if let Some(span) = task.checkbox {
             inside(text, span);
-            assert!(text[..span.start].ends_with('['));
+            assert!(text[..span.start].ends_with(['[', '(']));
         }
     }
     file.phases.iter().for_each(|p| inside(text, p.span));
