@@ -1,44 +1,11 @@
-//! Deleted plans, and the objects that may be deleted.
+//! The ends of deleted plans.
 
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::class_of;
-use enact_domain::record::{ACTOR, Event, Kind, Record, Subject, failure_kind};
+use enact_domain::record::{ACTOR, Event, Kind, Record, failure_kind};
 
 use crate::error::StoreError;
 use crate::session::Session;
-use crate::store::Store;
-
-impl Store {
-    /// Returns the objects with these UIDs that the record of `tenant` has, by their first entries in the audit log.
-    ///
-    /// # Errors
-    /// If the record cannot be read, or `tenant` cannot be the name of one.
-    pub async fn recorded_subjects(&self, tenant: &str, uids: &[String]) -> Result<Vec<Subject>, StoreError> {
-        let rows = self
-            .transaction("read the recorded objects", tenant, async |session: &mut Session| {
-                sqlx::query!(
-                    r#"select distinct on (subject_uid)
-                        subject_uid::text as "uid!", kind, namespace::text as "namespace!", name::text as "name!"
-                    from enact.audit
-                    where tenant_id = $1 and subject_uid = any($2::text[]) and name is not null
-                    order by subject_uid, id"#,
-                    tenant,
-                    uids,
-                )
-                .fetch_all(session.statement())
-                .await
-            })
-            .await?;
-        let mut subjects = Vec::new();
-        for row in rows {
-            // Another release may record other kinds, whose objects this one does not know.
-            if let Ok(kind) = row.kind.parse() {
-                subjects.push(Subject { kind, namespace: row.namespace, name: row.name, uid: row.uid });
-            }
-        }
-        Ok(subjects)
-    }
-}
 
 /// Marks deleted plans, and ends their attempts that have no recorded end: nothing observes them any more.
 ///

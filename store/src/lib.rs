@@ -15,7 +15,7 @@ mod error;
 mod listener;
 mod migrate;
 mod numbering;
-mod plans;
+mod objects;
 mod projections;
 mod proposals;
 mod pushes;
