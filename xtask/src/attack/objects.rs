@@ -192,7 +192,7 @@ pub(super) const CASES: &[Case] = &[
         workspace!(
             "url: 'https://git.example.org/a', credentialsSecretRef: {name: git}, integration: {credentialsSecretRef: {name: git}}"
         ),
-        &["name another Secret", "spec.workspace.integration.credentialsSecretRef"],
+        &["must not name the same Secret", "spec.workspace"],
     ),
     create(
         "GIT-E1",
@@ -200,7 +200,7 @@ pub(super) const CASES: &[Case] = &[
         "publish to a branch that agents can push",
         Editor,
         workspace!("url: 'https://git.example.org/a', integration: {branch: enact/a}"),
-        &["where agents push"],
+        &["the branch must not start with enact/"],
     ),
     create(
         "GIT-E2",
