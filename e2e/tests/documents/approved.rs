@@ -133,6 +133,7 @@ fn a_machine_decides_only_if_the_policy_names_it() {
     on_stage("by-machine", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
         let lee = Person::of(&stage, "lee", "leads").await?;
+        let sam = Person::of(&stage, "sam", "security").await?;
         let robot = Person::machine(&stage, "robot").await?;
         let asks = |more: &Value| inline("Specification", "keys", KEYS, &policy(more));
         dana.applies(&asks(&json!({"groups": []}))).await?;
@@ -148,10 +149,12 @@ fn a_machine_decides_only_if_the_policy_names_it() {
         holds(&robot.refusal(&approval).await?, &["spec.by.user", "is not a person", "spec.approval.machines"])?;
         stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
 
-        // A machine that counts loosens the policy. Only somebody who could approve may do that, and not the author.
+        // A machine that counts loosens the policy, with its rule about findings. Only somebody who could approve by both may do that, and not
+        // the author.
         let named = asks(&json!({"groups": [], "machines": [robot.name]}));
         holds(&dana.refusal(&named).await?, &["spec.approval", "four eyes"])?;
-        lee.applies(&named).await?;
+        holds(&lee.refusal(&named).await?, &["spec.approval", "only members of security"])?;
+        sam.applies(&named).await?;
         stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
         robot.applies(&approval).await?;
         let approved = stage.await_reason::<Specification>("keys", "Approved").await?;
