@@ -85,11 +85,13 @@ impl Stage {
     /// If the record cannot be read.
     pub fn attempts(&self, plan: &Plan) -> Result<Vec<Attempt>> {
         let uid = plan.uid().context("a Plan without UID")?;
+        // By name: a Task that was deleted before it ended has no row among the tasks.
         let query = format!(
-            "select coalesce(t.task_id, 'integration'), a.number, coalesce(a.failure, ''), \
+            "select coalesce((select min(t.task_id) from enact.tasks t where t.plan_uid = a.plan_uid and t.name = a.name), 'integration'), \
+             a.number, coalesce(a.failure, ''), \
              coalesce(a.report->>'reason', ''), extract(epoch from a.started_at), extract(epoch from a.finished_at), \
              (select count(*) from enact.results r where r.subject_uid = a.subject_uid and r.number = a.number and not r.stale) \
-             from enact.attempts a left join enact.tasks t on t.task_uid = a.subject_uid \
+             from enact.attempts a \
              where a.plan_uid = '{uid}' order by a.started_at, a.name"
         );
         self.record(&query)?.iter().map(|row| attempt(row).with_context(|| format!("the record's row {row}"))).collect()
