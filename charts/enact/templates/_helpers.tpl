@@ -255,3 +255,8 @@ annotations:
 {{- define "enact.operatorUser" -}}
 {{- printf "system:serviceaccount:%s:%s" .Release.Namespace (include "enact.serviceAccountName" (list . "operator")) }}
 {{- end }}
+
+{{- /* The Secret with the webhook's serving certificate. */}}
+{{- define "enact.webhook.secretName" -}}
+{{- include "enact.componentName" (list . "webhook-tls") }}
+{{- end }}
