@@ -36,6 +36,9 @@ async fn log(stage: &Stage, plan: &str, id: &str) -> Result<String> {
     let pods = stage.pods(plan).await?;
     let is_it = |pod: &&Pod| pod.labels().get(LABEL_TASK) == Some(&task) && pod.labels()[LABEL_ATTEMPT] == "1";
     let pod = pods.iter().find(is_it).with_context(|| format!("no pod of {id}"))?.name_any();
+    // An attempt ends with its result, which can be earlier than the API server knows that the container has started.
+    let started = |pod: &Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Pending");
+    stage.watch(&stage.api::<Pod>(), &pod, "its container started", PATIENCE, started).await?;
     run(program("kubectl")?.args([REQUEST_TIMEOUT, "logs", "--namespace", &stage.name, &pod]))
 }
 

@@ -147,7 +147,7 @@ spec:
         let fails = stage.task("secret", "T002").await?.status.context("no status")?;
         ensure!(describe(&fails.conditions).contains("401 Unauthorized: token ***"), "{}", describe(&fails.conditions));
 
-        let places = places(&stage)?;
+        let places = places(&stage).await?;
         let encoded: String = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();
         for (place, text) in &places {
             ensure!(!text.contains(CANARY) && !text.contains(&encoded), "the secret is in {place}");

@@ -222,7 +222,7 @@ fn a_providers_key_reaches_only_the_provider() {
         ensure!(server.served("ends", "canary")?.requests >= 2, "the key did not reach the provider");
         ensure!(stage.attempts(&done)?.iter().any(|a| a.task == "WORKS" && a.reason == "Succeeded"));
         let encoded = ["63616e6172792d3861343163366465", "Y2FuYXJ5LThhNDFjNmRl"];
-        for (place, text) in places(&stage)? {
+        for (place, text) in places(&stage).await? {
             let found = text.contains(CANARY) || encoded.iter().any(|code| text.contains(code));
             ensure!(!found, "the key is in {place}");
         }
@@ -250,7 +250,7 @@ fn an_injected_instruction_has_only_the_rights_of_the_pod() {
             ensure!(probe.lines().any(|found| found == line), "{line:?} is not in:\n{probe}");
         }
         // The agent printed its own credential. Neither log nor record has it.
-        let printed = places(&stage)?;
+        let printed = places(&stage).await?;
         let of_logs = printed.iter().find(|(place, _)| *place == "the pods' logs").context("no logs")?;
         ensure!(of_logs.1.contains("credential:"), "the agent did not print its credential: {}", of_logs.1);
         for (place, text) in &printed {
