@@ -23,13 +23,9 @@ async fn look(ctx: &Context, pending: &mut Pending) -> Result<(), Error> {
 async fn running() -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "scripts"}, "tasks": [{"id": "T001", "title": "T001", "script": "true"}]}
-        }),
+    bench.put_plan(
+        "p",
+        &json!({"agentRef": {"name": "scripts"}, "tasks": [{"id": "T001", "title": "T001", "script": "true"}]}),
     );
     for _ in 0..2 {
         bench.plan("p").await.unwrap();

@@ -33,13 +33,9 @@ async fn people_who_control_a_plan_are_recorded() {
     const AT: &str = "at 1796119200500";
     let mut bench = Bench::new().await;
     bench.agent("scripts");
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "scripts"}, "tasks": [{"id": "T001", "title": "T001", "script": "true"}]}
-        }),
+    bench.put_plan(
+        "p",
+        &json!({"agentRef": {"name": "scripts"}, "tasks": [{"id": "T001", "title": "T001", "script": "true"}]}),
     );
     for _ in 0..2 {
         bench.plan("p").await.unwrap();

@@ -9,14 +9,7 @@ use crate::testing::Bench;
 async fn started(tasks: Value) -> Bench {
     let mut bench = Bench::new().await;
     bench.agent("scripts");
-    bench.api.put(
-        "plans/p",
-        json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan",
-            "metadata": {"name": "p", "namespace": "ns", "generation": 1},
-            "spec": {"agentRef": {"name": "scripts"}, "tasks": tasks}
-        }),
-    );
+    bench.put_plan("p", &json!({"agentRef": {"name": "scripts"}, "tasks": tasks}));
     for _ in 0..2 {
         bench.plan("p").await.unwrap();
     }
