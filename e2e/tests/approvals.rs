@@ -64,7 +64,7 @@ impl Someone<'_> {
         stage.client_of(self.name, &groups.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 
-    /// Checks that this person cannot delete an Approval, and is told so with all of these words.
+    /// Checks that this person cannot delete an Approval, and that the refusal has all of these words.
     async fn cannot_delete(&self, stage: &Stage, name: &str, words: &[&str]) -> Result<()> {
         let api = Api::<Approval>::namespaced(self.client(stage).await?, &stage.name);
         match api.delete(name, &DeleteParams::default()).await {

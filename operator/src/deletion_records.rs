@@ -3,7 +3,7 @@
 //! The watch of an object shows its deletion, and a note of the webhook shows who asked for it. They arrive in any order, and either can be
 //! missing: the webhook may be down, and no watch shows what was deleted while no operator ran. Then the record shows what the object was.
 //!
-//! A note is believed about who asked alone. It never shows that an object was deleted, which tenant it belonged to, or what it was.
+//! A note is evidence only of who asked. It never shows that an object was deleted, which tenant it belonged to, or what it was.
 
 mod pending;
 
@@ -33,7 +33,7 @@ use crate::error::Error;
 use crate::watch::restarting;
 use crate::{documents, plan};
 
-/// Delay of the next look at what is pending.
+/// Delay until pending deletions are handled again.
 const RETRY: Duration = Duration::from_secs(5);
 /// Most events that are handled together.
 const BATCH: usize = 1024;
@@ -132,7 +132,10 @@ fn note_in(map: &ConfigMap) -> Option<Deletion> {
     let note = map.data.as_ref().and_then(|data| data.get(deletion::KEY)).and_then(|text| Deletion::parse(text));
     if note.is_none() {
         let name = map.name_any();
-        tracing::warn!(name, "a ConfigMap has the label of a note about a deletion, and is none; remove its label");
+        tracing::warn!(
+            name,
+            "a ConfigMap has the label of a note about a deletion, but no valid note; remove its label"
+        );
     }
     note
 }

@@ -35,7 +35,7 @@ impl Authors {
         self.0.contains(user) || self.0.contains(EVERYBODY)
     }
 
-    /// Returns the annotation with those besides `author`; none if there is nobody else.
+    /// Returns the annotation with the users other than `author`; none if there are no others.
     pub fn co_authors(&self, author: &str) -> Option<String> {
         let mut others: Vec<&str> = self.0.iter().map(String::as_str).filter(|user| *user != author).collect();
         if others.len() > MAX || others.contains(&EVERYBODY) {

@@ -12,8 +12,8 @@ fn note(tenant: &str, uid: &str, by: &str) -> Deletion {
     Deletion { tenant: tenant.into(), uid: uid.into(), by: by.into(), at: Millis(5) }
 }
 
-/// Looks once for what is pending, as the loop does.
-async fn look(ctx: &Context, pending: &mut Pending) -> Result<(), Error> {
+/// Handles once what is pending, as the loop does.
+async fn handle_pending(ctx: &Context, pending: &mut Pending) -> Result<(), Error> {
     let present = present(ctx, pending);
     add_noted(ctx, pending, &present).await?;
     record_ready(ctx, pending, &present).await
@@ -52,10 +52,10 @@ async fn a_deletion_is_recorded_and_its_note_removed() {
     pending.add(gone, ctx.now());
     pending.add_note(note, ctx.now());
     bench.record_store.down.store(true, Ordering::Relaxed);
-    assert!(look(&ctx, &mut pending).await.is_err());
+    assert!(handle_pending(&ctx, &mut pending).await.is_err());
     assert!(!pending.is_empty() && bench.api.all("configmaps").len() == 1, "nothing is lost");
     bench.record_store.down.store(false, Ordering::Relaxed);
-    look(&ctx, &mut pending).await.unwrap();
+    handle_pending(&ctx, &mut pending).await.unwrap();
     assert_eq!(deletions(&bench), ["p: deleted by ann"]);
     assert!(pending.is_empty() && bench.api.all("configmaps").is_empty());
     let records = bench.record_store.records.lock().unwrap();
@@ -72,7 +72,7 @@ async fn a_plan_that_was_deleted_while_no_operator_ran_is_found() {
     bench.no_plan("p");
     add_missed(&ctx, &mut pending).await.unwrap();
     bench.pass(5);
-    look(&ctx, &mut pending).await.unwrap();
+    handle_pending(&ctx, &mut pending).await.unwrap();
     assert_eq!(deletions(&bench), ["p: deleted by unknown"]);
     add_missed(&ctx, &mut pending).await.unwrap();
     assert!(pending.is_empty(), "it is recorded");
@@ -101,9 +101,9 @@ async fn a_forged_note_deletes_nothing() {
     for note in [note(DEFAULT_TENANT, &uid, "bob"), note("X_", &uid, "eve"), note("X_", "uid-of-nothing", "eve")] {
         pending.add_note(note, ctx.now());
     }
-    look(&ctx, &mut pending).await.unwrap();
+    handle_pending(&ctx, &mut pending).await.unwrap();
     bench.pass(61);
-    look(&ctx, &mut pending).await.unwrap();
+    handle_pending(&ctx, &mut pending).await.unwrap();
     assert_eq!(deletions(&bench), [""; 0]);
     assert!(pending.is_empty(), "what nobody knows is dropped");
 }
@@ -118,17 +118,17 @@ async fn a_note_about_an_object_that_the_cache_lacks_is_no_deletion() {
     bench.api.put("plans/p", plan);
     let mut pending = Pending::default();
     pending.add_note(note(DEFAULT_TENANT, &gone.subject.uid, "eve"), ctx.now());
-    look(&ctx, &mut pending).await.unwrap();
+    handle_pending(&ctx, &mut pending).await.unwrap();
     assert_eq!(deletions(&bench), [""; 0]);
     // Without it in the API server, it was deleted before this process began.
     bench.api.remove("plans/p");
     let mut pending = Pending::default();
     pending.add_note(note("other", &gone.subject.uid, "eve"), ctx.now());
-    look(&ctx, &mut pending).await.unwrap();
+    handle_pending(&ctx, &mut pending).await.unwrap();
     assert_eq!(deletions(&bench), [""; 0], "the record of another tenant does not have it");
     let mut pending = Pending::default();
     pending.add_note(note(DEFAULT_TENANT, &gone.subject.uid, "ann"), ctx.now());
-    look(&ctx, &mut pending).await.unwrap();
+    handle_pending(&ctx, &mut pending).await.unwrap();
     assert_eq!(deletions(&bench), ["p: deleted by ann"]);
 }
 
@@ -142,7 +142,7 @@ async fn a_refused_record_does_not_keep_back_others() {
     pending.add(Deleted { tenant: "X_".into(), subject: odd, ..gone.clone() }, ctx.now());
     pending.add(gone, ctx.now());
     bench.pass(5);
-    look(&ctx, &mut pending).await.unwrap();
+    handle_pending(&ctx, &mut pending).await.unwrap();
     assert_eq!(deletions(&bench), ["p: deleted by unknown"]);
     assert!(pending.is_empty());
 }

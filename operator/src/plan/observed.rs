@@ -161,7 +161,7 @@ pub struct Loaded {
     pub proposals: Vec<Proposal>,
     /// The new `status.generated`.
     pub generated: Option<GeneratedPlan>,
-    /// Time of the next poll of the source, or of the next look at the planners.
+    /// Time of the next poll of the source, or of the next check of the planners.
     pub source_requeue_at: Option<Millis>,
     pub documents: Documents,
     /// Finished tasks of the tenant, for the estimate of a plan that has not started and uses models. None while the record is unavailable.

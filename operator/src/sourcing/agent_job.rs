@@ -293,7 +293,7 @@ impl AgentJob<'_> {
         Ok(pod::for_agent(&frame, JobRole::Draft.as_str(), &agent.spec, None))
     }
 
-    /// Returns the result while a pod works. `again_at` is the time of another look at a pod that does not start.
+    /// Returns the result while a pod works. `again_at` is the time of the next check of a pod that does not start.
     fn running(&self, draft: DraftStatus, wait: Option<Waiting>, again_at: Option<Millis>) -> Advanced {
         let requeue_at = again_at.into_iter().chain([self.now.plus_seconds(WATCH_SECONDS)]).min();
         Self::after(draft, Step::Running(wait), requeue_at)

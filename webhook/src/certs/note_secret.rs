@@ -24,7 +24,7 @@ impl NoteSecret {
 
     /// Returns whether a call with this secret in its path may leave a note.
     pub fn accepts(&self, given: Option<&str>) -> bool {
-        // Digests are compared, so that the time of a comparison tells nothing about the secret.
+        // Digests are compared, so that the time of a comparison reveals nothing about the secret.
         *self.0.borrow() == given.map(|given| Digest::of_bytes(given.as_bytes()))
     }
 }

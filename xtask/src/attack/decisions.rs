@@ -197,7 +197,7 @@ pub(super) const CASES: &[Case] = &[
     kubectl(
         "ADM-R1",
         "request-a-rerun-twice",
-        "request a rerun that cannot be told from another one",
+        "request a rerun with the number of another one",
         Editor,
         "annotate task probe-t001 --namespace=%own --overwrite enact.dev/rerun=soon --dry-run=server",
         &["whole number", "metadata.annotations[enact.dev/rerun]"],
