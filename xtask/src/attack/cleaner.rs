@@ -16,6 +16,8 @@ use crate::kube::Kube;
 /// Longest wait until a tenant can be deleted, and the time between two tries.
 const PATIENCE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_secs(1);
+/// This program. Its path can be gone: while `cargo xtask test` runs, Cargo builds the program again.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 /// The flag of the cleaner's process.
 const FLAG: &str = "--janitor";
 
@@ -25,7 +27,7 @@ pub(super) struct Janitor(Child);
 impl Janitor {
     /// Starts the process. `cluster` are the arguments of `cargo xtask attack` that name the cluster.
     pub(super) fn start(cluster: &[OsString]) -> Result<Self> {
-        let mut janitor = Command::new(std::env::current_exe()?);
+        let mut janitor = Command::new(THIS_PROGRAM);
         janitor.args(["attack", FLAG]).args(cluster).stdin(Stdio::piped());
         // Ctrl-C in a terminal stops the foreground process group only.
         janitor.process_group(0);
