@@ -133,7 +133,7 @@ pub fn pool_pod(
     default_namespaces: &[String],
 ) -> Result<PoolPod, String> {
     if label(pod, LABEL_ROLE) == Some(ROLE_WAITING) {
-        let tenant = tenant_of_waiting_pod(&bound, pod, namespace, default_namespaces)?;
+        let tenant = tenant_of_owned_pod("Agent", &bound, pod, namespace, default_namespaces)?;
         return Ok(PoolPod::Waiting { tenant });
     }
     let attempt = attempt_pod(bound, pod, namespace, default_namespaces)?;
@@ -143,7 +143,7 @@ pub fn pool_pod(
     Ok(PoolPod::Assigned { attempt, assignment: assignment.clone() })
 }
 
-/// Returns the tenant of a pod that clones a repository: it works on an attempt, with the checks of [`attempt_pod`], or waits for one.
+/// Returns the tenant of a pod that clones a repository: it works on an attempt, with the checks of [`attempt_pod`], waits for one, or plans.
 ///
 /// # Errors
 /// When it does neither, or one of the checks fails.
@@ -153,20 +153,25 @@ pub fn tenant_of_cloning_pod(
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<String, String> {
-    if label(pod, LABEL_ROLE) == Some(ROLE_WAITING) {
-        return tenant_of_waiting_pod(&bound, pod, namespace, default_namespaces);
-    }
-    Ok(attempt_pod(bound, pod, namespace, default_namespaces)?.tenant)
+    let kind = match label(pod, LABEL_ROLE) {
+        Some(ROLE_WAITING) => "Agent",
+        // A planner.
+        Some(ROLE_DRAFT) => "Plan",
+        _ => return Ok(attempt_pod(bound, pod, namespace, default_namespaces)?.tenant),
+    };
+    tenant_of_owned_pod(kind, &bound, pod, namespace, default_namespaces)
 }
 
-fn tenant_of_waiting_pod(
+/// Returns the tenant of a pod that an object of this kind controls.
+fn tenant_of_owned_pod(
+    kind: &str,
     bound: &BoundPod,
     pod: &ObjectMeta,
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<String, String> {
     let tenant = tenant_of_pod(bound, pod, namespace, default_namespaces)?.to_owned();
-    controller(pod, &["Agent"]).ok_or_else(|| missing("Agent as its controller"))?;
+    controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
     Ok(tenant)
 }
 

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::{Adapter, GitNameError};
+use crate::warm_pool::Prefetch;
 
 /// Maximum size of a document that a pod delivers, in bytes: the limit of the parsers.
 pub const MAX_DOCUMENT_BYTES: usize = crate::speckit::MAX_DOCUMENT_BYTES;
@@ -28,6 +29,8 @@ pub struct DocumentJob {
 pub enum DocumentWork {
     /// Job that reads one file of a repository.
     Fetch(FetchWork),
+    /// Job of the container before the agent's: fetch the repository that the agent may read.
+    Clone(Prefetch),
     /// Job in which an agent writes a specification, or the tasks.md of a plan.
     Draft(DraftWork),
 }
@@ -59,6 +62,9 @@ pub struct DraftWork {
     pub prompt: String,
     pub adapter: Adapter,
     pub agent: String,
+    /// URL of the repository in the working tree. The container before the agent's has fetched it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
 }
 
 /// Checks that `path` is relative to the root of a repository, stays inside it, and cannot be taken for an option.

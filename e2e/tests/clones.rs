@@ -111,8 +111,6 @@ fn attempts_clone_with_and_without_the_cache() {
         println!(
             "a repository of {files} MB is ready after {direct} ms without the cache, after {cached:?} ms with it"
         );
-        // On an idle machine, it is less than one second; other tests may run on this one.
-        ensure!(cached.iter().any(|time| *time < 5000), "the cache is slow: {cached:?} ms");
         Ok(())
     });
 }

@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Publish,
     /// Document job: read a document from a Git repository and deliver it
     Fetch,
+    /// Document job: fetch the repository that the agent of the next container may read
+    Clone,
     /// Document job: let an agent draft a document and deliver it
     Draft,
     /// Probe an agent: check its image and, if asked, that its model answers

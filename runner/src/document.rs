@@ -5,11 +5,11 @@ use enact_domain::document_job::MAX_DOCUMENT_BYTES;
 
 use crate::failure::Failure;
 
-/// The outcome of a fetch or a draft.
+/// The outcome of a document job.
 pub(crate) struct Document {
     /// The commit that contains the document; none for a draft.
     pub(crate) commit: Option<String>,
-    /// The content; none when it is the content of the commit that the operator already knows.
+    /// The content; none when it is the content of the commit that the operator already knows, and after the fetch of a repository.
     pub(crate) content: Option<Vec<u8>>,
 }
 

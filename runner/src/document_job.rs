@@ -11,7 +11,7 @@ use crate::process::Supervisor;
 use crate::settings::{self, Settings};
 use crate::{delivery, draft, fetch};
 
-/// Fetches or drafts the document and delivers it. The report covers both.
+/// Does the work of the job, and delivers the document if it has one. The report covers both.
 pub(crate) fn run(step: &Step, supervisor: &mut Supervisor, settings: &Settings) -> Report {
     let mut report = deliver(step, supervisor, settings).unwrap_or_else(Failure::into_report);
     // The message may quote the output of Git or of an agent.
@@ -23,6 +23,7 @@ fn deliver(step: &Step, supervisor: &mut Supervisor, settings: &Settings) -> Res
     let job = settings::document_job()?;
     let Document { commit, content } = match (step, &job.work) {
         (Step::Fetch, DocumentWork::Fetch(work)) => fetch::run(supervisor, settings, work),
+        (Step::Clone, DocumentWork::Clone(repository)) => draft::fetch_repository(supervisor, settings, repository),
         (Step::Draft, DocumentWork::Draft(work)) => draft::run(supervisor, settings, work),
         _ => {
             let message = "the document job is for a different step than the one that this container runs";

@@ -6,26 +6,41 @@ use std::path::Path;
 
 use enact_domain::assignment::{Adapter, Reason};
 use enact_domain::document_job::{DraftWork, MAX_DOCUMENT_BYTES};
+use enact_domain::warm_pool::Prefetch;
 
 use crate::agent::{Environment, MAX_TRANSCRIPT, Script};
 use crate::coding_agent;
 use crate::document::{self, Document};
 use crate::failure::Failure;
-use crate::git::Identity;
+use crate::git::{Git, Identity, PLAN_FIELDS};
 use crate::log::log;
 use crate::process::Supervisor;
 use crate::report::Evidence;
+use crate::repository;
 use crate::settings::Settings;
 use crate::workspace::WorkspaceLayout;
 
 /// Name of the document in the directory for outputs.
 const DOCUMENT: &str = "document.md";
 
+/// Fetches the repository that the agent may read. Only the container of this step has the credential.
+pub(crate) fn fetch_repository(
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    repository: &Prefetch,
+) -> Result<Document, Failure> {
+    repository::fetch_ahead(supervisor, settings, repository, &PLAN_FIELDS)?;
+    Ok(Document { commit: None, content: None })
+}
+
 /// Runs the agent and returns the document that it wrote.
 pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &DraftWork) -> Result<Document, Failure> {
     let layout = WorkspaceLayout::new(settings);
     // A restarted container must not deliver the document of the previous one.
     layout.clear()?;
+    if let Some(url) = &work.repository {
+        check_out(supervisor, settings, &layout, url)?;
+    }
     layout.write_prompt(&work.prompt)?;
     let file = layout.outputs.join(DOCUMENT);
     match &work.adapter {
@@ -62,6 +77,19 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
     document::check("the file that ENACT_DOCUMENT_FILE names", &content)?;
     log(&format!("the agent drafted {} bytes", content.len()));
     Ok(Document { commit: None, content: Some(content) })
+}
+
+/// Fills the working tree from the clone that the container before this one fetched.
+fn check_out(
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    layout: &WorkspaceLayout,
+    url: &str,
+) -> Result<(), Failure> {
+    if !layout.take_clone()? {
+        return Err(Failure::new(Reason::ContainerConfigError, "the container before this one left no clone"));
+    }
+    repository::check_out_base(&mut Git::new(supervisor, settings, url, &PLAN_FIELDS)?)
 }
 
 /// Copies recorded work: `<name>.<attempt>.md` if it exists, otherwise `<name>.md`.

@@ -64,7 +64,9 @@ fn main() -> ExitCode {
         }
         Step::Install { target } => exit("the runner cannot be installed", install(target)),
         Step::Probe => run(&settings, |supervisor| probe::run(supervisor, &settings)),
-        Step::Fetch | Step::Draft => run(&settings, |supervisor| document_job::run(&step, supervisor, &settings)),
+        Step::Fetch | Step::Clone | Step::Draft => {
+            run(&settings, |supervisor| document_job::run(&step, supervisor, &settings))
+        }
         Step::Wait => run(&settings, |supervisor| wait::run(supervisor, &settings)),
         Step::Task | Step::Merge | Step::Gate | Step::Publish => {
             run(&settings, |supervisor| attempt::run(&step, supervisor, &settings))

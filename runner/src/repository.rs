@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
 use enact_domain::assignment::{GitWork, Reason, VerifiedCommit};
+use enact_domain::warm_pool::Prefetch;
 
 use crate::clone_cache::{Cached, CloneCache, Transfer};
 use crate::failure::{Failure, explain};
-use crate::git::{Git, PLAN_FIELDS};
+use crate::git::{Git, PLAN_FIELDS, RepositoryFields};
 use crate::log::log;
+use crate::process::Supervisor;
 use crate::refs::{branch_ref, is_commit_id, tag_ref};
+use crate::settings::Settings;
 use crate::workspace::WorkspaceLayout;
 
 /// Ref in the clone for the commit that the work starts from.
@@ -86,9 +90,34 @@ fn init(git: &mut Git) -> Result<(), Failure> {
     git.local(Reason::ContainerConfigError, &["init", "--quiet", "."]).map(drop)
 }
 
+/// Fetches a repository and keeps the clone, for an attempt or a container that comes later.
+pub(crate) fn fetch_ahead(
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    repository: &Prefetch,
+    fields: &'static RepositoryFields,
+) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let layout = WorkspaceLayout::new(settings);
+    layout.clear()?;
+    let Prefetch { url, revision, cache_url } = repository;
+    let mut git = Git::new(supervisor, settings, url, fields)?;
+    let work = GitWork {
+        url: url.clone(),
+        revision: revision.clone(),
+        merge: Vec::new(),
+        branch: revision.clone(),
+        cache_url: cache_url.clone(),
+    };
+    prefetch(&mut git, &work, CloneCache::of(settings, &work).as_ref())?;
+    layout.keep_clone()?;
+    log(&format!("fetched {url} at {revision} in {} ms", begun.elapsed().as_millis()));
+    Ok(())
+}
+
 /// Fetches the revision of `work` into a new clone, with the clone cache as [`prepare`] does. A later `prepare` in it fetches only what is
 /// newer.
-pub(crate) fn prefetch(git: &mut Git, work: &GitWork, cache: Option<&CloneCache>) -> Result<(), Failure> {
+fn prefetch(git: &mut Git, work: &GitWork, cache: Option<&CloneCache>) -> Result<(), Failure> {
     init(git)?;
     let download = cache.map(|cache| cache.download(git.tree()));
     let start = remote_refs(git, work, None).and_then(|refs| start(git, &refs, work));
@@ -98,6 +127,15 @@ pub(crate) fn prefetch(git: &mut Git, work: &GitWork, cache: Option<&CloneCache>
     let Some(start) = start? else { return Ok(()) };
     with_cached(git, cached.as_ref(), |git| fetch(git, &work.url, &[format!("+{start}:{BASE}")]))?;
     update(git, cache, cached.as_ref())
+}
+
+/// Checks out the revision that [`fetch_ahead`] fetched. The working tree of an empty repository stays empty.
+pub(crate) fn check_out_base(git: &mut Git) -> Result<(), Failure> {
+    let exists = git.call(&["rev-parse", "--verify", "--quiet", "--end-of-options", BASE])?.ok();
+    if exists {
+        git.local(Reason::ContainerConfigError, &["checkout", "--quiet", "--detach", BASE])?;
+    }
+    Ok(())
 }
 
 /// Waits for the end of a download from the clone cache; none if there is no usable cache.

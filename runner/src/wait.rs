@@ -4,14 +4,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use enact_domain::assignment::{Assignment, GitWork, Reason, Report};
-use enact_domain::warm_pool::{ASSIGNMENT_PATH, Prefetch};
+use enact_domain::assignment::{Assignment, Reason, Report};
+use enact_domain::warm_pool::ASSIGNMENT_PATH;
 
 use crate::args::Step;
-use crate::clone_cache::CloneCache;
 use crate::delivery::RequestError;
 use crate::failure::Failure;
-use crate::git::{Git, RepositoryFields};
+use crate::git::RepositoryFields;
 use crate::log::log;
 use crate::process::Supervisor;
 use crate::secrets::Secrets;
@@ -52,7 +51,7 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings) -> Report {
 fn wait(supervisor: &mut Supervisor, settings: &Settings) -> Result<Assignment, Failure> {
     let waiting = settings::waiting()?;
     if let Some(repository) = &waiting.repository
-        && let Err(failure) = prefetch(supervisor, settings, repository)
+        && let Err(failure) = repository::fetch_ahead(supervisor, settings, repository, &POOL_FIELDS)
     {
         if supervisor.cancelled() {
             return Err(Failure::cancelled());
@@ -68,26 +67,6 @@ fn wait(supervisor: &mut Supervisor, settings: &Settings) -> Result<Assignment, 
         fs::remove_dir_all(&layout.prefetched).map_err(|error| Failure::volume(&layout.prefetched, &error))?;
     }
     Ok(assignment)
-}
-
-/// Fetches the repository and keeps the clone for the attempt.
-fn prefetch(supervisor: &mut Supervisor, settings: &Settings, repository: &Prefetch) -> Result<(), Failure> {
-    let begun = Instant::now();
-    let layout = WorkspaceLayout::new(settings);
-    layout.clear()?;
-    let Prefetch { url, revision, cache_url } = repository;
-    let mut git = Git::new(supervisor, settings, url, &POOL_FIELDS)?;
-    let work = GitWork {
-        url: url.clone(),
-        revision: revision.clone(),
-        merge: Vec::new(),
-        branch: revision.clone(),
-        cache_url: cache_url.clone(),
-    };
-    repository::prefetch(&mut git, &work, CloneCache::of(settings, &work).as_ref())?;
-    layout.keep_clone()?;
-    log(&format!("fetched {url} at {revision} in {} ms", begun.elapsed().as_millis()));
-    Ok(())
 }
 
 /// Asks the server for the assignment until it has one. A server that is down is asked again and again.

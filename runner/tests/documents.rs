@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use enact_domain::assignment::{Adapter, Reason};
 use enact_domain::digest::Digest;
 use enact_domain::document_job::{DocumentWork, DraftWork, FetchWork, MAX_DOCUMENT_BYTES};
+use enact_domain::warm_pool::Prefetch;
 
 use support::http::response;
 use support::{EnactServer, Ended, GitServer, Pod};
@@ -33,6 +34,7 @@ fn drafting(adapter: Adapter) -> DocumentWork {
         prompt: "Write about carts.".into(),
         adapter,
         agent: "scribe".into(),
+        repository: None,
     })
 }
 
@@ -221,6 +223,44 @@ fn delivers_the_draft_of_an_agent() {
     assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
     assert_eq!(ended.report.document, Some(Digest::of_bytes(b"Write about carts.")));
     assert_eq!(ended.report.commit, None);
+}
+
+#[test]
+fn an_agent_reads_the_repository_that_another_container_fetched() {
+    let (git, server) = (GitServer::start(), EnactServer::start(&[]));
+    let repository = Prefetch { url: git.url.clone(), revision: "main".into(), cache_url: None };
+    let pod = Pod::document_job(&server, DocumentWork::Clone(repository));
+    let cloned = pod.run("clone");
+    assert_eq!((cloned.code, cloned.report.reason), (Some(0), Reason::Succeeded), "{}", cloned.log);
+    assert_eq!((cloned.report.document, server.count()), (None, 0), "a clone is no document");
+
+    let script = r#"cat README.md > "$ENACT_DOCUMENT_FILE"; git log --format=%s >> "$ENACT_DOCUMENT_FILE""#;
+    let mut work = drafting(Adapter::Command { script: script.into() });
+    let DocumentWork::Draft(draft) = &mut work else { panic!("a draft was expected") };
+    draft.repository = Some(git.url.clone());
+    let pod = pod.with_document_job(work);
+    // The container of the agent has no credential.
+    std::fs::remove_dir_all(pod.path("git")).unwrap();
+    let ended = pod.run("draft");
+    assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
+    assert_eq!(ended.report.document, Some(Digest::of_bytes(b"hello\nBy a test\n")), "{}", ended.log);
+    let again = pod.run("draft");
+    assert_eq!(again.report.reason, Reason::ContainerConfigError, "{}", again.log);
+}
+
+#[test]
+fn an_agent_begins_with_an_empty_repository() {
+    let (git, server) = (GitServer::start_empty(|_| None), EnactServer::start(&[]));
+    let repository = Prefetch { url: git.url.clone(), revision: "main".into(), cache_url: None };
+    let pod = Pod::document_job(&server, DocumentWork::Clone(repository));
+    let cloned = pod.run("clone");
+    assert_eq!(cloned.report.reason, Reason::Succeeded, "{}", cloned.log);
+    assert_eq!(git.tip("main"), None, "a planner changes no repository");
+    let mut work = drafting(Adapter::Command { script: r#"ls > "$ENACT_DOCUMENT_FILE""#.into() });
+    let DocumentWork::Draft(draft) = &mut work else { panic!("a draft was expected") };
+    draft.repository = Some(git.url.clone());
+    let ended = pod.with_document_job(work).run("draft");
+    assert_eq!(ended.report.document, Some(Digest::of_bytes(b"")), "{}", ended.log);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::{Phase, PlanStatus, Proposal, ProposalState};
 use enact_crds::{Agent, Plan, Specification};
 use enact_e2e::documents::{holds, inline, manifest};
+use enact_e2e::git::Git;
 use enact_e2e::people::Person;
 use enact_e2e::{PATIENCE, Stage, on_stage};
 use serde_json::json;
@@ -161,6 +162,30 @@ fn a_person_chooses_a_proposal() {
         holds(&lee.enact_error(&["choose", "keys", "--agent", "thorough", "--yes"])?, &["has started"])?;
         let chosen = recorded(&stage, "ProposalChosen")?;
         ensure!(chosen == ["lee hasty"], "{chosen:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn planners_read_the_repository_without_its_credential() {
+    on_stage("planned-repository", |stage| async move {
+        let git = Git::start_private(&stage, &[("README.md", "The keys of a house")]).await?;
+        // A planner that cannot read the file, or that finds the credential, has no proposal.
+        let reads = "grep -q 'keys of a house' README.md && ! ls /var/run/enact/git || exit 1\n".to_owned();
+        stage.apply(&(agent("worker", "echo done") + &agent("reader", &(reads + &delivers(HASTY))))).await?;
+        stage.apply(&inline("Specification", "keys", KEYS, &json!({}))).await?;
+        let secret = |name: &str| json!({"credentialsSecretRef": {"name": name}});
+        let mut workspace = secret("git-agent");
+        workspace["url"] = git.url().into();
+        workspace["integration"] = secret("git-integrator");
+        let generate = json!({"agents": [{"name": "reader"}], "maxAttempts": 1});
+        let (specification, worker) = (json!({"name": "keys"}), json!({"name": "worker"}));
+        let spec = json!({
+            "specificationRef": specification, "agentRef": worker, "generate": generate, "workspace": workspace,
+        });
+        stage.apply(&manifest("Plan", "keys", &spec)).await?;
+        let done = stage.finished("keys", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
+        ensure!(proposal(&done, "reader")?.attempts == 1, "{done:#?}");
         Ok(())
     });
 }

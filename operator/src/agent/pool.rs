@@ -3,7 +3,6 @@
 use enact_crds::common::LocalRef;
 use enact_crds::warm_pool::{WarmPool, WarmPoolStatus};
 use enact_crds::{Agent, AgentStatus};
-use enact_domain::clone_cache;
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::time::Millis;
@@ -154,7 +153,6 @@ fn blueprint(
 ) -> Result<Blueprint, Error> {
     let (agent, repository) = (&object.spec, pool.repository.as_ref());
     let credentials: Option<&LocalRef> = repository.and_then(|repository| repository.credentials_secret_ref.as_ref());
-    let cached = repository.filter(|_| config.cache_url.is_some());
     let waiting = Waiting {
         server_url: server_url.to_owned(),
         repository: repository.map(|repository| Prefetch {
@@ -173,9 +171,7 @@ fn blueprint(
         agent: None,
         models: None,
         uses_gateway: pod::uses_gateway(config, agent),
-        repository: cached.map(|repository| {
-            clone_cache::repository(&repository.url, credentials.map(|secret| secret.name.as_str())).to_string()
-        }),
+        repository: repository.and_then(|repository| pod::cached_repository(config, &repository.url, credentials)),
         owner: build::controlled_by(object),
         assignment: serde_json::to_string(&waiting).map_err(json)?,
         // The lifetime of the token for the model gateway follows from it.

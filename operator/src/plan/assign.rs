@@ -14,7 +14,6 @@ use enact_crds::{convert, prompt};
 use enact_domain::assignment::{
     Adapter, Assignment, GitWork, IntegrationWork, PreviousFailure, Reason, Report, TaskWork, VerifiedCommit, Work,
 };
-use enact_domain::clone_cache;
 use enact_domain::drafting::EffectiveConstitution;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
@@ -210,10 +209,9 @@ fn git(ctx: &Context, workspace: &Workspace, merge: Vec<VerifiedCommit>, branch:
     GitWork { url: url.clone(), revision: revision.clone(), merge, branch, cache_url: ctx.config.cache_url.clone() }
 }
 
-/// Returns the name under which the clone cache keeps the repository, as the tasks' credential reads it; none without a cache.
+/// Returns the name of the repository in the clone cache, as the tasks' credential reads it.
 fn repository(ctx: &Context, workspace: &Workspace) -> Option<String> {
-    let secret = workspace.credentials_secret_ref.as_ref().map(|secret| secret.name.as_str());
-    ctx.config.cache_url.as_ref().map(|_| clone_cache::repository(&workspace.url, secret).to_string())
+    pod::cached_repository(&ctx.config, &workspace.url, workspace.credentials_secret_ref.as_ref())
 }
 
 fn invalid(why: &str) -> Report {

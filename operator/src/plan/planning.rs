@@ -133,8 +133,10 @@ fn assignment<'a>(
 
 /// Returns the state of a planner in the status, if it has the same inputs.
 fn remembered(assignment: &Assignment, generate: &Generate, planner: &Planner) -> Result<Proposal, Error> {
+    let workspace = assignment.observed.plan.spec.workspace.as_ref();
     let inputs = json!({
         "specification": assignment.specification.digest, "guidance": generate.guidance, "agent": planner.name,
+        "repository": workspace.map(|workspace| (&workspace.url, &workspace.revision)),
     });
     let inputs =
         Digest::of_json(&inputs).map_err(|source| Error::Json { what: "a plan to write", source })?.to_string();
@@ -183,6 +185,7 @@ impl Planners<'_> {
                 specification: &self.assignment.specification.parsed.model.source,
                 effective: EffectiveConstitution { constitutions: &constitutions, rules: &rules },
                 guidance: self.generate.guidance.as_deref(),
+                has_repository: self.assignment.observed.plan.spec.workspace.is_some(),
                 previous,
             })
         };
@@ -238,6 +241,7 @@ impl Planners<'_> {
             field: format!("spec.generate.agents[{index}]"),
             max_attempts: self.generate.max_attempts,
             timeout_seconds: self.generate.timeout_seconds,
+            workspace: self.assignment.observed.plan.spec.workspace.as_ref(),
             known: Some(known),
             failed: FAILED,
             prompt,

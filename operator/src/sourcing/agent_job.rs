@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use enact_crds::plan::Workspace;
 use enact_crds::specification::DraftStatus;
 use enact_crds::{Agent, convert, validation};
 use enact_domain::assignment::Report;
@@ -15,6 +16,7 @@ use enact_domain::drafting::PreviousAttempt;
 use enact_domain::names;
 use enact_domain::time::Millis;
 use enact_domain::waiting::Waiting;
+use enact_domain::warm_pool::Prefetch;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::context::Context;
@@ -48,6 +50,8 @@ pub struct AgentJob<'a> {
     pub field: String,
     pub max_attempts: u32,
     pub timeout_seconds: u32,
+    /// The repository that the agent may read.
+    pub workspace: Option<&'a Workspace>,
     /// The state in the status of the object.
     pub known: Option<&'a DraftStatus>,
     /// The reason of the object if the job cannot be started.
@@ -262,6 +266,7 @@ impl AgentJob<'_> {
                 adapter: pod::adapter(self.agent, &agent.spec, None, gateway_url, self.timeout_seconds)
                     .map_err(failed)?,
                 agent: self.agent.to_owned(),
+                repository: self.workspace.map(|workspace| workspace.url.clone()),
             }),
         };
         let mut assignment = pod::document_job_json(&job);
@@ -270,6 +275,7 @@ impl AgentJob<'_> {
             work.prompt = (self.prompt)(previous(None));
             assignment = pod::document_job_json(&job);
         }
+        let clone = self.workspace.map(|workspace| Ok((workspace, self.clone_assignment(workspace)?))).transpose();
         let uses_gateway = pod::uses_gateway(&self.ctx.config, &agent.spec);
         let frame = Frame {
             config: &self.ctx.config,
@@ -283,14 +289,31 @@ impl AgentJob<'_> {
             agent: uses_gateway.then(|| self.agent.to_owned()),
             models: None,
             uses_gateway,
-            repository: None,
+            repository: self.workspace.and_then(|workspace| {
+                let Workspace { url, credentials_secret_ref, .. } = workspace;
+                pod::cached_repository(&self.ctx.config, url, credentials_secret_ref.as_ref())
+            }),
             owner: self.subject.owner.clone(),
             assignment: assignment.map_err(|report| failed(report.message))?,
             timeout_seconds: self.timeout_seconds,
             resources: [&NO_RESOURCES, &agent.spec.resources, &NO_RESOURCES],
             default_resources: pod::DefaultResources::of(agent.spec.adapter),
         };
-        Ok(pod::for_agent(&frame, JobRole::Draft.as_str(), &agent.spec, None))
+        Ok(pod::for_draft(&frame, &agent.spec, clone.map_err(failed)?))
+    }
+
+    /// Returns the assignment of the container that fetches the repository.
+    fn clone_assignment(&self, workspace: &Workspace) -> Result<String, String> {
+        let job = DocumentJob {
+            subject_uid: self.subject.uid.clone(),
+            server_url: server_url(self.ctx)?,
+            work: DocumentWork::Clone(Prefetch {
+                url: workspace.url.clone(),
+                revision: workspace.revision.clone(),
+                cache_url: self.ctx.config.cache_url.clone(),
+            }),
+        };
+        pod::document_job_json(&job).map_err(|report| report.message)
     }
 
     /// Returns the result while a pod works. `again_at` is the time of the next check of a pod that does not start.

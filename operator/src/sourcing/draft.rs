@@ -76,6 +76,7 @@ async fn resume(
         field: "spec.drafting.agentRef".to_owned(),
         max_attempts: drafter.drafting.max_attempts,
         timeout_seconds: drafter.drafting.timeout_seconds,
+        workspace: None,
         known: drafter.known,
         failed: FAILED,
         prompt: &prompt,

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use enact_crds::agent::{Adapter as Kind, AgentSpec, EnvVar as AgentVar, McpServer, SecretKey};
 use enact_crds::agent_run::agent_run;
 use enact_crds::common::{LocalRef, Resources};
+use enact_crds::plan::Workspace;
 use enact_domain::agents::probe::ProbeJob;
 use enact_domain::assignment::{
     self, AGENT_ENV_PREFIX, AGENT_SECRET_PREFIX, ASSIGNMENT_ENV, Assignment, MAX_ASSIGNMENT_BYTES, Reason, Report,
     paths,
 };
+use enact_domain::clone_cache;
 use enact_domain::document_job::DocumentJob;
 use enact_domain::names;
 use enact_domain::text::unix_lines;
@@ -41,6 +43,8 @@ const GATEWAY_TOKEN_MARGIN_SECONDS: i64 = 600;
 pub const NO_RESOURCES: Resources = Resources { cpu: None, memory: None, ephemeral_storage: None };
 /// Seconds between SIGTERM and SIGKILL. The runner gives its agent ten of them.
 const GRACE_SECONDS: i64 = 30;
+/// Name of the container that fetches the repository for a planner, and the argument of its runner.
+const CLONE: &str = "clone";
 /// Path of the runner in a pod whose Agent has its own image.
 const INJECTED: &str = "/opt/enact";
 /// Path of the runner in Enact's images.
@@ -185,6 +189,32 @@ pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Opti
     pod(frame, init, main, volumes)
 }
 
+/// Builds the pod of an agent that writes a document. With a workspace, `clone` is the assignment of a container that fetches the repository
+/// before: the agent gets the files, but not the credential.
+pub fn for_draft(frame: &Frame, agent: &AgentSpec, clone: Option<(&Workspace, String)>) -> Pod {
+    let mut pod = for_agent(frame, names::ROLE_DRAFT, agent, None);
+    let (Some((workspace, assignment)), Some(spec)) = (clone, &mut pod.spec) else { return pod };
+    let volumes = spec.volumes.get_or_insert_default();
+    volumes.push(scratch("clone-tmp", frame));
+    let mut mounts =
+        vec![mount("work", paths::WORK), mount("clone-tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
+    if let Some(secret) = &workspace.credentials_secret_ref {
+        volumes.push(secret_volume("git", secret));
+        mounts.push(read_only("git", paths::GIT_CREDENTIALS));
+    }
+    let mut container = container(frame, CLONE, &frame.config.agent_image, mounts);
+    container.command = Some(vec![RUNNER.into(), CLONE.into()]);
+    container.env = Some(vec![variable(ASSIGNMENT_ENV, &assignment)]);
+    spec.init_containers.get_or_insert_default().push(container);
+    pod
+}
+
+/// Returns the name under which the clone cache keeps a repository, as a credential reads it; none without a cache.
+pub fn cached_repository(config: &Config, url: &str, credentials: Option<&LocalRef>) -> Option<String> {
+    config.cache_url.as_ref()?;
+    Some(clone_cache::repository(url, credentials.map(|secret| secret.name.as_str())).to_string())
+}
+
 /// Builds the pod that reads a document from a repository.
 pub fn for_fetch(frame: &Frame, credentials: Option<&LocalRef>) -> Pod {
     let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token(frame)];
@@ -235,7 +265,11 @@ pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Opt
 }
 
 fn assignment_var(frame: &Frame) -> EnvVar {
-    EnvVar { name: ASSIGNMENT_ENV.into(), value: Some(escape(&frame.assignment)), value_from: None }
+    variable(ASSIGNMENT_ENV, &frame.assignment)
+}
+
+fn variable(name: &str, value: &str) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(escape(value)), value_from: None }
 }
 
 /// Returns the assignment in a pod that [`for_agent`] built.

@@ -264,6 +264,12 @@ impl Pod {
         Self { document_job: Some(job), ..Self::new(unused) }
     }
 
+    /// Replaces the work of a document job, as for the next container of the pod.
+    pub fn with_document_job(mut self, work: DocumentWork) -> Self {
+        self.document_job.as_mut().unwrap().work = work;
+        self
+    }
+
     pub fn with(mut self, change: impl FnOnce(&mut Assignment)) -> Self {
         change(&mut self.assignment);
         self

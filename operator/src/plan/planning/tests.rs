@@ -163,6 +163,32 @@ async fn tasks_that_count_as_done_are_refused() {
     assert!(problem(0).contains("not open") && problem(1).contains("FR-099"), "{status}");
 }
 
+#[tokio::test]
+async fn a_planner_gets_the_repository_without_its_credential() {
+    let mut bench = bench(&json!({}), &json!({"required": 1})).await;
+    let workspace = json!({"url": "https://git.example.org/shop.git", "credentialsSecretRef": {"name": "git-agent"}});
+    bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"workspace": workspace}}));
+    bench.change_specification("keys", &json!({"metadata": {"generation": 2}, "spec": {"approval": {"required": 0}}}));
+    bench.specification("keys").await.unwrap();
+    bench.settle().await;
+    reconcile(&mut bench).await;
+    let planners = work(&bench);
+    assert_eq!(planners.len(), 2, "{}", status(&bench));
+    for (name, work) in planners {
+        assert_eq!(work.repository.as_deref(), Some("https://git.example.org/shop.git"));
+        assert!(work.prompt.contains("## The repository"), "{}", work.prompt);
+        let pod = bench.api.get(&format!("pods/{name}"));
+        let mounts = |container: &Value| {
+            let mounts = container["volumeMounts"].as_array().unwrap();
+            mounts.iter().map(|mount| mount["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let clone = &pod["spec"]["initContainers"][0];
+        assert_eq!(clone["command"][1], "clone", "{pod}");
+        assert!(mounts(clone).contains(&"git".to_owned()), "{pod}");
+        assert!(!mounts(&pod["spec"]["containers"][0]).contains(&"git".to_owned()), "{pod}");
+    }
+}
+
 fn proposal(agent: &str, state: ProposalState, score: u32) -> Proposal {
     Proposal {
         agent: agent.into(),
