@@ -275,6 +275,9 @@ pub struct Show {
     /// For a Plan: print the proposal of this Agent instead
     #[arg(long, value_name = "AGENT", conflicts_with = "findings", value_parser = object_name)]
     pub proposal: Option<String>,
+    /// For a Plan: print the reasons of this comparison instead, by its number in `kubectl enact explain plan/NAME`
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["findings", "proposal"])]
+    pub judgement: Option<usize>,
 }
 
 /// Edit a document

@@ -108,10 +108,13 @@ pub async fn show(cluster: &Cluster, options: &Show) -> Result<()> {
     if options.findings {
         return findings(cluster, &subject, revision).await;
     }
-    let text = match &options.proposal {
-        Some(_) if subject.kind != SubjectKind::Plan => bail!("only a Plan has proposals; omit --proposal"),
-        Some(agent) => planning::read(cluster, &subject.name, agent).await?,
-        None => text(cluster, &subject, revision).await?,
+    let text = match (&options.proposal, options.judgement) {
+        (Some(_), _) | (_, Some(_)) if subject.kind != SubjectKind::Plan => {
+            bail!("only a Plan has proposals and judgements; omit --proposal and --judgement")
+        }
+        (Some(agent), _) => planning::read(cluster, &subject.name, agent).await?,
+        (None, Some(number)) => planning::reasons(cluster, &subject.name, number).await?,
+        (None, None) => text(cluster, &subject, revision).await?,
     };
     terminal::print_untrusted(&text)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use enact_crds::Plan;
-use enact_crds::plan::{Proposal, ProposalState, ScoreComponent};
+use enact_crds::plan::{Judgement, JudgementState, Preference, Proposal, ProposalState, ScoreComponent};
 use enact_domain::digest::Digest;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -40,6 +40,9 @@ fn manifest(options: &NewPlan) -> Value {
             Selection::Person => "Person",
         },
     });
+    if !options.judges.is_empty() {
+        generate["judges"] = json!(named(&options.judges));
+    }
     if let Some(guidance) = &options.guidance {
         generate["guidance"] = json!(guidance);
     }
@@ -126,6 +129,19 @@ pub async fn read(cluster: &Cluster, plan: &str, agent: &str) -> Result<String> 
     text(cluster, plan, &digest.unwrap_or_default()).await
 }
 
+/// Reads the reasons of a judge. `number` is that of the comparison in [`explain`], from 1.
+pub async fn reasons(cluster: &Cluster, plan: &str, number: usize) -> Result<String> {
+    let found: Plan = cluster.get(plan).await?;
+    let judgements = found.status.map(|status| status.judgements).unwrap_or_default();
+    let judgement = number.checked_sub(1).and_then(|index| judgements.get(index)).with_context(|| {
+        format!("Plan {plan} has {} judgements; `kubectl enact explain plan/{plan}` lists them", judgements.len())
+    })?;
+    let Some(digest) = judgement.verdict.digest.as_deref() else {
+        bail!("judgement {number} of Plan {plan} has no reasons: {}", verdict(judgement));
+    };
+    text(cluster, plan, digest).await
+}
+
 /// Reads the text of the proposal that is the tasks.md of a plan.
 pub async fn chosen(cluster: &Cluster, plan: &Plan) -> Result<String> {
     let name = plan.name_any();
@@ -175,11 +191,31 @@ fn lines(plan: &Plan) -> Vec<String> {
             |c: &ScoreComponent| one_line(&format!("{} {} of {}: {}", c.name, c.points, c.max, c.explanation));
         lines.extend(proposal.components.iter().map(|found| format!("  {}", component(found))));
     }
+    if !status.judgements.is_empty() {
+        lines.extend([String::new(), "judgements, with the proposal that was read first:".to_owned()]);
+        let judgements = status.judgements.iter().zip(1..);
+        lines.extend(judgements.map(|(judgement, number)| format!("  {number}. {}", verdict(judgement))));
+    }
     if let Some(generated) = &status.generated {
         let by = generated.by.as_ref().map_or_else(|| "by its score".to_owned(), |by| format!("by {}", one_line(by)));
         lines.extend([String::new(), format!("the proposal of Agent {} was chosen {by}", one_line(&generated.agent))]);
     }
     lines
+}
+
+/// Returns what a judge prefers, or why it has no verdict.
+fn verdict(judgement: &Judgement) -> String {
+    let Judgement { judge, first, second, state, preference, verdict } = judgement;
+    let outcome = match (state, preference) {
+        (_, Some(Preference::First)) => format!("prefers {first}"),
+        (_, Some(Preference::Second)) => format!("prefers {second}"),
+        (_, Some(Preference::Tie)) => "prefers neither".to_owned(),
+        (JudgementState::Dropped, None) => {
+            format!("no verdict: {}", verdict.problem.as_deref().unwrap_or("it delivered nothing"))
+        }
+        (_, None) => format!("judging, attempt {}", verdict.attempts.max(1)),
+    };
+    one_line(&format!("{judge}, {first} against {second}: {outcome}"))
 }
 
 /// Returns one line for each proposal, with a column for each component.
@@ -224,6 +260,10 @@ mod tests {
                     {"agent": "claude", "state": "Proposed", "inputs": "i", "attempts": 1, "digest": "sha256:1", "tasks": 3, "score": 200, "components": components},
                     {"agent": "codex", "state": "Dropped", "inputs": "i", "attempts": 3, "problem": "the document has 0 tasks and 1 errors\nline 1: no task was found"},
                 ],
+                "judgements": [
+                    {"judge": "opus", "first": "claude", "second": "codex", "state": "Judged", "preference": "Second", "verdict": {"request": "r"}},
+                    {"judge": "opus", "first": "codex", "second": "claude", "state": "Dropped", "verdict": {"request": "s", "problem": "no\nverdict"}},
+                ],
                 "generated": {"agent": "claude", "digest": "sha256:1", "by": "dana"},
             },
         }))
@@ -244,6 +284,10 @@ mod tests {
                 "  rules 50 of 50: 0 rules of severity SHOULD are violated",
                 "",
                 "codex: dropped after 3 attempts: the document has 0 tasks and 1 errors line 1: no task was found",
+                "",
+                "judgements, with the proposal that was read first:",
+                "  1. opus, claude against codex: prefers codex",
+                "  2. opus, codex against claude: no verdict: no verdict",
                 "",
                 "the proposal of Agent claude was chosen by dana",
             ]
@@ -266,6 +310,7 @@ mod tests {
             spec: None,
             agent: None,
             guidance: None,
+            judges: Vec::new(),
             select: Selection::BestScore,
             attempts: 3,
             approve_groups: Vec::new(),
@@ -277,6 +322,8 @@ mod tests {
             "generate": { "agents": planners, "maxAttempts": 3, "selection": "BestScore" },
         });
         assert_eq!(manifest(&options)["spec"], spec);
+        options.judges = vec!["opus".into()];
+        assert_eq!(manifest(&options)["spec"]["generate"]["judges"], json!([{ "name": "opus" }]));
         options.agent = Some("coder".into());
         options.git.url = Some("https://git.example.org/cart.git".into());
         let spec = &manifest(&options)["spec"];

@@ -18,7 +18,8 @@ mod usage;
 
 pub use agents::PlanAgent;
 pub use generate::{
-    ChosenProposal, Generate, GeneratedPlan, Planner, Proposal, ProposalSelection, ProposalState, ScoreComponent,
+    ChosenProposal, Generate, GeneratedPlan, Judgement, JudgementState, Planner, Preference, Proposal,
+    ProposalSelection, ProposalState, ScoreComponent,
 };
 pub use usage::{Discarded, EstimateBasis, NumberRange, PlanEstimate, PlanUsage, UsdRange};
 
@@ -52,6 +53,7 @@ pub use usage::{Discarded, EstimateBasis, NumberRange, PlanEstimate, PlanUsage, 
 #[x_kube(
     validation = Rule::new("[has(self.tasks) && self.tasks.size() > 0, has(self.source), has(self.generate)].exists_one(set, set)").message("set exactly one of tasks, source and generate"),
     validation = Rule::new("!has(self.generate) || has(self.specificationRef)").message("generate requires specificationRef: planners plan an approved specification"),
+    validation = Rule::new("!has(self.generate) || !has(self.generate.judges) || self.generate.judges.all(judge, self.generate.agents.all(planner, planner.name != judge.name))").message("a planner of generate.agents cannot be one of generate.judges: it would judge itself"),
     validation = Rule::new("has(self.agentRef) != (has(self.agents) && self.agents.size() > 0)").message("set exactly one of agentRef (one agent for all tasks) and agents (a pool, from which each attempt gets the best agent)"),
 )]
 pub struct PlanSpec {
@@ -444,6 +446,10 @@ pub struct PlanStatus {
     /// The proposal that is the tasks.md of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated: Option<GeneratedPlan>,
+    /// Comparisons of proposals by judges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 18))]
+    pub judgements: Vec<Judgement>,
     /// Coverage of the requirements of the specification by the tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,

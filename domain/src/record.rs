@@ -9,6 +9,7 @@ use crate::agents::selection::Selection;
 use crate::assignment::Report;
 use crate::attempt::FailureClass;
 use crate::digest::Digest;
+use crate::planning::Preference;
 use crate::time::Millis;
 
 /// Largest list of findings that is stored for one revision, as JSON in bytes.
@@ -160,6 +161,20 @@ pub enum Event {
         digest: Digest,
         score: u32,
         tasks: u32,
+    },
+    /// A judge has compared two proposals for the plan that is the subject. Keyed by `key`.
+    Judgement {
+        /// Unique for the subject: it follows from the judge and what it read.
+        key: String,
+        /// Name of the Agent that judged.
+        judge: String,
+        /// Planner whose proposal the judge read first.
+        first: String,
+        /// Planner whose proposal the judge read second.
+        second: String,
+        preference: Preference,
+        /// Digest of the document with the reasons, which the record has.
+        digest: Digest,
     },
     /// A proposal becomes the tasks.md of the plan that is the subject, by its score or by a person, who is the actor. Keyed by `key`.
     ProposalChosen {

@@ -149,6 +149,14 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
             plan_uid: own_plan(),
             details: json!({ "agent": agent, "digest": digest, "score": score, "tasks": tasks }),
         },
+        Event::Judgement { key, judge, first, second, preference, digest } => Entry {
+            event: "Judgement",
+            key: key.clone(),
+            plan_uid: own_plan(),
+            details: json!({
+                "judge": judge, "first": first, "second": second, "preference": preference, "digest": digest,
+            }),
+        },
         Event::ProposalChosen { key, agent, digest } => Entry {
             event: "ProposalChosen",
             key: key.clone(),

@@ -1,4 +1,4 @@
-//! Proposals of planners.
+//! Proposals of planners, and the reasons of judges.
 
 use enact_domain::digest::Digest;
 
@@ -7,7 +7,7 @@ use crate::session::Session;
 use crate::store::Store;
 
 impl Store {
-    /// Returns the text of a proposal, if a planner of a plan with this name delivered it.
+    /// Returns the text of a proposal, or the reasons of a judge, if a planner or judge of a plan with this name delivered it.
     pub async fn proposal(
         &self,
         tenant: &str,
@@ -20,7 +20,7 @@ impl Store {
                 "select content from enact.contents
                 where tenant_id = $1 and digest = $4 and exists (
                     select 1 from enact.audit
-                    where tenant_id = $1 and event = 'Proposal' and namespace = $2 and name = $3 and details ->> 'digest' = $4
+                    where tenant_id = $1 and event in ('Proposal', 'Judgement') and namespace = $2 and name = $3 and details ->> 'digest' = $4
                 )",
                 tenant,
                 namespace,

@@ -81,6 +81,9 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
             truncate(message, MAX_TEXT_BYTES);
         }
         Event::Proposal { agent, digest: _, score: _, tasks: _ } => clean(agent),
+        Event::Judgement { key, judge, first, second, preference: _, digest: _ } => {
+            [key, judge, first, second].into_iter().for_each(clean);
+        }
         Event::ProposalChosen { key, agent, digest: _ } => [key, agent].into_iter().for_each(clean),
         Event::Message { plan_uid, text, id: _ } => {
             clean(plan_uid);

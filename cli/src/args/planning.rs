@@ -28,6 +28,9 @@ pub struct NewPlan {
     /// What the agents should know in addition to the specification and the constitution
     #[arg(long, value_name = "TEXT")]
     pub guidance: Option<String>,
+    /// Agents that compare the best proposals without knowing who wrote them, at most 3
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = object_name)]
+    pub judges: Vec<String>,
     /// Who chooses among the proposals
     #[arg(long, value_enum, default_value_t)]
     pub select: Selection,

@@ -1,12 +1,13 @@
 //! Plans that agents write from an approved specification: the settings, the proposals and the choice.
 
-use enact_domain::planning::{Component, Score};
+use enact_domain::planning::{self, Component, Score};
 use enact_domain::stamps::Stamps;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::Time;
+use crate::specification::DraftStatus;
 
 /// Settings for agents that write the tasks.md.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
@@ -20,11 +21,22 @@ pub struct Generate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
     pub guidance: Option<String>,
-    /// Timeout of one attempt of a planner, in seconds. Default: 900.
+    /// Agents that compare the best three proposals when all planners have ended: each pair in both orders, without knowing who wrote them.
+    /// Their verdicts give up to 200 more points. A planner cannot judge.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 3))]
+    pub judges: Vec<Planner>,
+    /// What the judges should consider in addition to their rubric.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub rubric: Option<String>,
+    /// Timeout of one attempt of a planner or judge, in seconds. Default: 900.
     #[serde(default = "default_timeout")]
     #[schemars(range(min = 1, max = 86_400))]
     pub timeout_seconds: u32,
-    /// Maximum number of attempts of each planner. When its proposal is not usable, the next attempt receives the reason. Default: 3.
+    /// Maximum number of attempts of each planner, and of each comparison of a judge. When what it wrote is not usable, the next attempt
+    /// receives the reason. Default: 3.
     #[serde(default = "default_attempts")]
     #[schemars(range(min = 1, max = 10))]
     pub max_attempts: u32,
@@ -44,7 +56,7 @@ fn default_attempts() -> u32 {
     3
 }
 
-/// An agent that writes a proposal.
+/// An agent that writes a proposal, or compares proposals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Planner {
@@ -122,7 +134,7 @@ pub struct Proposal {
     /// Number of tasks of the proposal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<u32>,
-    /// Score of the proposal, from 0 to 1000: the sum of the components.
+    /// Score of the proposal: the sum of the components, from 0 to 1000, and with judges to 1200.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<u32>,
     /// Components of the score.
@@ -142,6 +154,83 @@ impl Proposal {
         self.score = Some(score.total());
         self.components = score.components.iter().map(ScoreComponent::from).collect();
     }
+
+    /// Returns the score without the points of judges.
+    pub fn score_of_document(&self) -> u32 {
+        let computed = self.components.iter().filter(|component| component.name != planning::JUDGES);
+        computed.map(|component| component.points).sum()
+    }
+
+    /// Sets or removes the points of judges.
+    pub fn set_judged(&mut self, judged: Option<&Component>) {
+        self.components.retain(|component| component.name != planning::JUDGES);
+        self.components.extend(judged.map(ScoreComponent::from));
+        self.score = Some(self.components.iter().map(|component| component.points).sum());
+    }
+}
+
+/// State of a comparison.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum JudgementState {
+    /// The judge works, or will try again.
+    #[default]
+    Judging,
+    /// There is a verdict.
+    Judged,
+    /// The judge has no usable verdict after its last attempt. The comparison counts for nobody.
+    Dropped,
+}
+
+/// Which proposal a judge prefers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Preference {
+    /// The one that it read first.
+    First,
+    /// The one that it read second.
+    Second,
+    /// Neither.
+    Tie,
+}
+
+impl From<planning::Preference> for Preference {
+    fn from(preference: planning::Preference) -> Self {
+        match preference {
+            planning::Preference::First => Self::First,
+            planning::Preference::Second => Self::Second,
+            planning::Preference::Tie => Self::Tie,
+        }
+    }
+}
+
+impl From<Preference> for planning::Preference {
+    fn from(preference: Preference) -> Self {
+        match preference {
+            Preference::First => Self::First,
+            Preference::Second => Self::Second,
+            Preference::Tie => Self::Tie,
+        }
+    }
+}
+
+/// A comparison of two proposals by a judge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Judgement {
+    /// Name of the judge.
+    pub judge: String,
+    /// Planner whose proposal the judge reads first.
+    pub first: String,
+    /// Planner whose proposal the judge reads second.
+    pub second: String,
+    /// State of the comparison.
+    #[serde(default)]
+    pub state: JudgementState,
+    /// The proposal that the judge prefers. The record has its reasons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preference: Option<Preference>,
+    /// State of the document with the verdict. Its `request` is the digest of judge, proposals, specification and rubric.
+    #[serde(default)]
+    pub verdict: DraftStatus,
 }
 
 /// A component of the score of a proposal.

@@ -1,13 +1,17 @@
-//! Plans that agents write: the prompt of a planner, the check of its proposal, and the score by which proposals are compared.
+//! Plans that agents write: the prompt of a planner, the check of its proposal, the score by which proposals are compared, and judges.
 //!
 //! A proposal is the text of a Spec Kit tasks.md. The same inputs always give the same prompt, problem, score and choice.
 
 mod check;
+mod judging;
 mod paths;
 mod prompt;
 mod score;
 
 pub use check::check;
+pub use judging::{
+    Comparison, JUDGES, JudgeInput, MAX_COMPARED, MAX_JUDGED, Preference, judge_prompt, judged, pairs, preference,
+};
 pub use prompt::{PromptInput, prompt};
 pub use score::{Component, Input, MAX_SCORE, Score, score};
 
@@ -24,11 +28,16 @@ pub struct Candidate<'a> {
     pub tasks: u32,
 }
 
+impl<'a> Candidate<'a> {
+    /// Returns the key by which the best proposal is the lowest.
+    fn rank(&self) -> (Reverse<u32>, u32, &'a str) {
+        (Reverse(self.score), self.tasks, self.agent)
+    }
+}
+
 /// Returns the index of the best proposal: the one with the highest score, then with the fewest tasks, then of the first agent by name.
 pub fn best(candidates: &[Candidate]) -> Option<usize> {
-    let key =
-        |(_, candidate): &(usize, &Candidate)| (Reverse(candidate.score), candidate.tasks, candidate.agent.to_owned());
-    candidates.iter().enumerate().min_by_key(key).map(|(index, _)| index)
+    (0..candidates.len()).min_by_key(|index| candidates[*index].rank())
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ pub struct Score {
 }
 
 impl Score {
-    /// Returns the sum of the components, from 0 to [`MAX_SCORE`].
+    /// Returns the sum of the components, from 0 to [`MAX_SCORE`]. Judges can add to it.
     pub fn total(&self) -> u32 {
         self.components.iter().map(|component| component.points).sum()
     }

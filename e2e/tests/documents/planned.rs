@@ -167,6 +167,40 @@ fn a_person_chooses_a_proposal() {
 }
 
 #[test]
+fn a_judge_decides_between_proposals() {
+    on_stage("planned-judged", |stage| async move {
+        let dana = Person::of(&stage, "dana", "developers").await?;
+        planners(&stage).await?;
+        // It prefers the plan with fewer tasks, in whatever order it reads them.
+        let reads = "a=$(sed -n '/^## Plan A/,/^## Plan B/p' \"$ENACT_PROMPT_FILE\" | grep -c -F -- '- [ ]')\n\
+                     b=$(sed -n '/^## Plan B/,/^## The rubric/p' \"$ENACT_PROMPT_FILE\" | grep -c -F -- '- [ ]')\n\
+                     if test \"$a\" -lt \"$b\"; then v=A; else v=B; fi\n\
+                     printf 'Verdict: %s\\n\\nIt has fewer tasks.\\n' \"$v\" > \"$ENACT_DOCUMENT_FILE\"\n";
+        stage.apply(&agent("judge", reads)).await?;
+        dana.applies(&inline("Specification", "keys", KEYS, &json!({}))).await?;
+        stage.await_reason::<Specification>("keys", "Approved").await?;
+        let options = ["--agents", "thorough,hasty", "--judges", "judge", "--agent", "worker"];
+        dana.enact(&[&["plan", "keys"][..], &options[..]].concat())?;
+        let done = stage.finished("keys", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
+        let points = |agent: &str| -> Result<u32> {
+            let components = &proposal(&done, agent)?.components;
+            let judged = components.iter().find(|component| component.name == "judges");
+            Ok(judged.with_context(|| format!("no judge compared {agent}: {done:#?}"))?.points)
+        };
+        ensure!(points("hasty")? == 200 && points("thorough")? == 0, "{done:#?}");
+        holds(
+            &dana.enact(&["explain", "plan/keys"])?.stdout,
+            &["JUDGES", "thorough against hasty: prefers hasty", "hasty against thorough: prefers hasty"],
+        )?;
+        holds(&dana.enact(&["show", "plan/keys", "--judgement", "1"])?.stdout, &["It has fewer tasks."])?;
+        let recorded =
+            stage.record("select details ->> 'preference' from enact.audit where event = 'Judgement' order by 1")?;
+        ensure!(recorded == ["First", "Second"], "{recorded:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn planners_read_the_repository_without_its_credential() {
     on_stage("planned-repository", |stage| async move {
         let git = Git::start_private(&stage, &[("README.md", "The keys of a house")]).await?;

@@ -74,7 +74,7 @@ fn targets(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Target> {
         targets.extend(constitution_chain(ctx, plan, namespace).targets());
     }
     targets.extend(sourcing::targets(places, plan.spec.source.as_ref(), None));
-    let planners = plan.spec.generate.iter().flat_map(|generate| &generate.agents);
+    let planners = plan.spec.generate.iter().flat_map(|generate| generate.agents.iter().chain(&generate.judges));
     targets.extend(planners.flat_map(|planner| places.map(|place| Target::new::<Agent>(place, &planner.name))));
     targets
 }
@@ -179,6 +179,7 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
         documents: documents(ctx, observed).await?,
         source: status.source,
         proposals: status.proposals,
+        judgements: status.judgements,
         generated: status.generated,
         content: cached,
         ..Loaded::default()
@@ -187,7 +188,8 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
         let loaded = Loaded { history: history(ctx, observed).await, ..loaded };
         return document(ctx, observed, loaded).await;
     }
-    let loaded = Loaded { proposals: planning::ended(loaded.proposals), ..loaded };
+    let judgements = planning::ended_judgements(loaded.judgements);
+    let loaded = Loaded { proposals: planning::ended(loaded.proposals), judgements, ..loaded };
     let loaded = recorded(ctx, observed, loaded).await?;
     let decisions = match &loaded.content {
         Some(content) => decisions_on_agents(ctx, observed, content),
@@ -231,12 +233,13 @@ fn decisions_on_agents(ctx: &Context, observed: &Observed, content: &Content) ->
 async fn document(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<Loaded, Error> {
     let plan = observed.plan.as_ref();
     if let Some(generate) = &plan.spec.generate {
-        let Planned { document, proposals, generated, requeue_at } =
+        let Planned { document, proposals, judgements, generated, requeue_at } =
             planning::advance(ctx, observed, generate, &loaded.documents).await?;
         let document = Some(document);
-        return Ok(Loaded { document, proposals, generated, source: None, source_requeue_at: requeue_at, ..loaded });
+        let source_requeue_at = requeue_at;
+        return Ok(Loaded { document, proposals, judgements, generated, source: None, source_requeue_at, ..loaded });
     }
-    let loaded = Loaded { proposals: Vec::new(), generated: None, ..loaded };
+    let loaded = Loaded { proposals: Vec::new(), judgements: Vec::new(), generated: None, ..loaded };
     let Some(source) = plan.spec.source.as_ref().filter(|source| source.inline.is_none()) else {
         sourcing::delete_jobs(&ctx.sourcing, plan).await?;
         return Ok(Loaded { source: None, ..loaded });

@@ -7,7 +7,7 @@ use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::compile::{self, Compiled};
 use enact_crds::document::{Finding, SourceStatus};
 use enact_crds::models::ModelProblem;
-use enact_crds::plan::{Cleanup, GeneratedPlan, Phase, PlanStatus, Proposal, Workspace};
+use enact_crds::plan::{Cleanup, GeneratedPlan, Judgement, Phase, PlanStatus, Proposal, Workspace};
 use enact_crds::task::TaskTemplate;
 use enact_crds::validation::FieldError;
 use enact_crds::{Agent, Plan, Specification, convert};
@@ -159,6 +159,8 @@ pub struct Loaded {
     pub source: Option<SourceStatus>,
     /// The new `status.proposals`.
     pub proposals: Vec<Proposal>,
+    /// The new `status.judgements`.
+    pub judgements: Vec<Judgement>,
     /// The new `status.generated`.
     pub generated: Option<GeneratedPlan>,
     /// Time of the next poll of the source, or of the next check of the planners.

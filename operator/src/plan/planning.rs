@@ -2,7 +2,9 @@
 //!
 //! Each planner is a document job with attempts of its own. The status has the state of all of them, the record the text of each proposal.
 
-use enact_crds::plan::{Generate, GeneratedPlan, Planner, Proposal, ProposalSelection, ProposalState};
+mod judging;
+
+use enact_crds::plan::{Generate, GeneratedPlan, Judgement, Planner, Proposal, ProposalSelection, ProposalState};
 use enact_crds::specification::DraftStatus;
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
@@ -22,8 +24,9 @@ use super::proposal::Assignment;
 use super::validate::{check_specification, is_current, not_in_tenant};
 use crate::context::Membership;
 use crate::error::Error;
-use crate::sourcing::agent_job::{Advanced, AgentJob, Step};
+use crate::sourcing::agent_job::{self, Advanced, AgentJob, Step};
 use crate::sourcing::{self, Subject};
+pub use judging::ended as ended_judgements;
 
 /// The reason while planners work.
 const PLANNING: &str = "Planning";
@@ -35,6 +38,7 @@ pub struct Planned {
     /// The chosen proposal, or the reason why there is none.
     pub document: Result<Vec<u8>, Readiness>,
     pub proposals: Vec<Proposal>,
+    pub judgements: Vec<Judgement>,
     pub generated: Option<GeneratedPlan>,
     /// Time of the next reconcile if no event arrives earlier.
     pub requeue_at: Option<Millis>,
@@ -62,18 +66,26 @@ pub async fn advance(
                 // What they plan is not approved any more, or not wanted.
                 sourcing::delete_others(&ctx.sourcing, &subject, &[]).await?;
             }
-            let (proposals, generated) = (status.proposals, status.generated);
-            return Ok(Planned { document: Err(missing), proposals, generated, requeue_at: None });
+            let (proposals, judgements, generated) = (status.proposals, status.judgements, status.generated);
+            return Ok(Planned { document: Err(missing), proposals, judgements, generated, requeue_at: None });
         }
     };
     let proposals = generate.agents.iter().map(|planner| remembered(&assignment, generate, planner));
     let proposals = proposals.collect::<Result<Vec<_>, _>>()?;
-    let planners = Planners { ctx, generate, subject: &subject, member, assignment };
-    let Round { mut proposals, mut records, pending, mut requeue_at } = planners.advance(proposals).await?;
+    let planning = Planning { ctx, generate, subject: &subject, member, assignment };
+    // Judges start when the status has the proposals of all planners.
+    let judgements = planning.judgements(&proposals, &status.judgements)?;
+    let Round { mut proposals, mut records, mut pending, mut requeue_at } =
+        planning.advance(proposals, planning.judges_pods(&judgements)).await?;
+    let judged = planning.judge(&mut proposals, judgements).await?;
+    records.extend(judged.records);
+    requeue_at = [requeue_at, judged.requeue_at].into_iter().flatten().min();
+    let is_judged = judged.pending.is_none();
+    pending = judged.pending.unwrap_or(pending);
     let mut document = Err(pending);
     let mut generated = None;
     let stamps = Stamps::of(observed.plan.annotations(), names::ANNOTATION_CHOSEN);
-    match choose(&observed.name(), generate, &stamps, &proposals) {
+    match choose(&observed.name(), generate, &stamps, &proposals, is_judged) {
         Choice::None => {}
         Choice::Waits(waits) => document = Err(waits),
         Choice::Made(made) => {
@@ -93,7 +105,7 @@ pub async fn advance(
     if !records.is_empty() {
         ctx.record(records).await?;
     }
-    Ok(Planned { document, proposals, generated, requeue_at })
+    Ok(Planned { document, proposals, judgements: judged.judgements, generated, requeue_at })
 }
 
 /// Returns the planners of a plan that has started: those that have not ended will not.
@@ -150,8 +162,8 @@ fn restarted(proposal: &Proposal) -> Proposal {
     Proposal { agent: proposal.agent.clone(), inputs: proposal.inputs.clone(), ..Proposal::default() }
 }
 
-/// The planners of one plan.
-struct Planners<'a> {
+/// The planners and judges of one plan.
+struct Planning<'a> {
     ctx: &'a Context,
     generate: &'a Generate,
     subject: &'a Subject,
@@ -169,13 +181,11 @@ struct Round {
     requeue_at: Option<Millis>,
 }
 
-impl Planners<'_> {
-    /// Reconciles all planners without a proposal.
-    async fn advance(&self, mut proposals: Vec<Proposal>) -> Result<Round, Error> {
+impl Planning<'_> {
+    /// Reconciles all planners without a proposal. `judges` are the UIDs of the pods of judges.
+    async fn advance(&self, mut proposals: Vec<Proposal>, judges: Vec<String>) -> Result<Round, Error> {
         if self.assignment.observed.plan.spec.suspend {
-            let message = "suspended before its planners ended; continue with `kubectl enact resume`";
-            let pending = Readiness::stalled("Suspended", message);
-            return Ok(Round { proposals, records: Vec::new(), pending, requeue_at: None });
+            return Ok(Round { proposals, records: Vec::new(), pending: suspended(), requeue_at: None });
         }
         let effective = self.assignment.constitution;
         let constitutions: Vec<_> = effective.texts.iter().map(|text| &text.parsed.model).collect();
@@ -193,19 +203,19 @@ impl Planners<'_> {
         let known: Vec<DraftStatus> = proposals.iter().map(draft_of).collect();
         let jobs: Vec<AgentJob> =
             known.iter().enumerate().map(|(index, known)| self.job(index, known, &prompt, &check)).collect();
-        let drafts: Vec<Option<DraftStatus>> = jobs
+        let ctx = &self.ctx.sourcing;
+        let drafts: Vec<Option<DraftStatus>> = known
             .iter()
-            .zip(&known)
-            .map(|(job, known)| known.digest.is_none().then(|| job.adopt(known.clone())))
+            .map(|known| known.digest.is_none().then(|| agent_job::adopt(ctx, self.subject, known.clone())))
             .collect();
-        let kept = jobs.iter().zip(&drafts).filter_map(|(job, draft)| job.pod_uid(draft.as_ref()?));
-        let kept: Vec<String> = kept.collect();
-        // The pods of planners that are not wanted any more, of proposals that the status has, and of somebody else.
-        sourcing::delete_others(&self.ctx.sourcing, self.subject, &kept).await?;
+        let planners = drafts.iter().filter_map(|draft| agent_job::pod_uid(ctx, self.subject, draft.as_ref()?));
+        let kept: Vec<String> = planners.chain(judges).collect();
+        // The pods of agents that are not wanted any more, of proposals that the status has, and of somebody else.
+        sourcing::delete_others(ctx, self.subject, &kept).await?;
         let (mut records, mut notes, mut blocked, mut next) = (Vec::new(), Vec::new(), None, None);
         for ((job, draft), proposal) in jobs.iter().zip(drafts).zip(&mut proposals) {
             let Some(draft) = draft else { continue };
-            if let Some(refused) = self.refused(job) {
+            if let Some(refused) = self.refused(&job.field, job.agent) {
                 blocked = blocked.or(Some(refused));
                 continue;
             }
@@ -249,14 +259,13 @@ impl Planners<'_> {
         }
     }
 
-    /// Returns the reason why a planner may not run: it could push to the target branch.
-    fn refused(&self, job: &AgentJob) -> Option<Readiness> {
-        let agent = self.ctx.agent(&self.subject.namespace, &self.member.tenant, job.agent)?;
-        let field = self.assignment.observed.integration_secret_field(&agent)?;
+    /// Returns the reason why the agent that `field` names may not run: it could push to the target branch.
+    fn refused(&self, field: &str, name: &str) -> Option<Readiness> {
+        let agent = self.ctx.agent(&self.subject.namespace, &self.member.tenant, name)?;
+        let secret = self.assignment.observed.integration_secret_field(&agent)?;
         let message = format!(
-            "{}: {field} of Agent {} is the Secret of spec.workspace.integration, which only the integration pod may use; \
-             name another Secret in one of them",
-            job.field, job.agent
+            "{field}: {secret} of Agent {name} is the Secret of spec.workspace.integration, which only the integration pod may use; \
+             name another Secret in one of them"
         );
         Some(Readiness::stalled("InvalidWorkspace", message))
     }
@@ -279,6 +288,11 @@ impl Planners<'_> {
         };
         Some(new_record(self.assignment.observed, self.member, ACTOR, event))
     }
+}
+
+fn suspended() -> Readiness {
+    let message = "suspended before its planners and judges ended; continue with `kubectl enact resume`";
+    Readiness::stalled("Suspended", message)
 }
 
 fn draft_of(proposal: &Proposal) -> DraftStatus {
@@ -330,9 +344,9 @@ enum Choice {
     Made(GeneratedPlan),
 }
 
-/// Chooses among the proposals. The choice of a person counts at once; the scores count when all planners have ended. `stamps` say who made
-/// the choice.
-fn choose(plan: &str, generate: &Generate, stamps: &Stamps, proposals: &[Proposal]) -> Choice {
+/// Chooses among the proposals. The choice of a person counts at once; the scores count when all planners and judges have ended. `stamps` say
+/// who made the choice.
+fn choose(plan: &str, generate: &Generate, stamps: &Stamps, proposals: &[Proposal], is_judged: bool) -> Choice {
     let usable: Vec<&Proposal> = proposals.iter().filter(|p| p.state == ProposalState::Proposed).collect();
     if let Some(chosen) = &generate.chosen
         && usable.iter().any(|p| p.agent == chosen.agent && p.digest.as_ref() == Some(&chosen.digest))
@@ -340,7 +354,7 @@ fn choose(plan: &str, generate: &Generate, stamps: &Stamps, proposals: &[Proposa
         let (agent, digest) = (chosen.agent.clone(), chosen.digest.clone());
         return Choice::Made(GeneratedPlan { agent, digest, by: chosen.by(stamps).map(str::to_owned) });
     }
-    if proposals.iter().any(|proposal| proposal.state == ProposalState::Planning) {
+    if !is_judged || proposals.iter().any(|proposal| proposal.state == ProposalState::Planning) {
         return Choice::None;
     }
     let scored = usable.iter().map(|proposal| Candidate {

@@ -204,6 +204,7 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
 fn set_source(new: &mut PlanStatus, loaded: &Loaded) {
     new.source.clone_from(&loaded.source);
     new.proposals.clone_from(&loaded.proposals);
+    new.judgements.clone_from(&loaded.judgements);
     new.generated.clone_from(&loaded.generated);
 }
 

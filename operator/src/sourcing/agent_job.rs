@@ -86,30 +86,38 @@ pub enum Step {
     Blocked(Readiness),
 }
 
-impl AgentJob<'_> {
-    /// Returns the UID of the pod of the last attempt, if it exists.
-    pub fn pod_uid(&self, draft: &DraftStatus) -> Option<String> {
-        self.entry(draft, draft.attempts).map(|entry| entry.uid)
-    }
+/// Returns the UID of the pod of the last attempt at a document of `subject`, if it exists.
+pub fn pod_uid(ctx: &Context, subject: &Subject, draft: &DraftStatus) -> Option<String> {
+    entry(ctx, subject, draft, draft.attempts).map(|entry| entry.uid)
+}
 
+fn pod_of(subject: &Subject, draft: &DraftStatus, attempt: u32) -> String {
+    let seed = format!("{}/{}/{attempt}", subject.uid, draft.request);
+    names::document_pod_name(&subject.name, names::ROLE_DRAFT, &Digest::of_bytes(seed.as_bytes()))
+}
+
+fn entry(ctx: &Context, subject: &Subject, draft: &DraftStatus, attempt: u32) -> Option<JobPod> {
+    ctx.jobs.get(subject, &pod_of(subject, draft, attempt), draft.pod_uid.as_deref())
+}
+
+/// Counts attempts that the status does not count: a status that could not be written after the creation of a pod leaves one. After a
+/// restart of the operator, such a pod is deleted, and its attempt starts again.
+pub fn adopt(ctx: &Context, subject: &Subject, mut draft: DraftStatus) -> DraftStatus {
+    while let Some(entry) = entry(ctx, subject, &draft, draft.attempts + 1) {
+        draft.attempts += 1;
+        draft.pod_uid = Some(entry.uid);
+        draft.retry_at = None;
+    }
+    draft
+}
+
+impl AgentJob<'_> {
     fn pod_of(&self, draft: &DraftStatus, attempt: u32) -> String {
-        let seed = format!("{}/{}/{attempt}", self.subject.uid, draft.request);
-        names::document_pod_name(&self.subject.name, names::ROLE_DRAFT, &Digest::of_bytes(seed.as_bytes()))
+        pod_of(self.subject, draft, attempt)
     }
 
     fn entry(&self, draft: &DraftStatus, attempt: u32) -> Option<JobPod> {
-        self.ctx.jobs.get(self.subject, &self.pod_of(draft, attempt), draft.pod_uid.as_deref())
-    }
-
-    /// Counts attempts that the status does not count: a status that could not be written after the creation of a pod leaves one. After a
-    /// restart of the operator, such a pod is deleted, and its attempt starts again.
-    pub fn adopt(&self, mut draft: DraftStatus) -> DraftStatus {
-        while let Some(entry) = self.entry(&draft, draft.attempts + 1) {
-            draft.attempts += 1;
-            draft.pod_uid = Some(entry.uid);
-            draft.retry_at = None;
-        }
-        draft
+        entry(self.ctx, self.subject, draft, attempt)
     }
 
     /// Reads the result of the last attempt, and starts the next one when it is due.

@@ -82,8 +82,8 @@ async fn resume(
         prompt: &prompt,
         check: &drafting::validate,
     };
-    let draft = job.adopt(draft);
-    job_pods::delete_others(ctx, subject, job.pod_uid(&draft).as_slice()).await?;
+    let draft = agent_job::adopt(ctx, subject, draft);
+    job_pods::delete_others(ctx, subject, agent_job::pod_uid(ctx, subject, &draft).as_slice()).await?;
     let Advanced { draft, step, requeue_at } = job.advance(draft).await?;
     let bytes = match step {
         Step::Delivered(content) => Ok(content),

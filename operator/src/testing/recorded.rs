@@ -114,6 +114,9 @@ pub fn summary(record: &Record) -> String {
         Event::ResultContradicted { number, .. } => format!("{}: contradiction {number}", record.subject.name),
         Event::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
         Event::Proposal { agent, score, .. } => format!("{}: proposal of {agent} {score}", record.subject.name),
+        Event::Judgement { judge, first, second, preference, .. } => {
+            format!("{}: {judge} compared {first} and {second}: {preference:?}", record.subject.name)
+        }
         Event::ProposalChosen { agent, .. } => {
             format!("{}: {agent} chosen by {}", record.subject.name, record.actor)
         }

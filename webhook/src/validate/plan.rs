@@ -149,10 +149,13 @@ fn contest_agents(spec: &PlanSpec) -> impl Iterator<Item = (String, &str)> {
     })
 }
 
-/// Returns the planners, with the paths of their names.
+/// Returns the planners and judges, with the paths of their names.
 fn planners(spec: &PlanSpec) -> impl Iterator<Item = (String, &str)> {
-    let planners = spec.generate.iter().flat_map(|generate| &generate.agents).enumerate();
-    planners.map(|(i, planner)| (format!("spec.generate.agents[{i}].name"), planner.name.as_str()))
+    let lists = spec.generate.iter().flat_map(|g| [("agents", &g.agents), ("judges", &g.judges)]);
+    lists.flat_map(|(list, agents)| {
+        let agents = agents.iter().enumerate();
+        agents.map(move |(i, agent)| (format!("spec.generate.{list}[{i}].name"), agent.name.as_str()))
+    })
 }
 
 /// Refuses the choice of a proposal that does not exist: the operator would ignore it. It does not check a stored choice again.

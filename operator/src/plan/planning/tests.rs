@@ -69,11 +69,16 @@ fn work(bench: &Bench) -> Vec<(String, DraftWork)> {
 /// Ends the pod of an attempt of a planner with this document.
 async fn delivers(bench: &mut Bench, agent: &str, attempt: u32, document: &str) {
     let (pod, _) = work(bench).into_iter().find(|(_, work)| work.agent == agent && work.attempt == attempt).unwrap();
+    end(bench, &pod, document).await;
+}
+
+/// Ends a pod with this document.
+async fn end(bench: &mut Bench, pod: &str, document: &str) {
     bench.record_store.documents.lock().unwrap().push(document.as_bytes().to_vec());
     let report = json!({"reason": "Succeeded", "document": Digest::of_bytes(document.as_bytes())});
     let ended = json!({"exitCode": 0, "reason": "Ended", "message": report.to_string()});
     let main = json!({"name": "main", "state": {"terminated": ended}});
-    bench.set_job_status(&pod, json!({"phase": "Succeeded", "containerStatuses": [main]})).await;
+    bench.set_job_status(pod, json!({"phase": "Succeeded", "containerStatuses": [main]})).await;
 }
 
 #[tokio::test]
@@ -164,6 +169,68 @@ async fn tasks_that_count_as_done_are_refused() {
 }
 
 #[tokio::test]
+async fn judges_compare_both_orders_before_the_choice() {
+    let mut bench = bench(&json!({"judges": [{"name": "scripts"}], "maxAttempts": 1}), &json!({})).await;
+    delivers(&mut bench, "a", 1, GOOD).await;
+    delivers(&mut bench, "b", 1, POOR).await;
+    reconcile(&mut bench).await;
+    assert_eq!(reason(&bench), "Judging");
+    // A tenant runs two document jobs at the same time.
+    let judges = work(&bench);
+    assert_eq!(judges.len(), 2, "{}", status(&bench));
+    let good_first = judges.iter().filter(|(_, work)| is_first(&work.prompt, GOOD)).count();
+    assert_eq!(good_first, 1, "each order is compared");
+    for (pod, work) in &judges {
+        assert!(!work.prompt.contains("Agent a") && work.prompt.contains("A key MUST expire"), "{}", work.prompt);
+        let verdict = if is_first(&work.prompt, GOOD) { "Verdict: B\n\nIt is shorter." } else { "Verdict: A" };
+        end(&mut bench, pod, verdict).await;
+    }
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    assert_eq!(status["phase"], "Running", "{status}");
+    let judged = |index: usize| status["proposals"][index]["components"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&judged(0)["name"], &judged(0)["points"]), (&json!("judges"), &json!(0)), "{status}");
+    assert_eq!((&judged(1)["points"], &judged(1)["max"]), (&json!(200), &json!(200)), "{status}");
+    assert!(
+        status["judgements"].as_array().unwrap().iter().all(|judgement| judgement["state"] == "Judged"),
+        "{status}"
+    );
+    let total = |index: usize| {
+        let components = status["proposals"][index]["components"].as_array().unwrap();
+        components.iter().map(|component| component["points"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(status["proposals"][1]["score"], total(1), "{status}");
+    let records = bench.record_store.summaries().join("\n");
+    assert!(records.contains("p: scripts compared a and b: Second"), "{records}");
+    assert!(records.contains("p: scripts compared b and a: First"), "{records}");
+}
+
+#[tokio::test]
+async fn a_judge_without_a_verdict_decides_nothing() {
+    let mut bench = bench(&json!({"judges": [{"name": "scripts"}], "maxAttempts": 1}), &json!({})).await;
+    delivers(&mut bench, "a", 1, GOOD).await;
+    delivers(&mut bench, "b", 1, POOR).await;
+    reconcile(&mut bench).await;
+    for (pod, _) in work(&bench) {
+        end(&mut bench, &pod, "Both are fine.").await;
+    }
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    assert_eq!((&status["phase"], &status["generated"]["agent"]), (&json!("Running"), &json!("a")), "{status}");
+    let judgement = &status["judgements"][0];
+    assert_eq!(judgement["state"], "Dropped", "{status}");
+    assert!(judgement["verdict"]["problem"].as_str().unwrap().contains("no verdict"), "{status}");
+    let components = status["proposals"][0]["components"].as_array().unwrap();
+    assert!(components.iter().all(|component| component["name"] != "judges"), "{status}");
+}
+
+/// Returns whether a judge reads this proposal first.
+fn is_first(prompt: &str, proposal: &str) -> bool {
+    let plan_a = prompt.split("## Plan B").next().unwrap();
+    plan_a.contains(proposal.trim())
+}
+
+#[tokio::test]
 async fn a_planner_gets_the_repository_without_its_credential() {
     let mut bench = bench(&json!({}), &json!({"required": 1})).await;
     let workspace = json!({"url": "https://git.example.org/shop.git", "credentialsSecretRef": {"name": "git-agent"}});
@@ -217,12 +284,12 @@ fn the_best_score_counts_when_all_planners_have_ended() {
     let by_score = generate(&json!({}));
     let (a, b) = (proposal("a", ProposalState::Proposed, 600), proposal("b", ProposalState::Proposed, 700));
     assert_eq!(
-        choose("cart", &by_score, &Stamps::default(), &[a.clone(), proposal("b", ProposalState::Planning, 0)]),
+        choose("cart", &by_score, &Stamps::default(), &[a.clone(), proposal("b", ProposalState::Planning, 0)], true),
         Choice::None
     );
-    assert_eq!(choose("cart", &by_score, &Stamps::default(), &[a.clone(), b]), made("b", None));
+    assert_eq!(choose("cart", &by_score, &Stamps::default(), &[a.clone(), b], true), made("b", None));
     assert_eq!(
-        choose("cart", &by_score, &Stamps::default(), &[a, proposal("b", ProposalState::Dropped, 0)]),
+        choose("cart", &by_score, &Stamps::default(), &[a, proposal("b", ProposalState::Dropped, 0)], true),
         made("a", None)
     );
 }
@@ -230,7 +297,8 @@ fn the_best_score_counts_when_all_planners_have_ended() {
 #[test]
 fn a_person_chooses_one_digest() {
     let all = [proposal("a", ProposalState::Proposed, 600), proposal("b", ProposalState::Proposed, 700)];
-    let Choice::Waits(waits) = choose("cart", &generate(&json!({"selection": "Person"})), &Stamps::default(), &all)
+    let Choice::Waits(waits) =
+        choose("cart", &generate(&json!({"selection": "Person"})), &Stamps::default(), &all, true)
     else {
         panic!("chosen")
     };
@@ -239,14 +307,14 @@ fn a_person_chooses_one_digest() {
     let chosen = |digest: &str| generate(&json!({"chosen": {"agent": "a", "digest": digest}}));
     let mut stamps = Stamps::default();
     stamps.insert(&["a", "sha256:a"], Stamp { by: "dana".into(), date: "2026-01-02".into() });
-    assert_eq!(choose("cart", &chosen("sha256:a"), &stamps, &all), made("a", Some("dana")));
-    assert_eq!(choose("cart", &chosen("sha256:older"), &stamps, &all), made("b", None), "another is not chosen");
+    assert_eq!(choose("cart", &chosen("sha256:a"), &stamps, &all, true), made("a", Some("dana")));
+    assert_eq!(choose("cart", &chosen("sha256:older"), &stamps, &all, true), made("b", None), "another is not chosen");
 }
 
 #[test]
 fn a_plan_without_proposals_says_why() {
     let all = [proposal("a", ProposalState::Dropped, 0), proposal("b", ProposalState::Dropped, 0)];
-    let Choice::Waits(waits) = choose("cart", &generate(&json!({})), &Stamps::default(), &all) else {
+    let Choice::Waits(waits) = choose("cart", &generate(&json!({})), &Stamps::default(), &all, true) else {
         panic!("chosen")
     };
     assert_eq!(waits.reason, FAILED);
