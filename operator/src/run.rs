@@ -45,7 +45,8 @@ const GRACE: Duration = Duration::from_secs(20);
 /// When it cannot start, or when a controller ended by itself.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
-    let store = Store::connect(&enact_store::Config::new(&config.database_url))?;
+    let url = config.operator_database_url.as_ref().unwrap_or(&config.database_url);
+    let store = Store::connect(&enact_store::Config::new(url))?;
     let round_trips = store.clone();
     metrics.register_round_trips(move || round_trips.round_trips())?;
     let (health, end, tasks) = (Health::new([POSTGRES]), CancellationToken::new(), TaskTracker::new());

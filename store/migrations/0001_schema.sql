@@ -5,23 +5,30 @@
 --
 -- Rules for every migration, checked by tests/catalogue.rs and tests/additions.rs:
 -- * Each table has a tenant_id and enabled, forced row-level security with USING and WITH CHECK.
--- * The application's role owns nothing and holds only the rights granted below.
+-- * The roles of the programs own nothing and hold only the rights granted below.
 -- * A migration only adds, so that the previous release still works during an upgrade and after a rollback.
 
--- Roles belong to the server, not to this database: the migration of another database can create the role at the same moment.
+-- `enact_app` has the rights of server and gateway. The operator's login is a member of `enact_operator` too, which alone may claim and
+-- erase records, and write what the operator decides. If the operator has no login of its own, the shared one is a member of both.
+--
+-- Roles belong to the server, not to this database: the migration of another database can create a role at the same moment.
 do $$
+declare
+    role text;
 begin
-    if not exists (select from pg_catalog.pg_roles where rolname = 'enact_app') then
-        begin
-            create role enact_app nologin nosuperuser nobypassrls nocreatedb nocreaterole;
-        exception when duplicate_object or unique_violation then
-            null;
-        end;
-    end if;
-    if exists (select from pg_catalog.pg_roles where rolname = 'enact_app' and (rolsuper or rolbypassrls)) then
-        raise exception 'role enact_app bypasses row-level security'
-            using hint = 'Run: alter role enact_app nosuperuser nobypassrls';
-    end if;
+    foreach role in array array['enact_app', 'enact_operator'] loop
+        if not exists (select from pg_catalog.pg_roles where rolname = role) then
+            begin
+                execute format('create role %I nologin nosuperuser nobypassrls nocreatedb nocreaterole', role);
+            exception when duplicate_object or unique_violation then
+                null;
+            end;
+        end if;
+        if exists (select from pg_catalog.pg_roles where rolname = role and (rolsuper or rolbypassrls)) then
+            raise exception 'role % bypasses row-level security', role
+                using hint = format('Run: alter role %I nosuperuser nobypassrls', role);
+        end if;
+    end loop;
 end
 $$;
 
@@ -486,8 +493,8 @@ $$;
 -- Returns the UID of the Tenant that the rows of this name belong to: `claimant`, if the name has no owner yet. Any other claimant becomes
 -- the successor of the owner, and its wait begins with the first claim that says that no namespace belongs to the name (`vacant`).
 --
--- A function of the schema's owner, as keep_record and erase_former: with the application's login alone, the owner of a record cannot be
--- exchanged, and the beginning of a wait is neither dated back nor missing in the audit log.
+-- A function of the schema's owner, as keep_record and erase_former: with the operator's login alone, the owner of a record cannot be
+-- exchanged, and the beginning of a wait is neither dated back nor missing in the audit log. No other login may call them.
 create function enact.claim_record(claimant text, vacant boolean, at timestamptz) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -533,7 +540,7 @@ revoke all on function enact.keep_record from public;
 -- Tenant that was seen, or was seen less than three minutes ago: requests and reconciles that began before the namespaces left the tenant
 -- end in that time. The record of the tenant `default` is that of the installation, and is never erased.
 --
--- A function of the schema's owner, so that the application can erase the record of a tenant in this case only. Entries of the audit log
+-- A function of the schema's owner, so that the operator can erase the record of a tenant in this case only. Entries of the audit log
 -- are not erased: they move to the tenant `<name>.<UID>`, which no Tenant can be named, so that no program reads them for anybody.
 create function enact.erase_former(successor text, batch integer) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -622,11 +629,18 @@ end
 $$;
 revoke all on function enact.erase_former from public;
 
-grant usage on schema enact to enact_app;
-grant select, insert on all tables in schema enact to enact_app;
-revoke insert on enact.migrations, enact.tenants from enact_app;
+grant usage on schema enact to enact_app, enact_operator;
+grant select on all tables in schema enact to enact_app;
 revoke select on enact.outbox from enact_app;
-grant update on enact.plans, enact.tasks, enact.attempts, enact.model_requests, enact.budgets, enact.refusals,
-    enact.checkpoints to enact_app;
-grant delete on enact.search_items, enact.checkpoints, enact.request_logs, enact.document_deliveries to enact_app;
-grant execute on function enact.claim_record, enact.keep_record, enact.erase_former to enact_app;
+grant insert on enact.contents, enact.document_deliveries, enact.results, enact.checkpoints, enact.audit, enact.outbox,
+    enact.model_requests, enact.budgets, enact.refusals, enact.request_logs to enact_app;
+grant update on enact.checkpoints, enact.model_requests, enact.budgets, enact.refusals to enact_app;
+grant update (runner_key, contradiction) on enact.attempts to enact_app;
+grant delete on enact.document_deliveries, enact.checkpoints, enact.request_logs to enact_app;
+
+-- What only the operator does. Its login has the rights above as well.
+grant insert on enact.revisions, enact.findings, enact.plans, enact.tasks, enact.attempts, enact.approvals, enact.search_items
+    to enact_operator;
+grant update on enact.plans, enact.tasks, enact.attempts to enact_operator;
+grant delete on enact.search_items to enact_operator;
+grant execute on function enact.claim_record, enact.keep_record, enact.erase_former to enact_operator;

@@ -36,7 +36,7 @@ pub use config::Config;
 pub use contents::{Findings, MAX_CONTENT_BYTES};
 pub use deliveries::{DeliveryListener, DeliveryNotice, RecordedDelivery};
 pub use error::{ErrorClass, StoreError};
-pub use migrate::{AppLogin, migrate};
+pub use migrate::{Login, migrate};
 pub use pushes::PushListener;
 pub use recorder::{Flusher, Recorder};
 pub use results::{Delivery, DeliveryOutcome, Registration};
