@@ -545,16 +545,16 @@ revoke all on function enact.keep_record from public;
 create function enact.erase_former(successor text, batch integer) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    tenant  constant text := current_setting('enact.tenant', true);
-    former  enact.tenants;
-    archive text;
-    done    jsonb;
-    erasing text;
-    gone    bigint;
-    room    bigint := batch;
-    entries enact.audit[];
+    tenant    constant text := current_setting('enact.tenant', true);
+    former    enact.tenants;
+    archive   text;
+    done      jsonb;
+    erasing   text;
+    gone      bigint;
+    remaining bigint := batch;
+    entries   enact.audit[];
 begin
-    -- Without room, nothing would be erased, and the record would pass to the successor.
+    -- With an empty batch, nothing would be erased, and the record would pass to the successor.
     if batch is null or batch < 1 then
         raise exception 'batch must be at least 1' using errcode = 'invalid_parameter_value';
     end if;
@@ -580,25 +580,25 @@ begin
                                    'contents', 'document_deliveries', 'approvals', 'refusals', 'model_requests', 'budgets', 'attempts',
                                    'tasks', 'plans', 'outbox']
     loop
-        exit when room <= 0;
+        exit when remaining <= 0;
         -- The table of embeddings does not exist on every database.
         continue when to_regclass('enact.' || erasing) is null;
         execute format('delete from enact.%1$I where tenant_id = $1 and ctid = any(array('
-                       'select ctid from enact.%1$I where tenant_id = $1 limit $2))', erasing) using tenant, room;
+                       'select ctid from enact.%1$I where tenant_id = $1 limit $2))', erasing) using tenant, remaining;
         get diagnostics gone = row_count;
-        room := room - gone;
+        remaining := remaining - gone;
         if gone > 0 then
             done := jsonb_set(done, array['rows', erasing], to_jsonb(coalesce((done #>> array['rows', erasing])::bigint, 0) + gone));
         end if;
     end loop;
-    if room > 0 then
+    if remaining > 0 then
         with moved as (
             delete from enact.audit a where tenant_id = tenant
-                and ctid = any(array(select ctid from enact.audit where tenant_id = tenant limit room))
+                and ctid = any(array(select ctid from enact.audit where tenant_id = tenant limit remaining))
             returning a as entry
         )
         select array_agg(entry), count(*) into entries, gone from moved;
-        room := room - gone;
+        remaining := remaining - gone;
         -- Row-level security admits rows of one tenant at a time.
         perform set_config('enact.tenant', archive, true);
         insert into enact.audit
@@ -608,9 +608,9 @@ begin
         from unnest(entries);
         perform set_config('enact.tenant', tenant, true);
     end if;
-    if room < batch then
+    if remaining < batch then
         update enact.tenants set erased = done where tenant_id = tenant;
-        return batch - room;
+        return batch - remaining;
     end if;
     update enact.tenants
     set uid = successor, created_at = former.successor_at, updated_at = clock_timestamp(), successor_uid = null, successor_at = null,

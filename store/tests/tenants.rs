@@ -246,7 +246,7 @@ async fn the_operator_cannot_shorten_the_wait() {
     }
     pass_the_wait(&database).await;
     let rows = database.rows().await;
-    // Without room, the owner would change and nothing would be erased.
+    // With an empty batch, the owner would change and nothing would be erased.
     for batch in ["0", "-1", "null"] {
         let erase = format!("select enact.erase_former('uid-2', {batch})");
         let error = operator.execute(AssertSqlSafe(erase)).await.expect_err(batch);
