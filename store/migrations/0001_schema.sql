@@ -67,7 +67,8 @@ create table enact.contents (
 );
 comment on table enact.contents is
     'Contents of documents, each once per tenant. Written by the operator with a revision, and by the server when a document pod delivers '
-    'a document. Read by the operator (approved contents, delivered documents) and by the server (diff, rollback, edit).';
+    'a document. Read by the operator (approved contents, delivered documents) and by the server (diff, rollback, edit). The operator '
+    'deletes those in unused_contents that no object in Kubernetes names.';
 
 create table enact.document_deliveries (
     tenant_id    enact.tenant not null,
@@ -340,12 +341,25 @@ create table enact.outbox (
     subject_uid enact.uid not null,
     plan_uid    enact.uid,
     payload     jsonb not null,
+    queued_at   timestamptz not null default clock_timestamp(),
     primary key (tenant_id, id)
 );
 create index outbox_in_order on enact.outbox (xid, id);
 comment on table enact.outbox is
     'Outgoing events, each written in the transaction of its entry in the audit log. Not read yet; event streams and live updates send '
-    'them and delete them when they are sent.';
+    'them. The operator deletes them after seven days, whether they are sent or not: who was away for longer reads the audit log.';
+
+create view enact.unused_contents with (security_invoker) as
+select c.tenant_id, c.digest
+from enact.contents c
+where not exists (select from enact.revisions r where r.tenant_id = c.tenant_id and r.digest = c.digest)
+    and not exists (select from enact.document_deliveries d
+                    where d.tenant_id = c.tenant_id and d.digest = c.digest and d.delivered_at >= now() - interval '7 days')
+    and not exists (select from enact.audit a
+                    where a.tenant_id = c.tenant_id and a.event = 'Proposal' and a.details ->> 'digest' = c.digest);
+comment on view enact.unused_contents is
+    'Contents that no revision, no proposal of a planner and no delivery of the last seven days refers to. Read by the operator. A document '
+    'that was delivered can be in the status of an object before, or without, a revision.';
 
 -- A search reads only the items of its tenant: no index holds words or vectors of several tenants, so another tenant affects neither the
 -- result nor the time of a search. See docs/adr/0007-exact-search-per-tenant.md. vectors.sql creates the table of embeddings.
@@ -642,5 +656,6 @@ grant delete on enact.document_deliveries, enact.checkpoints, enact.request_logs
 grant insert on enact.revisions, enact.findings, enact.plans, enact.tasks, enact.attempts, enact.approvals, enact.search_items
     to enact_operator;
 grant update on enact.plans, enact.tasks, enact.attempts to enact_operator;
-grant delete on enact.search_items to enact_operator;
+grant delete on enact.search_items, enact.contents to enact_operator;
+grant select, delete on enact.outbox to enact_operator;
 grant execute on function enact.claim_record, enact.keep_record, enact.erase_former to enact_operator;

@@ -12,6 +12,7 @@ mod contents;
 mod deletions;
 mod deliveries;
 mod error;
+mod housekeeping;
 mod listener;
 mod migrate;
 mod numbering;
