@@ -1,4 +1,4 @@
-//! What an intruder in server or gateway cannot do: only the operator's login writes what the operator decides, and claims and erases records.
+//! What an intruder in server or gateway cannot do: only the login of the operator writes what it decides, and claims and erases records.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
