@@ -35,6 +35,7 @@ begin
     create policy tenant on enact.search_embeddings
         using (tenant_id = (select current_setting('enact.tenant', true)))
         with check (tenant_id = (select current_setting('enact.tenant', true)));
-    grant select, insert, update, delete on enact.search_embeddings to enact_app;
+    grant select on enact.search_embeddings to enact_app;
+    grant insert, update, delete on enact.search_embeddings to enact_operator;
 end
 $$

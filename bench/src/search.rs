@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use enact_domain::record::{Kind, Subject};
-use enact_store::{AppLogin, Config, Embedding, Hit, Item, ItemKind, Query, Store, migrate};
+use enact_store::{Config, Embedding, Hit, Item, ItemKind, Login, Query, Store, migrate};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
@@ -46,8 +46,8 @@ impl Database {
         connection.execute(AssertSqlSafe(format!("create database {name}"))).await?;
         let mut url = url::Url::parse(server)?;
         url.set_path(&name);
-        let login = AppLogin { user: name.clone(), password: "bench".to_owned() };
-        migrate(url.as_str(), Some(&login)).await?;
+        let login = Login { user: name.clone(), password: "bench".to_owned() };
+        migrate(url.as_str(), Some(&login), None).await?;
         let owner = PgConnection::connect(url.as_str()).await?;
         let wrong = |()| anyhow::anyhow!("the URL of Postgres takes no login");
         url.set_username(&login.user).map_err(wrong)?;

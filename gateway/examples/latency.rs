@@ -72,7 +72,7 @@ use enact_gateway::app::App;
 use enact_gateway::config::Settings;
 use enact_gateway::gateway::now;
 use enact_modelsim::{Config, Scenario, Server};
-use enact_store::{AppLogin, Store, migrate};
+use enact_store::{Login, Store, migrate};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -322,8 +322,8 @@ fn client(args: &Args) -> HttpClient {
 /// Creates the schema and a login, with budgets that are far from used up, and returns the URL of the login.
 async fn database(superuser: &str) -> String {
     assert!(!superuser.is_empty(), "set ENACT_TEST_DATABASE_URL");
-    let login = AppLogin { user: "enact_latency".into(), password: "latency".into() };
-    migrate(superuser, Some(&login)).await.unwrap();
+    let login = Login { user: "enact_latency".into(), password: "latency".into() };
+    migrate(superuser, Some(&login), None).await.unwrap();
     let mut url = url::Url::parse(superuser).unwrap();
     url.set_username(&login.user).unwrap();
     url.set_password(Some(&login.password)).unwrap();

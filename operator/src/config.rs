@@ -23,7 +23,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the controllers.
     Run(Box<Config>),
-    /// Migrate the database to this release's schema, create the application's login, and exit.
+    /// Migrate the database to this release's schema, create the logins of the programs, and exit.
     Migrate(Migrate),
 }
 
@@ -32,9 +32,12 @@ pub enum Command {
 pub struct Config {
     #[command(flatten)]
     pub embedder: enact_embed::Settings,
-    /// Postgres URL of the application's login.
+    /// Postgres URL of the login of server and gateway, which the operator uses if it has none of its own.
     #[arg(long, env = "ENACT_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
+    /// Postgres URL of the operator's own login.
+    #[arg(long, env = "ENACT_OPERATOR_DATABASE_URL", hide_env_values = true)]
+    pub operator_database_url: Option<String>,
     /// Base URL at which pods reach enact-server. Without it, results are kept only in the pods' termination messages.
     #[arg(long, env = "ENACT_SERVER_URL")]
     pub server_url: Option<String>,
@@ -122,9 +125,12 @@ pub struct Migrate {
     /// Postgres URL of the schema's owner.
     #[arg(long, env = "ENACT_DATABASE_OWNER_URL", hide_env_values = true)]
     pub owner_url: String,
-    /// Postgres URL of the application; its user and password become the application's login.
+    /// Postgres URL of server and gateway; its user and password become their login.
     #[arg(long, env = "ENACT_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// Postgres URL of the operator; its user and password become its login. Without it, the operator shares that of server and gateway.
+    #[arg(long, env = "ENACT_OPERATOR_DATABASE_URL", hide_env_values = true)]
+    pub operator_database_url: Option<String>,
     /// Seconds to wait until Postgres accepts connections.
     #[arg(long, env = "ENACT_MIGRATE_WAIT_SECONDS", default_value_t = 300)]
     pub wait_seconds: u64,

@@ -20,6 +20,7 @@ pub mod deleted;
 pub mod deletion_records;
 pub mod documents;
 pub mod error;
+pub mod housekeeping;
 pub mod index;
 pub mod initial_sync;
 pub mod leader;

@@ -32,7 +32,7 @@ use crate::record_store::{PostgresRecordStore, RecordStore};
 use crate::search::{self, IndexJob, PostgresIndex, SearchIndex};
 use crate::sourcing::{self, push};
 use crate::tenant::objects::ObjectKind;
-use crate::{agent, approval, deletion_records, documents, plan, provider, tenant, watch};
+use crate::{agent, approval, deletion_records, documents, housekeeping, plan, provider, tenant, watch};
 
 /// The readiness check of Postgres. A process that cannot reach it is alive, but does no work.
 const POSTGRES: &str = "postgres";
@@ -45,7 +45,8 @@ const GRACE: Duration = Duration::from_secs(20);
 /// When it cannot start, or when a controller ended by itself.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
-    let store = Store::connect(&enact_store::Config::new(&config.database_url))?;
+    let url = config.operator_database_url.as_ref().unwrap_or(&config.database_url);
+    let store = Store::connect(&enact_store::Config::new(url))?;
     let round_trips = store.clone();
     metrics.register_round_trips(move || round_trips.round_trips())?;
     let (health, end, tasks) = (Health::new([POSTGRES]), CancellationToken::new(), TaskTracker::new());
@@ -92,6 +93,7 @@ async fn lead(
     let (recorder, flusher) = Recorder::start(store.clone());
     let index = Box::new(PostgresIndex { store: store.clone(), embedder: Embedder::new(&config.embedder) });
     let (pushes, deliveries) = (store.push_listener(), store.delivery_listener());
+    let housekeeping_store = store.clone();
     let record_store = Arc::new(PostgresRecordStore { store, recorder });
     let (contexts, controllers) = Controllers::new(client, config, record_store, metrics);
     let plans = contexts.common.caches.plans.clone();
@@ -99,6 +101,7 @@ async fn lead(
         tracing::error!(%error, "the waits of plans are not exported");
     }
     let mut tasks = controllers.spawn(&contexts, index, &shutdown);
+    tasks.spawn(housekeeping::run(contexts.common.clone(), housekeeping_store, shutdown.clone()));
     tasks.spawn(push::follow(contexts.sourcing.clone(), pushes, shutdown.clone()));
     tasks.spawn(plan::watches::follow_deliveries(contexts.plans.clone(), deliveries, shutdown.clone()));
     let mut failure = tokio::select! {

@@ -37,7 +37,7 @@ pub struct Settings {
     /// Address and port of /healthz, /readyz and /metrics.
     #[arg(long, env = "ENACT_HEALTH_LISTEN", default_value = "0.0.0.0:8081")]
     pub health_listen: SocketAddr,
-    /// Postgres URL of the application's login.
+    /// Postgres URL of the login of server and gateway.
     #[arg(long, env = "ENACT_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
     /// Most connections to Postgres; half of them for readers.

@@ -5,23 +5,30 @@
 --
 -- Rules for every migration, checked by tests/catalogue.rs and tests/additions.rs:
 -- * Each table has a tenant_id and enabled, forced row-level security with USING and WITH CHECK.
--- * The application's role owns nothing and holds only the rights granted below.
+-- * The roles of the programs own nothing and hold only the rights granted below.
 -- * A migration only adds, so that the previous release still works during an upgrade and after a rollback.
 
--- Roles belong to the server, not to this database: the migration of another database can create the role at the same moment.
+-- `enact_app` has the rights of server and gateway. The operator's login is a member of `enact_operator` too, which alone may claim and
+-- erase records, and write what the operator decides. If the operator has no login of its own, the shared one is a member of both.
+--
+-- Roles belong to the server, not to this database: the migration of another database can create a role at the same moment.
 do $$
+declare
+    role text;
 begin
-    if not exists (select from pg_catalog.pg_roles where rolname = 'enact_app') then
-        begin
-            create role enact_app nologin nosuperuser nobypassrls nocreatedb nocreaterole;
-        exception when duplicate_object or unique_violation then
-            null;
-        end;
-    end if;
-    if exists (select from pg_catalog.pg_roles where rolname = 'enact_app' and (rolsuper or rolbypassrls)) then
-        raise exception 'role enact_app bypasses row-level security'
-            using hint = 'Run: alter role enact_app nosuperuser nobypassrls';
-    end if;
+    foreach role in array array['enact_app', 'enact_operator'] loop
+        if not exists (select from pg_catalog.pg_roles where rolname = role) then
+            begin
+                execute format('create role %I nologin nosuperuser nobypassrls nocreatedb nocreaterole', role);
+            exception when duplicate_object or unique_violation then
+                null;
+            end;
+        end if;
+        if exists (select from pg_catalog.pg_roles where rolname = role and (rolsuper or rolbypassrls)) then
+            raise exception 'role % bypasses row-level security', role
+                using hint = format('Run: alter role %I nosuperuser nobypassrls', role);
+        end if;
+    end loop;
 end
 $$;
 
@@ -60,7 +67,8 @@ create table enact.contents (
 );
 comment on table enact.contents is
     'Contents of documents, each once per tenant. Written by the operator with a revision, and by the server when a document pod delivers '
-    'a document. Read by the operator (approved contents, delivered documents) and by the server (diff, rollback, edit).';
+    'a document. Read by the operator (approved contents, delivered documents) and by the server (diff, rollback, edit). The operator '
+    'deletes those in unused_contents that no object in Kubernetes names.';
 
 create table enact.document_deliveries (
     tenant_id    enact.tenant not null,
@@ -333,12 +341,25 @@ create table enact.outbox (
     subject_uid enact.uid not null,
     plan_uid    enact.uid,
     payload     jsonb not null,
+    queued_at   timestamptz not null default clock_timestamp(),
     primary key (tenant_id, id)
 );
 create index outbox_in_order on enact.outbox (xid, id);
 comment on table enact.outbox is
     'Outgoing events, each written in the transaction of its entry in the audit log. Not read yet; event streams and live updates send '
-    'them and delete them when they are sent.';
+    'them. The operator deletes them after seven days, whether they are sent or not: who was away for longer reads the audit log.';
+
+create view enact.unused_contents with (security_invoker) as
+select c.tenant_id, c.digest
+from enact.contents c
+where not exists (select from enact.revisions r where r.tenant_id = c.tenant_id and r.digest = c.digest)
+    and not exists (select from enact.document_deliveries d
+                    where d.tenant_id = c.tenant_id and d.digest = c.digest and d.delivered_at >= now() - interval '7 days')
+    and not exists (select from enact.audit a
+                    where a.tenant_id = c.tenant_id and a.event = 'Proposal' and a.details ->> 'digest' = c.digest);
+comment on view enact.unused_contents is
+    'Contents that no revision, no proposal of a planner and no delivery of the last seven days refers to. Read by the operator. A document '
+    'that was delivered can be in the status of an object before, or without, a revision.';
 
 -- A search reads only the items of its tenant: no index holds words or vectors of several tenants, so another tenant affects neither the
 -- result nor the time of a search. See docs/adr/0007-exact-search-per-tenant.md. vectors.sql creates the table of embeddings.
@@ -486,8 +507,8 @@ $$;
 -- Returns the UID of the Tenant that the rows of this name belong to: `claimant`, if the name has no owner yet. Any other claimant becomes
 -- the successor of the owner, and its wait begins with the first claim that says that no namespace belongs to the name (`vacant`).
 --
--- A function of the schema's owner, as keep_record and erase_former: with the application's login alone, the owner of a record cannot be
--- exchanged, and the beginning of a wait is neither dated back nor missing in the audit log.
+-- A function of the schema's owner, as keep_record and erase_former: with the operator's login alone, the owner of a record cannot be
+-- exchanged, and the beginning of a wait is neither dated back nor missing in the audit log. No other login may call them.
 create function enact.claim_record(claimant text, vacant boolean, at timestamptz) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -533,21 +554,21 @@ revoke all on function enact.keep_record from public;
 -- Tenant that was seen, or was seen less than three minutes ago: requests and reconciles that began before the namespaces left the tenant
 -- end in that time. The record of the tenant `default` is that of the installation, and is never erased.
 --
--- A function of the schema's owner, so that the application can erase the record of a tenant in this case only. Entries of the audit log
+-- A function of the schema's owner, so that the operator can erase the record of a tenant in this case only. Entries of the audit log
 -- are not erased: they move to the tenant `<name>.<UID>`, which no Tenant can be named, so that no program reads them for anybody.
 create function enact.erase_former(successor text, batch integer) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    tenant  constant text := current_setting('enact.tenant', true);
-    former  enact.tenants;
-    archive text;
-    done    jsonb;
-    erasing text;
-    gone    bigint;
-    room    bigint := batch;
-    entries enact.audit[];
+    tenant    constant text := current_setting('enact.tenant', true);
+    former    enact.tenants;
+    archive   text;
+    done      jsonb;
+    erasing   text;
+    gone      bigint;
+    remaining bigint := batch;
+    entries   enact.audit[];
 begin
-    -- Without room, nothing would be erased, and the record would pass to the successor.
+    -- With an empty batch, nothing would be erased, and the record would pass to the successor.
     if batch is null or batch < 1 then
         raise exception 'batch must be at least 1' using errcode = 'invalid_parameter_value';
     end if;
@@ -573,25 +594,25 @@ begin
                                    'contents', 'document_deliveries', 'approvals', 'refusals', 'model_requests', 'budgets', 'attempts',
                                    'tasks', 'plans', 'outbox']
     loop
-        exit when room <= 0;
+        exit when remaining <= 0;
         -- The table of embeddings does not exist on every database.
         continue when to_regclass('enact.' || erasing) is null;
         execute format('delete from enact.%1$I where tenant_id = $1 and ctid = any(array('
-                       'select ctid from enact.%1$I where tenant_id = $1 limit $2))', erasing) using tenant, room;
+                       'select ctid from enact.%1$I where tenant_id = $1 limit $2))', erasing) using tenant, remaining;
         get diagnostics gone = row_count;
-        room := room - gone;
+        remaining := remaining - gone;
         if gone > 0 then
             done := jsonb_set(done, array['rows', erasing], to_jsonb(coalesce((done #>> array['rows', erasing])::bigint, 0) + gone));
         end if;
     end loop;
-    if room > 0 then
+    if remaining > 0 then
         with moved as (
             delete from enact.audit a where tenant_id = tenant
-                and ctid = any(array(select ctid from enact.audit where tenant_id = tenant limit room))
+                and ctid = any(array(select ctid from enact.audit where tenant_id = tenant limit remaining))
             returning a as entry
         )
         select array_agg(entry), count(*) into entries, gone from moved;
-        room := room - gone;
+        remaining := remaining - gone;
         -- Row-level security admits rows of one tenant at a time.
         perform set_config('enact.tenant', archive, true);
         insert into enact.audit
@@ -601,9 +622,9 @@ begin
         from unnest(entries);
         perform set_config('enact.tenant', tenant, true);
     end if;
-    if room < batch then
+    if remaining < batch then
         update enact.tenants set erased = done where tenant_id = tenant;
-        return batch - room;
+        return batch - remaining;
     end if;
     update enact.tenants
     set uid = successor, created_at = former.successor_at, updated_at = clock_timestamp(), successor_uid = null, successor_at = null,
@@ -622,11 +643,19 @@ end
 $$;
 revoke all on function enact.erase_former from public;
 
-grant usage on schema enact to enact_app;
-grant select, insert on all tables in schema enact to enact_app;
-revoke insert on enact.migrations, enact.tenants from enact_app;
+grant usage on schema enact to enact_app, enact_operator;
+grant select on all tables in schema enact to enact_app;
 revoke select on enact.outbox from enact_app;
-grant update on enact.plans, enact.tasks, enact.attempts, enact.model_requests, enact.budgets, enact.refusals,
-    enact.checkpoints to enact_app;
-grant delete on enact.search_items, enact.checkpoints, enact.request_logs, enact.document_deliveries to enact_app;
-grant execute on function enact.claim_record, enact.keep_record, enact.erase_former to enact_app;
+grant insert on enact.contents, enact.document_deliveries, enact.results, enact.checkpoints, enact.audit, enact.outbox,
+    enact.model_requests, enact.budgets, enact.refusals, enact.request_logs to enact_app;
+grant update on enact.checkpoints, enact.model_requests, enact.budgets, enact.refusals to enact_app;
+grant update (runner_key, contradiction) on enact.attempts to enact_app;
+grant delete on enact.document_deliveries, enact.checkpoints, enact.request_logs to enact_app;
+
+-- What only the operator does. Its login has the rights above as well.
+grant insert on enact.revisions, enact.findings, enact.plans, enact.tasks, enact.attempts, enact.approvals, enact.search_items
+    to enact_operator;
+grant update on enact.plans, enact.tasks, enact.attempts to enact_operator;
+grant delete on enact.search_items, enact.contents to enact_operator;
+grant select, delete on enact.outbox to enact_operator;
+grant execute on function enact.claim_record, enact.keep_record, enact.erase_former to enact_operator;

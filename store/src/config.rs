@@ -6,11 +6,11 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::error::StoreError;
 
-/// Settings for connections to Postgres as the application.
+/// Settings for connections to Postgres as a program.
 #[derive(Clone)]
 pub struct Config {
     /// `postgres://user:password@host:port/database`; its parameters `sslmode` and `sslrootcert` configure TLS. The user is a member
-    /// of the role `enact_app`, and neither a superuser nor the owner of the schema.
+    /// of the role `enact_app`, and of `enact_operator` for the operator, and neither a superuser nor the owner of the schema.
     pub url: String,
     /// Maximum number of connections of this process.
     pub max_connections: u32,

@@ -5,6 +5,7 @@ use enact_domain::time::Millis;
 use serde_json::Value;
 
 use crate::error::StoreError;
+use crate::numbering;
 use crate::session::Session;
 use crate::store::Store;
 
@@ -86,6 +87,8 @@ impl Store {
                 if delivered.as_deref() != Some(digest.as_str()) {
                     return Ok(false);
                 }
+                // Whoever deletes unused contents sees either this delivery or, before the next statement, no content.
+                numbering::lock_shared(session, tenant).await?;
                 sqlx::query!(
                     "insert into enact.contents (tenant_id, digest, content) values ($1, $2, $3)
                     on conflict (tenant_id, digest) do nothing",

@@ -29,12 +29,14 @@ pub enum StoreError {
     TimedOut { doing: &'static str, after: Duration },
     /// Postgres rejected the login, or the login lacks rights.
     #[error(
-        "cannot {doing}: Postgres denied access ({source}); check the user and password in postgres.url and its membership in enact_app"
+        "cannot {doing}: Postgres denied access ({source}); check the user and password in postgres.url, and that it is \
+         a member of enact_app, and for the operator of enact_operator"
     )]
     Denied { doing: &'static str, source: Arc<sqlx::Error> },
     /// The login bypasses row-level security.
     #[error(
-        "role `{role}` {problem}, so row-level security would not separate tenants; use a login that is only a member of enact_app"
+        "role `{role}` {problem}, so row-level security would not separate tenants; use a login that is only \
+         a member of enact_app, and for the operator of enact_operator"
     )]
     UnsafeRole { role: String, problem: &'static str },
     /// The schema is missing or older than this program.

@@ -6,38 +6,42 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, raw_sql};
 use crate::config::connect_options;
 use crate::error::StoreError;
 
-const DOING: &str = "set up the application's login";
+const DOING: &str = "set up the logins of the programs";
 
-/// The Postgres login of the application.
+/// A Postgres login of programs.
 #[derive(Clone)]
-pub struct AppLogin {
+pub struct Login {
     pub user: String,
     pub password: String,
 }
 
 /// Omits the password.
-impl fmt::Debug for AppLogin {
+impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppLogin").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
 /// Updates the schema as its owner, and creates the table of embeddings if pgvector is installed or the owner can install it.
 ///
-/// It also creates `login` if it is missing, sets its password, and makes it a member of the application's role. It can be repeated and
-/// can run in several processes at once. It ignores migrations of a newer release, so that a rollback to this release works.
+/// It also creates the logins if they are missing, sets their passwords, and makes them members of their roles: `login` of server and
+/// gateway, and `operator`. Without the latter, the operator uses `login`, which then gets its rights too. It can be repeated and can run
+/// in several processes at once. It ignores migrations of a newer release, so that a rollback to this release works.
 ///
 /// # Errors
-/// If the database cannot be reached, the owner lacks rights (`CREATE` on the database; `CREATEROLE` unless the role `enact_app` and
-/// the login exist), or `login` bypasses row-level security.
-pub async fn migrate(owner_url: &str, login: Option<&AppLogin>) -> Result<(), StoreError> {
+/// If the database cannot be reached, the owner lacks rights (`CREATE` on the database; `CREATEROLE` unless the roles `enact_app` and
+/// `enact_operator` and the logins exist), a login bypasses row-level security, or `login` cannot be deprived of the operator's rights.
+pub async fn migrate(owner_url: &str, login: Option<&Login>, operator: Option<&Login>) -> Result<(), StoreError> {
     let options = connect_options(owner_url)?;
     let mut connection =
         options.connect().await.map_err(StoreError::while_doing("connect to the database as its owner"))?;
     migrator().run_direct(None, &mut connection, false).await?;
     create_vectors(&mut connection).await?;
     if let Some(login) = login {
-        grant(&mut connection, login).await?;
+        grant(&mut connection, login, operator.is_none()).await?;
+    }
+    if let Some(operator) = operator {
+        grant(&mut connection, operator, true).await?;
     }
     connection.close().await.map_err(StoreError::while_doing("close the connection after the migration"))
 }
@@ -73,8 +77,8 @@ pub(crate) fn newest() -> i64 {
     migrator().iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
-/// Creates `login` or updates its password, and makes it a member of the application's role.
-async fn grant(connection: &mut PgConnection, login: &AppLogin) -> Result<(), StoreError> {
+/// Creates `login` or updates its password, and gives it the rights of server and gateway, and those of the operator if it `operates`.
+async fn grant(connection: &mut PgConnection, login: &Login, operates: bool) -> Result<(), StoreError> {
     let doing = StoreError::while_doing;
     // Altering a role in two transactions at once fails. The lock serialises the migrations of this database; roles belong to the whole
     // server, so it cannot serialise those of others.
@@ -85,13 +89,15 @@ async fn grant(connection: &mut PgConnection, login: &AppLogin) -> Result<(), St
         .map_err(doing(DOING))?;
     let role = sqlx::query!(
         r#"select rolsuper or rolbypassrls as "bypasses!",
-                  pg_has_role(rolname, (select nspowner from pg_namespace where nspname = 'enact'), 'member') as "owns!"
+                  pg_has_role(rolname, (select nspowner from pg_namespace where nspname = 'enact'), 'member') as "owns!",
+                  pg_has_role(rolname, 'enact_operator', 'member') as "operates!"
         from pg_roles where rolname = $1"#,
         login.user,
     )
     .fetch_optional(&mut *transaction)
     .await
     .map_err(doing(DOING))?;
+    let operated = role.as_ref().is_some_and(|role| role.operates);
     let unsafe_role = |problem| Err(StoreError::UnsafeRole { role: login.user.clone(), problem });
     let (verb, attributes) = match role {
         None => ("create", "nosuperuser nobypassrls nocreatedb nocreaterole"),
@@ -104,17 +110,49 @@ async fn grant(connection: &mut PgConnection, login: &AppLogin) -> Result<(), St
     let statements = sqlx::query_scalar!(
         r#"select format(
             '%1$s role %2$I login %5$s password %3$L;
-            grant enact_app to %2$I;
+            grant %6$s to %2$I;
             alter role %2$I in database %4$I set search_path = enact, pg_temp',
-            $1::text, $2::text, $3::text, current_database(), $4::text) as "statements!""#,
+            $1::text, $2::text, $3::text, current_database(), $4::text, $5::text) as "statements!""#,
         verb,
         login.user,
         login.password,
         attributes,
+        if operates { "enact_app, enact_operator" } else { "enact_app" },
     )
     .fetch_one(&mut *transaction)
     .await
     .map_err(doing(DOING))?;
     raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await.map_err(doing(DOING))?;
+    if operated && !operates {
+        revoke(&mut transaction, &login.user).await?;
+    }
     transaction.commit().await.map_err(doing(DOING))
+}
+
+/// Takes the operator's rights from a login that had them while the operator had no login of its own.
+async fn revoke(connection: &mut PgConnection, user: &str) -> Result<(), StoreError> {
+    let doing = StoreError::while_doing(DOING);
+    let statement =
+        sqlx::query_scalar!(r#"select format('revoke enact_operator from %I', $1::text) as "statement!""#, user)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(&doing)?;
+    raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.map_err(&doing)?;
+    // A role revokes only what it has granted itself.
+    let operates = sqlx::query_scalar!(
+        r#"select pg_has_role(rolname, 'enact_operator', 'member') as "operates!" from pg_roles where rolname = $1"#,
+        user,
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(&doing)?;
+    if operates {
+        return Err(StoreError::Invalid {
+            what: "the login of server and gateway",
+            problem: format!(
+                "(`{user}`) is still a member of enact_operator: revoke that as the role that granted it, or as a superuser"
+            ),
+        });
+    }
+    Ok(())
 }

@@ -82,17 +82,31 @@ pub(crate) async fn number<'r>(
     Ok(numbered)
 }
 
+/// Waits until no other transaction numbers revisions of this tenant, delivers a document or deletes contents, and keeps them waiting until
+/// this one ends.
+pub(crate) async fn lock(session: &mut Session, tenant: &str) -> Result<(), sqlx::Error> {
+    // A statement of its own: a statement sees what was committed before it began, not what was committed while it waited for the lock.
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('enact.revisions/' || $1::text, 0))", tenant)
+        .execute(session.statement())
+        .await?;
+    Ok(())
+}
+
+/// Does the same as [`lock`], but lets others deliver documents at the same time.
+pub(crate) async fn lock_shared(session: &mut Session, tenant: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!("select pg_advisory_xact_lock_shared(hashtextextended('enact.revisions/' || $1::text, 0))", tenant)
+        .execute(session.statement())
+        .await?;
+    Ok(())
+}
+
 /// Reads the history of each revision's subject, in the order of `revisions`.
 async fn read_histories(
     session: &mut Session,
     tenant: &str,
     revisions: &[(&Record, &Digest)],
 ) -> Result<Vec<Recorded>, StoreError> {
-    // A statement of its own: a statement sees what was committed before it began, not what was committed while it waited for the lock.
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('enact.revisions/' || $1::text, 0))", tenant)
-        .execute(session.statement())
-        .await
-        .map_err(StoreError::while_doing(DOING))?;
+    lock(session, tenant).await.map_err(StoreError::while_doing(DOING))?;
     let column =
         |value: fn(&Record) -> &str| revisions.iter().map(|(record, _)| value(record).to_owned()).collect::<Vec<_>>();
     sqlx::query_as!(

@@ -13,7 +13,7 @@ use support::Database;
 
 /// Every migration with its digest. A new migration gets a new line. After the first release, a line never changes.
 const MIGRATIONS: [(&str, &str); 1] =
-    [("0001_schema.sql", "sha256:ae0d6573c323e9ab370a8f4cc1609d523635e5668e585fa0f5ec30b6841035c5")];
+    [("0001_schema.sql", "sha256:8257f5b9af83205dd57b5a6e5e220c96877ceeda60f65faf2114abcf12d81ebc")];
 
 /// The facts of a schema that a program relies on, as one line each. A later migration must not remove any of them.
 struct Schema {
@@ -35,8 +35,12 @@ const KEPT: &str = "
     select format('index %s', pg_get_indexdef(i.indexrelid)) from pg_index i join pg_class c on c.oid = i.indrelid
     where c.relnamespace = 'enact'::regnamespace
     union all
-    select format('right %s %s', g.table_name, g.privilege_type) from information_schema.role_table_grants g
-    where g.table_schema = 'enact' and g.grantee = 'enact_app'
+    select format('right %s %s of %s', g.table_name, g.privilege_type, g.grantee) from information_schema.role_table_grants g
+    where g.table_schema = 'enact' and g.grantee in ('enact_app', 'enact_operator')
+    union all
+    select format('right %s.%s %s of %s', g.table_name, g.column_name, g.privilege_type, g.grantee)
+    from information_schema.role_column_grants g
+    where g.table_schema = 'enact' and g.grantee in ('enact_app', 'enact_operator')
     union all
     select format('function %s', p.oid::regprocedure) from pg_proc p where p.pronamespace = 'enact'::regnamespace
     union all
@@ -158,7 +162,8 @@ async fn detects_changes_that_break_the_previous_release() {
         ("alter domain enact.name add check (value <> 'x')", "not known before: name: CHECK"),
         ("drop index enact.tasks_of_plan", "lost: index"),
         ("alter table enact.results no force row level security", "lost: results: row level security t, forced t"),
-        ("revoke insert on enact.audit from enact_app", "lost: right audit INSERT"),
+        ("revoke insert on enact.audit from enact_app", "lost: right audit INSERT of enact_app"),
+        ("revoke insert on enact.revisions from enact_operator", "lost: right revisions INSERT of enact_operator"),
     ] {
         let mut transaction = sqlx::Connection::begin(&mut connection).await.unwrap();
         sqlx::raw_sql(change).execute(&mut *transaction).await.unwrap();

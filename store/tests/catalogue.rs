@@ -3,7 +3,7 @@
 mod support;
 
 use enact_store::Store;
-use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use support::{Database, plan_transition, start, tables};
 
 const TENANT_POLICY: &str =
@@ -53,10 +53,11 @@ async fn indexes_begin_with_the_tenant() {
 }
 
 #[tokio::test]
-async fn the_application_has_minimal_rights() {
+async fn the_programs_have_minimal_rights() {
     let database = Database::migrated().await;
     let mut connection = database.superuser().await;
-    for role in ["enact_app", &database.name] {
+    let logins = [database.login().user, database.operator_login().user];
+    for role in ["enact_app", "enact_operator", &logins[0], &logins[1]] {
         let row = sqlx::query(
             "select rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as privileged,
                     exists (select from pg_class where relowner = r.oid) or exists (select from pg_namespace where nspowner = r.oid)
@@ -74,67 +75,85 @@ async fn the_application_has_minimal_rights() {
     }
     let mut rights = Vec::new();
     for table in tables(&mut connection).await {
-        let held: Vec<String> = sqlx::query_scalar(
-            "select privilege from unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as privilege
-            where has_table_privilege($1, format('enact.%I', $2), privilege)",
-        )
-        .bind(&database.name)
-        .bind(&table)
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-        rights.push(format!("{table}: {}", held.join(" ")));
+        let app = held(&mut connection, &logins[0], &table).await;
+        let operator = held(&mut connection, &logins[1], &table).await;
+        assert!(app.iter().all(|right| operator.contains(right)), "{table}: {app:?} {operator:?}");
+        let more: Vec<String> = operator.into_iter().filter(|right| !app.contains(right)).collect();
+        rights.push(format!("{table}: {}; operator: {}", app.join(" "), more.join(" ")));
     }
     assert_eq!(
         rights,
         [
-            "approvals: select insert",
-            "attempts: select insert update",
-            "audit: select insert",
-            "budgets: select insert update",
-            "checkpoints: select insert update delete",
-            "contents: select insert",
-            "document_deliveries: select insert delete",
-            "findings: select insert",
-            "model_requests: select insert update",
-            "outbox: insert",
-            "plans: select insert update",
-            "refusals: select insert update",
-            "request_logs: select insert delete",
-            "results: select insert",
-            "revisions: select insert",
-            "search_embeddings: select insert update delete",
-            "search_items: select insert delete",
-            "tasks: select insert update",
-            "tenants: select",
+            "approvals: select; operator: insert",
+            "attempts: select; operator: insert update",
+            "audit: select insert; operator: ",
+            "budgets: select insert update; operator: ",
+            "checkpoints: select insert update delete; operator: ",
+            "contents: select insert; operator: delete",
+            "document_deliveries: select insert delete; operator: ",
+            "findings: select; operator: insert",
+            "model_requests: select insert update; operator: ",
+            "outbox: insert; operator: select delete",
+            "plans: select; operator: insert update",
+            "refusals: select insert update; operator: ",
+            "request_logs: select insert delete; operator: ",
+            "results: select insert; operator: ",
+            "revisions: select; operator: insert",
+            "search_embeddings: select; operator: insert update delete",
+            "search_items: select; operator: insert delete",
+            "tasks: select; operator: insert update",
+            "tenants: select; operator: ",
         ]
     );
+    let columns: Vec<String> = sqlx::query_scalar(
+        "select attname::text from pg_attribute
+        where attrelid = 'enact.attempts'::regclass and attnum > 0 and has_column_privilege($1, attrelid, attnum, 'update')
+        order by 1",
+    )
+    .bind(&logins[0])
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(columns, ["contradiction", "runner_key"]);
+}
+
+/// Returns the rights of a role on all columns of a table.
+async fn held(connection: &mut PgConnection, role: &str, table: &str) -> Vec<String> {
+    sqlx::query_scalar(
+        "select privilege from unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as privilege
+        where has_table_privilege($1, format('enact.%I', $2), privilege)",
+    )
+    .bind(role)
+    .bind(table)
+    .fetch_all(connection)
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
 async fn without_a_tenant_nothing_is_seen_or_written() {
     let database = Database::migrated().await;
     database.store().record(vec![plan_transition("a", "p", "Running", 1)]).await.unwrap();
-    let mut app = database.app().await;
+    let mut operator = database.operator().await;
     let seen = "select count(*) from enact.plans";
-    assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut app).await.unwrap(), 0);
+    assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut operator).await.unwrap(), 0);
     // A connection that had a tenant keeps an empty setting behind.
-    let mut transaction = app.begin().await.unwrap();
+    let mut transaction = operator.begin().await.unwrap();
     transaction.execute("select set_config('enact.tenant', 'a', true)").await.unwrap();
     assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut *transaction).await.unwrap(), 1);
     transaction.commit().await.unwrap();
-    assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut app).await.unwrap(), 0);
+    assert_eq!(sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut operator).await.unwrap(), 0);
     for tenant in ["a", ""] {
         let insert =
             format!("insert into enact.plans values ('{tenant}', 'uid', 'team', 'p', 'Running', '', '', now())");
-        assert!(app.execute(AssertSqlSafe(insert)).await.is_err(), "tenant `{tenant}`");
+        assert!(operator.execute(AssertSqlSafe(insert)).await.is_err(), "tenant `{tenant}`");
     }
 }
 
 #[tokio::test]
 async fn two_tenants_share_one_connection() {
     let database = Database::migrated().await;
-    let mut config = database.config();
+    let mut config = database.operator_config();
     config.max_connections = 1;
     let store = Store::connect(&config).unwrap();
     let mut writers = tokio::task::JoinSet::new();
@@ -156,8 +175,8 @@ async fn two_tenants_share_one_connection() {
 async fn rows_of_another_tenant_cannot_be_changed() {
     let database = Database::migrated().await;
     database.store().record(vec![plan_transition("b", "p", "Running", 1)]).await.unwrap();
-    let mut app = database.app().await;
-    let mut transaction = app.begin().await.unwrap();
+    let mut operator = database.operator().await;
+    let mut transaction = operator.begin().await.unwrap();
     transaction.execute("select set_config('enact.tenant', 'a', true)").await.unwrap();
     let changed = transaction.execute("update enact.plans set state = 'Stolen'").await.unwrap();
     assert_eq!(changed.rows_affected(), 0);
@@ -168,7 +187,7 @@ async fn rows_of_another_tenant_cannot_be_changed() {
     assert!(error.to_string().contains("row-level security"), "{error}");
     drop(transaction);
     for statement in ["delete from enact.audit", "update enact.audit set actor = 'x'", "truncate enact.audit"] {
-        let error = app.execute(statement).await.expect_err(statement);
+        let error = operator.execute(statement).await.expect_err(statement);
         assert!(error.to_string().contains("permission denied"), "{error}");
     }
 }

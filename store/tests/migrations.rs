@@ -4,19 +4,18 @@ mod support;
 
 use std::time::Duration;
 
-use enact_store::{AppLogin, Config, ErrorClass, Store, StoreError, migrate};
+use enact_store::{Config, ErrorClass, Login, Store, StoreError, migrate};
 use sqlx::{AssertSqlSafe, Executor};
 use support::Database;
 
 #[tokio::test]
 async fn migration_is_idempotent_and_concurrent() {
     let database = Database::empty().await;
-    let (url, login) = (database.owner_url(), database.login());
-    let (one, other) = tokio::join!(migrate(&url, Some(&login)), migrate(&url, Some(&login)));
+    let (one, other) = tokio::join!(database.migrate(), database.migrate());
     one.unwrap();
     other.unwrap();
-    migrate(&url, Some(&login)).await.unwrap();
-    migrate(&url, None).await.unwrap();
+    database.migrate().await.unwrap();
+    migrate(&database.owner_url(), None, None).await.unwrap();
     database.store().ready().await.unwrap();
     let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap().count();
     assert_eq!(database.number("select count(*) from enact.migrations").await, i64::try_from(migrations).unwrap());
@@ -25,9 +24,9 @@ async fn migration_is_idempotent_and_concurrent() {
 #[tokio::test]
 async fn a_login_gets_its_new_password() {
     let database = Database::migrated().await;
-    let changed = AppLogin { password: "another".into(), ..database.login() };
-    migrate(&database.owner_url(), Some(&changed)).await.unwrap();
-    let error = database.store().ready().await.expect_err("the old password");
+    let changed = Login { password: "another".into(), ..database.login() };
+    migrate(&database.owner_url(), Some(&changed), None).await.unwrap();
+    let error = database.app_store().ready().await.expect_err("the old password");
     assert_eq!((error.category(), error.class()), ("denied", ErrorClass::Transient), "{error}");
     let (host, port) = database.server();
     let url = format!("postgres://{0}:another@{host}:{port}/{0}", database.name);
@@ -36,22 +35,23 @@ async fn a_login_gets_its_new_password() {
 
 #[tokio::test]
 async fn an_owner_without_superuser_migrates_again() {
-    // The role `enact_app` belongs to the server: this database makes sure that it exists.
+    // The roles `enact_app` and `enact_operator` belong to the server: this database makes sure that they exist.
     let _other = Database::migrated().await;
     let database = Database::empty().await;
     let mut superuser = database.superuser().await;
     let owner = format!("{}_owner", database.name);
     for statement in [
         format!("create role {owner} login createrole password 'owner'"),
-        format!("grant enact_app to {owner} with admin option"),
+        format!("grant enact_app, enact_operator to {owner} with admin option"),
         format!("alter database {} owner to {owner}", database.name),
     ] {
         superuser.execute(AssertSqlSafe(statement)).await.unwrap();
     }
     let (host, port) = database.server();
     let url = format!("postgres://{owner}:owner@{host}:{port}/{}", database.name);
-    let first = migrate(&url, Some(&database.login())).await;
-    let again = migrate(&url, Some(&database.login())).await;
+    // First with one login for all programs, whose rights of the operator the next migration takes back.
+    let first = migrate(&url, Some(&database.login()), None).await;
+    let again = migrate(&url, Some(&database.login()), Some(&database.operator_login())).await;
     let ready = database.store().ready().await;
     // Roles belong to the server: this one must not outlive the test.
     for statement in [
@@ -72,14 +72,14 @@ async fn rejects_a_login_that_bypasses_row_level_security() {
     let mut superuser = database.superuser().await;
     for (on, off) in [("superuser", "nosuperuser"), ("bypassrls", "nobypassrls")] {
         superuser.execute(AssertSqlSafe(format!("alter role {} {on}", database.name))).await.unwrap();
-        let ready = database.store().ready().await;
+        let ready = database.app_store().ready().await;
         assert!(matches!(ready, Err(StoreError::UnsafeRole { .. })), "{on}: {ready:?}");
-        let migrated = migrate(&database.owner_url(), Some(&database.login())).await;
+        let migrated = database.migrate().await;
         assert!(matches!(migrated, Err(StoreError::UnsafeRole { .. })), "{on}: {migrated:?}");
         superuser.execute(AssertSqlSafe(format!("alter role {} {off}", database.name))).await.unwrap();
     }
     superuser.execute(AssertSqlSafe(format!("alter table enact.audit owner to {}", database.name))).await.unwrap();
-    let ready = database.store().ready().await;
+    let ready = database.app_store().ready().await;
     assert!(matches!(ready, Err(StoreError::UnsafeRole { problem: "owns the tables", .. })), "{ready:?}");
 }
 
@@ -91,7 +91,7 @@ async fn readiness_needs_the_schema() {
     let store = Store::connect(&config).unwrap();
     let error = store.ready().await.expect_err("there is no schema");
     assert_eq!((error.category(), error.class()), ("schema", ErrorClass::Transient), "{error}");
-    migrate(&database.owner_url(), Some(&database.login())).await.unwrap();
+    database.migrate().await.unwrap();
     let mut superuser = database.superuser().await;
     superuser.execute("update migrations set success = false").await.unwrap();
     let error = database.store().ready().await.expect_err("the schema is too old");
@@ -105,7 +105,7 @@ async fn readiness_needs_the_schema() {
         .await
         .unwrap();
     database.store().ready().await.unwrap();
-    migrate(&database.owner_url(), None).await.unwrap();
+    migrate(&database.owner_url(), None, None).await.unwrap();
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use support::Database;
 #[tokio::test]
 async fn descriptions_match_the_migrations() {
     let database = Database::migrated().await;
-    let mut connection = database.app().await;
+    let mut connection = database.operator().await;
     let mut described = 0;
     for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx")).unwrap() {
         let path = file.unwrap().path();

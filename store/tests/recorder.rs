@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 /// Returns a store that reaches its database through a network that can fail.
 async fn behind_proxy(database: &Database) -> (Store, Proxy) {
     let proxy = Proxy::to(database.server()).await;
-    let mut config = database.config();
-    config.url = database.app_url_at(&proxy.address.ip().to_string(), proxy.address.port());
+    let mut config = database.operator_config();
+    config.url = database.operator_url_at(&proxy.address.ip().to_string(), proxy.address.port());
     config.connect_timeout = Duration::from_millis(500);
     config.operation_timeout = Duration::from_secs(2);
     (Store::connect(&config).expect("the URL is right"), proxy)
@@ -115,7 +115,7 @@ async fn tenants_do_not_disturb_each_other() {
 #[tokio::test]
 async fn a_slow_tenant_fails_alone() {
     let database = Database::migrated().await;
-    let mut config = database.config();
+    let mut config = database.operator_config();
     config.operation_timeout = Duration::from_secs(3);
     let (recorder, flusher) = Recorder::start(Store::connect(&config).unwrap());
     // The writer has a connection that it keeps.
@@ -146,7 +146,8 @@ async fn a_deadlock_is_a_conflict_that_a_retry_resolves() {
     let database = Database::migrated().await;
     let mut other = database.superuser().await;
     // Postgres detects the deadlock on the store's connection first, and aborts its transaction.
-    let patience = format!("alter role {} set deadlock_timeout = '2s'; set deadlock_timeout = '60s'", database.name);
+    let login = database.operator_login().user;
+    let patience = format!("alter role {login} set deadlock_timeout = '2s'; set deadlock_timeout = '60s'");
     sqlx::raw_sql(AssertSqlSafe(patience)).execute(&mut other).await.unwrap();
     let known = |task: &'static str| {
         sqlx::query(

@@ -6,7 +6,7 @@ mod support;
 
 use enact_domain::digest::Digest;
 use enact_domain::record::{Kind, Subject};
-use enact_store::{AppLogin, Config, Embedding, Hit, IndexOutcome, Item, ItemKind, Matched, Query, Store, migrate};
+use enact_store::{Config, Embedding, Hit, IndexOutcome, Item, ItemKind, Login, Matched, Query, Store, migrate};
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 use support::{Database, subject};
 
@@ -325,18 +325,19 @@ async fn search_uses_words_until_pgvector_is_installed() {
     let mut superuser = sqlx::PgConnection::connect(&database.owner_url()).await.unwrap();
     let roles = format!(
         "create role {owner} login createrole password 'x'; grant create on database {} to {owner};
-        grant enact_app to {owner} with admin option",
+        grant enact_app, enact_operator to {owner} with admin option",
         database.name
     );
-    superuser
-        .execute("do $$ begin create role enact_app nologin; exception when duplicate_object then null; end $$")
-        .await
-        .unwrap();
+    for role in ["enact_app", "enact_operator"] {
+        let create =
+            format!("do $$ begin create role {role} nologin; exception when duplicate_object then null; end $$");
+        superuser.execute(AssertSqlSafe(create)).await.unwrap();
+    }
     superuser.execute(AssertSqlSafe(roles)).await.unwrap();
     let (host, port) = database.server();
     let url = format!("postgres://{owner}:x@{host}:{port}/{}", database.name);
-    let login = AppLogin { user: database.name.clone(), password: "y".into() };
-    migrate(&url, Some(&login)).await.unwrap();
+    let login = Login { user: database.name.clone(), password: "y".into() };
+    migrate(&url, Some(&login), None).await.unwrap();
     let store = Store::connect(&Config::new(format!("postgres://{0}:y@{host}:{port}/{0}", database.name))).unwrap();
     assert!(!store.has_vectors().await.unwrap());
     shop(&store).await;
@@ -356,8 +357,8 @@ async fn search_uses_words_until_pgvector_is_installed() {
         .await
         .unwrap();
     assert!(!store.has_vectors().await.unwrap(), "the next migration creates the table");
-    migrate(&url, None).await.unwrap();
-    migrate(&url, None).await.unwrap();
+    migrate(&url, None, None).await.unwrap();
+    migrate(&url, None, None).await.unwrap();
     assert!(store.has_vectors().await.unwrap());
     assert_eq!(embed(&store, "a", |_| towards(0.0)).await, 4);
     assert_eq!(found(&store, "a", &query).await.len(), 4);

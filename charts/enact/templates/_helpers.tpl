@@ -69,7 +69,7 @@ labels:
 {{- else if .Values.postgres.bundled.enabled }}
 {{- include "enact.componentName" (list . "postgres") }}
 {{- else }}
-{{- fail "Enact keeps its record in Postgres: set postgres.existingSecret to the name of a Secret with the keys ownerUrl and appUrl, or, to try things out, postgres.bundled.enabled=true" }}
+{{- fail "Enact keeps its record in Postgres: set postgres.existingSecret to the name of a Secret with the keys ownerUrl, appUrl and operatorUrl, or, to try things out, postgres.bundled.enabled=true" }}
 {{- end }}
 {{- end }}
 
@@ -82,6 +82,10 @@ labels:
     secretKeyRef:
       name: {{ include "enact.postgres.secretName" $root }}
       key: {{ index $root.Values.postgres.existingSecretKeys $key }}
+      {{- if eq $key "operatorUrl" }}
+      # A Secret without it gives all programs one login.
+      optional: true
+      {{- end }}
 {{- end }}
 {{- if $root.Values.postgres.tls.caSecret }}
 - name: PGSSLMODE

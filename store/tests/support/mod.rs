@@ -14,7 +14,7 @@ use enact_domain::assignment::{AttemptResult, Reason, Report};
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, Record, Subject, TaskRef};
 use enact_domain::time::Millis;
-use enact_store::{AppLogin, Config, Store, migrate};
+use enact_store::{Config, Login, Store, StoreError, migrate};
 use serde_json::from_value;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Row};
@@ -22,7 +22,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Ro
 /// A password that needs quoting, and its form in a URL.
 const PASSWORD: (&str, &str) = (r#"p'w"\; drop"#, "p%27w%22%5C%3B%20drop");
 
-/// A database with a login of its own. Dropping it removes both, also after a panic.
+/// A database with logins of its own. Dropping it removes them all, also after a panic.
 pub struct Database {
     pub name: String,
     server: String,
@@ -45,15 +45,25 @@ impl Database {
         Self { name, server }
     }
 
-    /// Creates a database with the schema and a login.
+    /// Creates a database with the schema and both logins.
     pub async fn migrated() -> Self {
         let database = Self::empty().await;
-        migrate(&database.owner_url(), Some(&database.login())).await.unwrap();
+        database.migrate().await.unwrap();
         database
     }
 
-    pub fn login(&self) -> AppLogin {
-        AppLogin { user: self.name.clone(), password: PASSWORD.0.to_owned() }
+    /// Updates schema and logins.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        migrate(&self.owner_url(), Some(&self.login()), Some(&self.operator_login())).await
+    }
+
+    /// Returns the login of server and gateway.
+    pub fn login(&self) -> Login {
+        Login { user: self.name.clone(), password: PASSWORD.0.to_owned() }
+    }
+
+    pub fn operator_login(&self) -> Login {
+        Login { user: format!("{}_operator", self.name), ..self.login() }
     }
 
     pub fn server(&self) -> (String, u16) {
@@ -66,17 +76,34 @@ impl Database {
         format!("{before}/{}", self.name)
     }
 
-    /// Returns the URL of the application's login at `host` and `port`.
+    /// Returns the URL of the login of server and gateway at `host` and `port`.
     pub fn app_url_at(&self, host: &str, port: u16) -> String {
         format!("postgres://{0}:{1}@{host}:{port}/{0}", self.name, PASSWORD.1)
     }
 
+    /// Returns the URL of the operator's login at `host` and `port`.
+    pub fn operator_url_at(&self, host: &str, port: u16) -> String {
+        format!("postgres://{0}_operator:{1}@{host}:{port}/{0}", self.name, PASSWORD.1)
+    }
+
+    /// Returns the settings of server and gateway.
     pub fn config(&self) -> Config {
         let (host, port) = self.server();
         Config::new(self.app_url_at(&host, port))
     }
 
+    pub fn operator_config(&self) -> Config {
+        let (host, port) = self.server();
+        Config::new(self.operator_url_at(&host, port))
+    }
+
+    /// Returns the store as the operator has it.
     pub fn store(&self) -> Store {
+        Store::connect(&self.operator_config()).unwrap()
+    }
+
+    /// Returns the store as server and gateway have it.
+    pub fn app_store(&self) -> Store {
         Store::connect(&self.config()).unwrap()
     }
 
@@ -86,9 +113,14 @@ impl Database {
         options.options([("search_path", "enact")]).connect().await.unwrap()
     }
 
-    /// Connects as the application.
+    /// Connects as server and gateway do.
     pub async fn app(&self) -> PgConnection {
         PgConnection::connect(&self.config().url).await.unwrap()
+    }
+
+    /// Connects as the operator does.
+    pub async fn operator(&self) -> PgConnection {
+        PgConnection::connect(&self.operator_config().url).await.unwrap()
     }
 
     /// Runs `query` as the superuser and returns its number.
@@ -168,7 +200,9 @@ async fn leftovers(connection: &mut PgConnection, own: &str) -> Vec<String> {
 }
 
 async fn remove(connection: &mut PgConnection, name: &str) {
-    for statement in [format!("drop database if exists {name} with (force)"), format!("drop role if exists {name}")] {
+    for statement in
+        [format!("drop database if exists {name} with (force)"), format!("drop role if exists {name}, {name}_operator")]
+    {
         // Another test program may remove the same leftover.
         if let Err(error) = connection.execute(AssertSqlSafe(statement)).await {
             eprintln!("{name} is left behind: {error}");

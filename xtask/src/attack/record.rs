@@ -1,4 +1,4 @@
-//! Attacks on the record with the rights of the application, in the Postgres of the chart.
+//! Attacks on the record with the rights of server and gateway, in the Postgres of the chart.
 
 use std::process::Output;
 
@@ -8,7 +8,7 @@ use super::case::{Case, Verdict, code, short};
 use super::site::Site;
 use crate::cmd::CommandExt;
 
-/// Runs SQL as the owner of the schema; the statements begin with a change to the role of the application.
+/// Runs SQL as the owner of the schema; the statements begin with a change to the role of server and gateway.
 const PSQL: &str = "PGPASSWORD=$POSTGRES_PASSWORD exec psql -qAt -v ON_ERROR_STOP=1 --host=127.0.0.1 --username=enact --dbname=enact -c \"$0\"";
 
 /// The attacks.
@@ -19,12 +19,14 @@ pub(super) const CASES: &[Case] = &[
     code("SQL-T2", "delete-the-audit-log", "delete entries of the audit log as the application", deleted_audit),
     code("SQL-T2", "change-the-audit-log", "change entries of the audit log as the application", changed_audit),
     code("SQL-T3", "exchange-the-owner-of-a-record", "change the owner of a record as the application", changed_owner),
-    code("SQL-T3", "take-a-record-unerased", "take over a record that is not erased as the application", taken_over),
+    code("SQL-T3", "claim-a-record", "claim a record as the application", claimed),
+    code("SQL-T3", "erase-a-record", "erase a record as the application", erased),
+    code("SQL-T4", "record-a-decision", "record an approval as the application", decided),
     code("SQL-E1", "turn-off-row-level-security", "turn off row-level security as the application", unsecured),
     code("SQL-E1", "drop-a-table", "drop a table as the application", dropped),
 ];
 
-/// Runs SQL as the application for the tenant `%own`; none if the chart has not installed Postgres.
+/// Runs SQL as server and gateway for the tenant `%own`; none if the chart has not installed Postgres.
 fn sql(site: &Site, statements: &str) -> Result<Option<Output>> {
     let selector = "--selector=app.kubernetes.io/part-of=enact,app.kubernetes.io/component=postgres";
     let found = site.read(&["get", "pods", "--namespace=%system", selector, "--output=name"])?;
@@ -71,7 +73,7 @@ fn rows_of_nobody(site: &Site) -> Result<Verdict> {
 
 fn strange_rows(site: &Site) -> Result<Verdict> {
     // The policy is checked before the other constraints of the table.
-    denied(site, "insert into enact.plans (tenant_id) values ('%other')", "row-level security policy")
+    denied(site, "insert into enact.audit (tenant_id) values ('%other')", "row-level security policy")
 }
 
 fn deleted_audit(site: &Site) -> Result<Verdict> {
@@ -86,8 +88,17 @@ fn changed_owner(site: &Site) -> Result<Verdict> {
     denied(site, "update enact.tenants set tenant_id = tenant_id", "permission denied")
 }
 
-fn taken_over(site: &Site) -> Result<Verdict> {
-    denied(site, "select enact.erase_former('successor', 0)", "batch must be at least 1")
+fn claimed(site: &Site) -> Result<Verdict> {
+    // Without a UID, nothing is claimed even by those who may.
+    denied(site, "select enact.claim_record(null, true, now())", "permission denied for function")
+}
+
+fn erased(site: &Site) -> Result<Verdict> {
+    denied(site, "select enact.erase_former('successor', 0)", "permission denied for function")
+}
+
+fn decided(site: &Site) -> Result<Verdict> {
+    denied(site, "insert into enact.approvals (tenant_id) values ('%own')", "permission denied")
 }
 
 fn unsecured(site: &Site) -> Result<Verdict> {
