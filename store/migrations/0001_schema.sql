@@ -356,9 +356,9 @@ where not exists (select from enact.revisions r where r.tenant_id = c.tenant_id 
     and not exists (select from enact.document_deliveries d
                     where d.tenant_id = c.tenant_id and d.digest = c.digest and d.delivered_at >= now() - interval '7 days')
     and not exists (select from enact.audit a
-                    where a.tenant_id = c.tenant_id and a.event = 'Proposal' and a.details ->> 'digest' = c.digest);
+                    where a.tenant_id = c.tenant_id and a.event in ('Proposal', 'Judgement') and a.details ->> 'digest' = c.digest);
 comment on view enact.unused_contents is
-    'Contents that no revision, no proposal of a planner and no delivery of the last seven days refers to. Read by the operator. A document '
+    'Contents that no revision, no proposal, no judgement and no delivery of the last seven days refers to. Read by the operator. A document '
     'that was delivered can be in the status of an object before, or without, a revision.';
 
 -- A search reads only the items of its tenant: no index holds words or vectors of several tenants, so another tenant affects neither the

@@ -11,7 +11,7 @@ const CONTENTS: i64 = 100;
 const EVENTS: i64 = 1000;
 
 impl Store {
-    /// Deletes the contents of a tenant that no revision, no proposal and no delivery of the last seven days refers to, except those with
+    /// Deletes the contents of a tenant that no revision, proposal, judgement or delivery of the last seven days refers to, except those with
     /// the digests `named`, and returns their number. Each part is a transaction of its own.
     ///
     /// A revision or delivery that refers to one of them at the same time does not lose it: whoever writes one holds a lock until the end
