@@ -133,10 +133,10 @@ pub fn free_slots(ctx: &Context, observed: &Observed, attempts: &OpenAttempts) {
     for (name, pod) in observed.children.pods.iter().filter(|(_, pod)| over.contains(pod.uid.as_str())) {
         // In this order: the watch, which counts the slots, must not count the pod again.
         if ctx.index.end_pod(&observed.namespace, &observed.uid, name, &pod.uid)
-            && ctx.limiter.release(&pod.tenant, &observed.namespace, name)
+            && let Some(tenant) = ctx.limiter.release(&observed.namespace, name)
             && pod.agent.is_some()
         {
-            ctx.wake_waiting_for_agents(&pod.tenant);
+            ctx.wake_waiting_for_agents(&tenant);
         }
     }
 }
