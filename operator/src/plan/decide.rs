@@ -16,6 +16,7 @@ use enact_domain::record::{Kind, Subject};
 use enact_domain::text::truncate;
 use enact_domain::time::Millis;
 
+use super::attempt_pods;
 use super::budgets::PlanBudgets;
 use super::context::Context;
 use super::limiter::{AgentLimit, ReservedSlots};
@@ -321,12 +322,9 @@ impl Decided<'_> {
         names::task_branch(&self.observed.name(), &self.observed.uid, name, attempt)
     }
 
-    /// Returns the name of the attempt's own pod. The name is deterministic, so that a repeated creation fails with a conflict.
+    /// Returns the name of the attempt's own pod.
     pub fn pod_name(&self, node: NodeId, attempt: u32) -> String {
-        match node {
-            NodeId::Task(i) => names::pod_name(&self.valid.content.compiled.names[i], attempt),
-            NodeId::Integration => names::integration_pod_name(&self.observed.name(), attempt),
-        }
+        attempt_pods::own_name(self.observed, self.valid, node, attempt)
     }
 
     /// Returns the name of the pod that the record of a start names: one of a warm pool, or the attempt's own.

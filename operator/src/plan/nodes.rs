@@ -51,7 +51,7 @@ pub async fn open_attempts(
         read_record(ctx, observed, valid, &mut attempts).await?;
     }
     for (series, open) in &mut attempts.by_series {
-        if let Some((name, pod)) = unrecorded_pod(observed, open) {
+        if let Some((name, pod)) = unrecorded_pod(observed, valid, series.0, open) {
             let subject = subject_of(observed, valid, series.0, &open.subject_uid);
             let tenant = &valid.member.tenant;
             attempt_pods::record_pod(ctx, observed, tenant, subject, open.number, (name, &pod.uid)).await?;
@@ -62,14 +62,20 @@ pub async fn open_attempts(
     Ok(attempts)
 }
 
-/// Returns the pod of an attempt whose start is recorded, but not its pod: the operator stopped in between.
-fn unrecorded_pod<'a>(observed: &'a Observed, open: &OpenAttempt) -> Option<(&'a str, &'a PodEntry)> {
+/// Returns the pod of an attempt whose start is recorded, but not its pod: the operator stopped in between. Everybody can copy the key of a
+/// pod that exists, but not its name.
+fn unrecorded_pod<'a>(
+    observed: &'a Observed,
+    valid: &Valid,
+    node: NodeId,
+    open: &OpenAttempt,
+) -> Option<(&'a str, &'a PodEntry)> {
     let key = open.start_key.as_ref().filter(|_| open.pod_uid.is_none() && !open.seen)?;
-    let is_its = |pod: &PodEntry| {
-        pod.start_key.as_deref() == Some(key.as_str()) && pod.owner == open.subject_uid && pod.attempt == open.number
-    };
-    let found = observed.children.pods.iter().find(|(_, pod)| is_its(pod));
-    found.map(|(name, pod)| (name.as_str(), pod.as_ref()))
+    let own = attempt_pods::own_name(observed, valid, node, open.number);
+    let (name, pod) = observed.children.pods.get_key_value(&own)?;
+    let is_its =
+        pod.start_key.as_deref() == Some(key.as_str()) && pod.owner == open.subject_uid && pod.attempt == open.number;
+    is_its.then(|| (name.as_str(), pod.as_ref()))
 }
 
 /// Returns the object that the attempts of a node belong to, whose UID is `uid`.
