@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::events::EventType;
 use kube::{Api, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::assign;
 use super::attempt_pods;
@@ -531,10 +531,9 @@ async fn change_status(
     let name = &decided.valid.content.compiled.names[i];
     let Some(entry) = decided.task_entry(node) else { return Ok(Effect::None) };
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), &observed.namespace);
-    let mut status = task(entry);
-    status["observedGeneration"] = entry.generation.into();
-    // With the UID, the API server refuses the patch if a Task of the same name was created meanwhile.
-    let patch = json!({ "metadata": { "uid": entry.uid }, "status": status });
+    // Several contestants change their Task at the same time.
+    let version = decided.nodes[node].contest.is_none().then_some(entry.version);
+    let patch = status::patch(&entry.uid, version, entry.generation, task(entry));
     ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         // Later reconciles must not decide from the older status, whatever the watch has delivered by then.

@@ -169,6 +169,20 @@ async fn a_copy_of_an_unrecorded_pod_is_no_attempt() {
     assert_eq!(pods, ["p-t001-1", "p-t002-1"]);
 }
 
+/// The next leader has ended the attempt. This process, which led before, does not know it yet.
+#[tokio::test]
+async fn a_former_leader_does_not_undo_an_end() {
+    let mut bench = started().await;
+    bench.pass(20);
+    bench.api.change("tasks/p-t001", &json!({"status": {"phase": "Succeeded", "attempts": 1}}));
+    bench.plan("p").await.unwrap_err();
+    assert_eq!(bench.api.get("tasks/p-t001")["status"]["phase"], "Succeeded");
+    assert_eq!(bench.api.get("tasks/p-t002")["status"]["phase"], "Running", "others are not affected");
+    let known = serde_json::from_value(bench.api.get("tasks/p-t001")).unwrap();
+    bench.contexts.plans.index.put_task(&known);
+    bench.plan("p").await.unwrap();
+}
+
 fn deleted(pod: Value) -> watcher::Event<AttemptPod> {
     watcher::Event::Delete(serde_json::from_value(pod).unwrap())
 }
