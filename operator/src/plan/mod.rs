@@ -87,9 +87,8 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     observe::report_to_constitutions(&ctx, &observed, &plan);
     if observed.is_settled(runtime.cache.harmless()) {
         // The pod of the last attempt may end only now.
-        if let Some(attempts) = Box::pin(deliveries::follow_up(&ctx, &observed, &runtime.attempts)).await? {
-            runtime.attempts = attempts;
-        }
+        let found = Box::pin(deliveries::follow_up(&ctx, &observed, &runtime.attempts)).await?;
+        runtime.attempts.follow(&found);
         apply::clean_up(&ctx, &observed).await?;
         return Ok(requeue(observed.now, [observed.cleanup_at()]));
     }
@@ -129,9 +128,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
         }
     };
 
-    if let Some(attempts) = deliveries::follow_up(ctx, observed, &runtime.attempts).await? {
-        runtime.attempts = attempts;
-    }
+    let found = deliveries::follow_up(ctx, observed, &runtime.attempts).await?;
+    runtime.attempts.follow(&found);
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
     let tenant = &valid.member.tenant;

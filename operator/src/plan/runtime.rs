@@ -76,7 +76,32 @@ pub struct DeliveredEnd {
     pub report: Report,
 }
 
+/// What the record and the ends of pods say about attempts since the last reconcile.
+#[derive(Debug, Default)]
+pub struct FollowUp {
+    /// The verified results, with the numbers of their attempts, by the UIDs of their subjects.
+    pub results: HashMap<String, Vec<(u32, Report)>>,
+    /// UIDs of the pods that have ended, or are gone, after their attempts.
+    pub ended: Vec<String>,
+}
+
 impl OpenAttempts {
+    /// Adds the results to their attempts, as far as these are open and have none.
+    pub fn follow(&mut self, found: &FollowUp) {
+        for uid in &found.ended {
+            self.delivered.remove(uid);
+        }
+        if found.results.is_empty() {
+            return;
+        }
+        for open in self.by_series.values_mut().filter(|open| open.result.is_none()) {
+            let mut of_subject = found.results.get(&open.subject_uid).into_iter().flatten();
+            if let Some((_, report)) = of_subject.find(|(number, _)| *number == open.number) {
+                (open.result, open.delivered) = (Some(report.clone()), true);
+            }
+        }
+    }
+
     /// Returns the UIDs of the pods of the attempts.
     pub fn pods(&self) -> HashMap<(NodeId, u32), String> {
         let pod = |((node, _), open): (&SeriesId, &OpenAttempt)| Some(((*node, open.number), open.pod_uid.clone()?));
