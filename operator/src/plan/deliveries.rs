@@ -1,6 +1,7 @@
 //! Results that arrive before their pods end, and what contradicts them afterwards.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use enact_crds::Task;
 use enact_domain::attempt::{AttemptState, PodPhase, classify};
@@ -116,7 +117,7 @@ async fn show(ctx: &Context, observed: &Observed, subject_uid: &str, number: u32
 
 /// Frees the slots of pods whose runners have delivered a final result: they do no more work, and end by themselves.
 pub fn free_slots(ctx: &Context, observed: &Observed, attempts: &OpenAttempts) {
-    let is_over = |open: &&OpenAttempt| open.delivered && open.result.as_ref().is_some_and(is_final);
+    let is_over = |open: &&Arc<OpenAttempt>| open.delivered && open.result.as_ref().is_some_and(is_final);
     let over: HashSet<&str> =
         attempts.by_series.values().filter(is_over).filter_map(|open| open.pod_uid.as_deref()).collect();
     if over.is_empty() {
@@ -134,7 +135,7 @@ pub fn free_slots(ctx: &Context, observed: &Observed, attempts: &OpenAttempts) {
 }
 
 /// Returns the attempts that a decision ends with a delivered result, by the UIDs of their pods.
-pub fn ended(decided: &Decided) -> impl Iterator<Item = (String, DeliveredEnd)> {
+pub fn ended(decided: &Decided) -> impl Iterator<Item = (String, Arc<DeliveredEnd>)> {
     decided.decision.actions.iter().filter_map(|action| {
         let Action::End { node, attempt, report, .. } = action else { return None };
         let CurrentAttempt::Pod { delivered: Some(delivered), .. } = &decided.nodes[*node].series_of(*attempt).current
@@ -143,7 +144,8 @@ pub fn ended(decided: &Decided) -> impl Iterator<Item = (String, DeliveredEnd)> 
         };
         let (_, pod) = decided.pod(*node, *attempt).filter(|_| is_final(delivered))?;
         let subject = decided.subject(*node)?;
-        Some((pod.uid.clone(), DeliveredEnd { subject, number: *attempt, report: report.clone() }))
+        let end = DeliveredEnd { subject, number: *attempt, report: report.clone() };
+        Some((pod.uid.clone(), Arc::new(end)))
     })
 }
 

@@ -142,7 +142,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);
     let budgets = budgets::read(ctx, observed, &valid, &mut agents, &mut nodes, &runtime.budgets).await?;
     let mut decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
-    decided.pods = runtime.attempts.pods();
+    decided.attempts = runtime.attempts.with_pods();
     decided.taken = warm::take(ctx, &decided);
 
     let recorded = record::record(ctx, &decided).await?;

@@ -1,6 +1,7 @@
 //! The nodes of a plan's graph, as the scheduler sees them: from the status of each node, its pod, and its open attempt.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use enact_crds::convert;
 use enact_crds::task::{Attempts, ContestantStatus, Phase};
@@ -42,7 +43,7 @@ pub async fn open_attempts(
     let pods = attempt_pods::by_uid(observed);
     let mut attempts = known.clone();
     drop_former(ctx, observed, valid, &mut attempts).await?;
-    let vanished = |open: &OpenAttempt| {
+    let vanished = |open: &Arc<OpenAttempt>| {
         let pod = open.pod_uid.as_deref().and_then(|uid| pods.get(uid).copied());
         let is_gone = pod.is_none_or(|pod| is_lost(&classify(&pod.view), pod.view.deleting, observed.now));
         open.seen && open.result.is_none() && is_gone
@@ -55,9 +56,12 @@ pub async fn open_attempts(
             let subject = subject_of(observed, valid, series.0, &open.subject_uid);
             let tenant = &valid.member.tenant;
             attempt_pods::record_pod(ctx, observed, tenant, subject, open.number, (name, &pod.uid)).await?;
+            let open = Arc::make_mut(open);
             (open.pod_uid, open.lacks_pod) = (Some(pod.uid.clone()), false);
         }
-        open.seen |= open.pod_uid.as_deref().is_some_and(|uid| pods.contains_key(uid));
+        if !open.seen && open.pod_uid.as_deref().is_some_and(|uid| pods.contains_key(uid)) {
+            Arc::make_mut(open).seen = true;
+        }
     }
     Ok(attempts)
 }
@@ -96,14 +100,15 @@ async fn drop_former(
         NodeId::Integration => Some(observed.uid.as_str()),
         NodeId::Task(_) => entry(observed, valid, node).map(|task| task.uid.as_str()),
     };
-    let is_former = |((node, _), open): &(&SeriesId, &OpenAttempt)| subject(*node) != Some(open.subject_uid.as_str());
+    let is_former =
+        |((node, _), open): &(&SeriesId, &Arc<OpenAttempt>)| subject(*node) != Some(open.subject_uid.as_str());
     let former: Vec<SeriesId> = attempts.by_series.iter().filter(is_former).map(|(series, _)| *series).collect();
     let mut ends = Vec::new();
     for series in former {
         attempts.agents.remove(&series);
         // The UID is empty if the Task was deleted while the attempt was started.
         if let Some(open) = attempts.by_series.remove(&series).filter(|open| !open.subject_uid.is_empty()) {
-            ends.push(end_of_former(observed, valid, series.0, open));
+            ends.push(end_of_former(observed, valid, series.0, &open));
         }
     }
     if !ends.is_empty() {
@@ -113,8 +118,8 @@ async fn drop_former(
 }
 
 /// Returns the record of the end of an attempt whose Task was deleted. Kubernetes deletes its pod.
-fn end_of_former(observed: &Observed, valid: &Valid, node: NodeId, open: OpenAttempt) -> Record {
-    let report = open.result.unwrap_or_else(|| Report::new(Reason::Lost, "the Task was deleted"));
+fn end_of_former(observed: &Observed, valid: &Valid, node: NodeId, open: &OpenAttempt) -> Record {
+    let report = open.result.clone().unwrap_or_else(|| Report::new(Reason::Lost, "the Task was deleted"));
     let failure = (report.reason != Reason::Succeeded).then(|| failure_kind(class_of(report.reason)));
     Record {
         tenant: valid.member.tenant.clone(),
@@ -185,7 +190,7 @@ async fn read_record(
             // It can have ended before its pod, whose end may contradict it.
             let subject = subject_of(observed, valid, node, &attempt.subject_uid);
             let end = DeliveredEnd { subject, number: attempt.number, report: report.clone() };
-            attempts.delivered.insert(pod.uid.clone(), end);
+            attempts.delivered.insert(pod.uid.clone(), Arc::new(end));
         }
         let series = series_of(valid, node, attempt.number);
         let is_newest = attempts.agents.get(&series).is_none_or(|(number, _)| attempt.number > *number);
@@ -195,7 +200,7 @@ async fn read_record(
         let open = attempts.by_series.entry(series).or_default();
         if attempt.number > open.number {
             // An attempt whose end is recorded had a pod: it is never started a second time.
-            *open = OpenAttempt {
+            *open = Arc::new(OpenAttempt {
                 seen: attempt.finished.is_some(),
                 result: result_of(&attempt),
                 delivered: is_delivered(&attempt),
@@ -204,9 +209,10 @@ async fn read_record(
                 pod_uid: attempt.pod_uid,
                 start_key: attempt.start_key,
                 lacks_pod: false,
-            };
+            });
         // Only the report is new. `seen` stays, because this process knows better than the record whether the pod existed.
         } else if attempt.number == open.number && open.result.is_none() {
+            let open = Arc::make_mut(open);
             (open.result, open.delivered) = (result_of(&attempt), is_delivered(&attempt));
         }
     }
@@ -235,7 +241,7 @@ pub fn nodes(
 ) -> PerNode<Node> {
     let pods = attempt_pods::by_uid(observed);
     let series = |rules: &Node, status: &NodeStatus, series: SeriesId| {
-        let open = attempts.by_series.get(&series);
+        let open: Option<&OpenAttempt> = attempts.by_series.get(&series).map(AsRef::as_ref);
         let pod = open.and_then(|open| pods.get(open.pod_uid.as_deref()?).copied());
         let pod = pod.map(|pod| (pod, setup_failures.of(&pod.uid)));
         node(rules, status, pod, open, observed.now)
