@@ -45,7 +45,7 @@ const SHOW_RUNNING_AT_LATEST_SECONDS: u32 = 10;
 
 /// The effects of a decision. Only [`apply`] makes it, and the status step demands it.
 pub struct Applied {
-    /// The new status of the integration, if it changed. The status step writes it with the plan's.
+    /// The new status of the integration, if it changed. The status step writes it with the plan's. Only then its attempt has ended.
     pub integration: Option<IntegrationStatus>,
     /// Attempts that started; none for a node whose attempt ended.
     pub attempts: Vec<(SeriesId, Option<OpenAttempt>)>,
@@ -127,15 +127,7 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
             Ok(Effect::Closed(node)) => {
                 applied.attempts.extend(all_series(decided.valid, node).map(|series| (series, None)));
             }
-            Ok(Effect::Integration(status)) => {
-                // The attempt stays open while the integration runs. In every other phase it has ended, or was reopened or closed.
-                if status.phase != enact_crds::task::Phase::Running {
-                    applied
-                        .attempts
-                        .extend(all_series(decided.valid, NodeId::Integration).map(|series| (series, None)));
-                }
-                applied.integration = Some(status);
-            }
+            Ok(Effect::Integration(status)) => applied.integration = Some(status),
             Ok(Effect::Postponed(at)) => applied.requeue(at),
             Err(error) => applied.add_failure(error),
         }

@@ -45,6 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::Plan;
+use enact_crds::task::Phase as TaskPhase;
 use enact_domain::time::Millis;
 use enact_store::{ErrorClass, StoreError};
 use kube::ResourceExt as _;
@@ -160,6 +161,11 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
 
     let written = status::write(ctx, &decided, &applied, &runtime.last_write).await?;
     runtime.last_write = written.last_write;
+    // The attempt stays open while the integration runs. In every other phase it has ended, or was reopened or closed. If the status could not
+    // be written, it is ended again.
+    if applied.integration.as_ref().is_some_and(|integration| integration.phase != TaskPhase::Running) {
+        runtime.attempts.close_integration();
+    }
 
     // Only after the status is written, which shows the failure. The retry decides again from what was applied.
     if let Some(error) = applied.failure {

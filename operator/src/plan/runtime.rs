@@ -110,6 +110,11 @@ impl OpenAttempts {
         with_pods.map(|((node, _), open)| ((*node, open.number), Arc::clone(open))).collect()
     }
 
+    /// Removes the attempt of the integration, whose end the status shows now.
+    pub fn close_integration(&mut self) {
+        self.by_series.retain(|(node, _), _| *node != NodeId::Integration);
+    }
+
     /// Applies the changes that the apply step made: an attempt that started, or none when one ended.
     pub fn update(&mut self, changes: Vec<(SeriesId, Option<OpenAttempt>)>) {
         for (series, attempt) in changes {
