@@ -561,7 +561,7 @@ fn agent(pod: &AttemptPod) -> Option<String> {
     annotation(pod, names::ANNOTATION_AGENT)
 }
 
-/// Returns the value of an annotation; none if it is longer than any that the operator writes. Every pod of a tenant is kept, whoever created
+/// Returns the value of an annotation; none if it is longer than any that the operator writes. The index keeps every pod, whoever created
 /// it, and annotations can have 256 KiB.
 fn annotation(pod: &AttemptPod, key: &str) -> Option<String> {
     pod.annotations().get(key).filter(|value| value.len() <= MAX_ANNOTATION_BYTES).cloned()

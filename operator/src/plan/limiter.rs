@@ -131,7 +131,7 @@ impl ConcurrencyLimiter {
         });
     }
 
-    /// Frees the slot of a pod, and returns the tenant whose slot it was. The label of the pod does not say it: it can have been changed since.
+    /// Frees the slot of a pod, and returns the tenant whose slot it was. The label of the pod can have been changed since.
     pub fn release(&self, namespace: &str, pod: &str) -> Option<String> {
         let key = (namespace.to_owned(), pod.to_owned());
         self.tenants.lock().iter_mut().find_map(|(tenant, slots)| slots.remove(&key).then(|| tenant.clone()))
