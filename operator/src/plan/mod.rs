@@ -18,6 +18,7 @@ pub mod digest_cache;
 mod estimate;
 mod evaluate;
 pub mod history;
+mod integration;
 mod known_budgets;
 pub mod limiter;
 mod limits;

@@ -60,7 +60,8 @@ pub async fn open_attempts(
             (open.pod_uid, open.lacks_pod) = (Some(pod.uid.clone()), false);
         }
         if !open.seen && open.pod_uid.as_deref().is_some_and(|uid| pods.contains_key(uid)) {
-            Arc::make_mut(open).seen = true;
+            let open = Arc::make_mut(open);
+            (open.seen, open.lacks_pod) = (true, false);
         }
     }
     Ok(attempts)
