@@ -125,6 +125,7 @@ mod tests {
         drop(second);
         second_events.await.unwrap();
     }
+
     #[test]
     fn caches_keep_nothing_that_nobody_reads() {
         let mut map: ConfigMap = serde_json::from_value(serde_json::json!({"metadata": {
