@@ -162,8 +162,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
 
     let written = status::write(ctx, &decided, &applied, &runtime.last_write).await?;
     runtime.last_write = written.last_write;
-    // The attempt stays open while the integration runs. In every other phase it has ended, or was reopened or closed. If the status could not
-    // be written, it is ended again.
+    // The attempt stays open while the integration runs. In every other phase it has ended, or was reopened or closed. If the status could
+    // not be written, it is ended again.
     if applied.integration.as_ref().is_some_and(|integration| integration.phase != TaskPhase::Running) {
         runtime.attempts.close_integration();
     }
