@@ -138,6 +138,8 @@ struct Known {
     fresh: [Option<HashSet<String>>; 2],
 }
 
+/// Longest annotation of a pod that is kept: more than the name of an Agent with its namespace, and than a digest.
+const MAX_ANNOTATION_BYTES: usize = 512;
 const TASKS: usize = 0;
 const PODS: usize = 1;
 
@@ -171,6 +173,10 @@ impl Index {
         let mut known = self.known.lock();
         known.mark_fresh(TASKS, &entry.uid);
         let children = known.children(namespace, uid, plan);
+        // A pod that anybody created may have been first, and name another plan.
+        if children.plan.as_ref().is_none_or(|named| named.name != plan) {
+            children.plan = Some(ObjectRef::new(plan).within(namespace));
+        }
         // The operator's own writes are put before the watch delivers them: an older event must not undo them.
         if children.tasks.get(&task.name_any()).is_none_or(|old| old.version <= entry.version) {
             children.tasks.insert(task.name_any(), Arc::new(entry));
@@ -179,11 +185,25 @@ impl Index {
 
     /// Puts a pod from the API server or from a watch, and returns whether it changed. A version older than the known one is ignored.
     pub fn put_pod(&self, pod: &AttemptPod) -> bool {
-        let (Some((namespace, uid)), Some(plan)) = (plan_key(pod), label(pod, names::LABEL_PLAN)) else { return false };
-        let Some(mut entry) = PodEntry::of(pod) else { return false };
+        let Some((namespace, uid)) = plan_key(pod) else { return false };
+        let entry = label(pod, names::LABEL_PLAN).zip(PodEntry::of(pod));
         let name = pod.name_any();
         let mut known = self.known.lock();
-        known.mark_fresh(PODS, &entry.uid);
+        known.mark_fresh(PODS, pod.metadata.uid.as_deref().unwrap_or_default());
+        // Whoever may change pods in the namespace can change labels and owner. A pod is then no longer one of the plan that it was of.
+        let former = known.find_pod(namespace, &name, uid).filter(|(plan, _)| entry.is_none() || *plan != uid);
+        if let Some((former, newest)) = former.map(|(plan, pod)| (plan.to_owned(), pod.version)) {
+            if newest > version(pod) {
+                return false;
+            }
+            known.edit(namespace, &former, |children| {
+                children.pods.remove(&name);
+                if let Some(plan) = children.plan.clone() {
+                    self.requeue(plan);
+                }
+            });
+        }
+        let Some((plan, mut entry)) = entry else { return false };
         let children = known.children(namespace, uid, plan);
         let old = children.pods.get(&name);
         if old.is_some_and(|old| old.version > entry.version) {
@@ -324,11 +344,14 @@ impl Index {
         true
     }
 
-    /// Returns whether a pod that a watch delivered occupies a slot; none if it is not a pod of an attempt, or another pod has its name now.
+    /// Returns whether a pod that a watch delivered occupies a slot; none if another pod has its name now. One that is not, or no longer, a
+    /// pod of an attempt does not.
     fn is_occupied_by(&self, pod: &AttemptPod) -> Option<bool> {
         let (namespace, plan_uid) = plan_key(pod)?;
         let known = self.known.lock();
-        let entry = known.find(namespace, plan_uid)?.pods.get(pod.metadata.name.as_deref()?)?;
+        let Some((_, entry)) = known.find_pod(namespace, pod.metadata.name.as_deref()?, plan_uid) else {
+            return Some(false);
+        };
         (Some(&entry.uid) == pod.metadata.uid.as_ref()).then(|| !pod.has_ended() && entry.ended.is_none())
     }
 
@@ -342,7 +365,7 @@ impl Index {
             let is_it = |entry: &PodEntry| Some(&entry.uid) == pod.metadata.uid.as_ref();
             remove(&mut children.pods, name, |entry| is_it(entry) && entry.version <= version(pod));
         });
-        known.find(namespace, plan_uid).is_none_or(|children| !children.pods.contains_key(name))
+        known.find_pod(namespace, name, plan_uid).is_none()
     }
 
     fn requeue_owner(&self, task: &Task) {
@@ -372,6 +395,15 @@ impl Known {
 
     fn find_mut(&mut self, namespace: &str, plan_uid: &str) -> Option<&mut Children> {
         self.plans.get_mut(namespace)?.get_mut(plan_uid)
+    }
+
+    /// Returns the pod of this name, with the UID of the plan that it is one of: most likely `plan_uid`.
+    fn find_pod(&self, namespace: &str, name: &str, plan_uid: &str) -> Option<(&str, &PodEntry)> {
+        let plans = self.plans.get(namespace)?;
+        // A pod is one of a single plan, so that most events need no search.
+        let all = plans.get_key_value(plan_uid).into_iter().chain(plans);
+        all.map(|(plan, children)| (plan.as_str(), children))
+            .find_map(|(plan, children)| Some((plan, children.pods.get(name)?.as_ref())))
     }
 
     fn children(&mut self, namespace: &str, plan_uid: &str, plan: &str) -> &mut Children {
@@ -497,7 +529,7 @@ impl PodEntry {
             attempt: label(pod, names::LABEL_ATTEMPT)?.parse().ok()?,
             owner: owner.uid.clone(),
             agent: agent(pod),
-            start_key: pod.annotations().get(names::ANNOTATION_START_KEY).cloned(),
+            start_key: annotation(pod, names::ANNOTATION_START_KEY),
             tenant: label(pod, names::LABEL_TENANT).unwrap_or_default().to_owned(),
             ended: pod.has_ended().then(Instant::now),
             view: pod.view(),
@@ -526,7 +558,13 @@ fn remove<E>(map: &mut HashMap<String, Arc<E>>, name: &str, is: impl Fn(&E) -> b
 
 /// Returns the name of the agent that a pod names.
 fn agent(pod: &AttemptPod) -> Option<String> {
-    pod.annotations().get(names::ANNOTATION_AGENT).cloned()
+    annotation(pod, names::ANNOTATION_AGENT)
+}
+
+/// Returns the value of an annotation; none if it is longer than any that the operator writes. The index keeps every pod, whoever created
+/// it, and annotations can have 256 KiB.
+fn annotation(pod: &AttemptPod, key: &str) -> Option<String> {
+    pod.annotations().get(key).filter(|value| value.len() <= MAX_ANNOTATION_BYTES).cloned()
 }
 
 /// Returns the UID and name of the plan that controls a Task.

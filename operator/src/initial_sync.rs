@@ -10,6 +10,9 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+/// The annotation in which `kubectl apply` keeps the whole manifest.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// The first lists that controllers wait for.
 #[derive(Debug, Default)]
 pub struct InitialSync {
@@ -35,7 +38,7 @@ impl InitialSync {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
     {
         let (store, writer) = reflector::store();
-        let events = reflector(writer, watcher(api, watcher::Config::default()));
+        let events = reflector(writer, watcher(api, watcher::Config::default()).modify(drop_unread));
         // After `reflector`, which updates the cache: `on_event` may requeue objects whose reconciles read that cache.
         let events = events.inspect(move |event| {
             if let Ok(event) = event {
@@ -70,6 +73,18 @@ impl InitialSync {
             // A sender is dropped only when the process ends.
             let _ = list.clone().wait_for(|listed| *listed).await;
         }
+    }
+}
+
+/// Drops what nobody reads in a cache: which fields each manager has written, and the manifest that `kubectl apply` keeps. They can be as
+/// large as the object itself. When each manager wrote is read for Agents.
+fn drop_unread<K: Resource>(object: &mut K) {
+    let metadata = object.meta_mut();
+    for managed in metadata.managed_fields.iter_mut().flatten() {
+        managed.fields_v1 = None;
+    }
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
     }
 }
 
@@ -109,5 +124,20 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(30), all).await.expect("a task was not woken").unwrap();
         drop(second);
         second_events.await.unwrap();
+    }
+
+    #[test]
+    fn caches_keep_nothing_that_nobody_reads() {
+        let mut map: ConfigMap = serde_json::from_value(serde_json::json!({"metadata": {
+            "name": "a", "annotations": {LAST_APPLIED: "{}", "enact.dev/author": "ann"},
+            "managedFields": [{"manager": "kubectl", "operation": "Update", "time": "2026-01-01T00:00:00Z",
+                "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {}}}]
+        }}))
+        .unwrap();
+        drop_unread(&mut map);
+        let metadata = map.metadata;
+        assert_eq!(metadata.annotations.unwrap().into_keys().collect::<Vec<_>>(), ["enact.dev/author"]);
+        let managed = metadata.managed_fields.unwrap().remove(0);
+        assert!(managed.fields_v1.is_none() && managed.time.is_some());
     }
 }

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::error::Error;
 
+/// The last time that Kubernetes can write: the end of the year 9999.
+const MAX_TIME: Millis = Millis(253_402_300_799_999);
+
 /// A Pod with only the fields that the operator reads: ten thousand of them fit in a few megabytes.
 #[derive(Resource, Clone, Debug, Default, Serialize, Deserialize)]
 #[resource(inherit = Pod)]
@@ -103,8 +106,10 @@ impl AttemptPod {
     /// Returns the time from which on the pod belongs to its attempt: its creation, or the time at which a pod of a warm pool was assigned.
     fn begun(&self) -> Millis {
         let created = self.metadata.creation_timestamp.as_ref().map_or(Millis(0), enact_crds::convert::millis);
-        let assigned = self.annotations().get(names::ANNOTATION_ASSIGNED_AT).and_then(|text| text.parse().ok());
-        assigned.map_or(created, |assigned| created.max(Millis(assigned)))
+        let assigned =
+            self.annotations().get(names::ANNOTATION_ASSIGNED_AT).and_then(|text| text.parse().ok()).map(Millis);
+        // Whoever may change pods in the namespace can write any number. The record cannot hold every time.
+        assigned.filter(|assigned| *assigned <= MAX_TIME).map_or(created, |assigned| created.max(assigned))
     }
 
     /// Returns the time at which a pod that is being deleted counts as lost, and frees its slot: its node may not respond, and the object
@@ -220,6 +225,11 @@ mod tests {
         let created = Millis(1_767_225_600_000);
         assert_eq!(begun("1767225607250"), Millis(created.0 + 7_250));
         assert_eq!((begun("x"), begun("12")), (created, created));
+        assert_eq!(
+            begun(&i64::MAX.to_string()),
+            created,
+            "the end of the attempt could not be recorded with this time"
+        );
     }
 
     #[test]

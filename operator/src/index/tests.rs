@@ -101,3 +101,74 @@ async fn an_event_without_a_change_requeues_nothing() {
     follow(&index, vec![Event::Apply(pod("a-1", "x", 4, "Running"))]).await;
     assert!(requeued.try_recv().is_err(), "an annotation, say");
 }
+
+/// Whoever may change pods in the namespace labels one as that of another plan, again and again.
+#[tokio::test]
+async fn a_pod_is_one_of_a_single_plan() {
+    let (index, mut requeued) = Index::new();
+    index.put_task(&task("a", "1", 1, "Running"));
+    follow(&index, vec![Event::Apply(pod("a-1", "x", 3, "Running"))]).await;
+    while requeued.try_recv().is_ok() {}
+    for version in 4..9 {
+        let mut relabelled = pod("a-1", "x", version, "Running");
+        let labels = relabelled.metadata.labels.as_mut().unwrap();
+        labels.insert(names::LABEL_PLAN_UID.into(), format!("plan-{version}"));
+        labels.insert(names::LABEL_PLAN.into(), "another".into());
+        follow(&index, vec![Event::Apply(relabelled)]).await;
+    }
+    assert!(index.children("ns", "plan").pods.is_empty(), "its attempt is not shown as running forever");
+    assert_eq!(requeued.try_recv().unwrap(), ObjectRef::new("p").within("ns"), "the plan of the attempt is requeued");
+    assert_eq!(index.known.lock().plans["ns"].len(), 2, "the last plan and that of the task, not one for each change");
+    follow(&index, vec![Event::Apply(pod("a-1", "x", 5, "Running"))]).await;
+    assert!(index.children("ns", "plan").pods.is_empty(), "an older event undoes nothing");
+}
+
+/// Without an owner, the pod is not deleted with its Task either.
+#[tokio::test]
+async fn a_pod_without_its_owner_is_no_longer_one_of_an_attempt() {
+    let (index, mut requeued) = Index::new();
+    follow(&index, vec![Event::Apply(pod("a-1", "x", 3, "Running"))]).await;
+    while requeued.try_recv().is_ok() {}
+    let mut orphan = pod("a-1", "x", 4, "Running");
+    orphan.metadata.owner_references = None;
+    assert_eq!(follow(&index, vec![Event::Apply(orphan)]).await, [("a-1".into(), false)], "it has no slot");
+    assert!(index.children("ns", "plan").pods.is_empty());
+    assert_eq!(requeued.try_recv().unwrap(), ObjectRef::new("p").within("ns"));
+}
+
+#[tokio::test]
+async fn nobody_fills_the_memory_with_annotations() {
+    let (index, _requeued) = Index::new();
+    let mut long = pod("a-1", "x", 3, "Running");
+    let annotations = [names::ANNOTATION_AGENT, names::ANNOTATION_START_KEY];
+    let annotations = annotations.map(|key| (key.to_owned(), "x".repeat(100_000)));
+    long.metadata.annotations = Some(annotations.into());
+    index.put_pod(&long);
+    let kept = index.children("ns", "plan").pods["a-1"].clone();
+    assert_eq!((kept.agent.as_ref(), kept.start_key.as_ref()), (None, None));
+}
+
+/// The first that names the plan is a pod that anybody created.
+#[tokio::test]
+async fn a_task_says_the_name_of_its_plan() {
+    let (index, mut requeued) = Index::new();
+    let mut forged = pod("a-1", "x", 3, "Running");
+    forged.metadata.labels.as_mut().unwrap().insert(names::LABEL_PLAN.into(), "another".into());
+    index.put_pod(&forged);
+    index.put_task(&task("a", "1", 4, "Running"));
+    index.note_delivery("plan", "1", 1);
+    assert_eq!(requeued.try_recv().unwrap(), ObjectRef::new("p").within("ns"));
+}
+
+/// The plan was deleted and created again, and the operator created the pod before the watch delivered the deletion of the old one.
+#[tokio::test]
+async fn a_late_event_does_not_free_the_slot_of_a_pod_of_another_plan() {
+    let (index, _requeued) = Index::new();
+    let old = |version| pod("a-1", "old", version, "Running");
+    follow(&index, vec![Event::Apply(old(3))]).await;
+    let mut new = pod("a-1", "new", 9, "Pending");
+    new.metadata.labels.as_mut().unwrap().insert(names::LABEL_PLAN_UID.into(), "next-plan".into());
+    index.put_pod(&new);
+    assert_eq!(follow(&index, vec![Event::Apply(old(4)), Event::Delete(old(5))]).await, []);
+    assert_eq!(index.children("ns", "next-plan").pods["a-1"].uid, "new");
+}

@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
+use enact_crds::Task;
 use enact_crds::plan::IntegrationStatus;
-use enact_crds::{Task, convert};
 use enact_domain::agents::health::End;
 use enact_domain::assignment::{Reason, Report};
 use enact_domain::attempt::AttemptState;
 use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
-use enact_domain::plan::{Action, CurrentAttempt, ReportedState, TaskPhase, Verdict};
+use enact_domain::plan::{Action, CurrentAttempt, Verdict};
 use enact_domain::record::Subject;
 use enact_domain::time::Millis;
 use enact_domain::waiting::Waiting;
@@ -20,13 +20,14 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::events::EventType;
 use kube::{Api, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::assign;
 use super::attempt_pods;
 use super::context::Context;
 use super::decide::Decided;
 use super::deliveries;
+use super::integration;
 use super::nodes::{all_series, series_of};
 use super::observed::Observed;
 use super::record::Recorded;
@@ -45,7 +46,7 @@ const SHOW_RUNNING_AT_LATEST_SECONDS: u32 = 10;
 
 /// The effects of a decision. Only [`apply`] makes it, and the status step demands it.
 pub struct Applied {
-    /// The new status of the integration, if it changed. The status step writes it with the plan's.
+    /// The new status of the integration, if it changed. The status step writes it with the plan's. Only then its attempt has ended.
     pub integration: Option<IntegrationStatus>,
     /// Attempts that started; none for a node whose attempt ended.
     pub attempts: Vec<(SeriesId, Option<OpenAttempt>)>,
@@ -79,8 +80,9 @@ enum Effect {
     Started(NodeId, u32, String),
     /// The pod of the attempt cannot be created.
     Refused(NodeId, u32, Report),
-    /// The pod of the attempt could not be created now. Without an error, it can be created soon.
-    NotStarted(NodeId, u32, Option<Error>),
+    /// The attempt could not get its pod now; the UID is that of the recorded one, which it may have got. Without an error, it can get one
+    /// soon.
+    NotStarted(NodeId, u32, Option<String>, Option<Error>),
     Ended(NodeId, u32),
     /// All attempts at the node have ended.
     Closed(NodeId),
@@ -115,9 +117,9 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
                 applied.attempts.push(open(decided, node, number, None, Some(report)));
                 applied.requeue_at = Some(decided.observed.now);
             }
-            Ok(Effect::NotStarted(node, number, error)) => {
+            Ok(Effect::NotStarted(node, number, pod, error)) => {
                 // The start is recorded: the attempt gets its pod later, or ends.
-                applied.attempts.push(without_pod(decided, &recorded, node, number));
+                applied.attempts.push(without_pod(decided, &recorded, node, number, pod));
                 match error {
                     Some(error) => applied.add_failure(error),
                     None => applied.requeue(decided.observed.now.plus_seconds(1)),
@@ -127,15 +129,7 @@ pub async fn apply(ctx: &Context, decided: &Decided<'_>, recorded: Recorded) -> 
             Ok(Effect::Closed(node)) => {
                 applied.attempts.extend(all_series(decided.valid, node).map(|series| (series, None)));
             }
-            Ok(Effect::Integration(status)) => {
-                // The attempt stays open while the integration runs. In every other phase it has ended, or was reopened or closed.
-                if status.phase != enact_crds::task::Phase::Running {
-                    applied
-                        .attempts
-                        .extend(all_series(decided.valid, NodeId::Integration).map(|series| (series, None)));
-                }
-                applied.integration = Some(status);
-            }
+            Ok(Effect::Integration(status)) => applied.integration = Some(status),
             Ok(Effect::Postponed(at)) => applied.requeue(at),
             Err(error) => applied.add_failure(error),
         }
@@ -156,7 +150,14 @@ async fn carry_out(
     let now = decided.observed.now;
     match action {
         Action::Create(node) => create(ctx, decided, *node).await,
-        Action::Start { node, attempt } => start(ctx, decided, recorded, *node, *attempt).await,
+        Action::Start { node, attempt } => match start(ctx, decided, recorded, *node, *attempt).await {
+            // The start is recorded, and the answer about its pod may be lost. After a failure of the record, that is read again.
+            Err(error) if !matches!(error, Error::Store(_)) => {
+                let pod = recorded.starts.get(&(*node, *attempt)).and_then(|start| start.pod_uid.clone());
+                Ok(Effect::NotStarted(*node, *attempt, pod, Some(error)))
+            }
+            result => result,
+        },
         Action::End { node, attempt, delete_pod, .. } => {
             // The pod is deleted before the status shows the end: after a crash in between, the next reconcile ends the attempt again.
             // In the other order a pod that still runs would belong to an attempt that is over.
@@ -208,11 +209,17 @@ fn open(
 }
 
 /// Returns the change of the open attempts when the start of an attempt is recorded and its pod could not be created.
-fn without_pod(decided: &Decided, recorded: &Recorded, node: NodeId, number: u32) -> (SeriesId, Option<OpenAttempt>) {
+fn without_pod(
+    decided: &Decided,
+    recorded: &Recorded,
+    node: NodeId,
+    number: u32,
+    pod_uid: Option<String>,
+) -> (SeriesId, Option<OpenAttempt>) {
     let subject = decided.subject(node);
     let start_key = subject.as_ref().map(|subject| start_key(decided, recorded, subject, node, number));
     let subject_uid = subject.map(|subject| subject.uid).unwrap_or_default();
-    let open = OpenAttempt { subject_uid, number, start_key, lacks_pod: true, ..OpenAttempt::default() };
+    let open = OpenAttempt { subject_uid, number, pod_uid, start_key, lacks_pod: true, ..OpenAttempt::default() };
     (series_of(decided.valid, node, number), Some(open))
 }
 
@@ -298,7 +305,7 @@ async fn create_pod(
     let key = start_key(decided, recorded, &subject, node, attempt);
     pod.annotations_mut().insert(names::ANNOTATION_START_KEY.to_owned(), key.to_string());
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &decided.observed.namespace);
-    let not_started = |error| Effect::NotStarted(node, attempt, Some(error));
+    let not_started = |error| Effect::NotStarted(node, attempt, None, Some(error));
     ctx.metrics.wrote("create", "Pod");
     match pods.create(&PostParams::default(), &pod).await {
         Ok(created) => {
@@ -319,7 +326,7 @@ async fn create_pod(
         }
         // The quota counts a pod until its end, which follows the delivery of its result soon.
         Err(kube::Error::Api(e)) if refusals::is_quota(&e) && deliveries::has_leaving_pods(decided) => {
-            Ok(Effect::NotStarted(node, attempt, None))
+            Ok(Effect::NotStarted(node, attempt, None, None))
         }
         Err(e) => Ok(not_started(Error::kube(format!("create Pod {name}"))(e))),
     }
@@ -432,7 +439,7 @@ async fn end(ctx: &Context, decided: &Decided<'_>, action: &Action) -> Result<Ef
         }
         None => status::ended((task.failures, task.infrastructure_failures), &end, observed.now),
     };
-    let effect = change_status(ctx, decided, *node, task, |old| integrated(observed, old, &end)).await?;
+    let effect = change_status(ctx, decided, *node, task, |old| integration::ended(observed, old, &end)).await?;
     report_health(ctx, decided, *node, *attempt, report);
     // Counted only after the status is written: a failed write is repeated by the next reconcile.
     ctx.metrics.attempts.with_label_values(&[report.reason.as_str()]).inc();
@@ -510,7 +517,7 @@ async fn mark_running(
         Some(state) => contest::running(&state, attempt, since, waiting, now),
         None => status::running(attempt, agent, since, waiting, now),
     };
-    let effect = change_status(ctx, decided, node, task, |old| running(old, attempt, waiting)).await?;
+    let effect = change_status(ctx, decided, node, task, |old| integration::running(old, attempt, waiting)).await?;
     // The attempt has not ended: it stays open.
     Ok(if matches!(effect, Effect::Closed(_)) { Effect::None } else { effect })
 }
@@ -531,10 +538,9 @@ async fn change_status(
     let name = &decided.valid.content.compiled.names[i];
     let Some(entry) = decided.task_entry(node) else { return Ok(Effect::None) };
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), &observed.namespace);
-    let mut status = task(entry);
-    status["observedGeneration"] = entry.generation.into();
-    // With the UID, the API server refuses the patch if a Task of the same name was created meanwhile.
-    let patch = json!({ "metadata": { "uid": entry.uid }, "status": status });
+    // Several contestants change their Task at the same time.
+    let version = decided.nodes[node].contest.is_none().then_some(entry.version);
+    let patch = status::patch(&entry.uid, version, entry.generation, task(entry));
     ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         // Later reconciles must not decide from the older status, whatever the watch has delivered by then.
@@ -545,40 +551,6 @@ async fn change_status(
         // A person deleted the Task. The watch reports the deletion, and the next reconcile creates it again.
         Err(kube::Error::Api(e)) if e.code == 404 => Ok(Effect::None),
         Err(e) => Err(Error::kube(format!("patch the status of Task {name}"))(e)),
-    }
-}
-
-/// Returns the status of the integration whose attempt runs. Reason and message are those of the last end, except while its pod does not
-/// run yet.
-fn running(old: IntegrationStatus, attempt: u32, waiting: Option<&Waiting>) -> IntegrationStatus {
-    let waited = old.phase == enact_crds::task::Phase::Running
-        && status::reported_state(old.reason.as_deref()) != ReportedState::Running;
-    let (reason, message) = match waiting {
-        Some(waiting) => (Some(waiting.reason.clone().into_owned()), Some(status::wait_message(attempt, waiting))),
-        None if waited => (None, None),
-        None => (old.reason, old.message),
-    };
-    IntegrationStatus { phase: TaskPhase::Running.into(), attempts: attempt, retry_at: None, reason, message, ..old }
-}
-
-/// Returns the status of the integration whose attempt ended.
-fn integrated(observed: &Observed, old: IntegrationStatus, end: &status::End) -> IntegrationStatus {
-    let (failures, infrastructure_failures) = end.add_failure((old.failures, old.infrastructure_failures));
-    let (phase, retry_at) = end.following();
-    IntegrationStatus {
-        phase: phase.into(),
-        attempts: end.attempt,
-        failures,
-        infrastructure_failures,
-        retry_at: retry_at.map(convert::time_not_before),
-        branch: observed.plan.spec.workspace.as_ref().map(|w| observed.target_branch(w)),
-        // Also a step that was stopped after its push reports a commit.
-        commit: end.report.commit.clone().filter(|_| end.failure.is_none()),
-        conflicts: end.report.conflicts.clone(),
-        observed_rerun: old.observed_rerun,
-        observed_redo: old.observed_redo,
-        reason: Some(end.report.reason.as_str().into()),
-        message: Some(end.report.message.clone()),
     }
 }
 

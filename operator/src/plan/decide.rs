@@ -1,6 +1,7 @@
 //! Decide: the next actions of a plan, within the free slots of its tenant, and the resulting readiness.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use enact_crds::plan::{PausedAfter, Phase};
 use enact_domain::assignment::Report;
@@ -16,6 +17,7 @@ use enact_domain::record::{Kind, Subject};
 use enact_domain::text::truncate;
 use enact_domain::time::Millis;
 
+use super::attempt_pods;
 use super::budgets::PlanBudgets;
 use super::context::Context;
 use super::limiter::{AgentLimit, ReservedSlots};
@@ -23,7 +25,7 @@ use super::nodes::series_of;
 use super::observed::{Choice, Loaded, Observed};
 use super::refusals;
 use super::reservations::Amount;
-use super::runtime::SeriesId;
+use super::runtime::{OpenAttempt, SeriesId};
 use super::shortage::Waiting;
 use super::validate::Valid;
 use super::waits::Waits;
@@ -56,8 +58,8 @@ pub struct Decided<'a> {
     pub unfinished: bool,
     /// From which the keys of starting attempts are made.
     start_secret: u128,
-    /// The UIDs of the pods of open attempts. Empty until the caller adds them, after the decision.
-    pub pods: HashMap<(NodeId, u32), String>,
+    /// The open attempts that have pods. Empty until the caller adds them, after the decision.
+    pub attempts: HashMap<(NodeId, u32), Arc<OpenAttempt>>,
     /// The pods of warm pools that starting attempts get. Empty until they are chosen, after the slots are reserved.
     pub taken: HashMap<(NodeId, u32), Taken>,
     /// The slots of starting attempts, until their pods exist.
@@ -112,7 +114,7 @@ pub fn decide<'a>(
             decision,
             unfinished,
             start_secret: ctx.start_secret,
-            pods: HashMap::new(),
+            attempts: HashMap::new(),
             taken: HashMap::new(),
             slots,
         };
@@ -321,12 +323,9 @@ impl Decided<'_> {
         names::task_branch(&self.observed.name(), &self.observed.uid, name, attempt)
     }
 
-    /// Returns the name of the attempt's own pod. The name is deterministic, so that a repeated creation fails with a conflict.
+    /// Returns the name of the attempt's own pod.
     pub fn pod_name(&self, node: NodeId, attempt: u32) -> String {
-        match node {
-            NodeId::Task(i) => names::pod_name(&self.valid.content.compiled.names[i], attempt),
-            NodeId::Integration => names::integration_pod_name(&self.observed.name(), attempt),
-        }
+        attempt_pods::own_name(self.observed, self.valid, node, attempt)
     }
 
     /// Returns the name of the pod that the record of a start names: one of a warm pool, or the attempt's own.
@@ -341,8 +340,8 @@ impl Decided<'_> {
 
     /// Returns the pod of an attempt as it was last seen, with its name.
     pub fn pod(&self, node: NodeId, attempt: u32) -> Option<(&str, &PodEntry)> {
-        let (pods, uid) = (&self.observed.children.pods, self.pods.get(&(node, attempt))?);
-        let is_of = |pod: &PodEntry| pod.uid == *uid;
+        let (pods, uid) = (&self.observed.children.pods, self.attempts.get(&(node, attempt))?.pod_uid.as_deref()?);
+        let is_of = |pod: &PodEntry| pod.uid == uid;
         let own = pods.get_key_value(&self.pod_name(node, attempt)).filter(|(_, pod)| is_of(pod));
         // A pod of a warm pool has another name.
         let found = own.or_else(|| pods.iter().find(|(_, pod)| is_of(pod)));

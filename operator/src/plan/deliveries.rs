@@ -1,13 +1,13 @@
 //! Results that arrive before their pods end, and what contradicts them afterwards.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use enact_crds::Task;
 use enact_domain::attempt::{AttemptState, PodPhase, classify};
 use enact_domain::delivery::{contradiction, is_final};
 use enact_domain::plan::{Action, CurrentAttempt};
 use enact_domain::record::{ACTOR, Event, Record};
-use enact_store::RecordedDelivery;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::EventType;
@@ -17,7 +17,7 @@ use super::attempt_pods;
 use super::context::Context;
 use super::decide::Decided;
 use super::observed::Observed;
-use super::runtime::{DeliveredEnd, OpenAttempt, OpenAttempts};
+use super::runtime::{DeliveredEnd, FollowUp, OpenAttempt, OpenAttempts};
 use crate::error::Error;
 use crate::index::PodEntry;
 use crate::patch::FIELD_MANAGER;
@@ -25,78 +25,71 @@ use crate::patch::FIELD_MANAGER;
 /// Reason of the Event about a contradicted result.
 const CONTRADICTED: &str = "ResultContradicted";
 
-/// Reads the results of which the server has notified the operator into the open attempts, and reports what contradicts results: other
-/// deliveries, and the ends of the pods whose attempts have ended before. Returns none if there is nothing to do.
+/// Reads the results of which the server has notified the operator, and reports what contradicts results: other deliveries, and the ends of
+/// the pods whose attempts have ended before. Returns what changes about the attempts.
 ///
 /// # Errors
 /// When the record or the API server fails. A repetition reports the same again.
-pub async fn follow_up(
-    ctx: &Context,
-    observed: &Observed,
-    known: &OpenAttempts,
-) -> Result<Option<OpenAttempts>, Error> {
+pub async fn follow_up(ctx: &Context, observed: &Observed, known: &OpenAttempts) -> Result<FollowUp, Error> {
     let notices = &observed.children.deliveries;
+    let mut found = FollowUp::default();
     let Some(member) = observed.member.as_ref().filter(|_| !notices.is_empty() || !known.delivered.is_empty()) else {
-        return Ok(None);
+        return Ok(found);
     };
-    let mut attempts = known.clone();
     if !notices.is_empty() {
         let about: Vec<(String, u32)> = notices.keys().cloned().collect();
         for delivery in ctx.record_store.deliveries(&member.tenant, &about).await? {
             if let Some(text) = &delivery.contradiction {
                 show(ctx, observed, &delivery.subject_uid, delivery.number, text).await?;
             }
-            add(&mut attempts, delivery);
+            if let Some(report) = delivery.report {
+                found.results.entry(delivery.subject_uid).or_default().push((delivery.number, report));
+            }
         }
     }
-    check_pods(ctx, observed, &member.tenant, &mut attempts).await?;
+    found.ended = check_pods(ctx, observed, &member.tenant, known).await?;
     // After everything that can fail, which must not lose a notice.
     ctx.index.forget_deliveries(&observed.namespace, &observed.uid, notices);
-    Ok(Some(attempts))
+    Ok(found)
 }
 
-/// Adds a verified result to the attempt that it belongs to, if that is open.
-fn add(attempts: &mut OpenAttempts, delivery: RecordedDelivery) {
-    let RecordedDelivery { subject_uid, number, report: Some(report), contradiction: _ } = delivery else { return };
-    let is_its = |open: &&mut OpenAttempt| open.subject_uid == subject_uid && open.number == number;
-    if let Some(open) = attempts.by_series.values_mut().find(is_its)
-        && open.result.is_none()
-    {
-        (open.result, open.delivered) = (Some(report), true);
-    }
-}
-
-/// Compares the pods that have ended with the results with which their attempts ended before.
+/// Compares the pods that have ended with the results with which their attempts ended before. Returns the UIDs of these pods, and of those
+/// that are gone.
 async fn check_pods(
     ctx: &Context,
     observed: &Observed,
     tenant: &str,
-    attempts: &mut OpenAttempts,
-) -> Result<(), Error> {
-    let (pods, delivered) = (attempt_pods::by_uid(observed), std::mem::take(&mut attempts.delivered));
-    for (uid, end) in delivered {
+    known: &OpenAttempts,
+) -> Result<Vec<String>, Error> {
+    let mut ended = Vec::new();
+    if known.delivered.is_empty() {
+        return Ok(ended);
+    }
+    let pods = attempt_pods::by_uid(observed);
+    for (uid, end) in &known.delivered {
         // A pod that is gone says nothing more.
-        let Some(pod) = pods.get(uid.as_str()).copied() else { continue };
+        let Some(pod) = pods.get(uid.as_str()).copied() else {
+            ended.push(uid.clone());
+            continue;
+        };
         let state = classify(&pod.view);
         // A pod that is deleted, for example with its finished plan, may be killed.
         let contradiction = contradiction(&end.report, &state).filter(|_| pod.view.deleting.is_none());
-        match (contradiction, state) {
-            (Some(text), AttemptState::Succeeded(report) | AttemptState::Failed { report, .. }) => {
-                let event = Event::ResultContradicted {
-                    plan_uid: observed.uid.clone(),
-                    number: end.number,
-                    message: text.clone(),
-                    report,
-                };
-                let (tenant, subject, at) = (tenant.to_owned(), end.subject.clone(), observed.now);
-                ctx.record(vec![Record { tenant, subject, at, actor: ACTOR.into(), event }]).await?;
-                show(ctx, observed, &end.subject.uid, end.number, &text).await?;
-            }
-            (_, AttemptState::Succeeded(_) | AttemptState::Failed { .. }) => {}
-            _ => drop(attempts.delivered.insert(uid, end)),
+        let (AttemptState::Succeeded(report) | AttemptState::Failed { report, .. }) = state else { continue };
+        if let Some(text) = contradiction {
+            let event = Event::ResultContradicted {
+                plan_uid: observed.uid.clone(),
+                number: end.number,
+                message: text.clone(),
+                report,
+            };
+            let (tenant, subject, at) = (tenant.to_owned(), end.subject.clone(), observed.now);
+            ctx.record(vec![Record { tenant, subject, at, actor: ACTOR.into(), event }]).await?;
+            show(ctx, observed, &end.subject.uid, end.number, &text).await?;
         }
+        ended.push(uid.clone());
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// Shows people what contradicts the result of an attempt: in an Event of the plan, and in the status of the task.
@@ -124,7 +117,7 @@ async fn show(ctx: &Context, observed: &Observed, subject_uid: &str, number: u32
 
 /// Frees the slots of pods whose runners have delivered a final result: they do no more work, and end by themselves.
 pub fn free_slots(ctx: &Context, observed: &Observed, attempts: &OpenAttempts) {
-    let is_over = |open: &&OpenAttempt| open.delivered && open.result.as_ref().is_some_and(is_final);
+    let is_over = |open: &&Arc<OpenAttempt>| open.delivered && open.result.as_ref().is_some_and(is_final);
     let over: HashSet<&str> =
         attempts.by_series.values().filter(is_over).filter_map(|open| open.pod_uid.as_deref()).collect();
     if over.is_empty() {
@@ -133,16 +126,16 @@ pub fn free_slots(ctx: &Context, observed: &Observed, attempts: &OpenAttempts) {
     for (name, pod) in observed.children.pods.iter().filter(|(_, pod)| over.contains(pod.uid.as_str())) {
         // In this order: the watch, which counts the slots, must not count the pod again.
         if ctx.index.end_pod(&observed.namespace, &observed.uid, name, &pod.uid)
-            && ctx.limiter.release(&pod.tenant, &observed.namespace, name)
+            && let Some(tenant) = ctx.limiter.release(&observed.namespace, name)
             && pod.agent.is_some()
         {
-            ctx.wake_waiting_for_agents(&pod.tenant);
+            ctx.wake_waiting_for_agents(&tenant);
         }
     }
 }
 
 /// Returns the attempts that a decision ends with a delivered result, by the UIDs of their pods.
-pub fn ended(decided: &Decided) -> impl Iterator<Item = (String, DeliveredEnd)> {
+pub fn ended(decided: &Decided) -> impl Iterator<Item = (String, Arc<DeliveredEnd>)> {
     decided.decision.actions.iter().filter_map(|action| {
         let Action::End { node, attempt, report, .. } = action else { return None };
         let CurrentAttempt::Pod { delivered: Some(delivered), .. } = &decided.nodes[*node].series_of(*attempt).current
@@ -151,7 +144,8 @@ pub fn ended(decided: &Decided) -> impl Iterator<Item = (String, DeliveredEnd)> 
         };
         let (_, pod) = decided.pod(*node, *attempt).filter(|_| is_final(delivered))?;
         let subject = decided.subject(*node)?;
-        Some((pod.uid.clone(), DeliveredEnd { subject, number: *attempt, report: report.clone() }))
+        let end = DeliveredEnd { subject, number: *attempt, report: report.clone() };
+        Some((pod.uid.clone(), Arc::new(end)))
     })
 }
 

@@ -131,11 +131,10 @@ impl ConcurrencyLimiter {
         });
     }
 
-    /// Frees the slot of a pod, and returns whether it had one.
-    pub fn release(&self, tenant: &str, namespace: &str, pod: &str) -> bool {
-        // Not by `with`: anybody may have written the name of the tenant into a label.
-        let mut tenants = self.tenants.lock();
-        tenants.get_mut(tenant).is_some_and(|slots| slots.remove(&(namespace.to_owned(), pod.to_owned())))
+    /// Frees the slot of a pod, and returns the tenant whose slot it was. The label of the pod can have been changed since.
+    pub fn release(&self, namespace: &str, pod: &str) -> Option<String> {
+        let key = (namespace.to_owned(), pod.to_owned());
+        self.tenants.lock().iter_mut().find_map(|(tenant, slots)| slots.remove(&key).then(|| tenant.clone()))
     }
 
     /// Returns the number of running attempts of an agent whose attempts are counted.
@@ -293,8 +292,8 @@ mod tests {
         limiter.wait("t", plan("gone"), 9);
         let there = |plan: &ObjectRef<Plan>| plan.name != "gone";
         assert_eq!(limiter.next_waiting("t", 2, there), None, "no free slot yet");
-        assert!(limiter.release("t", "ns", "a-1"));
-        assert!(!limiter.release("t", "ns", "a-1"), "released once");
+        assert_eq!(limiter.release("ns", "a-1").as_deref(), Some("t"));
+        assert_eq!(limiter.release("ns", "a-1"), None, "released once");
         assert_eq!(limiter.free_slots("t", 2), 1);
         assert_eq!(limiter.next_waiting("t", 2, there), Some(plan("urgent")), "a deleted plan blocks no other");
         assert_eq!(limiter.next_waiting("t", 2, there), Some(plan("slow")), "the urgent plan left a slot unused");
@@ -342,11 +341,11 @@ mod tests {
         limiter.keep("t", "ns", "created");
         limiter.occupy("t", "ns", "watched", None, Some("coder"));
         // The watch reports the end before the API server's answer about the creation is read.
-        limiter.release("t", "ns", "ended");
+        limiter.release("ns", "ended");
         limiter.keep("t", "ns", "ended");
         drop(slots);
         assert_eq!((limiter.running("t"), limiter.running_of("t", "ns", "coder")), (2, 2));
-        assert!(!limiter.release("t", "ns", "lost"));
+        assert_eq!(limiter.release("ns", "lost"), None);
         // A later reconcile starts the attempt again, whose pod exists.
         let mut again = ReservedSlots::none(&limiter, "t");
         assert!(limiter.reserve("t", 4, "ns", "created", None));
@@ -381,7 +380,7 @@ mod tests {
         limiter.occupy("t", "ns", "d-1", None, None);
         assert_eq!(limiter.running_of("t", "ns", "coder"), 2);
         limiter.expire("t", Millis(5));
-        assert!(limiter.release("t", "ns", "c-1"));
+        assert!(limiter.release("ns", "c-1").is_some());
         assert_eq!(limiter.running_of("t", "ns", "coder"), 0);
         assert!(reserve("ns", "b-1"));
     }

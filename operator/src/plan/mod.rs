@@ -18,6 +18,7 @@ pub mod digest_cache;
 mod estimate;
 mod evaluate;
 pub mod history;
+mod integration;
 mod known_budgets;
 pub mod limiter;
 mod limits;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::Plan;
+use enact_crds::task::Phase as TaskPhase;
 use enact_domain::time::Millis;
 use enact_store::{ErrorClass, StoreError};
 use kube::ResourceExt as _;
@@ -87,9 +89,8 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     observe::report_to_constitutions(&ctx, &observed, &plan);
     if observed.is_settled(runtime.cache.harmless()) {
         // The pod of the last attempt may end only now.
-        if let Some(attempts) = Box::pin(deliveries::follow_up(&ctx, &observed, &runtime.attempts)).await? {
-            runtime.attempts = attempts;
-        }
+        let found = Box::pin(deliveries::follow_up(&ctx, &observed, &runtime.attempts)).await?;
+        runtime.attempts.follow(&found);
         apply::clean_up(&ctx, &observed).await?;
         return Ok(requeue(observed.now, [observed.cleanup_at()]));
     }
@@ -129,9 +130,8 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
         }
     };
 
-    if let Some(attempts) = deliveries::follow_up(ctx, observed, &runtime.attempts).await? {
-        runtime.attempts = attempts;
-    }
+    let found = deliveries::follow_up(ctx, observed, &runtime.attempts).await?;
+    runtime.attempts.follow(&found);
     // From the record and the pods, not from the statuses alone: these do not show an attempt that has just started.
     runtime.attempts = nodes::open_attempts(ctx, observed, &valid, &runtime.attempts).await?;
     let tenant = &valid.member.tenant;
@@ -144,7 +144,7 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
     agents::add_executors(observed, &valid, &agents, &runtime.attempts, &mut nodes);
     let budgets = budgets::read(ctx, observed, &valid, &mut agents, &mut nodes, &runtime.budgets).await?;
     let mut decided = decide::decide(ctx, observed, &loaded, &valid, agents, nodes, &budgets);
-    decided.pods = runtime.attempts.pods();
+    decided.attempts = runtime.attempts.with_pods();
     decided.taken = warm::take(ctx, &decided);
 
     let recorded = record::record(ctx, &decided).await?;
@@ -162,6 +162,11 @@ async fn run_steps(ctx: &Context, observed: &Observed, runtime: &mut Runtime) ->
 
     let written = status::write(ctx, &decided, &applied, &runtime.last_write).await?;
     runtime.last_write = written.last_write;
+    // The attempt stays open while the integration runs. In every other phase it has ended, or was reopened or closed. If the status could
+    // not be written, it is ended again.
+    if applied.integration.as_ref().is_some_and(|integration| integration.phase != TaskPhase::Running) {
+        runtime.attempts.close_integration();
+    }
 
     // Only after the status is written, which shows the failure. The retry decides again from what was applied.
     if let Some(error) = applied.failure {

@@ -1,6 +1,7 @@
 //! The nodes of a plan's graph, as the scheduler sees them: from the status of each node, its pod, and its open attempt.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use enact_crds::convert;
 use enact_crds::task::{Attempts, ContestantStatus, Phase};
@@ -42,7 +43,7 @@ pub async fn open_attempts(
     let pods = attempt_pods::by_uid(observed);
     let mut attempts = known.clone();
     drop_former(ctx, observed, valid, &mut attempts).await?;
-    let vanished = |open: &OpenAttempt| {
+    let vanished = |open: &Arc<OpenAttempt>| {
         let pod = open.pod_uid.as_deref().and_then(|uid| pods.get(uid).copied());
         let is_gone = pod.is_none_or(|pod| is_lost(&classify(&pod.view), pod.view.deleting, observed.now));
         open.seen && open.result.is_none() && is_gone
@@ -51,25 +52,35 @@ pub async fn open_attempts(
         read_record(ctx, observed, valid, &mut attempts).await?;
     }
     for (series, open) in &mut attempts.by_series {
-        if let Some((name, pod)) = unrecorded_pod(observed, open) {
+        if let Some((name, pod)) = unrecorded_pod(observed, valid, series.0, open) {
             let subject = subject_of(observed, valid, series.0, &open.subject_uid);
             let tenant = &valid.member.tenant;
             attempt_pods::record_pod(ctx, observed, tenant, subject, open.number, (name, &pod.uid)).await?;
+            let open = Arc::make_mut(open);
             (open.pod_uid, open.lacks_pod) = (Some(pod.uid.clone()), false);
         }
-        open.seen |= open.pod_uid.as_deref().is_some_and(|uid| pods.contains_key(uid));
+        if !open.seen && open.pod_uid.as_deref().is_some_and(|uid| pods.contains_key(uid)) {
+            let open = Arc::make_mut(open);
+            (open.seen, open.lacks_pod) = (true, false);
+        }
     }
     Ok(attempts)
 }
 
-/// Returns the pod of an attempt whose start is recorded, but not its pod: the operator stopped in between.
-fn unrecorded_pod<'a>(observed: &'a Observed, open: &OpenAttempt) -> Option<(&'a str, &'a PodEntry)> {
+/// Returns the pod of an attempt whose start is recorded, but not its pod: the operator stopped in between. Everybody can copy the key of a
+/// pod that exists, but not its name.
+fn unrecorded_pod<'a>(
+    observed: &'a Observed,
+    valid: &Valid,
+    node: NodeId,
+    open: &OpenAttempt,
+) -> Option<(&'a str, &'a PodEntry)> {
     let key = open.start_key.as_ref().filter(|_| open.pod_uid.is_none() && !open.seen)?;
-    let is_its = |pod: &PodEntry| {
-        pod.start_key.as_deref() == Some(key.as_str()) && pod.owner == open.subject_uid && pod.attempt == open.number
-    };
-    let found = observed.children.pods.iter().find(|(_, pod)| is_its(pod));
-    found.map(|(name, pod)| (name.as_str(), pod.as_ref()))
+    let own = attempt_pods::own_name(observed, valid, node, open.number);
+    let (name, pod) = observed.children.pods.get_key_value(&own)?;
+    let is_its =
+        pod.start_key.as_deref() == Some(key.as_str()) && pod.owner == open.subject_uid && pod.attempt == open.number;
+    is_its.then(|| (name.as_str(), pod.as_ref()))
 }
 
 /// Returns the object that the attempts of a node belong to, whose UID is `uid`.
@@ -90,14 +101,15 @@ async fn drop_former(
         NodeId::Integration => Some(observed.uid.as_str()),
         NodeId::Task(_) => entry(observed, valid, node).map(|task| task.uid.as_str()),
     };
-    let is_former = |((node, _), open): &(&SeriesId, &OpenAttempt)| subject(*node) != Some(open.subject_uid.as_str());
+    let is_former =
+        |((node, _), open): &(&SeriesId, &Arc<OpenAttempt>)| subject(*node) != Some(open.subject_uid.as_str());
     let former: Vec<SeriesId> = attempts.by_series.iter().filter(is_former).map(|(series, _)| *series).collect();
     let mut ends = Vec::new();
     for series in former {
         attempts.agents.remove(&series);
         // The UID is empty if the Task was deleted while the attempt was started.
         if let Some(open) = attempts.by_series.remove(&series).filter(|open| !open.subject_uid.is_empty()) {
-            ends.push(end_of_former(observed, valid, series.0, open));
+            ends.push(end_of_former(observed, valid, series.0, &open));
         }
     }
     if !ends.is_empty() {
@@ -107,8 +119,8 @@ async fn drop_former(
 }
 
 /// Returns the record of the end of an attempt whose Task was deleted. Kubernetes deletes its pod.
-fn end_of_former(observed: &Observed, valid: &Valid, node: NodeId, open: OpenAttempt) -> Record {
-    let report = open.result.unwrap_or_else(|| Report::new(Reason::Lost, "the Task was deleted"));
+fn end_of_former(observed: &Observed, valid: &Valid, node: NodeId, open: &OpenAttempt) -> Record {
+    let report = open.result.clone().unwrap_or_else(|| Report::new(Reason::Lost, "the Task was deleted"));
     let failure = (report.reason != Reason::Succeeded).then(|| failure_kind(class_of(report.reason)));
     Record {
         tenant: valid.member.tenant.clone(),
@@ -179,7 +191,7 @@ async fn read_record(
             // It can have ended before its pod, whose end may contradict it.
             let subject = subject_of(observed, valid, node, &attempt.subject_uid);
             let end = DeliveredEnd { subject, number: attempt.number, report: report.clone() };
-            attempts.delivered.insert(pod.uid.clone(), end);
+            attempts.delivered.insert(pod.uid.clone(), Arc::new(end));
         }
         let series = series_of(valid, node, attempt.number);
         let is_newest = attempts.agents.get(&series).is_none_or(|(number, _)| attempt.number > *number);
@@ -189,7 +201,7 @@ async fn read_record(
         let open = attempts.by_series.entry(series).or_default();
         if attempt.number > open.number {
             // An attempt whose end is recorded had a pod: it is never started a second time.
-            *open = OpenAttempt {
+            *open = Arc::new(OpenAttempt {
                 seen: attempt.finished.is_some(),
                 result: result_of(&attempt),
                 delivered: is_delivered(&attempt),
@@ -198,9 +210,10 @@ async fn read_record(
                 pod_uid: attempt.pod_uid,
                 start_key: attempt.start_key,
                 lacks_pod: false,
-            };
+            });
         // Only the report is new. `seen` stays, because this process knows better than the record whether the pod existed.
         } else if attempt.number == open.number && open.result.is_none() {
+            let open = Arc::make_mut(open);
             (open.result, open.delivered) = (result_of(&attempt), is_delivered(&attempt));
         }
     }
@@ -229,7 +242,7 @@ pub fn nodes(
 ) -> PerNode<Node> {
     let pods = attempt_pods::by_uid(observed);
     let series = |rules: &Node, status: &NodeStatus, series: SeriesId| {
-        let open = attempts.by_series.get(&series);
+        let open: Option<&OpenAttempt> = attempts.by_series.get(&series).map(AsRef::as_ref);
         let pod = open.and_then(|open| pods.get(open.pod_uid.as_deref()?).copied());
         let pod = pod.map(|pod| (pod, setup_failures.of(&pod.uid)));
         node(rules, status, pod, open, observed.now)

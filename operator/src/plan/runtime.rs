@@ -34,11 +34,12 @@ pub struct Runtime {
 /// The attempts that are recorded as started and whose end no status shows yet.
 #[derive(Clone, Debug, Default)]
 pub struct OpenAttempts {
-    pub by_series: HashMap<SeriesId, OpenAttempt>,
+    /// Each reconcile copies the map, so that the attempts are shared.
+    pub by_series: HashMap<SeriesId, Arc<OpenAttempt>>,
     /// The agents that were selected from the pool for the newest attempts, with the number of the attempt.
     pub agents: HashMap<SeriesId, (u32, String)>,
     /// The attempts that ended with a delivered result and whose pods have not been seen to end, by the UIDs of these pods.
-    pub delivered: HashMap<String, DeliveredEnd>,
+    pub delivered: HashMap<String, Arc<DeliveredEnd>>,
     /// Whether the attempts of earlier processes were read from the record.
     pub loaded: bool,
 }
@@ -76,18 +77,49 @@ pub struct DeliveredEnd {
     pub report: Report,
 }
 
+/// What the record and the ends of pods say about attempts since the last reconcile.
+#[derive(Debug, Default)]
+pub struct FollowUp {
+    /// The verified results, with the numbers of their attempts, by the UIDs of their subjects.
+    pub results: HashMap<String, Vec<(u32, Report)>>,
+    /// UIDs of the pods that have ended, or are gone, after their attempts.
+    pub ended: Vec<String>,
+}
+
 impl OpenAttempts {
-    /// Returns the UIDs of the pods of the attempts.
-    pub fn pods(&self) -> HashMap<(NodeId, u32), String> {
-        let pod = |((node, _), open): (&SeriesId, &OpenAttempt)| Some(((*node, open.number), open.pod_uid.clone()?));
-        self.by_series.iter().filter_map(pod).collect()
+    /// Adds the results to their attempts, as far as these are open and have none.
+    pub fn follow(&mut self, found: &FollowUp) {
+        for uid in &found.ended {
+            self.delivered.remove(uid);
+        }
+        if found.results.is_empty() {
+            return;
+        }
+        for open in self.by_series.values_mut().filter(|open| open.result.is_none()) {
+            let mut of_subject = found.results.get(&open.subject_uid).into_iter().flatten();
+            if let Some((_, report)) = of_subject.find(|(number, _)| *number == open.number) {
+                let open = Arc::make_mut(open);
+                (open.result, open.delivered) = (Some(report.clone()), true);
+            }
+        }
+    }
+
+    /// Returns the attempts that have pods.
+    pub fn with_pods(&self) -> HashMap<(NodeId, u32), Arc<OpenAttempt>> {
+        let with_pods = self.by_series.iter().filter(|(_, open)| open.pod_uid.is_some());
+        with_pods.map(|((node, _), open)| ((*node, open.number), Arc::clone(open))).collect()
+    }
+
+    /// Removes the attempt of the integration, whose end the status shows now.
+    pub fn close_integration(&mut self) {
+        self.by_series.retain(|(node, _), _| *node != NodeId::Integration);
     }
 
     /// Applies the changes that the apply step made: an attempt that started, or none when one ended.
     pub fn update(&mut self, changes: Vec<(SeriesId, Option<OpenAttempt>)>) {
         for (series, attempt) in changes {
             match attempt {
-                Some(attempt) => self.by_series.insert(series, attempt),
+                Some(attempt) => self.by_series.insert(series, Arc::new(attempt)),
                 None => self.by_series.remove(&series),
             };
         }

@@ -262,7 +262,7 @@ impl Wanted<'_> {
         if !entry.has_ended() {
             ctx.limiter.occupy(tenant, namespace, &assigned.name_any(), None, agent);
         }
-        ctx.limiter.release(tenant, namespace, &decided.pod_name(node, attempt));
+        ctx.limiter.release(namespace, &decided.pod_name(node, attempt));
         Ok(())
     }
 }

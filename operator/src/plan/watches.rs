@@ -47,15 +47,23 @@ pub async fn follow_deliveries(ctx: Arc<Context>, mut deliveries: DeliveryListen
     shutdown.run_until_cancelled(listen).await;
 }
 
-/// Counts the slot of a pod for the tenant in the pod's label, if the namespace of the pod belongs to that tenant: whoever may create pods in
-/// another namespace can write any tenant into the label. The slot of a pod whose namespace has changed hands is freed.
+/// Counts the slot of a pod for the tenant that has its namespace. The label says which one that is, except if somebody changed it, or the
+/// namespace has changed hands: whoever may create pods can write any tenant into the label.
 fn count(ctx: &Context, pod: &Occupancy) {
+    let occupy = |tenant: &str| {
+        ctx.limiter.occupy(tenant, &pod.namespace, &pod.pod, pod.until, pod.agent.as_deref());
+    };
     if pod.occupied && ctx.is_of_tenant(&pod.namespace, &pod.tenant) {
-        ctx.limiter.occupy(&pod.tenant, &pod.namespace, &pod.pod, pod.until, pod.agent.as_deref());
-    } else if ctx.limiter.release(&pod.tenant, &pod.namespace, &pod.pod) {
-        ctx.wake_next(&pod.tenant);
-        if pod.agent.is_some() {
-            ctx.wake_waiting_for_agents(&pod.tenant);
+        occupy(&pod.tenant);
+    } else {
+        if let Some(tenant) = ctx.limiter.release(&pod.namespace, &pod.pod) {
+            ctx.wake_next(&tenant);
+            if pod.agent.is_some() {
+                ctx.wake_waiting_for_agents(&tenant);
+            }
+        }
+        if let Some(member) = ctx.tenant_of(&pod.namespace).filter(|_| pod.occupied) {
+            occupy(&member.tenant);
         }
     }
     let (running, waiting) = ctx.limiter.totals();
@@ -86,6 +94,28 @@ mod tests {
         {
             count(ctx, &pod(namespace, occupied));
             assert_eq!(ctx.limiter.running("acme"), running, "{namespace} {occupied}");
+        }
+    }
+
+    /// Whoever may change pods in the namespace changes the label of one that runs.
+    #[tokio::test]
+    async fn a_pod_that_names_another_tenant_has_its_slot_until_its_end() {
+        let mut bench = Bench::new().await;
+        bench.tenant_of_ns(1);
+        let ctx = &bench.contexts.plans;
+        for (tenant, occupied, running) in
+            [("acme", true, 1), ("other", true, 1), ("acme", true, 1), ("other", false, 0)]
+        {
+            let pod = Occupancy {
+                tenant: tenant.into(),
+                namespace: "ns".into(),
+                pod: "p-t001-1".into(),
+                occupied,
+                until: None,
+                agent: None,
+            };
+            count(ctx, &pod);
+            assert_eq!(ctx.limiter.running("acme"), running, "{tenant} {occupied}");
         }
     }
 }

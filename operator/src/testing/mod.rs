@@ -544,7 +544,7 @@ impl Bench {
             if pod.occupied {
                 limiter.occupy(&pod.tenant, &pod.namespace, &pod.pod, pod.until, pod.agent.as_deref());
             } else {
-                limiter.release(&pod.tenant, &pod.namespace, &pod.pod);
+                limiter.release(&pod.namespace, &pod.pod);
             }
         };
         self.contexts.plans.index.follow_pods(stream::iter([Event::Apply(pod)]), count).await;

@@ -144,3 +144,45 @@ async fn a_restarted_operator_recognises_the_pods_that_it_created() {
     bench.plan("p").await.unwrap();
     assert_eq!(writes(&bench), ["PATCH tasks/p-t001/status Succeeded Succeeded"]);
 }
+
+/// The operator stops before the UID of a pod is recorded. Somebody copies the pod, with the key that everybody can read now.
+#[tokio::test]
+async fn a_copy_of_an_unrecorded_pod_is_no_attempt() {
+    let mut bench = started().await;
+    bench.record_store.records.lock().unwrap().retain(|record| !matches!(record.event, Event::AttemptPod { .. }));
+    let mut copy = bench.api.get("pods/p-t001-1");
+    (copy["metadata"]["name"], copy["metadata"]["uid"]) = ("copy".into(), "uid-of-copy".into());
+    bench.api.put("pods/copy", copy);
+    bench.succeed("copy").await;
+    let own = bench.api.get("pods/p-t001-1");
+    bench.contexts.plans.index.follow_pods(stream::iter([deleted(own)]), |_| {}).await;
+    restart(&bench);
+    // The pod is in the cluster, and the watch is late: only the copy is known.
+    bench.plan("p").await.unwrap();
+    let records = bench.record_store.records.lock().unwrap();
+    let pods = records.iter().filter_map(|record| match &record.event {
+        Event::AttemptPod { pod, .. } => Some(pod.as_str()),
+        _ => None,
+    });
+    let mut pods: Vec<&str> = pods.collect();
+    pods.sort_unstable();
+    assert_eq!(pods, ["p-t001-1", "p-t002-1"]);
+}
+
+/// The next leader has ended the attempt. This process, which led before, does not know it yet.
+#[tokio::test]
+async fn a_former_leader_does_not_undo_an_end() {
+    let mut bench = started().await;
+    bench.pass(20);
+    bench.api.change("tasks/p-t001", &json!({"status": {"phase": "Succeeded", "attempts": 1}}));
+    bench.plan("p").await.unwrap_err();
+    assert_eq!(bench.api.get("tasks/p-t001")["status"]["phase"], "Succeeded");
+    assert_eq!(bench.api.get("tasks/p-t002")["status"]["phase"], "Running", "others are not affected");
+    let known = serde_json::from_value(bench.api.get("tasks/p-t001")).unwrap();
+    bench.contexts.plans.index.put_task(&known);
+    bench.plan("p").await.unwrap();
+}
+
+fn deleted(pod: Value) -> watcher::Event<AttemptPod> {
+    watcher::Event::Delete(serde_json::from_value(pod).unwrap())
+}

@@ -146,3 +146,27 @@ async fn a_plan_pauses_after_a_phase_until_a_person_resumes_it() {
     let status = bench.api.get("plans/p")["status"].clone();
     assert!(status["pausedAfter"].is_null(), "{status}");
 }
+
+/// The API server fails when the end of the integration is written.
+#[tokio::test]
+async fn an_integration_whose_end_is_not_written_is_not_done_again() {
+    let tasks = json!([{"id": "T001", "title": "a", "script": "true"}]);
+    let mut bench = started(tasks, &json!({"workspace": {"url": "https://git/shop"}})).await;
+    let done = json!({"reason": "Succeeded", "commit": "1".repeat(40)});
+    bench.succeed_with("p-t001-1", &done).await;
+    bench.plan("p").await.unwrap();
+    bench.pod("p-integration-1", json!({"phase": "Running"})).await;
+    bench.pass(20);
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.get("plans/p")["status"]["integration"]["phase"], "Running");
+
+    bench.succeed_with("p-integration-1", &done).await;
+    bench.api.refuse("PATCH plans/p/status", 500, "etcdserver: request timed out");
+    bench.plan("p").await.unwrap_err();
+    bench.api.relent();
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.get("plans/p")["status"]["phase"], "Succeeded");
+    let recorded = bench.record_store.summaries();
+    let ends: Vec<&String> = recorded.iter().filter(|summary| summary.starts_with("p: end")).collect();
+    assert_eq!(ends, ["p: end 1 Succeeded"]);
+}

@@ -249,3 +249,25 @@ async fn a_pool_follows_its_agent() {
     assert_eq!(pods(&bench, "waiting"), [""; 0]);
     assert!(bench.api.get("agents/scripts")["status"]["warmPool"].is_null());
 }
+
+/// The API server fails when the pod is assigned.
+#[tokio::test]
+async fn an_attempt_whose_pod_was_not_assigned_stays_open() {
+    for cancel in [false, true] {
+        let mut bench = bench(1, &json!({})).await;
+        bench.api.refuse("PATCH pods/", 500, "the API server is restarted");
+        bench.plan("p").await.unwrap_err();
+        let recorded_pods = recorded(&bench);
+        bench.api.relent();
+        bench.api.writes();
+        // The pool is not the agent's any more.
+        bench.api.change("agents/scripts", &json!({"spec": {"warmPool": null}}));
+        bench.agent_with("scripts", json!({"adapter": "Command"}));
+        bench.api.change("plans/p", &json!({"spec": {"cancel": cancel}}));
+        bench.plan("p").await.unwrap();
+        let ended = bench.record_store.summaries().contains(&"p-t001: end 1 Cancelled".to_owned());
+        assert_eq!(ended, cancel, "the record has no end of an attempt that a person stops");
+        let expected = if cancel { vec![] } else { recorded_pods };
+        assert_eq!(pods(&bench, "task"), expected, "an attempt has one pod");
+    }
+}
