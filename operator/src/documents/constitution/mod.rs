@@ -1,6 +1,5 @@
 //! The parts of a document's reconcile that are specific to Constitutions.
 
-mod amendment;
 mod impact;
 
 use std::sync::Arc;
@@ -9,18 +8,18 @@ use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, NamespacedRef};
 use enact_crds::constitution::Amendment;
 use enact_crds::document::Source;
+use enact_crds::documents::amendment;
 use enact_crds::{Constitution, ConstitutionStatus, convert};
 use enact_domain::analysis;
 use enact_domain::condition::{Progress, Readiness};
 use enact_domain::names::ANNOTATION_ACCEPTED;
 use enact_domain::record::Kind;
-use enact_domain::rules::{self, LoosenedRule, Rule, Scope, inherit};
+use enact_domain::rules::{self, LoosenedRule, Rule, Scope, appendix, inherit};
 use enact_domain::speckit::constitution::Principle;
 use enact_domain::stamps::Stamps;
 use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
 
-use super::appendix;
 use super::constitution_chain::{self, Chain};
 use super::content::{Content, Location, SourceText};
 use super::context::Context;
@@ -96,6 +95,21 @@ fn inherited_rules(
     let budget = &mut rules::Budget::default();
     let evaluation = evaluation::evaluate(&programs, Scope::Constitution, &document, "the constitution", budget);
     Ok(InheritedRules { count: len(all.len()), evaluation })
+}
+
+/// Compares a text with the content that was approved before, and checks its version. The first content may have any version.
+///
+/// # Errors
+/// When the record store fails.
+async fn amendment_of(
+    ctx: &Context,
+    tenant: &str,
+    status: Option<&ConstitutionStatus>,
+    text: &ConstitutionText,
+) -> Result<(Option<Amendment>, Option<Readiness>), Error> {
+    let Some(base) = amendment::base(status, &text.digest) else { return Ok((None, None)) };
+    let Some(before) = ctx.cache.constitution_of(tenant, &base).await? else { return Ok((None, None)) };
+    Ok(amendment::between(&before, text))
 }
 
 fn loosens(loosened: &[LoosenedRule]) -> Readiness {
@@ -175,7 +189,7 @@ impl Document for Constitution {
             Err(blocked) => content.blocked = Some(blocked),
         }
         if let (Some(tenant), None) = (&location.tenant, &content.error) {
-            let (amendment, mismatch) = amendment::of(ctx, tenant, self.status.as_ref(), &text).await?;
+            let (amendment, mismatch) = amendment_of(ctx, tenant, self.status.as_ref(), &text).await?;
             content.facts.amendment = amendment;
             content.blocked = content.blocked.or(mismatch);
         }

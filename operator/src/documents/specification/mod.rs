@@ -14,7 +14,6 @@ use enact_domain::analysis;
 use enact_domain::digest::Digest;
 use enact_domain::names::{ANNOTATION_ACCEPTED, ANNOTATION_ANSWERS};
 use enact_domain::record::Kind;
-use enact_domain::rules::{self, DocumentMetadata, Scope};
 use enact_domain::stamps::Stamps;
 use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
@@ -26,7 +25,7 @@ use super::context::Context;
 use super::document::{Document, first_error};
 use super::effective_constitution::{self, EffectiveConstitution};
 use super::evaluation::{self, Evaluation};
-use super::findings::{Findings, cut, finding, len, quality};
+use super::findings::{Findings, cut, len, quality};
 use super::texts::SpecificationText;
 use crate::error::Error;
 use crate::metadata_cache::key;
@@ -82,23 +81,6 @@ fn search_items(text: &SpecificationText) -> Vec<Item> {
     requirements.chain(criteria).chain(stories).collect()
 }
 
-/// Evaluates a specification against its effective constitution: the rules, and contradictions to principles.
-fn evaluate(constitution: &EffectiveConstitution, text: &SpecificationText, name: &str) -> Evaluation {
-    let spec = &text.parsed.model;
-    let mut document = rules::Document::specification(spec, &DocumentMetadata { name: name.to_owned() });
-    if let Some(nearest) = constitution.texts.first() {
-        document = document.with_constitution(&nearest.parsed.model);
-    }
-    let budget = &mut rules::Budget::default();
-    let mut evaluation =
-        evaluation::evaluate(&constitution.programs, Scope::Specification, &document, "the specification", budget);
-    for text in &constitution.texts {
-        let conflicts = analysis::constitution_conflicts(spec, &text.parsed.model);
-        evaluation.findings.extend(conflicts.iter().map(finding));
-    }
-    evaluation
-}
-
 /// Returns the evaluation of a specification, from the cache if it is there.
 async fn evaluation_of(
     ctx: &Context,
@@ -110,7 +92,9 @@ async fn evaluation_of(
     let Some(digest) = &constitution.key else { return Ok(Arc::default()) };
     let key = Digest::of_bytes(format!("{digest} {} {name}", text.digest).as_bytes());
     let text = text.clone();
-    ctx.cache.evaluation(key, move || evaluate(&constitution, &text, &name)).await
+    ctx.cache
+        .evaluation(key, move || evaluation::specification(&constitution.programs, &constitution.texts, &text, &name))
+        .await
 }
 
 impl Document for Specification {

@@ -2,13 +2,13 @@
 
 use enact_domain::analysis::{self, Question, Report};
 use enact_domain::digest::Digest;
-use enact_domain::rules::Rule;
+use enact_domain::rules::{Rule, appendix};
 use enact_domain::speckit::constitution::Constitution;
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{self, Parsed};
 
+use super::answers;
 use super::findings::Acceptances;
-use super::{answers, appendix};
 
 /// The text of a specification.
 #[derive(Debug)]

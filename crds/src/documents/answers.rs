@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use enact_crds::document::{Clarification, Finding, Severity};
 use enact_domain::analysis::{self, Category, Question, Report};
 use enact_domain::digest::Digest;
 use enact_domain::speckit::edit::{self, Answer};
@@ -11,6 +10,7 @@ use enact_domain::speckit::{self, Parsed};
 use enact_domain::stamps::Stamps;
 
 use super::findings::own;
+use crate::document::{Clarification, Finding, Severity};
 
 /// An answer in `spec.clarifications`.
 #[derive(Clone, Debug, PartialEq, Eq)]
