@@ -14,7 +14,7 @@ use enact_domain::speckit::tasks::{self, TaskState, TasksFile, UNREAD_TASK};
 use enact_domain::speckit::{Diagnostic, Parsed, Severity, TaskId};
 use enact_domain::stamps::Stamps;
 use enact_domain::text::truncated;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::PlanSpec;
 use crate::agent_content::AgentDigests;
@@ -105,6 +105,19 @@ pub fn compile(plan: &str, tasks: Vec<TaskTemplate>) -> Result<Compiled, Vec<Com
     let (names, graph) = check(plan, &tasks)?;
     let needs = tasks.iter().map(|task| Arc::new(needs(task))).collect();
     Ok(Compiled { tasks, names, graph, needs })
+}
+
+/// Reads the content of a plan as the record keeps it: its tasks, and the digests of its Agents. Returns none if it is not a plan's.
+pub fn recorded(plan: &str, canonical: &str) -> Option<(Compiled, AgentDigests)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Recorded {
+        tasks: Vec<TaskTemplate>,
+        #[serde(default)]
+        agent_digests: AgentDigests,
+    }
+    let recorded: Recorded = serde_json::from_str(canonical).ok()?;
+    Some((compile(plan, recorded.tasks).ok()?, recorded.agent_digests))
 }
 
 /// Returns what a task needs of its agent: what it requires, or else what its text names.

@@ -10,13 +10,10 @@ use enact_crds::constitution::Amendment;
 use enact_crds::document::Source;
 use enact_crds::documents::amendment;
 use enact_crds::{Constitution, ConstitutionStatus, convert};
-use enact_domain::analysis;
 use enact_domain::condition::{Progress, Readiness};
-use enact_domain::names::ANNOTATION_ACCEPTED;
 use enact_domain::record::Kind;
-use enact_domain::rules::{self, LoosenedRule, Rule, Scope, appendix, inherit};
+use enact_domain::rules::{self, LoosenedRule, Rule, Scope, inherit};
 use enact_domain::speckit::constitution::Principle;
-use enact_domain::stamps::Stamps;
 use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
 
@@ -26,7 +23,7 @@ use super::context::Context;
 use super::document::{Document, first_error};
 use super::evaluation::{self, Evaluation, invalid_rules};
 use super::findings::{Findings, cut, len, quality};
-use super::texts::ConstitutionText;
+use super::texts::{self, ConstitutionText};
 use crate::error::Error;
 use crate::references::{References, Referrers, Target};
 use crate::search::item;
@@ -151,11 +148,7 @@ impl Document for Constitution {
 
     async fn examine(&self, ctx: &Context, location: &Location, source: SourceText) -> Result<Content<Facts>, Error> {
         let own: Vec<Rule> = self.spec.rules.iter().map(convert::rule).collect();
-        let accepted = Stamps::of(self.annotations(), ANNOTATION_ACCEPTED);
-        // What the object accepts, who did, and the rules are part of the digest, so that an approval covers them too. The rules stay at the end.
-        let document = appendix::with(&source.bytes, &[]);
-        let document = analysis::with_appendix(&document, &convert::acceptances(&self.spec.accepted, &accepted));
-        let bytes = appendix::with(&document, &own);
+        let bytes = texts::constitution_content(self, &source.bytes);
         let text = ctx.cache.constitution(&bytes).await?;
         let chain = ancestors(ctx, self);
         let constitution = &text.parsed.model;
