@@ -126,7 +126,7 @@ pub struct SpecificationImpact {
 impl FindingChanges {
     /// Compares the open findings of two texts by their ids.
     pub fn between(before: &Findings, after: &Findings) -> Self {
-        let only = |one: &Findings, other: &Findings| {
+        let only = |one: &Findings, other: &Findings| -> Vec<Finding> {
             let known: BTreeSet<&str> = other.all.iter().map(|finding| finding.id.as_str()).collect();
             one.all.iter().filter(|finding| !known.contains(finding.id.as_str())).cloned().collect()
         };
