@@ -10,6 +10,8 @@ mod objects;
 
 use std::fs;
 
+use enact_crds::compile;
+use enact_crds::plan::UnreadTasks;
 use enact_domain::digest::Digest;
 use fake::{Answer, Fake, Ran, Request};
 use objects::{ENACT, list, merge, object, task};
@@ -234,6 +236,45 @@ fn changed_constitution_shows_amendment_and_findings_of_specifications() {
     assert!(!raised.stdout.contains("it could not be approved"), "{}", raised.stdout);
 }
 
+const TASKS: &str = "# Tasks: Shop\n\n## Phase 1: Setup\n\n- [ ] T001 Create the shop\n- [ ] T002 Sell mugs in `sell.py`\n\
+                     - [ ] T003 Ship orders in `ship.py`\n";
+
+/// Serves a plan that was started with [`TASKS`].
+fn planned() -> Fake {
+    let (tasks, _) = compile::from_markdown(TASKS.as_bytes(), UnreadTasks::Refuse);
+    let content = json!({ "tasks": tasks }).to_string();
+    let mut started = plan(&digest(OLD));
+    merge(&mut started["status"], json!({ "approvedDigest": digest(&content) }));
+    let recorded = format!("{PROXY}/plans/shop/revisions/{}/content", digest(&content));
+    Fake::start(move |request| match request.path.as_str() {
+        path if path == format!("{ENACT}/plans/shop") => Answer::Ok(started.clone()),
+        path if path == recorded => Answer::Text(content.clone()),
+        _ => answer(request, specification(json!({})), &digest(OLD)),
+    })
+}
+
+#[test]
+fn other_tasks_of_a_plan_keep_finished_work() {
+    let api = planned();
+    let other = TASKS.replace("Sell mugs in", "Sell cups in") + "- [ ] T004 Pay back in `pay.py`\n";
+    let ran = impact(&api, "plan/shop", &other, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let shown = "  added: T004\n  changed: T002\n  removed: none\n  finished work that is kept: T001\n  \
+                 finished work that is done again: T002\nthe plan has started, so that its tasks cannot change";
+    assert!(ran.stdout.contains(shown), "{}", ran.stdout);
+    let ticked = TASKS.replace("- [ ] T001", "- [x] T001").replace("- [ ] T002", "- [x] T002");
+    let ran = impact(&api, "plan/shop", &ticked, &["-o", "json"]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let kept = json!({ "added": [], "changed": [], "removed": [], "kept": ["T001", "T002"], "repeated": [] });
+    assert_eq!((&report["tasks"], &report["started"]), (&kept, &json!(true)));
+    let unread = TASKS.to_owned() + "\n> - [ ] T004 Pay back\n";
+    let refused = impact(&api, "plan/shop", &unread, &[]);
+    let message = "new.md cannot be used as the tasks.md of Plan shop: line 9: ";
+    assert!(refused.code == Some(1) && refused.stderr.contains(message), "{}", refused.stderr);
+    let refused = impact(&api, "plan/shop", &TASKS.replace("- [ ]", "- [x]"), &[]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("the plan has no open task"), "{}", refused.stderr);
+}
+
 #[test]
 fn unusable_input_is_refused() {
     let api = world();
@@ -241,7 +282,6 @@ fn unusable_input_is_refused() {
         ("spec/shop", "# Tasks: Shop\n\n- [ ] T001 Sell\n", "new.md cannot be used as a Specification: line 1: "),
         ("spec/shop", "", "new.md cannot be used as a Specification: "),
         ("spec/cart", OLD, "there is no Specification cart in namespace demo"),
-        ("plan/shop", OLD, "Plan shop is not a document"),
     ] {
         let ran = impact(&api, subject, text, &[]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{subject} {text}");

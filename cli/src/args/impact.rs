@@ -10,15 +10,17 @@ use super::parse::{SubjectName, subject};
 ///
 /// With `--with`, the file takes the place of the document, and nothing is applied: it shows the items that change, the stale tasks of the
 /// plans, the finished work that `redo` would repeat, the decisions that would no longer count, and the findings that appear and
-/// disappear. Without `--with`, it shows the amendment of a Constitution and the objects that it affects.
+/// disappear. For a Plan, the file is another tasks.md: it shows added, changed and removed tasks, and the finished work that is kept.
+/// Without `--with`, it shows the amendment of a Constitution and the objects that it affects.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  kubectl enact impact specification/cart --with spec.md\n  \
-    kubectl enact impact constitution/rules --with constitution.md -o json\n  kubectl enact impact constitution/rules")]
+    kubectl enact impact constitution/rules --with constitution.md -o json\n  \
+    kubectl enact impact plan/cart --with tasks.md\n  kubectl enact impact constitution/rules")]
 pub struct Impact {
-    /// Specification or Constitution as KIND/NAME, or a name alone [default kind without --with: Constitution]
+    /// Specification, Constitution or Plan as KIND/NAME, or a name alone [default kind without --with: Constitution]
     #[arg(value_parser = subject)]
     pub subject: SubjectName,
-    /// File with the changed document
+    /// File with the changed document, or with other tasks
     #[arg(long, value_name = "FILE")]
     pub with: Option<PathBuf>,
     /// Form of the output

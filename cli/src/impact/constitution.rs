@@ -71,7 +71,7 @@ pub async fn report(cluster: &Cluster, change: &Change<'_>) -> Result<Report> {
         }
         None => (None, None),
     };
-    let counts = &after.findings.counts;
+    let worst = convert::worst(&after.findings.counts);
     Ok(Report {
         subject: handle(change.subject),
         namespace: cluster.namespace.clone(),
@@ -80,7 +80,7 @@ pub async fn report(cluster: &Cluster, change: &Change<'_>) -> Result<Report> {
         blocked: after.blocked.or(mismatch.map(|mismatch| mismatch.message)),
         amendment,
         affects: object.status.as_ref().and_then(|status| status.impact.clone()),
-        approvals: decisions(cluster, change.subject, &object, &after.text.digest, counts).await,
+        approvals: decisions(cluster, change.subject, &object, &after.text.digest, worst).await,
         findings: FindingChanges::between(&before.findings, &after.findings),
         specifications: specifications(cluster, name, &known, [&before.text, &after.text]).await?,
         ..Report::default()

@@ -1,7 +1,8 @@
-//! `impact`: what a changed document would affect before it is applied, and what an amendment of a Constitution affects.
+//! `impact`: what a changed document or tasks.md would affect before it is applied, and what an amendment of a Constitution affects.
 
 mod constitution;
 mod constitutions;
+mod plan;
 mod plans;
 mod report;
 mod specification;
@@ -10,18 +11,19 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use enact_crds::approval::{Choice, Subject, SubjectKind};
-use enact_crds::document::FindingCounts;
 use enact_crds::subject::{Approvable, ApprovalSubject};
 use enact_crds::{Approval, Constitution, convert};
+use enact_domain::analysis::Severity;
 use enact_domain::approval::{self, Content, Decision, Verdict, evaluate};
 use enact_domain::digest::Digest;
 use enact_domain::speckit::Parsed;
 use enact_domain::time::Millis;
 use jiff::Timestamp;
 use kube::api::ListParams;
+use serde::Serialize;
 use serde_json::json;
 
-use self::report::{Decisions, LostDecision, Report};
+use self::report::{Decisions, LostDecision};
 use crate::args::{Impact, ImpactOutput};
 use crate::cluster::{Cluster, api_error};
 use crate::document::Document;
@@ -48,7 +50,8 @@ pub async fn run(cluster: &Cluster, options: &Impact) -> Result<()> {
     let file = project::read(path)?;
     let subject = resolve(cluster, &options.subject).await?;
     if subject.kind == SubjectKind::Plan {
-        bail!("{} is not a document; name a Specification or a Constitution", title(&subject));
+        let report = Box::pin(plan::report(cluster, &subject, path, &file.bytes)).await?;
+        return print(&report, report.lines(), options.output);
     }
     let document = Document::load(cluster, &subject).await?;
     let Some(digest) = document.digest().map(str::to_owned) else {
@@ -64,13 +67,13 @@ pub async fn run(cluster: &Cluster, options: &Impact) -> Result<()> {
     } else {
         Box::pin(constitution::report(cluster, &change)).await?
     };
-    print(&report, options.output)
+    print(&report, report.lines(), options.output)
 }
 
-fn print(report: &Report, output: ImpactOutput) -> Result<()> {
+fn print(report: &impl Serialize, lines: Vec<String>, output: ImpactOutput) -> Result<()> {
     match output {
         ImpactOutput::Json => terminal::print(&format!("{}\n", serde_json::to_string_pretty(report)?)),
-        ImpactOutput::Text => report.lines().iter().try_for_each(|line| terminal::print_line(line)),
+        ImpactOutput::Text => lines.into_iter().try_for_each(|line| terminal::print_line(&line)),
     }
 }
 
@@ -105,17 +108,18 @@ fn check<T>(change: &Change<'_>, parsed: &Parsed<T>) -> Result<()> {
     }
 }
 
-/// Returns the decisions that would no longer count for the content with this digest, and what would then be missing.
+/// Returns the decisions that would no longer count for the content with this digest, whose worst finding has this severity, and what
+/// would then be missing.
 async fn decisions<K: Approvable>(
     cluster: &Cluster,
     subject: &Subject,
     object: &K,
     digest: &Digest,
-    counts: &FindingCounts,
+    worst: Option<Severity>,
 ) -> Decisions {
     let ApprovalSubject { uid, content, policy } = ApprovalSubject::of(object, None);
     let Some(before) = content else { return Decisions::default() };
-    let after = Content { digest: digest.clone(), worst: convert::worst(counts), ..before.clone() };
+    let after = Content { digest: digest.clone(), worst, ..before.clone() };
     let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
     let known = match cluster.api::<Approval>().list(&ListParams::default().fields(&fields)).await {
         Ok(known) => known,

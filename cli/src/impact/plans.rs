@@ -91,7 +91,7 @@ async fn planned(cluster: &Cluster, plan: &Plan) -> Result<Compiled> {
 }
 
 /// Returns the phases of a plan's Tasks, by their names.
-async fn phases(cluster: &Cluster, plan: &str) -> Result<BTreeMap<String, Phase>> {
+pub async fn phases(cluster: &Cluster, plan: &str) -> Result<BTreeMap<String, Phase>> {
     let of_plan = ListParams::default().fields(&format!("spec.planRef.name={plan}"));
     let tasks = cluster.api::<Task>().list(&of_plan).await.map_err(api_error)?;
     Ok(tasks.iter().map(|task| (task.name_any(), phase_of(task))).collect())

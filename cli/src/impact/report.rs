@@ -225,7 +225,8 @@ impl AffectedTask {
 }
 
 impl Decisions {
-    fn lines(&self) -> Vec<String> {
+    /// Returns the lines for a person.
+    pub fn lines(&self) -> Vec<String> {
         let lost = self.lost.iter().map(|LostDecision { name, user, decision, reason }| {
             let what = if *decision == Choice::Approve { "approval" } else { "rejection" };
             format!("approvals: {}", one_line(&format!("the {what} by {user} ({name}) would not count: {reason}")))

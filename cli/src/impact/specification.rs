@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
-use enact_crds::Specification;
 use enact_crds::documents::findings::Findings;
 use enact_crds::documents::texts::{self, ConstitutionText, SpecificationText};
 use enact_crds::documents::{answers, evaluation};
+use enact_crds::{Specification, convert};
 use enact_domain::revisions::staleness::compare;
 use enact_domain::rules::Program;
 use kube::ResourceExt as _;
@@ -62,7 +62,7 @@ pub async fn report(cluster: &Cluster, change: &Change<'_>) -> Result<Report> {
     let after = read(&object, change.bytes, &governing);
     check(change, &after.text.parsed)?;
     let (old, new) = (&before.text.parsed.model, &after.text.parsed.model);
-    let counts = &after.findings.counts;
+    let worst = convert::worst(&after.findings.counts);
     Ok(Report {
         subject: handle(change.subject),
         namespace: cluster.namespace.clone(),
@@ -71,7 +71,7 @@ pub async fn report(cluster: &Cluster, change: &Change<'_>) -> Result<Report> {
         blocked: after.blocked.or(problem),
         changes: Some(compare(old, new)),
         plans: plans::affected(cluster, change, &before.text, &after.text).await?,
-        approvals: decisions(cluster, change.subject, &object, &after.text.digest, counts).await,
+        approvals: decisions(cluster, change.subject, &object, &after.text.digest, worst).await,
         findings: FindingChanges::between(&before.findings, &after.findings),
         ..Report::default()
     })
