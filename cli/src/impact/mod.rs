@@ -32,7 +32,7 @@ use crate::subject::{resolve, title};
 use crate::terminal::{self, note};
 
 /// A document of an object, and the file that would replace it.
-struct Change<'a> {
+pub struct Change<'a> {
     subject: &'a Subject,
     /// The present document, with what the operator adds to it.
     present: String,
