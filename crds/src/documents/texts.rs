@@ -8,7 +8,6 @@ use enact_domain::speckit::constitution::Constitution;
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{self, Parsed};
 use enact_domain::stamps::Stamps;
-
 use kube::ResourceExt as _;
 
 use super::answers;
