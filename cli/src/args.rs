@@ -11,16 +11,18 @@ use crate::server::ServerAddress;
 pub use check::{Check, CheckOutput, DocumentKind};
 pub use diff::{Compared, Diff};
 pub use git::Git;
+pub use impact::{Impact, ImpactOutput};
 pub use parse::{DocumentName, Kind, PlanOrTask, SubjectName, kind_and_name};
 use parse::{
-    answer, constitution, digest, document, object_name, plan, plan_name, plan_or_task, recorded_revision,
-    specification, subject, usd,
+    answer, digest, document, object_name, plan, plan_name, plan_or_task, recorded_revision, specification, subject,
+    usd,
 };
 pub use planning::{Choose, Explain, NewPlan, Selection};
 
 mod check;
 mod diff;
 mod git;
+mod impact;
 mod parse;
 mod planning;
 
@@ -92,12 +94,7 @@ pub enum Command {
     Search(Search),
     /// List Specifications with similar content
     Related(Related),
-    /// Show the amendment of a Constitution and the objects that it affects
-    Impact {
-        /// Name of the Constitution
-        #[arg(value_parser = constitution)]
-        constitution: String,
-    },
+    Impact(Impact),
     /// Show tokens and cost of model requests, and budgets
     Usage(Usage),
     /// Print what agents sent to models and what they got, for tenants with request logging

@@ -5,11 +5,13 @@ use std::io;
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::{Subject, SubjectKind};
+use enact_crds::task::TaskTemplate;
 use enact_crds::{Plan, compile};
 use enact_domain::digest::Digest;
 use enact_domain::names::ANNOTATION_ACCEPTED;
 use enact_domain::revisions::sections;
 use enact_domain::stamps::Stamps;
+use kube::ResourceExt as _;
 use serde_json::Value;
 
 use crate::args::{Compared, Diff, History, Show};
@@ -211,20 +213,8 @@ pub async fn recorded(record: &Record, subject: &Subject, revision: &str) -> Res
 /// When the tasks are in Git, or the content does not match `digest`, which comes from the status.
 pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<String> {
     let plan: Plan = cluster.get(name).await?;
+    let tasks = tasks(cluster, &plan).await?;
     let Plan { metadata, spec, status } = &plan;
-    let tasks = match &spec.source {
-        None if spec.generate.is_some() => {
-            let text = planning::chosen(cluster, &plan).await?;
-            compile::from_markdown(text.as_bytes(), spec.unread_tasks).0
-        }
-        Some(source) => {
-            let text = document::read(cluster, source).await?.0;
-            let text = text
-                .with_context(|| format!("the tasks.md of Plan {name} is stored in Git; read it in its repository"))?;
-            compile::from_markdown(text.as_bytes(), spec.unread_tasks).0
-        }
-        None => spec.tasks.clone(),
-    };
     let agents = status.clone().unwrap_or_default().agent_digests();
     let stamps = Stamps::of(&metadata.annotations.clone().unwrap_or_default(), ANNOTATION_ACCEPTED);
     let content = compile::canonical(spec, &tasks, &agents, &stamps)?;
@@ -235,6 +225,22 @@ pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<Stri
         );
     }
     Ok(indented(&content)?)
+}
+
+/// Returns the tasks of a Plan that has not started.
+///
+/// # Errors
+/// When they are in Git, or no proposal is chosen.
+pub async fn tasks(cluster: &Cluster, plan: &Plan) -> Result<Vec<TaskTemplate>> {
+    let spec = &plan.spec;
+    let text = match &spec.source {
+        None if spec.generate.is_some() => planning::chosen(cluster, plan).await?,
+        Some(source) => document::read(cluster, source).await?.0.with_context(|| {
+            format!("the tasks.md of Plan {} is stored in Git; read it in its repository", plan.name_any())
+        })?,
+        None => return Ok(spec.tasks.clone()),
+    };
+    Ok(compile::from_markdown(text.as_bytes(), spec.unread_tasks).0)
 }
 
 fn indented(json: &str) -> serde_json::Result<String> {

@@ -15,6 +15,7 @@ mod edit;
 mod estimate;
 mod explain;
 mod history;
+mod impact;
 mod import;
 mod logs;
 mod message;
@@ -77,7 +78,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Clarify(options) => Box::pin(clarify::run(&cluster().await?, &options)).await,
         Command::Search(options) => Box::pin(search::search(&cluster().await?, &options)).await,
         Command::Related(options) => Box::pin(search::related(&cluster().await?, &options)).await,
-        Command::Impact { constitution } => search::impact(&cluster().await?, &constitution).await,
+        Command::Impact(options) => Box::pin(impact::run(&cluster().await?, &options)).await,
         Command::Usage(options) => Box::pin(usage::run(&cluster().await?, &options)).await,
         Command::Requests(options) => Box::pin(requests::run(&cluster().await?, &options)).await,
         Command::Prompt(options) => match &options.tasks {

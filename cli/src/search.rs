@@ -1,9 +1,8 @@
-//! `search`, `related` and `impact`: documents that a search or another document leads to.
+//! `search` and `related`: documents that a search or another document leads to.
 
 use anyhow::Result;
+use enact_crds::Specification;
 use enact_crds::approval::{Subject, SubjectKind};
-use enact_crds::constitution::{Amendment, Impact};
-use enact_crds::{Constitution, Specification};
 
 use crate::args::{Related, Search};
 use crate::cluster::Cluster;
@@ -47,37 +46,4 @@ pub async fn related(cluster: &Cluster, options: &Related) -> Result<()> {
         note(&format!("no Specification is similar to {}", options.specification));
     }
     Ok(())
-}
-
-/// Prints the amendment of a Constitution and the objects that it affects.
-pub async fn impact(cluster: &Cluster, name: &str) -> Result<()> {
-    let constitution: Constitution = cluster.get(name).await?;
-    let status = constitution.status.unwrap_or_default();
-    let lines: Vec<String> =
-        status.amendment.iter().flat_map(amendment).chain(status.impact.iter().flat_map(affected)).collect();
-    for line in &lines {
-        terminal::print_line(line)?;
-    }
-    if lines.is_empty() {
-        note(&format!("the status of Constitution {name} has neither an amendment nor an impact"));
-    }
-    Ok(())
-}
-
-fn amendment(amendment: &Amendment) -> Vec<String> {
-    let Amendment { from, level, changes, .. } = amendment;
-    let from = from.as_ref().map_or_else(String::new, |from| format!(" from version {}", one_line(from)));
-    let mut lines = vec![format!("amendment{from}; it needs a {} version", one_line(level))];
-    lines.extend(
-        changes.iter().map(|c| format!("  {}", one_line(&format!("{} {}: {}", c.kind, c.principle, c.explanation)))),
-    );
-    lines
-}
-
-fn affected(impact: &Impact) -> Vec<String> {
-    let Impact { specifications, plans, tasks, some } = impact;
-    let mut lines =
-        vec![format!("it affects {specifications} Specifications, {plans} unfinished Plans and {tasks} open Tasks")];
-    lines.extend(some.iter().map(|object| format!("  {}", one_line(object))));
-    lines
 }

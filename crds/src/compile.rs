@@ -8,12 +8,13 @@ use enact_domain::analysis::{self, Coverage, TaskText};
 use enact_domain::contest::{CONTESTANTS, MAX_MEASUREMENTS, MAX_NAME_BYTES};
 use enact_domain::graph::{Graph, GraphError};
 use enact_domain::names;
+use enact_domain::revisions::staleness::{Effect, PlannedTask};
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::tasks::{self, TaskState, TasksFile, UNREAD_TASK};
 use enact_domain::speckit::{Diagnostic, Parsed, Severity, TaskId};
 use enact_domain::stamps::Stamps;
 use enact_domain::text::truncated;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::PlanSpec;
 use crate::agent_content::AgentDigests;
@@ -106,6 +107,19 @@ pub fn compile(plan: &str, tasks: Vec<TaskTemplate>) -> Result<Compiled, Vec<Com
     Ok(Compiled { tasks, names, graph, needs })
 }
 
+/// Reads the content of a plan as the record keeps it: its tasks, and the digests of its Agents. Returns none if it is not a plan's.
+pub fn recorded(plan: &str, canonical: &str) -> Option<(Compiled, AgentDigests)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Recorded {
+        tasks: Vec<TaskTemplate>,
+        #[serde(default)]
+        agent_digests: AgentDigests,
+    }
+    let recorded: Recorded = serde_json::from_str(canonical).ok()?;
+    Some((compile(plan, recorded.tasks).ok()?, recorded.agent_digests))
+}
+
 /// Returns what a task needs of its agent: what it requires, or else what its text names.
 pub fn needs(task: &TaskTemplate) -> Needs {
     if !task.requires.is_empty() {
@@ -124,6 +138,19 @@ pub fn coverage<'t>(specification: &Spec, tasks: impl IntoIterator<Item = &'t Ta
         .map(|(task, text)| TaskText { id: &task.id, title: &task.title, text, story: task.story.as_deref() })
         .collect();
     analysis::coverage(specification, &tasks)
+}
+
+/// Returns the effect of a newer revision of a specification on a plan that was made for an older one. `old` is none if that is unknown.
+pub fn effect(old: Option<&Spec>, new: &Spec, compiled: &Compiled) -> Effect {
+    let Some(old) = old else { return Effect::of_unknown(&compiled.graph) };
+    let texts: Vec<String> = compiled.tasks.iter().map(|t| format!("{}\n{}", t.title, task_text(t))).collect();
+    let work: Vec<PlannedTask<'_>> = compiled
+        .tasks
+        .iter()
+        .zip(&texts)
+        .map(|(t, text)| PlannedTask { id: &t.id, story: t.story.as_deref(), text, requirements: &t.requirements })
+        .collect();
+    Effect::between(old, new, &work, &compiled.graph)
 }
 
 /// Returns the text of a task without its title.

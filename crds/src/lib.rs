@@ -20,6 +20,7 @@ pub mod compile;
 pub mod constitution;
 pub mod convert;
 pub mod document;
+pub mod documents;
 pub mod identity;
 pub mod models;
 pub mod ownership;

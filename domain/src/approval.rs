@@ -281,6 +281,19 @@ fn check_own(policy: &Policy, content: &Content, decision: &Decision, now: Milli
     Ok(())
 }
 
+/// Returns the decisions on `before` that count and would no longer count if the content became `after`, each with the reason.
+pub fn lost<'d>(
+    policy: &Policy,
+    before: &Content,
+    after: &Content,
+    decisions: &'d [Decision],
+    now: Millis,
+) -> Vec<(&'d Decision, Void)> {
+    let counts = |d: &&Decision| check_decision(policy, before, d, now).is_ok() && !is_superseded(d, decisions);
+    let lost = |d: &'d Decision| Some((d, check_decision(policy, after, d, now).err()?));
+    decisions.iter().filter(counts).filter_map(lost).collect()
+}
+
 /// Evaluates all decisions. Of each person the latest decision on the content counts; one rejection that counts outweighs every approval.
 pub fn evaluate(policy: &Policy, content: &Content, decisions: &[Decision], now: Millis) -> Verdict {
     let own = evaluate_own(policy, content, decisions, now);

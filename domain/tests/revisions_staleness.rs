@@ -1,7 +1,8 @@
 //! Staleness: tasks that a new revision of a specification makes stale, and tasks that it does not affect.
 
+use enact_domain::graph::{Graph, NodeId};
 use enact_domain::revisions::staleness::{
-    Changes, ItemChange, ItemKind, MAX_REASONS, PlannedTask, Relation, compare, stale,
+    Changes, Effect, ItemChange, ItemKind, MAX_REASONS, PlannedTask, Relation, compare, stale,
 };
 use enact_domain::speckit::spec::{self, Spec};
 use proptest::prelude::*;
@@ -92,6 +93,30 @@ fn found(new: &Spec) -> Vec<(String, Vec<(String, Relation)>)> {
         task.reasons.iter().map(|reason| (reason.item.id.clone(), reason.link)).collect()
     };
     staleness.tasks.iter().map(|task| (task.id.clone(), reasons(task))).collect()
+}
+
+#[test]
+fn a_redo_repeats_stale_tasks_and_what_depends_on_them() {
+    let tasks = tasks();
+    let needs = |id: &str| match id {
+        "T007" => vec!["T006"],
+        "T002" => vec!["T001"],
+        _ => Vec::new(),
+    };
+    let graph = Graph::build(tasks.iter().map(|task| (task.id, needs(task.id)))).unwrap();
+    let new =
+        edited(&[("paid back\n\n### Key", "paid back within a day\n- **FR-009**: The gate MUST ring\n\n### Key")]);
+    let effect = Effect::between(&read(OLD), &new, &tasks, &graph);
+    assert_eq!(effect.tasks.iter().copied().collect::<Vec<_>>(), [4, 5], "T005 names FR-004, T006 serves its story");
+    let redone: Vec<Option<usize>> = effect.redone.iter().map(|node| node.task()).collect();
+    assert_eq!(redone, [Some(4), Some(5), Some(6), None], "T007 depends on T006, and the integration on all");
+    assert_eq!(effect.staleness.uncovered.iter().map(|item| item.id.as_str()).collect::<Vec<_>>(), ["FR-009"]);
+    assert!(effect.matters());
+    let none = Effect::between(&read(OLD), &read(OLD), &tasks, &graph);
+    assert!(!none.matters() && none.redone.is_empty(), "nothing is published again");
+    let unknown = Effect::of_unknown(&graph);
+    assert_eq!((unknown.tasks.len(), unknown.redone.contains(&NodeId::Integration)), (7, true));
+    assert_eq!(unknown.changes, None);
 }
 
 #[test]

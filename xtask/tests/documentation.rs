@@ -183,7 +183,8 @@ fn text<'a>(code: &'a str, sources: &'a [String]) -> Option<&'a str> {
 #[test]
 fn every_reason_of_a_condition_is_explained() {
     let page = read(&root().join("docs/guide/troubleshooting.md"));
-    let sources = sources(&root().join("operator/src"));
+    let mut sources = sources(&root().join("operator/src"));
+    sources.extend(self::sources(&root().join("crds/src/documents")));
     let mut reasons = BTreeSet::new();
     for source in &sources {
         for constructor in ["Readiness::ready(", "Readiness::reconciling(", "Readiness::stalled("] {

@@ -101,10 +101,6 @@ fn name_of(expected: Kind, text: &str) -> Result<&str, String> {
     if names::is_subdomain(name) { Ok(name) } else { Err(format!("it must be the name of a {word}")) }
 }
 
-pub(super) fn constitution(text: &str) -> Result<String, String> {
-    name_of(Kind::Constitution, text).map(str::to_owned)
-}
-
 pub(super) fn specification(text: &str) -> Result<String, String> {
     name_of(Kind::Specification, text).map(str::to_owned)
 }
@@ -204,7 +200,7 @@ mod tests {
         for text in
             ["rules", "constitution/rules", "constitutions/rules", "const/rules", "constitution.enact.dev/rules"]
         {
-            assert_eq!(constitution(text).as_deref(), Ok("rules"), "{text}");
+            assert_eq!(subject(text).unwrap().name, "rules", "{text}");
         }
         for text in ["shop", "spec/shop", "Specification/shop"] {
             assert_eq!(specification(text).as_deref(), Ok("shop"), "{text}");
@@ -213,7 +209,7 @@ mod tests {
             assert_eq!(plan(text).as_deref(), Ok("shop"), "{text}");
             assert_eq!(subject(text).unwrap().name, "shop", "{text}");
         }
-        assert!(constitution("plan/shop").unwrap_err().contains("the name of a Constitution"));
+        assert!(specification("plan/shop").unwrap_err().contains("the name of a Specification"));
         assert!(plan("shop/T001").is_err() && plan("Shop").is_err());
     }
 

@@ -110,9 +110,13 @@ impl Record {
 
     /// Reads the content of a revision.
     pub async fn content(&self, subject: &Subject, revision: &str) -> Result<String> {
-        let found = self.get(&format!("{}/revisions/{revision}/content", path(subject))).await?;
-        let bytes = found.ok_or_else(|| missing(subject, revision))?;
+        let bytes = self.find_content(subject, revision).await?.ok_or_else(|| missing(subject, revision))?;
         String::from_utf8(bytes).map_err(|_| anyhow!("revision {revision} of {} is not UTF-8 text", title(subject)))
+    }
+
+    /// Reads the content of a revision; none if the record does not have it.
+    pub async fn find_content(&self, subject: &Subject, revision: &str) -> Result<Option<Vec<u8>>> {
+        self.get(&format!("{}/revisions/{revision}/content", path(subject))).await
     }
 
     /// Reads the text of a proposal for a plan.

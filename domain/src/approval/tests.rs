@@ -82,6 +82,28 @@ fn the_latest_decision_of_a_person_counts() {
 }
 
 #[test]
+fn a_new_content_loses_the_decisions_that_count() {
+    let mut all = vec![yes("ann", "leads"), yes("cem", "guests"), decision("bob", "leads", "v1", Choice::Approve)];
+    let before = content("eve", None);
+    let after = |text: &str, author: &str| Content {
+        digest: Digest::of_bytes(text.as_bytes()),
+        ..content(author, Some(Severity::High))
+    };
+    let names = |after: &Content, all: &[Decision]| -> Vec<(String, Void)> {
+        lost(&leads(1), &before, after, all, NOW).into_iter().map(|(d, why)| (d.user.clone(), why)).collect()
+    };
+    assert_eq!(
+        names(&after("v3", "eve"), &all),
+        [("ann".to_owned(), Void::ContentChanged)],
+        "the others never counted"
+    );
+    assert_eq!(names(&after("v2", "eve"), &all), [], "the same content keeps them");
+    assert_eq!(names(&after("v2", "ann"), &all), [("ann".to_owned(), Void::SelfApproval)]);
+    all.push(Decision { at: Some(Millis(950_000)), ..decision("ann", "leads", "v2", Choice::Reject) });
+    assert_eq!(lost(&leads(1), &before, &after("v3", "eve"), &all, NOW)[0].0.choice, Choice::Reject, "only the latest");
+}
+
+#[test]
 fn no_policy_needs_nobody() {
     assert_eq!(evaluate(&Policy::default(), &content("ann", Some(Severity::Critical)), &[], NOW), approved(&[]));
 }

@@ -6,6 +6,7 @@
 //!
 //! Users write the expressions, and agents write the documents: the size and cost of both are limited here.
 
+pub mod appendix;
 mod check;
 mod cost;
 mod document;

@@ -1,5 +1,7 @@
 //! Staleness: a newer revision marks the affected tasks, which run again if a person requests it.
 
+use std::fs;
+
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::{Phase, Stale};
 use enact_crds::{Plan, Specification};
@@ -8,7 +10,7 @@ use enact_e2e::documents::{holds, inline};
 use enact_e2e::people::Person;
 use enact_e2e::work::scripted_plan;
 use enact_e2e::{PATIENCE, Stage, on_stage};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::texts::KEYS;
 
@@ -38,6 +40,18 @@ async fn follows(stage: &Stage, digest: &str) -> Result<()> {
         })
     };
     stage.watch(&stage.api::<Plan>(), "keys", "a plan that follows", PATIENCE, done).await.map(drop)
+}
+
+/// Returns what `impact` shows about a changed text: the digest that it would have, and the finished tasks that would run again.
+fn impact(person: &Person, text: &str) -> Result<(String, Vec<String>)> {
+    fs::write(person.home().join("new.md"), text)?;
+    let shown = person.enact(&["impact", "specification/keys", "--with", "new.md", "-o", "json"])?.stdout;
+    let report: Value = serde_json::from_str(&shown)?;
+    let tasks = report["plans"][0]["tasks"].as_array().into_iter().flatten();
+    let repeated = tasks.filter(|task| task["repeated"] == true).filter_map(|task| task["id"].as_str());
+    let lost = report["approvals"]["lost"].as_array().is_some_and(|lost| lost.len() == 1 && lost[0]["user"] == "lee");
+    ensure!(lost, "the approval of the present content would not count: {report:#}");
+    Ok((report["newDigest"].as_str().unwrap_or_default().to_owned(), repeated.map(str::to_owned).collect()))
 }
 
 /// Checks the number of attempts of each task, and that the last one succeeded.
@@ -72,6 +86,7 @@ fn only_stale_tasks_run_again() {
         attempts(&stage, [1, 1, 1]).await?;
 
         let seven = KEYS.replace("30 days", "7 days");
+        let foreseen = impact(&dana, &seven)?;
         dana.applies(&text(&seven)).await?;
         // A revision makes nothing stale before it is approved.
         stage.await_reason::<Specification>("keys", "WaitingForApproval").await?;
@@ -81,6 +96,7 @@ fn only_stale_tasks_run_again() {
         let stale = outdated(&stage, &newer).await?;
         ensure!(stale.tasks == 1 && stale.redo == ["T002"] && stale.uncovered.is_empty(), "{stale:#?}");
         ensure!(stale.changes == ["FR-002 Changed"], "{stale:#?}");
+        ensure!(foreseen == (newer.clone(), stale.redo.clone()), "{foreseen:?} was shown before: {stale:#?}");
         attempts(&stage, [1, 1, 1]).await?;
 
         let decide = |annotation: &str, digest: &str| {

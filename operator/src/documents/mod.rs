@@ -1,7 +1,5 @@
 //! The controllers of Constitution and Specification: documents that are read, checked, approved and recorded.
 
-pub mod answers;
-pub mod appendix;
 pub mod common_status;
 pub mod constitution;
 pub mod constitution_chain;
@@ -13,15 +11,12 @@ pub mod dependents;
 pub mod document;
 pub mod document_cache;
 pub mod effective_constitution;
-pub mod evaluation;
-pub mod findings;
 pub mod observe;
 mod record;
 pub mod specification;
 mod status;
 #[cfg(test)]
 mod tests;
-pub mod texts;
 mod validate;
 mod weighted_lru;
 
@@ -34,6 +29,7 @@ use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
 pub use context::Context;
+pub use enact_crds::documents::{answers, evaluation, findings, texts};
 
 use crate::context::RESYNC;
 use crate::control_changes;

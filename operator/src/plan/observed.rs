@@ -22,7 +22,6 @@ use enact_domain::time::Millis;
 use enact_domain::usage::{Limit, Sample};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
-use serde::Deserialize;
 
 use crate::context::Membership;
 use crate::documents::effective_constitution::EffectiveConstitution;
@@ -52,25 +51,10 @@ pub struct Content {
 impl Content {
     /// Reads content from the record; none if the bytes have another digest, or are not a plan's content.
     pub fn recorded(plan: &str, digest: &Digest, canonical: Vec<u8>) -> Option<Self> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Recorded {
-            tasks: Vec<TaskTemplate>,
-            #[serde(default)]
-            agent_digests: AgentDigests,
-        }
         let canonical =
             String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
-        let recorded: Recorded = serde_json::from_str(&canonical).ok()?;
-        let compiled = compile::compile(plan, recorded.tasks).ok()?;
-        Some(Self {
-            compiled,
-            agents: recorded.agent_digests,
-            canonical,
-            digest: digest.clone(),
-            done: Vec::new(),
-            unread: Vec::new(),
-        })
+        let (compiled, agents) = compile::recorded(plan, &canonical)?;
+        Some(Self { compiled, agents, canonical, digest: digest.clone(), done: Vec::new(), unread: Vec::new() })
     }
 
     /// Returns the digests of its Agents as they are now. One that does not exist now cannot be used, so its digest stays.

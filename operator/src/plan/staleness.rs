@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use enact_crds::compile::task_text;
+use enact_crds::compile::effect;
 use enact_crds::plan::Stale;
 use enact_crds::task::Phase;
 use enact_domain::graph::NodeId;
-use enact_domain::revisions::staleness::{Changes, ItemChange, ItemKind, PlannedTask, compare, stale};
+use enact_domain::revisions::staleness::{Changes, Effect, ItemChange, ItemKind};
 
 use super::observed::{Choice, Content, Observed};
 use crate::documents::findings::{cut, len};
@@ -33,32 +33,16 @@ pub struct Staleness {
 impl Staleness {
     /// Compares the revision that a plan was started for with a newer one. `before` is none if the record does not hold it.
     pub fn between(before: Option<&SpecificationText>, after: &SpecificationText, content: &Content) -> Self {
-        let tasks = &content.compiled.tasks;
-        let digest = after.digest.to_string();
-        let Some(before) = before else {
-            // Without the older revision the difference is unknown: a person decides about all tasks.
-            let changes = vec!["the record does not hold the revision that the plan was started for".to_owned()];
-            let all: BTreeSet<usize> = (0..tasks.len()).collect();
-            return Self { digest, changes, redone: dependents(&all, content), tasks: all, uncovered: vec![] };
-        };
-        let (old, new) = (&before.parsed.model, &after.parsed.model);
-        let changes = compare(old, new);
-        let texts: Vec<String> = tasks.iter().map(|t| format!("{}\n{}", t.title, task_text(t))).collect();
-        let work: Vec<PlannedTask> = tasks
-            .iter()
-            .zip(&texts)
-            .map(|(t, text)| PlannedTask { id: &t.id, story: t.story.as_deref(), text, requirements: &t.requirements })
-            .collect();
-        let found = stale(old, new, &changes, &work);
-        let ids: BTreeSet<&str> = found.tasks.iter().map(|t| t.id.as_str()).collect();
-        let tasks: BTreeSet<usize> =
-            tasks.iter().enumerate().filter(|(_, t)| ids.contains(t.id.as_str())).map(|(i, _)| i).collect();
+        let old = before.map(|text| &text.parsed.model);
+        let Effect { changes, staleness, tasks, redone } = effect(old, &after.parsed.model, &content.compiled);
+        // Without the older revision the difference is unknown.
+        let unknown = || vec!["the record does not hold the revision that the plan was started for".to_owned()];
         Self {
-            digest,
-            changes: describe(&changes),
-            redone: dependents(&tasks, content),
+            digest: after.digest.to_string(),
+            changes: changes.as_ref().map_or_else(unknown, describe),
             tasks,
-            uncovered: found.uncovered.iter().map(|c| cut(&c.id)).collect(),
+            redone,
+            uncovered: staleness.uncovered.iter().map(|c| cut(&c.id)).collect(),
         }
     }
 
@@ -93,20 +77,6 @@ impl Staleness {
     pub fn requests_redo(&self, choice: Choice, node: NodeId, redone_for: Option<&str>) -> bool {
         choice == Choice::Redo && self.redone.contains(&node) && redone_for != Some(self.digest.as_str())
     }
-}
-
-/// Returns tasks with everything that depends on them. The integration depends on every task.
-fn dependents(tasks: &BTreeSet<usize>, content: &Content) -> BTreeSet<NodeId> {
-    let graph = &content.compiled.graph;
-    let mut all = tasks.clone();
-    // In topological order, so that one pass reaches indirect dependents too.
-    for &i in graph.order() {
-        if graph.dependencies(NodeId::Task(i)).iter().any(|d| all.contains(d)) {
-            all.insert(i);
-        }
-    }
-    let integration = (!all.is_empty()).then_some(NodeId::Integration);
-    all.into_iter().map(NodeId::Task).chain(integration).collect()
 }
 
 fn describe(changes: &Changes) -> Vec<String> {

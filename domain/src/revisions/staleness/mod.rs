@@ -4,11 +4,13 @@
 
 mod citations;
 mod compare;
+mod effect;
 mod items;
 mod model;
 mod work;
 
 pub use compare::compare;
+pub use effect::Effect;
 pub use model::{
     Changes, ItemChange, ItemKind, MAX_REASONS, PlannedTask, Relation, Renumbered, StaleReason, StaleTask, Staleness,
 };

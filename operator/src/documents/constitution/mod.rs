@@ -1,6 +1,5 @@
 //! The parts of a document's reconcile that are specific to Constitutions.
 
-mod amendment;
 mod impact;
 
 use std::sync::Arc;
@@ -9,25 +8,22 @@ use enact_crds::approval::SubjectKind;
 use enact_crds::common::{ApprovalPolicy, NamespacedRef};
 use enact_crds::constitution::Amendment;
 use enact_crds::document::Source;
+use enact_crds::documents::amendment;
 use enact_crds::{Constitution, ConstitutionStatus, convert};
-use enact_domain::analysis;
 use enact_domain::condition::{Progress, Readiness};
-use enact_domain::names::ANNOTATION_ACCEPTED;
 use enact_domain::record::Kind;
 use enact_domain::rules::{self, LoosenedRule, Rule, Scope, inherit};
 use enact_domain::speckit::constitution::Principle;
-use enact_domain::stamps::Stamps;
 use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
 
-use super::appendix;
 use super::constitution_chain::{self, Chain};
 use super::content::{Content, Location, SourceText};
 use super::context::Context;
 use super::document::{Document, first_error};
 use super::evaluation::{self, Evaluation, invalid_rules};
 use super::findings::{Findings, cut, len, quality};
-use super::texts::ConstitutionText;
+use super::texts::{self, ConstitutionText};
 use crate::error::Error;
 use crate::references::{References, Referrers, Target};
 use crate::search::item;
@@ -98,6 +94,21 @@ fn inherited_rules(
     Ok(InheritedRules { count: len(all.len()), evaluation })
 }
 
+/// Compares a text with the content that was approved before, and checks its version. The first content may have any version.
+///
+/// # Errors
+/// When the record store fails.
+async fn amendment_of(
+    ctx: &Context,
+    tenant: &str,
+    status: Option<&ConstitutionStatus>,
+    text: &ConstitutionText,
+) -> Result<(Option<Amendment>, Option<Readiness>), Error> {
+    let Some(base) = amendment::base(status, &text.digest) else { return Ok((None, None)) };
+    let Some(before) = ctx.cache.constitution_of(tenant, &base).await? else { return Ok((None, None)) };
+    Ok(amendment::between(&before, text))
+}
+
 fn loosens(loosened: &[LoosenedRule]) -> Readiness {
     let messages: Vec<String> = loosened.iter().map(ToString::to_string).collect();
     Readiness::stalled("LoosensParent", messages.join("; "))
@@ -137,11 +148,7 @@ impl Document for Constitution {
 
     async fn examine(&self, ctx: &Context, location: &Location, source: SourceText) -> Result<Content<Facts>, Error> {
         let own: Vec<Rule> = self.spec.rules.iter().map(convert::rule).collect();
-        let accepted = Stamps::of(self.annotations(), ANNOTATION_ACCEPTED);
-        // What the object accepts, who did, and the rules are part of the digest, so that an approval covers them too. The rules stay at the end.
-        let document = appendix::with(&source.bytes, &[]);
-        let document = analysis::with_appendix(&document, &convert::acceptances(&self.spec.accepted, &accepted));
-        let bytes = appendix::with(&document, &own);
+        let bytes = texts::constitution_content(self, &source.bytes);
         let text = ctx.cache.constitution(&bytes).await?;
         let chain = ancestors(ctx, self);
         let constitution = &text.parsed.model;
@@ -175,7 +182,7 @@ impl Document for Constitution {
             Err(blocked) => content.blocked = Some(blocked),
         }
         if let (Some(tenant), None) = (&location.tenant, &content.error) {
-            let (amendment, mismatch) = amendment::of(ctx, tenant, self.status.as_ref(), &text).await?;
+            let (amendment, mismatch) = amendment_of(ctx, tenant, self.status.as_ref(), &text).await?;
             content.facts.amendment = amendment;
             content.blocked = content.blocked.or(mismatch);
         }

@@ -9,13 +9,10 @@ use enact_crds::approval::SubjectKind;
 use enact_crds::common::ApprovalPolicy;
 use enact_crds::document::{MAX_QUESTIONS, Question, Source};
 use enact_crds::specification::DraftStatus;
-use enact_crds::{Specification, SpecificationStatus, convert};
+use enact_crds::{Specification, SpecificationStatus};
 use enact_domain::analysis;
 use enact_domain::digest::Digest;
-use enact_domain::names::{ANNOTATION_ACCEPTED, ANNOTATION_ANSWERS};
 use enact_domain::record::Kind;
-use enact_domain::rules::{self, DocumentMetadata, Scope};
-use enact_domain::stamps::Stamps;
 use enact_store::{Item, ItemKind};
 use kube::ResourceExt as _;
 
@@ -26,8 +23,8 @@ use super::context::Context;
 use super::document::{Document, first_error};
 use super::effective_constitution::{self, EffectiveConstitution};
 use super::evaluation::{self, Evaluation};
-use super::findings::{Findings, cut, finding, len, quality};
-use super::texts::SpecificationText;
+use super::findings::{Findings, cut, len, quality};
+use super::texts::{self, SpecificationText};
 use crate::error::Error;
 use crate::metadata_cache::key;
 use crate::references::{References, Referrers, Target};
@@ -82,23 +79,6 @@ fn search_items(text: &SpecificationText) -> Vec<Item> {
     requirements.chain(criteria).chain(stories).collect()
 }
 
-/// Evaluates a specification against its effective constitution: the rules, and contradictions to principles.
-fn evaluate(constitution: &EffectiveConstitution, text: &SpecificationText, name: &str) -> Evaluation {
-    let spec = &text.parsed.model;
-    let mut document = rules::Document::specification(spec, &DocumentMetadata { name: name.to_owned() });
-    if let Some(nearest) = constitution.texts.first() {
-        document = document.with_constitution(&nearest.parsed.model);
-    }
-    let budget = &mut rules::Budget::default();
-    let mut evaluation =
-        evaluation::evaluate(&constitution.programs, Scope::Specification, &document, "the specification", budget);
-    for text in &constitution.texts {
-        let conflicts = analysis::constitution_conflicts(spec, &text.parsed.model);
-        evaluation.findings.extend(conflicts.iter().map(finding));
-    }
-    evaluation
-}
-
 /// Returns the evaluation of a specification, from the cache if it is there.
 async fn evaluation_of(
     ctx: &Context,
@@ -110,7 +90,9 @@ async fn evaluation_of(
     let Some(digest) = &constitution.key else { return Ok(Arc::default()) };
     let key = Digest::of_bytes(format!("{digest} {} {name}", text.digest).as_bytes());
     let text = text.clone();
-    ctx.cache.evaluation(key, move || evaluate(&constitution, &text, &name)).await
+    ctx.cache
+        .evaluation(key, move || evaluation::specification(&constitution.programs, &constitution.texts, &text, &name))
+        .await
 }
 
 impl Document for Specification {
@@ -162,13 +144,8 @@ impl Document for Specification {
     }
 
     async fn examine(&self, ctx: &Context, location: &Location, source: SourceText) -> Result<Content<Facts>, Error> {
-        let created = self.creation_timestamp().map(|t| t.0.strftime("%Y-%m-%d").to_string()).unwrap_or_default();
-        let [stamps, accepted] =
-            [ANNOTATION_ANSWERS, ANNOTATION_ACCEPTED].map(|name| Stamps::of(self.annotations(), name));
-        let given = answers::given(&self.spec.clarifications, &stamps, &created);
-        // What the object accepts, and who did, is part of the digest, so that an approval covers it too.
-        let bytes = analysis::with_appendix(&source.bytes, &convert::acceptances(&self.spec.accepted, &accepted));
-        let answered = ctx.cache.answered(bytes, given).await?;
+        let bytes = texts::specification_content(self, &source.bytes);
+        let answered = ctx.cache.answered(bytes, answers::of(self)).await?;
         let text = ctx.cache.specification(&answered.bytes).await?;
         let facts = Facts::of(&text);
         let mut content = Content {

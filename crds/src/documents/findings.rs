@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use enact_crds::document::{Finding, FindingCounts, MAX_FINDINGS, Quality, QualityPart, Severity};
 use enact_domain::analysis::{self, Acceptance, Category, FindingKey, is_about_others};
 use enact_domain::digest::Digest;
 use enact_domain::speckit::{self, Diagnostic};
 use enact_domain::text;
+
+use crate::document::{Finding, FindingCounts, MAX_FINDINGS, Quality, QualityPart, Severity};
 
 /// Code of the findings about acceptances that accept nothing.
 pub const UNUSED_ACCEPTANCE: &str = "UnusedAcceptance";

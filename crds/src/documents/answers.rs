@@ -2,15 +2,18 @@
 
 use std::collections::HashSet;
 
-use enact_crds::document::{Clarification, Finding, Severity};
 use enact_domain::analysis::{self, Category, Question, Report};
 use enact_domain::digest::Digest;
+use enact_domain::names::ANNOTATION_ANSWERS;
 use enact_domain::speckit::edit::{self, Answer};
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{self, Parsed};
 use enact_domain::stamps::Stamps;
+use kube::ResourceExt as _;
 
 use super::findings::own;
+use crate::Specification;
+use crate::document::{Clarification, Finding, Severity};
 
 /// An answer in `spec.clarifications`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +25,16 @@ pub struct GivenAnswer {
     pub date: String,
 }
 
+/// Returns the answers of a Specification with their dates.
+pub fn of(specification: &Specification) -> Vec<GivenAnswer> {
+    let created = specification.creation_timestamp().map(|t| t.0.strftime("%Y-%m-%d").to_string()).unwrap_or_default();
+    let stamps = Stamps::of(specification.annotations(), ANNOTATION_ANSWERS);
+    given(&specification.spec.clarifications, &stamps, &created)
+}
+
 /// Returns the answers of an object with their dates. An answer without one was stored while the webhook was down: it gets the date when
 /// the object was `created`.
-pub fn given(clarifications: &[Clarification], stamps: &Stamps, created: &str) -> Vec<GivenAnswer> {
+fn given(clarifications: &[Clarification], stamps: &Stamps, created: &str) -> Vec<GivenAnswer> {
     let one = |c: &Clarification| GivenAnswer {
         question: c.question.clone(),
         answer: c.answer.clone(),

@@ -2,13 +2,34 @@
 
 use enact_domain::analysis::{self, Question, Report};
 use enact_domain::digest::Digest;
-use enact_domain::rules::Rule;
+use enact_domain::names::ANNOTATION_ACCEPTED;
+use enact_domain::rules::{Rule, appendix};
 use enact_domain::speckit::constitution::Constitution;
 use enact_domain::speckit::spec::Spec;
 use enact_domain::speckit::{self, Parsed};
+use enact_domain::stamps::Stamps;
+use kube::ResourceExt as _;
 
+use super::answers;
 use super::findings::Acceptances;
-use super::{answers, appendix};
+use crate::convert;
+
+/// Returns the content of a Specification with this source, before its answers are written into it. What the object accepts, and who did,
+/// is part of the content, so that an approval covers it too.
+pub fn specification_content(object: &crate::Specification, source: &[u8]) -> Vec<u8> {
+    let stamps = Stamps::of(object.annotations(), ANNOTATION_ACCEPTED);
+    analysis::with_appendix(source, &convert::acceptances(&object.spec.accepted, &stamps))
+}
+
+/// Returns the content of a Constitution with this source. What the object accepts, who did, and the rules are part of the content, so that
+/// an approval covers them too. The rules stay at the end.
+pub fn constitution_content(object: &crate::Constitution, source: &[u8]) -> Vec<u8> {
+    let stamps = Stamps::of(object.annotations(), ANNOTATION_ACCEPTED);
+    let document = appendix::with(source, &[]);
+    let document = analysis::with_appendix(&document, &convert::acceptances(&object.spec.accepted, &stamps));
+    let own: Vec<Rule> = object.spec.rules.iter().map(convert::rule).collect();
+    appendix::with(&document, &own)
+}
 
 /// The text of a specification.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Appendix: the rules of a constitution, appended to its document, so that people approve and the record store keeps both.
 
-use enact_domain::appendix::{END, append};
-use enact_domain::rules::Rule;
+use super::model::Rule;
+use crate::appendix::{END, append};
 
 const BEGIN: &str = "<!-- enact.dev/rules\n";
 
@@ -37,7 +37,7 @@ fn line_starts(document: &[u8]) -> impl DoubleEndedIterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use enact_domain::rules::{Scope, Strength};
+    use crate::rules::{Scope, Strength};
     use proptest::prelude::*;
 
     fn rule(name: &str, message: &str) -> Rule {
@@ -55,12 +55,10 @@ mod tests {
     fn parser_ignores_the_appendix() {
         let text = "# Shop Constitution\n\n## Core Principles\n\n### I. Test First\n\nTests MUST come first.\n\n**Version**: 1.0.0\n";
         let with = with(text.as_bytes(), &[rule("a", "ends --> here")]);
-        let (alone, both) = (
-            enact_domain::speckit::constitution::parse(text.as_bytes()),
-            enact_domain::speckit::constitution::parse(&with),
-        );
+        let (alone, both) =
+            (crate::speckit::constitution::parse(text.as_bytes()), crate::speckit::constitution::parse(&with));
         assert_eq!(alone.diagnostics, both.diagnostics);
-        let principles = |p: &enact_domain::speckit::constitution::Constitution| {
+        let principles = |p: &crate::speckit::constitution::Constitution| {
             p.principles.iter().map(|p| (p.name.clone(), p.musts.clone())).collect::<Vec<_>>()
         };
         assert_eq!(principles(&alone.model), principles(&both.model));

@@ -1,11 +1,14 @@
 //! Evaluation: the rules of an effective constitution against a document.
 
-use enact_crds::document::{Finding, Severity};
-use enact_domain::analysis::Category;
-use enact_domain::condition::{Progress, Readiness};
-use enact_domain::rules::{Budget, Document, Outcome, Program, RuleError, Scope, Strength};
+use std::sync::Arc;
 
-use super::findings::own;
+use enact_domain::analysis::{self, Category};
+use enact_domain::condition::{Progress, Readiness};
+use enact_domain::rules::{Budget, Document, DocumentMetadata, Outcome, Program, RuleError, Scope, Strength};
+
+use super::findings::{finding, own};
+use super::texts::{ConstitutionText, SpecificationText};
+use crate::document::{Finding, Severity};
 
 /// Returns the readiness that reports all problems of rules.
 pub fn invalid_rules(progress: Progress, reason: &'static str, errors: &[RuleError]) -> Readiness {
@@ -75,6 +78,28 @@ pub fn evaluate(
     }
     if let Some(blocked) = evaluation.blocked.as_mut().filter(|_| violated > 1) {
         blocked.message = format!("{} (and {} more rules, see status.topFindings)", blocked.message, violated - 1);
+    }
+    evaluation
+}
+
+/// Evaluates a specification against its effective constitution: the rules, and contradictions to principles. `texts` are those of the
+/// constitution chain, the nearest first.
+pub fn specification(
+    programs: &[Program],
+    texts: &[Arc<ConstitutionText>],
+    text: &SpecificationText,
+    name: &str,
+) -> Evaluation {
+    let spec = &text.parsed.model;
+    let mut document = Document::specification(spec, &DocumentMetadata { name: name.to_owned() });
+    if let Some(nearest) = texts.first() {
+        document = document.with_constitution(&nearest.parsed.model);
+    }
+    let budget = &mut Budget::default();
+    let mut evaluation = evaluate(programs, Scope::Specification, &document, "the specification", budget);
+    for text in texts {
+        let conflicts = analysis::constitution_conflicts(spec, &text.parsed.model);
+        evaluation.findings.extend(conflicts.iter().map(finding));
     }
     evaluation
 }

@@ -1,0 +1,154 @@
+//! Replanning: how other tasks differ from those of a plan, and which finished work is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+/// A task, as far as the difference between two plans depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskVersion<'a> {
+    pub id: &'a str,
+    /// Everything that decides what the task does, without its dependencies.
+    pub content: String,
+    pub depends_on: Vec<&'a str>,
+}
+
+/// How other tasks differ from those of a plan. Each list has the ids of tasks in the order of the plan that has them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    pub added: Vec<String>,
+    /// Tasks with another content or other dependencies.
+    pub changed: Vec<String>,
+    pub removed: Vec<String>,
+    /// Finished tasks whose work is kept.
+    pub kept: Vec<String>,
+    /// Finished tasks that are done again, because they or tasks that they depend on differ.
+    pub repeated: Vec<String>,
+}
+
+/// Compares the tasks of a plan with other tasks.
+///
+/// The work of a finished task is kept if its content is the same, and if the work of each task is kept that it depends on in one of the
+/// two plans: its result contains their results. `ticked` are the tasks that the other plan leaves out because they are done; the work of
+/// those that are finished is kept.
+pub fn difference(
+    old: &[TaskVersion<'_>],
+    new: &[TaskVersion<'_>],
+    finished: &BTreeSet<&str>,
+    ticked: &BTreeSet<&str>,
+) -> Difference {
+    let before: BTreeMap<&str, &TaskVersion<'_>> = old.iter().map(|task| (task.id, task)).collect();
+    let after: BTreeMap<&str, &TaskVersion<'_>> = new.iter().map(|task| (task.id, task)).collect();
+    // A ticked task is a dependency of no open task.
+    let dependencies = |task: &TaskVersion<'_>| -> BTreeSet<String> {
+        task.depends_on.iter().filter(|id| !ticked.contains(*id)).map(|id| (*id).to_owned()).collect()
+    };
+    let is_ticked = |id: &str| ticked.contains(id) && !after.contains_key(id);
+    let is_changed = |task: &TaskVersion<'_>| {
+        let other = after.get(task.id);
+        other.is_some_and(|other| other.content != task.content || dependencies(other) != dependencies(task))
+    };
+    let mut kept: BTreeSet<&str> = old
+        .iter()
+        .filter(|task| finished.contains(task.id))
+        .filter(|task| is_ticked(task.id) || after.get(task.id).is_some_and(|other| other.content == task.content))
+        .map(|task| task.id)
+        .collect();
+    loop {
+        let rests = |id: &&str| {
+            let both = [before.get(id), after.get(id)];
+            let needs = both.into_iter().flatten().flat_map(|task| &task.depends_on);
+            is_ticked(id) || needs.into_iter().all(|need| kept.contains(need) || is_ticked(need))
+        };
+        let fewer: BTreeSet<&str> = kept.iter().copied().filter(rests).collect();
+        if fewer.len() == kept.len() {
+            break;
+        }
+        kept = fewer;
+    }
+    let ids = |tasks: &[TaskVersion<'_>], is: &dyn Fn(&TaskVersion<'_>) -> bool| -> Vec<String> {
+        tasks.iter().filter(|task| is(task)).map(|task| task.id.to_owned()).collect()
+    };
+    Difference {
+        added: ids(new, &|task| !before.contains_key(task.id)),
+        changed: ids(old, &is_changed),
+        removed: ids(old, &|task| !after.contains_key(task.id) && !kept.contains(task.id)),
+        kept: ids(old, &|task| kept.contains(task.id)),
+        repeated: ids(old, &|task| {
+            finished.contains(task.id) && after.contains_key(task.id) && !kept.contains(task.id)
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task<'a>(id: &'a str, content: &str, depends_on: &[&'a str]) -> TaskVersion<'a> {
+        TaskVersion { id, content: content.to_owned(), depends_on: depends_on.to_vec() }
+    }
+
+    fn plan<'a>() -> Vec<TaskVersion<'a>> {
+        vec![task("T001", "a", &[]), task("T002", "b", &["T001"]), task("T003", "c", &["T002"]), task("T004", "d", &[])]
+    }
+
+    fn found(new: &[TaskVersion<'_>], finished: &[&str], ticked: &[&str]) -> [String; 5] {
+        let (finished, ticked) = (finished.iter().copied().collect(), ticked.iter().copied().collect());
+        let Difference { added, changed, removed, kept, repeated } = difference(&plan(), new, &finished, &ticked);
+        [added, changed, removed, kept, repeated].map(|ids| ids.join(" "))
+    }
+
+    #[test]
+    fn same_tasks_keep_all_finished_work() {
+        assert_eq!(found(&plan(), &["T001", "T002"], &[]), ["", "", "", "T001 T002", ""]);
+    }
+
+    #[test]
+    fn work_after_a_changed_task_is_done_again() {
+        let mut new = plan();
+        new[1].content = "other".into();
+        new.push(task("T005", "e", &["T004"]));
+        let all = ["T001", "T002", "T003", "T004"];
+        assert_eq!(found(&new, &all, &[]), ["T005", "T002", "", "T001 T004", "T002 T003"]);
+        assert_eq!(found(&new, &["T001"], &[]), ["T005", "T002", "", "T001", ""], "the others have nothing to repeat");
+    }
+
+    #[test]
+    fn work_that_contains_removed_work_is_done_again() {
+        let new = vec![task("T001", "a", &[]), task("T003", "c", &[])];
+        assert_eq!(found(&new, &["T001", "T002", "T003"], &[]), ["", "T003", "T002 T004", "T001", "T003"]);
+    }
+
+    #[test]
+    fn another_dependency_repeats_only_what_needs_it() {
+        let new = vec![
+            task("T001", "a", &[]),
+            task("T002", "b", &["T001"]),
+            task("T003", "c", &["T002", "T006"]),
+            task("T004", "d", &[]),
+            task("T006", "f", &[]),
+        ];
+        let finished = ["T001", "T002", "T003", "T004"];
+        assert_eq!(found(&new, &finished, &[]), ["T006", "T003", "", "T001 T002 T004", "T003"]);
+    }
+
+    #[test]
+    fn ticked_tasks_are_kept_if_they_are_finished() {
+        let new = vec![task("T003", "c", &[]), task("T004", "d", &[])];
+        assert_eq!(found(&new, &["T001", "T002"], &["T001", "T002"]), ["", "", "", "T001 T002", ""]);
+        assert_eq!(found(&new, &["T001"], &["T001", "T002"]), ["", "", "T002", "T001", ""], "nobody has finished T002");
+    }
+
+    #[test]
+    fn dependencies_in_a_circle_end() {
+        let circle = vec![task("T001", "a", &["T002"]), task("T002", "b", &["T001"])];
+        let all: BTreeSet<&str> = ["T001", "T002"].into();
+        assert_eq!(difference(&circle, &circle, &all, &BTreeSet::new()).kept, ["T001", "T002"]);
+        assert_eq!(
+            difference(&plan(), &circle, &all, &BTreeSet::new()).kept,
+            ["T001", "T002"],
+            "both are the same work"
+        );
+    }
+}
