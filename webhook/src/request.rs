@@ -28,9 +28,19 @@ pub fn has_policy(kind: Kind) -> bool {
     matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan)
 }
 
-/// Returns the fields of `spec` by which people control objects of this kind.
-fn control_fields(kind: Kind) -> &'static [&'static str] {
-    if kind == Kind::Tenant { &["minimumApprovals"] } else { handling_fields(kind) }
+/// Returns the fields of `spec` that no approval covers, and by which people control objects of this kind.
+fn control_fields(kind: Kind) -> impl Iterator<Item = &'static str> {
+    let of_tenant = Some("minimumApprovals").filter(|_| kind == Kind::Tenant);
+    handling_fields(kind).iter().copied().chain(of_tenant).chain(constitution_field(kind))
+}
+
+/// Returns the field of `spec` with the constitution that binds objects of this kind. It is not in the document, so that no digest covers it.
+fn constitution_field(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Constitution => Some("parentRef"),
+        Kind::Specification => Some("constitutionRef"),
+        Kind::Tenant | Kind::Plan | Kind::Task | Kind::ModelProvider | Kind::Agent | Kind::Approval => None,
+    }
 }
 
 /// Returns the annotations by which people control objects of this kind, with the names of these controls.
@@ -200,7 +210,15 @@ impl Request {
         policy(new).lowered(&policy(old))
     }
 
-    /// Returns the controls that the request changes: fields of `spec` that are not content, by their names, and annotations. A new object has
+    /// Returns the field with the constitution that binds the object, if the request removes or replaces the constitution.
+    pub fn left_constitution(&self) -> Option<&'static str> {
+        let field = constitution_field(self.kind?).filter(|_| self.operation() == &Operation::Update)?;
+        let named = |object| part(object, "spec").and_then(|spec| spec.get(field)).filter(|value| !value.is_null());
+        let (new, old) = (named(self.object()), named(self.old()));
+        (old.is_some() && new != old).then_some(field)
+    }
+
+    /// Returns the controls that the request changes: fields of `spec` that no approval covers, by their names, and annotations. A new object has
     /// an author instead; a Tenant has none.
     pub fn changed_controls(&self) -> Vec<&'static str> {
         let Some(kind) = self.kind.filter(|_| self.subresource().is_none()) else { return Vec::new() };
@@ -214,7 +232,7 @@ impl Request {
         }
         let field = |object, name: &str| part(object, "spec").and_then(|spec| spec.get(name)).filter(|v| !v.is_null());
         let (new, old) = (self.object(), self.old());
-        let changed = control_fields(kind).iter().copied().filter(|name| field(new, name) != field(old, name));
+        let changed = control_fields(kind).filter(|name| field(new, name) != field(old, name));
         // To remove an annotation requests nothing.
         let requested = control_annotations(kind).iter().filter(|(_, annotation_name)| {
             let value = annotation(new, annotation_name);
