@@ -34,7 +34,7 @@ fn control_fields(kind: Kind) -> impl Iterator<Item = &'static str> {
     handling_fields(kind).iter().copied().chain(of_tenant).chain(constitution_field(kind))
 }
 
-/// Returns the field of `spec` with the constitution that binds objects of this kind. It is not in the document, so that no digest covers it.
+/// Returns the field of `spec` with the constitution that binds objects of this kind. No digest covers it, as it is not in the document.
 fn constitution_field(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Constitution => Some("parentRef"),
@@ -218,8 +218,8 @@ impl Request {
         (old.is_some() && new != old).then_some(field)
     }
 
-    /// Returns the controls that the request changes: fields of `spec` that no approval covers, by their names, and annotations. A new object has
-    /// an author instead; a Tenant has none.
+    /// Returns the controls that the request changes: fields of `spec` that no approval covers, by their names, and annotations. A new object
+    /// has an author instead; a Tenant has none.
     pub fn changed_controls(&self) -> Vec<&'static str> {
         let Some(kind) = self.kind.filter(|_| self.subresource().is_none()) else { return Vec::new() };
         let can_change = match self.operation() {
