@@ -130,7 +130,8 @@ impl Request {
     /// Returns the name of the object; empty while the API server has not generated one.
     pub fn name(&self) -> &str {
         let given = Some(self.inner.name.as_str()).filter(|n| !n.is_empty());
-        given.or_else(|| self.object()?.metadata.name.as_deref()).unwrap_or_default()
+        // The request has no name when a collection is deleted.
+        given.or_else(|| self.object().or(self.old())?.metadata.name.as_deref()).unwrap_or_default()
     }
 
     /// Returns the namespace of the object; empty for cluster-scoped kinds.
