@@ -434,7 +434,13 @@ async fn rules_are_approved_with_their_constitution() {
     approve(&mut bench, "Constitution", "constitutions/base", "ann");
     bench.constitution("base").await.unwrap();
     assert_eq!(reason(&bench, "constitutions/base"), "Approved");
-    edit(&bench, "constitutions/base", &json!({"rules": []}));
+    // The approved content with further appendices, which would be replaced in place of the one with the rules.
+    let (_, approved) = revisions(&bench).pop().unwrap();
+    let written = approved + &"<!-- enact.dev/rules\n-->\n".repeat(2);
+    edit(&bench, "constitutions/base", &json!({"rules": [], "source": {"inline": written}}));
+    bench.constitution("base").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/base"), "VersionMismatch", "the rules were approved, and are gone");
+    edit(&bench, "constitutions/base", &json!({"source": {"inline": CONSTITUTION}}));
     bench.constitution("base").await.unwrap();
     assert_eq!(reason(&bench, "constitutions/base"), "VersionMismatch", "without a word in the version");
     edit(&bench, "constitutions/base", &json!({"source": {"inline": CONSTITUTION.replace("1.0.0", "2.0.0")}}));
