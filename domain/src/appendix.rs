@@ -30,8 +30,8 @@ pub fn append<T: Serialize>(mut document: Vec<u8>, begin: &str, entries: impl In
 
 /// Returns a document without its appendices that begin with the line `begin`, and without this line where no appendix ends.
 ///
-/// Authors can write them into a document. If one stayed, the document would look as if the object had added it, and an approval of rules that
-/// the object has would count for an object that does not have them any more.
+/// Authors can write them into a document. If one stayed, the document would look as if the object had added it, and an approval of the
+/// rules of an object would count when the object does not have them any more.
 pub fn without(document: &[u8], begin: &str) -> Vec<u8> {
     let lines = || document.split_inclusive(|byte| *byte == b'\n').enumerate();
     let last_end = lines().filter(|(_, line)| *line == END.as_bytes()).last().map(|(number, _)| number);

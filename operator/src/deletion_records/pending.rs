@@ -11,8 +11,7 @@ use crate::deleted::Deleted;
 const WAIT_SECONDS: u32 = 5;
 /// Seconds that a note waits for the deletion of an object: something else may have refused it.
 const STAY_SECONDS: u32 = 60;
-/// Most objects of which notes are kept: of all tenants, and of one. Most notes of an object. Those of more
-/// are dropped.
+/// Most objects of which notes are kept, most of one tenant, and most notes of an object. Those of more are dropped.
 const MAX_OBJECTS: usize = 16_384;
 const MAX_OBJECTS_OF_TENANT: usize = 4096;
 const MAX_NOTES_OF_OBJECT: usize = 8;
