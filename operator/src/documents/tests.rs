@@ -454,6 +454,23 @@ async fn rules_are_approved_with_their_constitution() {
     );
 }
 
+/// The digest does not change with it, so that there is no revision.
+#[tokio::test]
+async fn another_constitution_is_recorded_with_who_named_it() {
+    let mut bench = Bench::new().await;
+    specification(&bench, "keys", &json!({"constitutionRef": {"name": "base"}}));
+    let changes = json!({"constitutionRef": {"by": "lee", "at": "2026-01-01T00:00:00Z"}}).to_string();
+    bench.api.change("specifications/keys", &json!({"metadata": {"annotations": {"enact.dev/changes": changes}}}));
+    bench.specification("keys").await.unwrap();
+    let records = bench.record_store.records.lock().unwrap();
+    let change = |record: &enact_domain::record::Record| match &record.event {
+        Event::ControlChanged { control, value, .. } => Some((control.clone(), value.clone(), record.actor.clone())),
+        _ => None,
+    };
+    let changes: Vec<_> = records.iter().filter_map(change).collect();
+    assert_eq!(changes, [("constitutionRef".to_owned(), json!({"name": "base"}), "lee".to_owned())]);
+}
+
 #[tokio::test]
 async fn git_document_stays_after_its_branch_is_deleted() {
     let mut bench = Bench::new().await;
