@@ -174,10 +174,11 @@ impl Policy {
         if !self.requires_people() {
             return minimum;
         }
+        // An author that one of them excludes must not count for the other.
         let four_eyes = self.four_eyes || minimum.four_eyes;
         // A minimum that requires nobody lets nobody decide either.
-        let minimum = Some(Box::new(minimum)).filter(|minimum| minimum.requires_people());
-        Self { four_eyes, minimum, ..self }
+        let minimum = Some(minimum).filter(Self::requires_people);
+        Self { four_eyes, minimum: minimum.map(|minimum| Box::new(Self { four_eyes, ..minimum })), ..self }
     }
 
     /// Returns the requirements of `before` that this policy lowers, each as a policy by which somebody may approve now: who lowers them must

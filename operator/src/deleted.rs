@@ -17,7 +17,7 @@ use crate::references::Target;
 pub struct Deleted {
     pub target: Target,
     pub subject: Subject,
-    /// The tenant in its label; a Tenant is its own. Empty if it has none.
+    /// The tenant that it belongs to: of a watch, the one in its label, which can be outdated. A Tenant is its own. Empty if it has none.
     pub tenant: String,
     /// When its deletion was requested, in whole seconds, if it stayed for a while after that.
     pub since: Option<Millis>,

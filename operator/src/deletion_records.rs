@@ -75,6 +75,7 @@ async fn record_all(deleted: UnboundedReceiver<Deleted>, documents: &documents::
         tokio::select! {
             Some(objects) = deleted.next() => {
                 for object in objects {
+                    let object = of_owner(ctx, object);
                     handle(documents, plans, &object).await;
                     pending.add(object, ctx.now());
                 }
@@ -91,6 +92,15 @@ async fn record_all(deleted: UnboundedReceiver<Deleted>, documents: &documents::
             () = tokio::time::sleep(RETRY), if !is_idle => {}
             else => return,
         }
+    }
+}
+
+/// Returns the object with the tenant that owns its namespace now: its label can name one that the namespace has left. Without an owner, as
+/// when the namespace is gone, the label says whose it was.
+fn of_owner(ctx: &Context, object: Deleted) -> Deleted {
+    match ctx.tenant_of(&object.subject.namespace) {
+        Some(owner) => Deleted { tenant: owner.tenant, ..object },
+        None => object,
     }
 }
 
@@ -190,7 +200,7 @@ async fn add_noted(ctx: &Context, pending: &mut Pending, present: &HashMap<Strin
         // The webhook leaves no note about a Task.
         for subject in found.into_iter().filter(|subject| subject.kind != Kind::Task) {
             if !exists(ctx, &subject).await? {
-                pending.add(Deleted::missed(&tenant, subject), ctx.now());
+                pending.add(of_owner(ctx, Deleted::missed(&tenant, subject)), ctx.now());
             }
         }
         for uid in &uids {
@@ -274,8 +284,7 @@ async fn write(ctx: &Context, records: Vec<Record>) -> Result<(), Error> {
 /// Returns the record of a deletion; none of an object that belongs to no tenant, as an Agent that the installation shares.
 fn record(ctx: &Context, ready: &Ready) -> Option<Record> {
     let Deleted { subject, tenant, since, .. } = ready.deleted.as_ref()?;
-    let known = Some(tenant.clone()).filter(|tenant| !tenant.is_empty());
-    let tenant = known.or_else(|| Some(ctx.tenant_of(&subject.namespace)?.tenant))?;
+    let tenant = Some(tenant.clone()).filter(|tenant| !tenant.is_empty())?;
     let (actor, at, why) = if let Some(note) = &ready.note {
         (note.by.clone(), note.at, "")
     } else {

@@ -217,6 +217,7 @@ impl Controllers {
         for kind in ObjectKind::ALL {
             set.spawn(tenant::watches::follow_objects(kind, tenants.clone(), stop()));
         }
+        set.spawn(tenant::watches::follow_policies(tenants.clone(), stop()));
         set.spawn(tenant::default::run(tenants.clone(), stop()));
         set.spawn(drive(self.tenants, common(), stop(), move |tenant| tenant::reconcile(tenant, tenants.clone())));
         let ctx = documents.clone();

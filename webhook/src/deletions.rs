@@ -3,7 +3,7 @@
 //! A note is a ConfigMap in the namespace of the installation, where no tenant can write. So it outlasts a stop of the operator, and the
 //! webhook needs no Postgres. Nothing here refuses or delays a deletion for long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,27 +25,66 @@ use crate::request::Request;
 /// Longest time that a deletion waits for its note.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Most notes at once, and notes that are allowed again in a second. The operator deletes a note that no deletion follows after a minute.
-const BURST: u32 = 8192;
-const NOTES_PER_SECOND: u32 = 64;
+/// Limits of notes: of all tenants, and of each. The operator deletes a note that no deletion follows after a minute.
+const OF_ALL: Limit = Limit { burst: 8192, per_second: 64 };
+const OF_TENANT: Limit = Limit { burst: 2048, per_second: 16 };
 
-/// The number of notes that may be left, so that a flood of requests does not fill the API server's storage.
-struct Allowance(Mutex<(u32, Instant)>);
+/// Most notes at once, and notes that are allowed again in a second.
+#[derive(Clone, Copy)]
+struct Limit {
+    burst: u32,
+    per_second: u32,
+}
+
+/// The number of notes that may be left within a limit.
+struct Allowance {
+    limit: Limit,
+    left: u32,
+    since: Instant,
+}
 
 impl Allowance {
-    fn new(now: Instant) -> Self {
-        Self(Mutex::new((BURST, now)))
+    fn new(limit: Limit, now: Instant) -> Self {
+        Self { limit, left: limit.burst, since: now }
     }
 
-    /// Takes one note of the allowance. Returns whether there is one left.
-    fn take(&self, now: Instant) -> bool {
-        let mut allowance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (left, since) = *allowance;
-        let seconds = u32::try_from(now.duration_since(since).as_secs()).unwrap_or(u32::MAX);
-        let left = left.saturating_add(seconds.saturating_mul(NOTES_PER_SECOND)).min(BURST);
-        // Parts of a second count later.
-        *allowance = (left.saturating_sub(1), since + Duration::from_secs(seconds.into()));
-        left > 0
+    /// Adds what is allowed again. Parts of a second count later.
+    fn refill(&mut self, now: Instant) {
+        let seconds = u32::try_from(now.duration_since(self.since).as_secs()).unwrap_or(u32::MAX);
+        let more = seconds.saturating_mul(self.limit.per_second);
+        self.left = self.left.saturating_add(more).min(self.limit.burst);
+        self.since += Duration::from_secs(seconds.into());
+    }
+}
+
+/// What may be left of all tenants, and of each that has left notes. A flood of requests must not fill the API server's storage, and a flood
+/// in one tenant must not hide who deletes the objects of others.
+struct Allowances(Mutex<(Allowance, HashMap<String, Allowance>)>);
+
+impl Allowances {
+    fn new(now: Instant) -> Self {
+        Self(Mutex::new((Allowance::new(OF_ALL, now), HashMap::new())))
+    }
+
+    /// Takes one note of a tenant. Returns whether there is one left.
+    fn take(&self, tenant: &str, now: Instant) -> bool {
+        let mut allowances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, tenants) = &mut *allowances;
+        all.refill(now);
+        tenants.retain(|_, own| {
+            own.refill(now);
+            own.left < own.limit.burst
+        });
+        if all.left == 0 {
+            return false;
+        }
+        let own = tenants.entry(tenant.to_owned()).or_insert_with(|| Allowance::new(OF_TENANT, now));
+        if own.left == 0 {
+            return false;
+        }
+        own.left -= 1;
+        all.left -= 1;
+        true
     }
 }
 
@@ -58,20 +97,20 @@ pub trait Notes: Send + Sync {
 /// Notes in ConfigMaps.
 pub struct ClusterNotes {
     api: Api<ConfigMap>,
-    allowance: Allowance,
+    allowances: Allowances,
 }
 
 impl ClusterNotes {
     /// Returns the notes of the installation in `namespace`.
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), allowance: Allowance::new(Instant::now()) }
+        Self { api: Api::namespaced(client, namespace), allowances: Allowances::new(Instant::now()) }
     }
 }
 
 impl Notes for ClusterNotes {
     fn add<'a>(&'a self, note: &'a Deletion) -> BoxFuture<'a, Result<(), kube::Error>> {
         Box::pin(async move {
-            if !self.allowance.take(Instant::now()) {
+            if !self.allowances.take(&note.tenant, Instant::now()) {
                 return Err(kube::Error::Service("too many objects are deleted at once".into()));
             }
             let text = serde_json::to_string(note).map_err(kube::Error::SerdeError)?;
@@ -181,12 +220,15 @@ mod tests {
     #[test]
     fn a_flood_of_deletions_leaves_few_notes() {
         let start = Instant::now();
-        let allowance = Allowance::new(start);
-        let taken = |now| (0..=2 * BURST).filter(|_| allowance.take(now)).count();
-        assert_eq!(taken(start), 8192);
-        assert_eq!(taken(start + Duration::from_millis(1500)), 64);
-        assert_eq!(taken(start + Duration::from_secs(2)), 64, "parts of a second are not lost");
-        assert_eq!(taken(start + Duration::from_hours(9)), 8192);
+        let allowances = Allowances::new(start);
+        let taken = |tenant: &str, now| (0..=OF_ALL.burst).filter(|_| allowances.take(tenant, now)).count();
+        assert_eq!(taken("eve", start), 2048);
+        assert_eq!(taken("acme", start), 2048, "a flood in one tenant leaves notes to others");
+        assert_eq!(taken("b", start) + taken("c", start) + taken("d", start), 4096, "not more than the limit of all");
+        assert_eq!(taken("eve", start + Duration::from_millis(1500)), 16);
+        assert_eq!(taken("eve", start + Duration::from_secs(2)), 16, "parts of a second are not lost");
+        assert_eq!(taken("acme", start + Duration::from_secs(2)), 32);
+        assert_eq!(taken("eve", start + Duration::from_hours(9)), 2048);
     }
 
     #[tokio::test]

@@ -28,9 +28,19 @@ pub fn has_policy(kind: Kind) -> bool {
     matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan)
 }
 
-/// Returns the fields of `spec` by which people control objects of this kind.
-fn control_fields(kind: Kind) -> &'static [&'static str] {
-    if kind == Kind::Tenant { &["minimumApprovals"] } else { handling_fields(kind) }
+/// Returns the fields of `spec` that no approval covers, and by which people control objects of this kind.
+fn control_fields(kind: Kind) -> impl Iterator<Item = &'static str> {
+    let of_tenant = Some("minimumApprovals").filter(|_| kind == Kind::Tenant);
+    handling_fields(kind).iter().copied().chain(of_tenant).chain(constitution_field(kind))
+}
+
+/// Returns the field of `spec` with the constitution that binds objects of this kind. No digest covers it, as it is not in the document.
+fn constitution_field(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Constitution => Some("parentRef"),
+        Kind::Specification => Some("constitutionRef"),
+        Kind::Tenant | Kind::Plan | Kind::Task | Kind::ModelProvider | Kind::Agent | Kind::Approval => None,
+    }
 }
 
 /// Returns the annotations by which people control objects of this kind, with the names of these controls.
@@ -120,7 +130,8 @@ impl Request {
     /// Returns the name of the object; empty while the API server has not generated one.
     pub fn name(&self) -> &str {
         let given = Some(self.inner.name.as_str()).filter(|n| !n.is_empty());
-        given.or_else(|| self.object()?.metadata.name.as_deref()).unwrap_or_default()
+        // The request has no name when a collection is deleted.
+        given.or_else(|| self.object().or(self.old())?.metadata.name.as_deref()).unwrap_or_default()
     }
 
     /// Returns the namespace of the object; empty for cluster-scoped kinds.
@@ -200,8 +211,16 @@ impl Request {
         policy(new).lowered(&policy(old))
     }
 
-    /// Returns the controls that the request changes: fields of `spec` that are not content, by their names, and annotations. A new object has
-    /// an author instead; a Tenant has none.
+    /// Returns the field with the constitution that binds the object, if the request removes or replaces the constitution.
+    pub fn left_constitution(&self) -> Option<&'static str> {
+        let field = constitution_field(self.kind?).filter(|_| self.operation() == &Operation::Update)?;
+        let named = |object| part(object, "spec").and_then(|spec| spec.get(field)).filter(|value| !value.is_null());
+        let (new, old) = (named(self.object()), named(self.old()));
+        (old.is_some() && new != old).then_some(field)
+    }
+
+    /// Returns the controls that the request changes: fields of `spec` that no approval covers, by their names, and annotations. A new object
+    /// has an author instead; a Tenant has none.
     pub fn changed_controls(&self) -> Vec<&'static str> {
         let Some(kind) = self.kind.filter(|_| self.subresource().is_none()) else { return Vec::new() };
         let can_change = match self.operation() {
@@ -214,7 +233,7 @@ impl Request {
         }
         let field = |object, name: &str| part(object, "spec").and_then(|spec| spec.get(name)).filter(|v| !v.is_null());
         let (new, old) = (self.object(), self.old());
-        let changed = control_fields(kind).iter().copied().filter(|name| field(new, name) != field(old, name));
+        let changed = control_fields(kind).filter(|name| field(new, name) != field(old, name));
         // To remove an annotation requests nothing.
         let requested = control_annotations(kind).iter().filter(|(_, annotation_name)| {
             let value = annotation(new, annotation_name);

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::finding::{Finding, Severity};
-use crate::appendix::{END, append};
+use crate::appendix::{END, append, without};
 
 /// Location of findings about a document as a whole.
 pub(super) const DOCUMENT: &str = "Document";
@@ -136,7 +136,7 @@ pub(super) fn separate(findings: Vec<Finding>, acceptances: &[Acceptance]) -> Se
 ///
 /// An acceptance by location or id is appended; one from a comment is in the document already.
 pub fn with_appendix(document: &[u8], acceptances: &[Acceptance]) -> Vec<u8> {
-    append(without_appendix(document), BEGIN, acceptances.iter().filter_map(entry))
+    append(without(document, BEGIN), BEGIN, acceptances.iter().filter_map(entry))
 }
 
 fn entry(acceptance: &Acceptance) -> Option<Entry> {
@@ -157,13 +157,6 @@ pub fn read_appendix(document: &[u8]) -> (Cow<'_, [u8]>, Vec<Acceptance>) {
         *byte = b' ';
     }
     (Cow::Owned(blanked), acceptances)
-}
-
-fn without_appendix(document: &[u8]) -> Vec<u8> {
-    match appendix(document) {
-        Some((start, end)) => [&document[..start], &document[end..]].concat(),
-        None => document.to_vec(),
-    }
 }
 
 /// Returns the span of the last appendix, which begins at the beginning of a line and ends at the end of one.
@@ -204,5 +197,17 @@ mod tests {
         assert_eq!((document.as_ref(), read.len()), (&b"\xff\xfe"[..], 0));
         let twice = "<!-- enact.dev/accepted\n-->\ntext\n";
         assert_eq!(with_appendix(twice.as_bytes(), &[]), b"text\n");
+    }
+
+    /// An author writes into the document that a boss has accepted something, and appendices that would be replaced in its place.
+    #[test]
+    fn nobody_accepts_in_the_name_of_others() {
+        let by_boss = [Acceptance::named("VagueTime", "FR-001", "fine", Some("boss".into()))];
+        let forged = String::from_utf8(with_appendix(b"text\n", &by_boss)).unwrap();
+        for copies in 0..3 {
+            let written = forged.clone() + &"<!-- enact.dev/accepted\n-->\n".repeat(copies);
+            let document = with_appendix(written.as_bytes(), &[]);
+            assert!(read_appendix(&document).1.is_empty(), "{copies}");
+        }
     }
 }

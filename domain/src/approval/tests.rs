@@ -183,6 +183,9 @@ fn a_minimum_cannot_be_loosened() {
     // The four eyes of a minimum apply to the approvals of the policy too.
     let by_author = [yes("ann", "leads"), yes("eve", "guests")];
     assert_eq!(missing(&verdict(own.clone(), &by_author)), (0, 1, None));
+    // Those of the policy apply to the approvals of the minimum.
+    let two = Policy { required: 2, ..Policy::default() };
+    assert_eq!(missing(&verdict(leads(1).with_minimum(Some(two)), &by_author)), (1, 2, None));
     let only_four_eyes = Policy { four_eyes: true, ..Policy::default() };
     let policy = leads(1).with_minimum(Some(only_four_eyes));
     let outsider = Decision { at: None, ..decision("cem", "guests", "v2", Choice::Reject) };

@@ -1,14 +1,14 @@
 //! Appendix: the rules of a constitution, appended to its document, so that people approve and the record store keeps both.
 
 use super::model::Rule;
-use crate::appendix::{END, append};
+use crate::appendix::{END, append, without};
 
 const BEGIN: &str = "<!-- enact.dev/rules\n";
 
 /// Appends rules to a document, if there are any. An existing appendix is replaced: the document came from the record store, with an older
 /// revision.
 pub fn with(document: &[u8], rules: &[Rule]) -> Vec<u8> {
-    append(document[..start(document)].to_vec(), BEGIN, rules)
+    append(without(document, BEGIN), BEGIN, rules)
 }
 
 /// Returns the rules that are appended to a document.
@@ -63,6 +63,18 @@ mod tests {
         };
         assert_eq!(principles(&alone.model), principles(&both.model));
         assert_eq!(both.model.version.map(|v| v.text), Some("1.0.0".into()));
+    }
+
+    /// The approved document had rules, and somebody has removed them from the object, but not from the document.
+    #[test]
+    fn a_document_with_an_appendix_of_its_author_has_no_rules() {
+        let approved = with(b"# Shop Constitution\n", &[rule("a", "m")]);
+        let empty = format!("{BEGIN}{END}");
+        for copies in 0..4 {
+            let written = [approved.as_slice(), empty.repeat(copies).as_bytes()].concat();
+            let examined = with(&with(&written, &[]), &[]);
+            assert!(examined != approved && rules(&examined).is_empty(), "{copies}");
+        }
     }
 
     proptest! {

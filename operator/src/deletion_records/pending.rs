@@ -11,8 +11,9 @@ use crate::deleted::Deleted;
 const WAIT_SECONDS: u32 = 5;
 /// Seconds that a note waits for the deletion of an object: something else may have refused it.
 const STAY_SECONDS: u32 = 60;
-/// Most objects of which notes are kept, and most notes of an object. Those of more are dropped.
+/// Most objects of which notes are kept, most of one tenant, and most notes of an object. Those of more are dropped.
 const MAX_OBJECTS: usize = 16_384;
+const MAX_OBJECTS_OF_TENANT: usize = 4096;
 const MAX_NOTES_OF_OBJECT: usize = 8;
 
 /// How the caches show an object.
@@ -72,7 +73,7 @@ impl Pending {
 
     /// Adds a note of the webhook.
     pub fn add_note(&mut self, note: Deletion, now: Millis) {
-        if self.notes.len() >= MAX_OBJECTS && !self.notes.contains_key(&note.uid) {
+        if !self.notes.contains_key(&note.uid) && self.is_full(&note.tenant) {
             self.excess.push(note.name());
             return;
         }
@@ -87,6 +88,15 @@ impl Pending {
         // It may name another tenant.
         notes.sought = false;
         notes.all.push(Waiting { value: note, until: now.plus_seconds(STAY_SECONDS) });
+    }
+
+    /// Returns whether the notes of no further object of a tenant are kept. Finalizers can keep objects, and with them their notes, as long as
+    /// people like: the notes of one tenant must not take the place of others.
+    fn is_full(&self, tenant: &str) -> bool {
+        let is_own = |notes: &&Notes| notes.all.first().is_some_and(|note| note.value.tenant == tenant);
+        self.notes.len() >= MAX_OBJECTS
+            || (self.notes.len() >= MAX_OBJECTS_OF_TENANT
+                && self.notes.values().filter(is_own).count() >= MAX_OBJECTS_OF_TENANT)
     }
 
     /// Returns the UIDs of the objects that have notes, and that nothing shows to be deleted.

@@ -42,7 +42,7 @@ fn deletions(bench: &Bench) -> Vec<String> {
 async fn a_deletion_is_recorded_and_its_note_removed() {
     let mut bench = running().await;
     let ctx = bench.contexts.common.clone();
-    let gone = bench.no_plan("p");
+    let gone = of_owner(&ctx, bench.no_plan("p"));
     let note = note("X_", &gone.subject.uid, "ann");
     let map = json!({"metadata": {"name": note.name()}, "data": {"deletion": serde_json::to_string(&note).unwrap()}});
     bench.api.put(&format!("configmaps/{}", note.name()), map.clone());
@@ -60,6 +60,27 @@ async fn a_deletion_is_recorded_and_its_note_removed() {
     assert!(pending.is_empty() && bench.api.all("configmaps").is_empty());
     let records = bench.record_store.records.lock().unwrap();
     assert_eq!(records.last().map(|record| (record.at, record.tenant.as_str())), Some((Millis(5), DEFAULT_TENANT)));
+}
+
+#[tokio::test]
+async fn a_deletion_belongs_to_the_tenant_that_owns_the_namespace_now() {
+    let mut bench = running().await;
+    let ctx = bench.contexts.common.clone();
+    // The label is from before the namespace moved.
+    let gone = Deleted { tenant: "former".into(), ..bench.no_plan("p") };
+    let mut pending = Pending::default();
+    pending.add(of_owner(&ctx, gone.clone()), ctx.now());
+    bench.pass(5);
+    handle_pending(&ctx, &mut pending).await.unwrap();
+    let recorded = |tenant: &str| {
+        let records = bench.record_store.records.lock().unwrap();
+        let is_deletion = |record: &&Record| matches!(record.event, Event::Deleted { .. });
+        records.iter().filter(is_deletion).filter(|record| record.tenant == tenant).count()
+    };
+    assert_eq!((recorded("former"), recorded(DEFAULT_TENANT)), (0, 1));
+    // A namespace that is gone has no owner.
+    let elsewhere = Subject { namespace: "gone".into(), ..gone.subject.clone() };
+    assert_eq!(of_owner(&ctx, Deleted { subject: elsewhere, ..gone }).tenant, "former");
 }
 
 #[tokio::test]
@@ -136,7 +157,7 @@ async fn a_note_about_an_object_that_the_cache_lacks_is_no_deletion() {
 async fn a_refused_record_does_not_keep_back_others() {
     let mut bench = running().await;
     let ctx = bench.contexts.common.clone();
-    let gone = bench.no_plan("p");
+    let gone = of_owner(&ctx, bench.no_plan("p"));
     let mut pending = Pending::default();
     let odd = Subject { uid: "odd".into(), ..gone.subject.clone() };
     pending.add(Deleted { tenant: "X_".into(), subject: odd, ..gone.clone() }, ctx.now());

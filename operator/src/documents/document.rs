@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::common::ApprovalPolicy;
+use enact_crds::common::{ApprovalPolicy, LocalRef};
 use enact_crds::document::Source;
 use enact_crds::specification::DraftStatus;
 use enact_domain::analysis::Report;
@@ -47,6 +47,8 @@ pub trait Document:
     }
     /// Returns the approvals that the document needs.
     fn policy(&self) -> &ApprovalPolicy;
+    /// Returns the constitution that the object names.
+    fn constitution(&self) -> Option<&LocalRef>;
     /// Returns whether the object is suspended: its controller then does nothing.
     fn suspended(&self) -> bool;
     fn status(&self) -> Option<&Self::Status>;

@@ -97,6 +97,7 @@ async fn record_controls<D: Document>(object: &D, ctx: &Context) -> Result<(), E
     let value = |control: &str| match control {
         "suspend" => json!(object.suspended()),
         "approval" => json!(object.policy()),
+        "constitutionRef" | "parentRef" => json!(object.constitution()),
         _ => Value::Null,
     };
     control_changes::record(ctx, &member.tenant, &record::subject(object), None, changes, value).await

@@ -434,7 +434,13 @@ async fn rules_are_approved_with_their_constitution() {
     approve(&mut bench, "Constitution", "constitutions/base", "ann");
     bench.constitution("base").await.unwrap();
     assert_eq!(reason(&bench, "constitutions/base"), "Approved");
-    edit(&bench, "constitutions/base", &json!({"rules": []}));
+    // The approved content with further appendices, which would be replaced in place of the one with the rules.
+    let (_, approved) = revisions(&bench).pop().unwrap();
+    let written = approved + &"<!-- enact.dev/rules\n-->\n".repeat(2);
+    edit(&bench, "constitutions/base", &json!({"rules": [], "source": {"inline": written}}));
+    bench.constitution("base").await.unwrap();
+    assert_eq!(reason(&bench, "constitutions/base"), "VersionMismatch", "the rules were approved, and are gone");
+    edit(&bench, "constitutions/base", &json!({"source": {"inline": CONSTITUTION}}));
     bench.constitution("base").await.unwrap();
     assert_eq!(reason(&bench, "constitutions/base"), "VersionMismatch", "without a word in the version");
     edit(&bench, "constitutions/base", &json!({"source": {"inline": CONSTITUTION.replace("1.0.0", "2.0.0")}}));
@@ -446,6 +452,23 @@ async fn rules_are_approved_with_their_constitution() {
         Some((1, json!("RuleRemoved"))),
         "{shown}"
     );
+}
+
+/// The digest does not change with it, so that there is no revision.
+#[tokio::test]
+async fn another_constitution_is_recorded_with_who_named_it() {
+    let mut bench = Bench::new().await;
+    specification(&bench, "keys", &json!({"constitutionRef": {"name": "base"}}));
+    let changes = json!({"constitutionRef": {"by": "lee", "at": "2026-01-01T00:00:00Z"}}).to_string();
+    bench.api.change("specifications/keys", &json!({"metadata": {"annotations": {"enact.dev/changes": changes}}}));
+    bench.specification("keys").await.unwrap();
+    let records = bench.record_store.records.lock().unwrap();
+    let change = |record: &enact_domain::record::Record| match &record.event {
+        Event::ControlChanged { control, value, .. } => Some((control.clone(), value.clone(), record.actor.clone())),
+        _ => None,
+    };
+    let changes: Vec<_> = records.iter().filter_map(change).collect();
+    assert_eq!(changes, [("constitutionRef".to_owned(), json!({"name": "base"}), "lee".to_owned())]);
 }
 
 #[tokio::test]

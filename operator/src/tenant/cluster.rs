@@ -6,6 +6,7 @@ use enact_crds::convert;
 use enact_domain::names::LABEL_TENANT;
 use enact_domain::time::Millis;
 use futures::Stream;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
@@ -35,6 +36,8 @@ pub struct ObjectEntry {
 #[derive(Default)]
 pub struct ClusterView {
     objects: [MetadataCache<ObjectEntry>; ObjectKind::ALL.len()],
+    /// The network policies of others that allow connections.
+    foreign_policies: MetadataCache<()>,
     /// Time of the last write of each Tenant's status, by UID.
     written: Mutex<HashMap<String, Millis>>,
     /// Signals a change of a namespace or object to the controller of the default tenant.
@@ -72,6 +75,24 @@ impl ClusterView {
         self.objects[kind as usize].follow(events, |object| entry(kind, object), on_change).await;
     }
 
+    /// Returns the names of the network policies of others that allow connections in `namespace`.
+    pub fn foreign_policies(&self, namespace: &str) -> Vec<String> {
+        let found = self.foreign_policies.keys(|key, ()| key.0 == namespace);
+        let mut names: Vec<String> = found.into_iter().map(|(_, name)| name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Keeps the network policies of others current from a watch, and calls `on_change` for each that allows connections from now on, or no
+    /// longer.
+    pub async fn follow_policies(
+        &self,
+        events: impl Stream<Item = Event<NetworkPolicy>>,
+        on_change: impl FnMut(&ObjectKey),
+    ) {
+        self.foreign_policies.follow(events, |policy| allows(policy).then_some(()), on_change).await;
+    }
+
     /// Returns the time of the last write of a Tenant's status.
     pub fn written(&self, uid: &str) -> Option<Millis> {
         self.written.lock().get(uid).copied()
@@ -88,8 +109,16 @@ impl ClusterView {
 
     /// Returns receivers that become true when the objects of each kind were listed once.
     pub fn listed(&self) -> impl Iterator<Item = watch::Receiver<bool>> {
-        self.objects.iter().map(MetadataCache::listed)
+        self.objects.iter().map(MetadataCache::listed).chain([self.foreign_policies.listed()])
     }
+}
+
+/// Returns whether a network policy allows connections. One without rules only restricts, as it adds nothing to others.
+fn allows(policy: &NetworkPolicy) -> bool {
+    policy.spec.as_ref().is_some_and(|spec| {
+        let ingress = spec.ingress.as_ref().is_some_and(|rules| !rules.is_empty());
+        ingress || spec.egress.as_ref().is_some_and(|rules| !rules.is_empty())
+    })
 }
 
 /// Reads the fields from an object; none when it is not the one that the operator manages.

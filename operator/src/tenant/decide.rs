@@ -15,6 +15,9 @@ use super::validate::Valid;
 /// ones every 30 s.
 const RECREATE_MILLIS: u64 = 35_000;
 
+/// Number of network policies that a message names.
+const MAX_NAMES: usize = 5;
+
 /// A step in a namespace. Steps run in order; after a failure the rest is skipped.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -120,10 +123,27 @@ pub fn decide(seen: &Observed, valid: &Valid) -> Decision {
         }
         (None, None) => {
             let plural = if set_up == 1 { "namespace is" } else { "namespaces are" };
-            Readiness::ready("SetUp", format!("{set_up} {plural} set up"))
+            Readiness::ready("SetUp", format!("{set_up} {plural} set up{}", foreign_policies(seen)))
         }
     };
     Decision { steps, finalizer, readiness, namespaces: set_up, erases_record: false }
+}
+
+/// Returns a part of a message about the network policies of others, which can allow connections that the tenant's own policy does not.
+fn foreign_policies(seen: &Observed) -> String {
+    let listed = seen.namespaces.iter().filter(|(_, state)| state.listed);
+    let all: Vec<String> = listed
+        .flat_map(|(namespace, state)| state.foreign_policies.iter().map(move |name| format!("{namespace}/{name}")))
+        .collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    let (named, rest) = all.split_at(all.len().min(MAX_NAMES));
+    let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+    format!(
+        "; network policies of others allow connections beside those of spec.isolation: {}{more}; delete those that agents should not use",
+        named.join(", ")
+    )
 }
 
 /// Returns a namespace whose quota is not in effect yet.

@@ -60,6 +60,8 @@ pub struct NamespaceState {
     pub namespace: Option<NamespaceEntry>,
     /// The operator's objects in it.
     pub objects: BTreeMap<ObjectKind, ObjectEntry>,
+    /// Names of the network policies of others that allow connections in it.
+    pub foreign_policies: Vec<String>,
     /// Another Tenant that owns it, or listed it first.
     pub claimed_by: Option<String>,
     /// Some of its unfinished plans; filled only for namespaces that the Tenant is about to leave.
@@ -109,6 +111,7 @@ pub async fn observe(object: &Tenant, ctx: &Context) -> Result<Observed, Error> 
     for (name, state) in &mut namespaces {
         state.namespace = ctx.caches.namespaces.get("", name);
         state.objects = ObjectKind::ALL.iter().filter_map(|k| Some((*k, ctx.cluster.object(*k, name)?))).collect();
+        state.foreign_policies = ctx.cluster.foreign_policies(name);
         state.claimed_by = claims.get(name).cloned();
     }
     // For namespaces to leave, the API server is asked: a cache may miss a Plan that was created just now.

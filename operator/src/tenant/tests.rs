@@ -4,6 +4,7 @@ use enact_domain::usage::{Balance, Charge, Scope, Tokens};
 use enact_store::Erasure;
 use futures::stream;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use kube::runtime::watcher::Event;
@@ -115,6 +116,30 @@ async fn reverts_changes_to_managed_objects() {
     let twice = ["PATCH networkpolicies/enact-tenant"; 2];
     assert_eq!(bench.api.writes(), twice, "apply leaves what others added, so that a patch takes it away");
     assert!(bench.api.get("networkpolicies/enact-tenant")["spec"].get("ingress").is_none());
+}
+
+/// Network policies add up. Somebody can have created one before the namespace belonged to the Tenant.
+#[tokio::test]
+async fn names_the_network_policies_of_others() {
+    let mut bench = set_up().await;
+    let policy = |name: &str, spec: Value| {
+        let metadata = json!({"name": name, "namespace": "shop", "resourceVersion": "7"});
+        serde_json::from_value::<NetworkPolicy>(json!({"metadata": metadata, "spec": spec})).unwrap()
+    };
+    let (open, closed) = (json!({"podSelector": {}, "ingress": [{}]}), json!({"podSelector": {}}));
+    let events = [Event::Apply(policy("allow-all", open)), Event::Apply(policy("deny-all", closed.clone()))];
+    bench.contexts.tenants.cluster.follow_policies(stream::iter(events), |_| {}).await;
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), ["PATCH tenants/acme/status SetUp"]);
+    let message = |bench: &Bench| bench.api.get("tenants/acme")["status"]["conditions"][0]["message"].clone();
+    let shown = message(&bench);
+    assert!(shown.as_str().is_some_and(|m| m.contains(": shop/allow-all;") && !m.contains("deny-all")), "{shown}");
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(bench.api.writes(), [""; 0], "nothing changed, nothing is written");
+    let events = [Event::Apply(policy("allow-all", closed))];
+    bench.contexts.tenants.cluster.follow_policies(stream::iter(events), |_| {}).await;
+    bench.tenant("acme").await.unwrap();
+    assert_eq!(message(&bench), "1 namespace is set up");
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
-//! The watches of namespaces and of the operator's objects in them.
+//! The watches of namespaces, of the operator's objects in them, and of the network policies of others.
 
 use std::sync::Arc;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, watcher};
@@ -38,4 +39,16 @@ pub async fn follow_objects(kind: ObjectKind, ctx: Arc<Context>, shutdown: Cance
         ctx.cluster.changed.notify_one();
     };
     ctx.cluster.follow(kind, events.take_until(shutdown.cancelled_owned()), on_change).await;
+}
+
+/// Watches the network policies of others, and requeues the Tenant of one that changed.
+pub async fn follow_policies(ctx: Arc<Context>, shutdown: CancellationToken) {
+    let api = Api::<NetworkPolicy>::all(ctx.client.clone());
+    // Whatever their labels: anybody can set the operator's.
+    let others = format!("metadata.name!={}", ObjectKind::NetworkPolicy.object_name());
+    let config = watcher::Config::default().fields(&others).page_size(500);
+    let events = restarting(watcher(api, config), "NetworkPolicy", ctx.common.clone());
+    let on_change =
+        |(namespace, _): &ObjectKey| ctx.references.tenants.requeue_referrers(&Target::namespace(namespace));
+    ctx.cluster.follow_policies(events.take_until(shutdown.cancelled_owned()), on_change).await;
 }

@@ -1,7 +1,7 @@
-//! Approval policies: who may loosen one.
+//! Approval policies: who may loosen one, and take an object out of its constitution.
 
 use enact_domain::approval::authors::Authors;
-use enact_domain::approval::{Choice, Content, Decision, check_decision};
+use enact_domain::approval::{Choice, Content, Decision, Policy, check_decision};
 use enact_domain::digest::Digest;
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
@@ -9,16 +9,21 @@ use serde_json::Value;
 
 use super::validator::Validator;
 use crate::denial::Denial;
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, LookupError};
 use crate::request::{Request, part};
 
 const FIELD: &str = "spec.approval";
 
 impl<L: Lookup> Validator<L> {
     /// Refuses a looser approval policy from anybody who does not count for each requirement of the stored policy that it lowers, whatever
-    /// findings are open.
+    /// findings are open. The same holds for who takes an object out of its constitution, which the digest that people approve does not cover.
     pub(super) async fn policy(&self, request: &Request) -> Result<(), Denial> {
-        let lowered = request.lowered_policies();
+        let mut lowered = request.lowered_policies();
+        let (mut field, mut what) = (FIELD.to_owned(), "requires less than the present policy");
+        if let Some(reference) = request.left_constitution() {
+            lowered.extend(self.all_requirements(request).await?);
+            (field, what) = (format!("spec.{reference}"), "takes the object out of its constitution");
+        }
         if lowered.is_empty() {
             return Ok(());
         }
@@ -40,21 +45,31 @@ impl<L: Lookup> Validator<L> {
                     [] => "who".to_owned(),
                     groups => format!("members of {} who", groups.join(", ")),
                 };
-                let message = format!(
-                    "the change requires less than the present policy, so only {who} may approve by that may make it: {void}"
-                );
-                return Err(Denial::forbidden(FIELD, message));
+                let message =
+                    format!("the change {what}, so only {who} may approve by the present policy may make it: {void}");
+                return Err(Denial::forbidden(field, message));
             }
         }
         if self.lookup.may_approve(&request.inner().user_info, request.namespace()).await? {
             return Ok(());
         }
         let message = format!(
-            "the change requires less than the present policy, and {} may not create Approvals in namespace {}; ask somebody who may",
+            "the change {what}, and {} may not create Approvals in namespace {}; ask somebody who may",
             request.user(),
             request.namespace()
         );
-        Err(Denial::forbidden(FIELD, message))
+        Err(Denial::forbidden(field, message))
+    }
+
+    /// Returns all requirements of the stored policy and of the Tenant's minimum, as [`Policy::lowered`] does.
+    async fn all_requirements(&self, request: &Request) -> Result<Vec<Policy>, LookupError> {
+        let Some(kind) = request.kind() else { return Ok(Vec::new()) };
+        let found = self.lookup.approval_subject(kind, request.namespace(), request.name()).await?;
+        // The API server refuses the update of an object that does not exist any more.
+        let Some(subject) = found else { return Ok(Vec::new()) };
+        let none = Policy::default();
+        let of_minimum = subject.policy.minimum.iter().flat_map(|minimum| none.lowered(minimum));
+        Ok(none.lowered(&subject.policy).into_iter().chain(of_minimum).collect())
     }
 }
 

@@ -193,6 +193,14 @@ pub(super) const CASES: &[Case] = &[
         "patch plan held --namespace=%own --type=merge --patch={\"spec\":{\"approval\":{\"groups\":null}}} --dry-run=server",
         &["requires less than the present policy", "spec.approval"],
     ),
+    kubectl(
+        "ADM-E2",
+        "leave-the-constitution",
+        "take a Specification out of its constitution as an editor",
+        Editor,
+        "patch specification governed --namespace=%own --type=merge --patch={\"spec\":{\"constitutionRef\":null}} --dry-run=server",
+        &["out of its constitution", "spec.constitutionRef"],
+    ),
     code("ADM-R1", "hide-a-policy-change", "name another user as who changed the policy", policy_change),
     kubectl(
         "ADM-R1",

@@ -86,6 +86,14 @@ apiVersion: enact.dev/v1alpha1
 kind: ModelProvider
 metadata: {name: inside, namespace: %own}
 spec: {api: OpenAi, baseUrl: 'http://127.0.0.1:8081', key: inside, prices: [{model: '*', input: '1', output: '4'}]}
+---
+apiVersion: enact.dev/v1alpha1
+kind: Specification
+metadata: {name: governed, namespace: %own}
+spec:
+  constitutionRef: {name: house}
+  approval: {required: 1, groups: [%own-leads]}
+  source: {configMapKeyRef: {name: documents, key: spec.md}}
 ";
 
 /// The plan that waits for approvals. Its author is [`User::Author`].

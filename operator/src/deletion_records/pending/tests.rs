@@ -79,9 +79,21 @@ fn a_flood_of_notes_is_dropped() {
         pending.add_note(note("uid", &format!("user-{number}"), 1), NOW);
     }
     assert_eq!(pending.take_excess(), [note("uid", "user-8", 1).name()]);
-    for number in 0..MAX_OBJECTS {
+    for number in 0..MAX_OBJECTS_OF_TENANT {
         pending.add_note(note(&format!("uid-{number}"), "eve", 1), NOW);
     }
     assert_eq!(pending.take_excess().len(), 1);
     assert!(pending.take_excess().is_empty());
+}
+
+#[test]
+fn a_flood_of_one_tenant_leaves_room_for_others() {
+    let mut pending = Pending::default();
+    // Finalizers keep all of these objects.
+    for number in 0..MAX_OBJECTS_OF_TENANT + 9 {
+        pending.add_note(note(&format!("uid-{number}"), "eve", 1), NOW);
+    }
+    assert_eq!(pending.take_excess().len(), 9);
+    pending.add_note(Deletion { tenant: "other".into(), ..note("theirs", "bob", 1) }, NOW);
+    assert!(pending.take_excess().is_empty() && pending.unmatched().contains("theirs"));
 }

@@ -5,7 +5,7 @@ mod impact;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::common::{ApprovalPolicy, NamespacedRef};
+use enact_crds::common::{ApprovalPolicy, LocalRef, NamespacedRef};
 use enact_crds::constitution::Amendment;
 use enact_crds::document::Source;
 use enact_crds::documents::amendment;
@@ -126,6 +126,10 @@ impl Document for Constitution {
 
     fn policy(&self) -> &ApprovalPolicy {
         &self.spec.approval
+    }
+
+    fn constitution(&self) -> Option<&LocalRef> {
+        self.spec.parent_ref.as_ref()
     }
 
     fn suspended(&self) -> bool {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::common::ApprovalPolicy;
+use enact_crds::common::{ApprovalPolicy, LocalRef};
 use enact_crds::document::{MAX_QUESTIONS, Question, Source};
 use enact_crds::specification::DraftStatus;
 use enact_crds::{Specification, SpecificationStatus};
@@ -109,7 +109,7 @@ impl Document for Specification {
         Some(Drafter {
             request: self.spec.request.as_deref()?,
             drafting: self.spec.drafting.as_ref()?,
-            constitution: self.spec.constitution_ref.as_ref(),
+            constitution: self.constitution(),
             known: self.status.as_ref().and_then(|status| status.draft.as_ref()),
         })
     }
@@ -120,6 +120,10 @@ impl Document for Specification {
 
     fn policy(&self) -> &ApprovalPolicy {
         &self.spec.approval
+    }
+
+    fn constitution(&self) -> Option<&LocalRef> {
+        self.spec.constitution_ref.as_ref()
     }
 
     fn suspended(&self) -> bool {

@@ -1,3 +1,4 @@
+use enact_domain::approval::Policy;
 use serde_json::{Value, json};
 
 use crate::testing::{
@@ -106,5 +107,40 @@ async fn nobody_can_write_who_changed_a_policy() {
         let mut review = update(&old, &new);
         review["request"]["object"] = new;
         assert_refused(admit(&lookup(), &review).await, "forbidden", &refused);
+    }
+}
+
+/// Returns an object whose policy requires a lead, with a constitution in this field.
+fn bound(kind: &str, field: &str, constitution: Option<&str>) -> Value {
+    let source = json!({ "configMapKeyRef": { "name": "documents", "key": "text.md" } });
+    let spec = json!({ "source": source, "approval": { "required": 1, "groups": ["leads"] } });
+    let reference = constitution.map_or(Value::Null, |name| json!({ "name": name }));
+    with(object(kind, "shop", &spec), &format!("/spec/{field}"), reference)
+}
+
+/// The digest that people approve does not cover the name of the constitution.
+#[tokio::test]
+async fn only_who_may_approve_takes_an_object_out_of_its_constitution() {
+    for (kind, field) in [("Specification", "constitutionRef"), ("Constitution", "parentRef")] {
+        let (path, field_path) = (format!("{kind} team-a/shop"), format!("spec.{field}"));
+        let at = field_path.as_str();
+        let required = |group: &str| Policy { required: 1, groups: vec![group.to_owned()], ..Policy::default() };
+        let lead = lookup().with_subject(&path, "text", required("leads"));
+        let editor = FakeLookup { approvers: vec![], ..lead.clone() };
+        let stored = bound(kind, field, Some("strict"));
+        for after in [None, Some("lax")] {
+            let review = update(&stored, &bound(kind, field, after));
+            assert_refused(admit(&editor, &review).await, "forbidden", &[at, "may not create Approvals"]);
+            assert_admitted(admit(&lead, &review).await);
+        }
+        // The Tenant's minimum counts too, with a policy of the object and without one.
+        for own in [required("leads"), Policy::default()] {
+            let policy = own.with_minimum(Some(required("security")));
+            let lookup = lookup().with_subject(&path, "text", policy);
+            let review = update(&stored, &bound(kind, field, None));
+            assert_refused(admit(&lookup, &review).await, "forbidden", &[at, "members of security"]);
+        }
+        // A constitution more binds the object more.
+        assert_admitted(admit(&editor, &update(&bound(kind, field, None), &stored)).await);
     }
 }

@@ -70,6 +70,9 @@ async fn a_tenant_with_work_stays() {
     let acme = tenant("acme", &json!(["team-a", "team-b"]));
     assert_refused(admit(&busy(), &delete(&acme)).await, "forbidden", &["team-a/shop", "cannot be deleted", "cancel"]);
     assert_admitted(admit(&FakeLookup::two_tenants(), &delete(&acme)).await);
+    // Of a collection, the request has no name.
+    let unnamed = with(delete(&acme), "/request/name", json!(""));
+    assert_refused(admit(&busy(), &unnamed).await, "forbidden", &["team-a/shop", "cannot be deleted"]);
     let less = tenant("acme", &json!(["team-b"]));
     assert_refused(admit(&busy(), &update(&acme, &less)).await, "forbidden", &["cannot be removed", "team-a/shop"]);
     let other = tenant("acme", &json!(["team-a"]));
