@@ -94,6 +94,7 @@ async fn the_application_has_minimal_rights() {
             "budgets: select insert update",
             "checkpoints: select insert update delete",
             "contents: select insert",
+            "decisions: select insert",
             "document_deliveries: select insert delete",
             "findings: select insert",
             "model_requests: select insert update",

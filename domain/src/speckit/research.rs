@@ -24,6 +24,8 @@ pub struct Decision {
     /// The decision: the text after `**Decision**`, or the heading `Decision: …` itself.
     pub decision: Option<Item>,
     pub rationale: Option<Item>,
+    /// What follows from the decision, for better or worse.
+    pub consequences: Option<Item>,
     /// Alternatives that were considered and rejected.
     pub alternatives: Vec<Item>,
     /// Line of its heading or label, counted from 1.
@@ -50,6 +52,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<Research> {
 enum Part {
     Decision,
     Rationale,
+    Consequences,
     Alternatives,
 }
 
@@ -123,6 +126,8 @@ impl Part {
             "대안",
             "고려한 대안",
         ];
+        const CONSEQUENCES: [&str; 6] =
+            ["consequence", "implication", "consecuencia", "conséquence", "konsequenz", "auswirkung"];
         let name = name.trim().trim_matches(['*', '_', '.']).to_lowercase();
         let starts = |words: &[&str]| words.iter().any(|word| name.starts_with(word));
         if DECISION.contains(&name.as_str()) {
@@ -131,6 +136,8 @@ impl Part {
             Some(Self::Alternatives)
         } else if starts(&RATIONALE) {
             Some(Self::Rationale)
+        } else if starts(&CONSEQUENCES) {
+            Some(Self::Consequences)
         } else {
             None
         }
@@ -291,8 +298,12 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
         // A heading with a decision may be followed by the decision in detail, and a decision may come last.
         (Part::Decision, Some(item)) => item.text != known.title,
         (Part::Rationale, _) => known.rationale.is_some(),
-        (Part::Decision | Part::Alternatives, _) => false,
+        (Part::Decision | Part::Alternatives | Part::Consequences, _) => false,
     });
+    if fresh && piece.part == Part::Consequences {
+        // Other sections have consequences too: they alone are no decision.
+        return;
+    }
     if fresh {
         let section = &markdown.sections[piece.section];
         let line = markdown.lines[piece.first];
@@ -304,6 +315,7 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
     match piece.part {
         Part::Decision => decision.decision = Some(piece.item),
         Part::Rationale => decision.rationale = Some(piece.item),
+        Part::Consequences => decision.consequences = Some(piece.item),
         Part::Alternatives if piece.items.is_empty() => decision.alternatives.push(piece.item),
         Part::Alternatives => decision.alternatives.extend(piece.items),
     }

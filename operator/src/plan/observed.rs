@@ -45,8 +45,9 @@ pub struct Content {
     pub digest: Digest,
     /// The ticked tasks of the tasks.md, for its coverage; none once the plan has started.
     pub done: Vec<TaskTemplate>,
-    /// The lines of the tasks.md that look like tasks and were left out (`unreadTasks: Warn`); none once the plan has started.
-    pub unread: Vec<Finding>,
+    /// The lines of the tasks.md that look like tasks and were left out (`unreadTasks: Warn`), and the findings about the decisions of the
+    /// chosen proposal; none once the plan has started.
+    pub warnings: Vec<Finding>,
 }
 
 impl Content {
@@ -69,7 +70,7 @@ impl Content {
             canonical,
             digest: digest.clone(),
             done: Vec::new(),
-            unread: Vec::new(),
+            warnings: Vec::new(),
         })
     }
 
@@ -94,7 +95,7 @@ impl Content {
             canonical,
             digest,
             done: self.done.clone(),
-            unread: self.unread.clone(),
+            warnings: self.warnings.clone(),
         })
     }
 
@@ -166,6 +167,15 @@ pub struct Loaded {
     pub documents: Documents,
     /// Finished tasks of the tenant, for the estimate of a plan that has not started and uses models. None while the record is unavailable.
     pub history: Option<Vec<Sample>>,
+}
+
+impl Loaded {
+    /// Returns the findings about the decisions of the chosen proposal.
+    pub fn decision_findings(&self) -> impl Iterator<Item = &Finding> {
+        let chosen = self.generated.as_ref();
+        let chosen = self.proposals.iter().filter(move |proposal| chosen.is_some_and(|c| c.agent == proposal.agent));
+        chosen.flat_map(|proposal| &proposal.findings)
+    }
 }
 
 /// The documents that a plan is evaluated against. They are not loaded while a plan runs for an unchanged specification.

@@ -114,8 +114,9 @@ pub fn summary(record: &Record) -> String {
         Event::ResultContradicted { number, .. } => format!("{}: contradiction {number}", record.subject.name),
         Event::ContestDecided { winner, .. } => format!("{}: winner {winner:?}", record.subject.name),
         Event::Proposal { agent, score, .. } => format!("{}: proposal of {agent} {score}", record.subject.name),
-        Event::ProposalChosen { agent, .. } => {
-            format!("{}: {agent} chosen by {}", record.subject.name, record.actor)
+        Event::ProposalChosen { agent, decisions, .. } => {
+            let choices: String = decisions.iter().map(|decision| format!(" {}", decision.choice)).collect();
+            format!("{}: {agent} chosen by {}{choices}", record.subject.name, record.actor)
         }
         Event::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
         Event::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),
