@@ -91,6 +91,8 @@ fn a_decision_may_have_consequences() {
     let text = "## Wood\n\n**Decision**: oak\n\n**Consequences**: The door is heavy.\n\n**Rationale**: strong\n";
     assert_eq!(consequences(text), "The door is heavy.");
     assert_eq!(consequences("## Wood\n\n### Decision\n\noak\n\n### Consequences\n\nIt is heavy.\n"), "It is heavy.");
+    let nested = "## Wood\n\n**Decision**: oak\n\n**Alternatives**:\n- Pine\n  - Consequences: soft\n- Steel\n";
+    assert_eq!(one(nested).3.len(), 2, "they are those of an alternative");
     assert_eq!(decisions("# Research\n\n## Implications\n\nDoors are heavy.\n"), []);
 }
 

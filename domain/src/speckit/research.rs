@@ -228,7 +228,9 @@ fn pieces(markdown: &Markdown, index: usize, section: &Section) -> Vec<Piece> {
     };
     for at in lines.clone() {
         let Some((name, shape)) = label_of(markdown, at) else { continue };
-        let part = Part::named(name);
+        // An alternative may name its own consequences.
+        let nested = opened.last().is_some_and(|(_, _, opener)| *opener != shape);
+        let part = Part::named(name).filter(|part| !nested || *part != Part::Consequences);
         let over = opened.last().is_some_and(|(_, _, opener)| part.is_some() || *opener == shape);
         if over {
             found.extend(close(&mut opened, at));
