@@ -56,6 +56,9 @@ enum Part {
     Alternatives,
 }
 
+const CONSEQUENCES: [&str; 6] =
+    ["consequence", "implication", "consecuencia", "conséquence", "konsequenz", "auswirkung"];
+
 impl Part {
     /// Returns the part that a label or a heading names.
     fn named(name: &str) -> Option<Self> {
@@ -126,8 +129,6 @@ impl Part {
             "대안",
             "고려한 대안",
         ];
-        const CONSEQUENCES: [&str; 6] =
-            ["consequence", "implication", "consecuencia", "conséquence", "konsequenz", "auswirkung"];
         let name = name.trim().trim_matches(['*', '_', '.']).to_lowercase();
         let starts = |words: &[&str]| words.iter().any(|word| name.starts_with(word));
         if DECISION.contains(&name.as_str()) {
