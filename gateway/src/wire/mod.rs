@@ -3,8 +3,10 @@
 pub mod anthropic;
 pub mod chat;
 pub mod document;
+mod elements;
 mod format;
 pub mod gemini;
+mod refused;
 mod reported;
 mod request;
 pub mod responses;
@@ -23,8 +25,10 @@ impl Format {
     /// Reads a request.
     ///
     /// # Errors
-    /// When a field that the gateway needs is missing or has another type, or the request asks for something that cannot be metered.
+    /// When a field that the gateway needs is missing or has another type, or the request asks for another model or for something that cannot
+    /// be metered.
     pub fn read(self, document: &Document<'_>) -> Result<Requested, Denial> {
+        refused::check(document)?;
         match self {
             Self::Anthropic => anthropic::read(document),
             Self::Chat => chat::read(document),
