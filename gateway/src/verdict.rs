@@ -11,6 +11,8 @@ use crate::denial::{Denial, DenialKind};
 
 /// Pause after which a provider's limit counts as a used-up quota: an agent does not wait so long.
 const QUOTA: Duration = Duration::from_mins(5);
+/// Longest time after which a quota counts as renewed. A provider can name any, also one that no database can store.
+const RESET: Duration = Duration::from_hours(31 * 24);
 /// Pause after a 429 that names none.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 /// Header of Anthropic with the end of a limit of several hours, in seconds since the epoch.
@@ -69,7 +71,7 @@ pub fn judge(id: &str, status: StatusCode, headers: &HeaderMap, body: &[u8], now
         _ if is_quota => {
             let mut denial =
                 Denial::new(DenialKind::ProviderQuota, format!("the quota of the model provider {id} is used up"));
-            denial.reset_at = pause.map(|pause| later(now, pause));
+            denial.reset_at = pause.map(|pause| later(now, pause.min(RESET)));
             Verdict::Other { denial, pause: Some(pause.unwrap_or(QUOTA)), is_failure: false }
         }
         401 | 403 => {
@@ -207,6 +209,7 @@ mod tests {
             (429, &[], json!({"error":{"code":"insufficient_quota","message":"x"}}), None),
             (429, &[], json!({"error":{"type":"insufficient_quota"}}), None),
             (429, &[("retry-after", "3600")], json!({}), Some(3600)),
+            (429, &[("retry-after", "18446744073709551615")], json!({}), Some(31 * 86_400)),
             (
                 429,
                 &[("anthropic-ratelimit-unified-reset", "1796007200")],
