@@ -52,6 +52,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || (a == 100 && (64..128).contains(&b))
         || (a == 192 && b == 0 && c == 0)
         || (a == 198 && (18..20).contains(&b))
+        // The host of a virtual machine of Azure.
+        || address == Ipv4Addr::new(168, 63, 129, 16)
         || a >= 240;
     !special
 }
@@ -159,6 +161,7 @@ mod tests {
             "198.18.0.1",
             "240.0.0.1",
             "192.0.2.1",
+            "168.63.129.16",
             "::",
             "::1",
             "fe80::1",
