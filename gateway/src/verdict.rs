@@ -106,7 +106,9 @@ fn is_quota(status: StatusCode, error: &Error) -> bool {
         .iter()
         .flat_map(|detail| &detail.violations)
         .any(|violation| violation.quota_id.as_deref().is_some_and(|quota| quota.contains("PerDay")));
-    let no_credit = error.message.as_deref().is_some_and(|message| message.contains("credit balance is too low"));
+    // The beginning: an error can repeat what the request had.
+    let no_credit =
+        error.message.as_deref().is_some_and(|message| message.starts_with("Your credit balance is too low"));
     match status.as_u16() {
         402 => true,
         429 => [code, kind].contains(&"insufficient_quota") || code.starts_with("billing_") || per_day,
@@ -235,6 +237,8 @@ mod tests {
     fn other_errors_are_the_providers_or_the_clients() {
         assert_eq!(kind(&verdict(401, &[], &json!({}))), Some(DenialKind::CredentialRejected));
         assert_eq!(kind(&verdict(529, &[], &json!({}))), Some(DenialKind::ProviderUnavailable));
+        let repeated = json!({"error":{"message":"Invalid value: 'Your credit balance is too low'."}});
+        assert_eq!(verdict(400, &[], &repeated), Verdict::Client);
         for status in [400, 404, 413, 422] {
             assert_eq!(verdict(status, &[], &json!({"error":{"message":"prompt is too long"}})), Verdict::Client);
         }
