@@ -129,6 +129,7 @@ pub(super) fn error(denial: &Denial) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::peak_memory;
 
     const COUNTS: &str = r#"{"promptTokenCount":100,"cachedContentTokenCount":40,"candidatesTokenCount":10,"thoughtsTokenCount":5,"toolUsePromptTokenCount":3,"totalTokenCount":118}"#;
 
@@ -148,16 +149,11 @@ mod tests {
     /// A provider could otherwise use up the memory of the gateway.
     #[test]
     fn many_answers_take_no_memory() {
-        let peak = || -> u64 {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-            line.trim().trim_end_matches(" kB").parse().unwrap()
-        };
         let event = format!(r#"[{}{{"candidates":[],"usageMetadata":{COUNTS}}}]"#, "{},".repeat(1_400_000));
-        let (before, mut usage) = (peak(), Usage::default());
+        let (before, mut usage) = (peak_memory(), Usage::default());
         read_usage(event.as_bytes(), &mut usage);
         assert_eq!(usage.tokens.unwrap().output, 15);
-        let taken = peak() - before;
+        let taken = peak_memory() - before;
         assert!(taken < 64 << 10, "{taken} KiB for {} bytes", event.len());
     }
 

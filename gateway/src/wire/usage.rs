@@ -103,10 +103,12 @@ impl UsageReader {
         match self.usage {
             Usage { tokens: Some(tokens), is_final: true } => Observed { tokens, is_reported: true },
             Usage { tokens, .. } => {
+                // An event has at least one token, also beyond the estimate of a request that does not limit its output.
+                let most = estimate.output.max(self.events.count());
                 // Of an answer without its end, nobody knows how much the model has written or thought that was not sent yet. Of one that
                 // could not be read, nobody knows how much it has thought.
                 let is_measured = complete && !self.has_gap && self.form != Form::Opaque;
-                let output = if is_measured { self.estimated_output().min(estimate.output) } else { estimate.output };
+                let output = if is_measured { self.estimated_output().min(most) } else { most };
                 let mut tokens = tokens.unwrap_or(Tokens { input: estimate.input, ..Tokens::default() });
                 tokens.output = tokens.output.max(output);
                 Observed { tokens, is_reported: false }
@@ -174,6 +176,16 @@ mod tests {
         let whole = "data: {\"choices\":[{\"delta\":{}}]}\n\ndata: [DONE]\n\n";
         let Observed { tokens, is_reported } = observe(Format::Chat, Form::Events, &[whole.as_bytes()], true);
         assert!(!is_reported && (1..10).contains(&tokens.output), "an answer with its end is measured: {tokens:?}");
+    }
+
+    /// An agent could otherwise leave before the end of each answer.
+    #[test]
+    fn what_was_sent_counts_beyond_the_estimate() {
+        let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n".repeat(5000);
+        for complete in [false, true] {
+            let Observed { tokens, is_reported } = observe(Format::Chat, Form::Events, &[stream.as_bytes()], complete);
+            assert_eq!((tokens.output, is_reported), (5000, false));
+        }
     }
 
     #[test]
