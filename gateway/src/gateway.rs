@@ -34,7 +34,7 @@ use crate::metering::{Metering, Reservation};
 use crate::metrics::Metrics;
 use crate::providers::{Candidate, Catalogue, select};
 use crate::relay::{Body, Relay, RelayLimits, full};
-use crate::request_log::{Recording, RequestLogs};
+use crate::request_log::RequestLogs;
 use crate::target::{self, Action};
 use crate::ticket::Ticket;
 use crate::upstream::Upstream;
@@ -201,8 +201,11 @@ impl Gateway {
         let claim = self.budgets.claim(&call.pod, &estimate, now());
         let is_far = claim.is_far;
         let (mut ticket, reservation) = self.open(call, candidate, estimate, limited, claim);
-        let logging = self.catalogue.request_logging(&call.pod.attempt.tenant);
-        ticket.recording = logging.map(|logging| Box::new(Recording::begin(&logging, &call.body, key.clone(), now())));
+        let tenant = &call.pod.attempt.tenant;
+        ticket.recording = self
+            .catalogue
+            .request_logging(tenant)
+            .and_then(|logging| self.request_logs.begin(tenant, &logging, &call.body, key.clone(), now()));
         let reservation = if is_far {
             Some(reservation)
         } else {

@@ -74,12 +74,16 @@ impl Share {
         Some(Held { permits: [own, all] })
     }
 
+    /// Takes memory if there is some at once.
+    pub fn take_now(&self, bytes: u64) -> Option<Held> {
+        self.try_take(units(bytes))
+    }
+
     /// Returns a buffer without memory.
     pub fn buffer(self) -> Buffer {
         Buffer { share: self, held: None }
     }
 
-    /// Takes memory if there is some at once.
     fn try_take(&self, units: u32) -> Option<Held> {
         let own = Arc::clone(&self.own).try_acquire_many_owned(units).ok()?;
         let all = Arc::clone(&self.all).try_acquire_many_owned(units).ok()?;

@@ -163,7 +163,9 @@ impl Routes {
         let slow = |_| Denial::new(DenialKind::Timeout, "the body of the request did not arrive in time");
         let broken = |_| Denial::new(DenialKind::InvalidRequest, "the body of the request broke off");
         let Patience { body: most, pace, .. } = self.gateway.patience;
-        let (begun, mut body) = (Instant::now(), BytesMut::new());
+        // What grows doubles its size; the memory for a known length is taken already.
+        let length = incoming.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let (begun, mut body) = (Instant::now(), BytesMut::with_capacity(length.unwrap_or_default()));
         loop {
             let within = pace.limit(body.len()).min(most);
             let Some(frame) = timeout_at(begun + within, incoming.frame()).await.map_err(slow)? else {
