@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer as _};
 /// When it is not an array, or an element has another type. The elements before it were passed on.
 pub(super) fn each<'a, T: Deserialize<'a>>(array: &'a [u8], element: impl FnMut(T)) -> serde_json::Result<()> {
     let mut reader = serde_json::Deserializer::from_slice(array);
-    reader.deserialize_seq(Elements { element, of: PhantomData })?;
+    reader.deserialize_seq(Elements { element, of: PhantomData::<T> })?;
     reader.end()
 }
 
