@@ -175,8 +175,7 @@ impl Service<Name> for Resolver {
         let lookups = Arc::clone(&self.lookups);
         Box::pin(async move {
             let host = (name.as_str().to_owned(), 0_u16);
-            let lookup =
-                async move { tokio::net::lookup_host(host).await.map(|found| found.collect::<Vec<SocketAddr>>()) };
+            let lookup = async move { tokio::net::lookup_host(host).await.map(Iterator::collect::<Vec<SocketAddr>>) };
             let addresses = lookups.run(name.as_str(), lookup).await?;
             // One address that is not allowed is enough: a name with both kinds is an attempt to get past the check.
             if checks && addresses.iter().any(|address| !is_public(address.ip())) {

@@ -189,9 +189,9 @@ async fn judges_compare_both_orders_before_the_choice() {
     reconcile(&mut bench).await;
     let status = status(&bench);
     assert_eq!(status["phase"], "Running", "{status}");
-    let judged = |index: usize| status["proposals"][index]["components"].as_array().unwrap().last().unwrap().clone();
-    assert_eq!((&judged(0)["name"], &judged(0)["points"]), (&json!("judges"), &json!(0)), "{status}");
-    assert_eq!((&judged(1)["points"], &judged(1)["max"]), (&json!(200), &json!(200)), "{status}");
+    let by_judges = |index: usize| status["proposals"][index]["components"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&by_judges(0)["name"], &by_judges(0)["points"]), (&json!("judges"), &json!(0)), "{status}");
+    assert_eq!((&by_judges(1)["points"], &by_judges(1)["max"]), (&json!(200), &json!(200)), "{status}");
     assert!(
         status["judgements"].as_array().unwrap().iter().all(|judgement| judgement["state"] == "Judged"),
         "{status}"
