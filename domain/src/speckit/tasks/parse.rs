@@ -317,6 +317,10 @@ impl Builder {
         let details: Vec<Item> = (wrapped..lines.end).map(detail).filter(|d| !d.text.is_empty()).collect();
         let line = self.markdown.lines[start].number;
         let mut paths = Vec::new();
+        if parsed.form == Form::Row {
+            // Columns such as `Output` and `File` also have paths.
+            paths::add(self.markdown.clean(span), &mut paths);
+        }
         let mut read = |text: &str, line| {
             paths::add(text, &mut paths);
             state(stated, Some(index), line, text, forms);
