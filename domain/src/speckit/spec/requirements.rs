@@ -150,7 +150,8 @@ pub(super) fn unread(
     let known: HashSet<&str> = known.iter().map(|(_, requirement)| requirement.id.as_str()).collect();
     let mut diagnostics = Vec::new();
     for (section, role) in markdown.sections.iter().zip(roles) {
-        if role.repeats || (role.other && role.own.is_none()) || is_read(&section.title) {
+        let read = role.purpose == Purpose::Defines && !role.other;
+        if read || role.repeats || (role.other && role.own.is_none()) || is_read(&section.title) {
             continue;
         }
         let mut found = Vec::new();
