@@ -133,16 +133,15 @@ pub(super) fn add(markdown: &Markdown, roles: &[Role], found: &mut Vec<UserStory
     let mut seen: HashMap<StoryKey, bool> = HashMap::new();
     let mut next = 1;
     for line in listed.into_iter().flatten() {
-        let (key, title, priority) = match line.numbered {
-            Some(parts) => parts,
-            None => {
-                let free = (next..).find(|number| !taken.contains(&StoryKey::from_number(&number.to_string())));
-                let number = free.unwrap_or(next);
-                next = number + 1;
-                let (title, priority) = stories::split_priority(&line.item.text);
-                (StoryKey::from_number(&number.to_string()), title, priority)
+        let (key, title, priority) = line.numbered.unwrap_or_else(|| {
+            let number = |number: usize| StoryKey::from_number(&number.to_string());
+            while taken.contains(&number(next)) {
+                next += 1;
             }
-        };
+            next += 1;
+            let (title, priority) = stories::split_priority(&line.item.text);
+            (number(next - 1), title, priority)
+        });
         // Only two lines that both say who wants what are two stories with one number.
         let twice = seen.get(&key).is_some_and(|says| !(line.says && *says));
         if headings.contains(&key) || twice {
