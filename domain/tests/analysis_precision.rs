@@ -523,6 +523,13 @@ fn tasks_name_requirements_in_ranges_and_lists() {
     assert_eq!(found, [("RequirementWithoutTask".to_owned(), "FR-006".to_owned())]);
     assert_eq!(covers(&requirements, &[task("T001", "FR-001–FR-005 NFR-001 and 021/FR-006", None)]), []);
     assert_eq!(covers(&requirements, &[task("T001", "FR-001–FR-006 NFR-001, measures SC-00x", None)]), []);
+    // Prefixes of the project's own.
+    let own = requirements.replace("FR-00", "C00").replace("NC001", "M004");
+    for named in ["C001–C006, M004", "C001, C002/C003 + (C004) C005 and `C006`; M004", "C001-C006 M004"] {
+        assert_eq!(covers(&own, &[task("T001", named, None), task("T002", "SC-001", None)]), [], "{named}");
+    }
+    let found = covers(&own, &[task("T001", "C001–C005 M004 SC-001 xC006 C0061", None)]);
+    assert_eq!(found, [("RequirementWithoutTask".to_owned(), "C006".to_owned())]);
 }
 
 #[test]

@@ -75,6 +75,16 @@ fn a_prefix_of_the_project_counts_if_it_is_used_twice() {
         read("- [ ] SAIL-01 Cut\n- [ ] SAIL-02 Sew").iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(),
         ["SAIL-01", "SAIL-02"]
     );
+    let text = phase(
+        "- [ ] M001 [P] Cut\n- [ ] M002 [P] Sew\n- [ ] M003 [P] Dye\n- [ ] M004 [P] Hoist (depends on M001-M002, M003)\n",
+    );
+    let tasks = file(&text).tasks;
+    let on: Vec<&str> = tasks[3].depends_on.iter().map(|d| d.on.as_str()).collect();
+    assert_eq!((tasks[3].id.as_str(), on), ("M004", vec!["M001", "M002", "M003"]));
+    let others = read(
+        "- [ ] V8 is built\n- [ ] V9 is built\n- [ ] H264 in every file\n- [ ] CHK001 is met\n- [ ] CHK002 is met",
+    );
+    assert!(others.iter().all(|(id, _)| id.starts_with("box-")), "{others:?}");
     let once = read("- [ ] UTF-8 in every file");
     assert!(once.len() == 1 && once[0].0.starts_with("box-") && once[0].1 == "UTF-8 in every file", "{once:?}");
 }

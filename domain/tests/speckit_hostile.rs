@@ -18,7 +18,7 @@ const ALLOWED: u32 = 5;
 const FLOOR: Duration = Duration::from_millis(80);
 
 /// The pieces that fill a document by repetition.
-const REPEATED: [&str; 95] = [
+const REPEATED: [&str; 98] = [
     "[x] ",
     "T1: ",
     "`[~]` = done ",
@@ -91,6 +91,9 @@ const REPEATED: [&str; 95] = [
     "`src/a.rs` ",
     "given then ",
     "1. **Given** a **Then** b\n",
+    "## User Stories\n- As a b, I want c\n  - **US1**: d\n",
+    "# User Stories\n\nAs a b, I want c\n\n",
+    "- **C001**: a C002-C003\n",
     "## User Story 1\n",
     "### User Story 1 (P1\n",
     "Setup ",

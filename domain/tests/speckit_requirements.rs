@@ -170,3 +170,73 @@ fn other_items_are_no_statements() {
     let beside = "## Functional Requirements\n\n- **FR-001**: It MUST float\n- Oak is heavy\n- It MUST be dry\n";
     assert_eq!(texts(&read(beside).0), ["It MUST float", "It MUST be dry"]);
 }
+
+#[test]
+fn an_identifier_of_the_project_is_read_by_its_heading() {
+    for (heading, requirements, criteria) in [
+        ("Requirements", 2, 0),
+        ("Functional Requirements", 2, 0),
+        ("Constraints", 2, 0),
+        ("Randbedingungen", 2, 0),
+        ("约束", 2, 0),
+        ("Success Criteria", 0, 2),
+        ("Erfolgskriterien", 0, 2),
+        ("Exit Criteria", 0, 2),
+        ("Success Metrics", 0, 2),
+    ] {
+        for (one, two) in [("C001", "C002"), ("M004", "M005"), ("C-001", "C-002"), ("KPI-1", "KPI-2")] {
+            for form in [
+                "- **{1}**: a boat\n- **{2}**: an oar\n",
+                "- {1}: a boat\n- {2}: an oar\n",
+                "### {1}: a boat\n\nText.\n\n### {2}: an oar\n\nText.\n",
+                "| ID | Description |\n|-|-|\n| {1} | a boat |\n| {2} | an oar |\n",
+            ] {
+                let text = format!("## {heading}\n\n{}", form.replace("{1}", one).replace("{2}", two));
+                let (spec, found) = read(&text);
+                let counts = (spec.requirements.len(), spec.success_criteria.len());
+                assert_eq!((ids(&spec), counts), (vec![one, two], (requirements, criteria)), "{text}");
+                assert!(found.iter().all(|d| d.code == "MissingSection"), "{text}: {found:?}");
+            }
+        }
+    }
+    let (spec, _) = read("## Success Criteria\n\n- **FR-001**: a boat\n- **SC-001**: an oar\n- **C001**: a sail\n");
+    let criteria: Vec<&str> = spec.success_criteria.iter().map(|r| r.id.as_str()).collect();
+    assert_eq!((ids(&spec), criteria), (vec!["FR-001", "SC-001", "C001"], vec!["SC-001", "C001"]));
+}
+
+#[test]
+fn an_identifier_that_is_not_read_is_reported() {
+    let unread = |text: &str| {
+        let (spec, found) = read(&format!("{DEFINED}\n{text}"));
+        assert_eq!(ids(&spec), ["FR-001", "FR-002", "SC-001"], "{text}");
+        let found = found.iter().filter(|d| d.code == "UnreadIdentifier");
+        found
+            .map(|d| (d.line, d.severity, d.message.split(',').next().unwrap_or_default().to_owned()))
+            .collect::<Vec<_>>()
+    };
+    for (text, count, id) in [
+        ("## Milestones\n\n- **M004**: the hull\n- **M005**: the sail\n", 2, "M004"),
+        ("## Acceptance Criteria\n\n- C001: the hull\n", 1, "C001"),
+        ("## Delivery\n\n**D001**: the hull\n", 1, "D001"),
+        ("## Milestones\n\n| ID | What |\n|-|-|\n| M001 | the hull |\n", 1, "M001"),
+    ] {
+        let found = unread(text);
+        assert_eq!(found.len(), 1, "{text}");
+        let (line, severity, message) = &found[0];
+        assert!(*line > 20 && *severity == Severity::Info, "{text}");
+        assert!(message.starts_with(&format!("{count} statements below")) && message.ends_with(id), "{message}");
+    }
+    for text in [
+        "## Milestones\n\n- the hull, as in M004\n",
+        "## Coverage\n\n- **M004**: by the hull\n",
+        "## Assumptions\n\n- **A001**: calm water\n",
+        "## Key Entities\n\n- **E001**: Hull\n",
+        "## Decisions\n\n- **ADR-001**: oak\n",
+        "## Stories\n\n- **US1**: sail\n- **T001**: build\n",
+        "## Milestones\n\n- **FR-001**: first\n",
+        "## Implementation Status\n\n- **M004**: done\n",
+        "## Phases\n\n- **M1**: the hull\n",
+    ] {
+        assert_eq!(unread(text), [], "{text}");
+    }
+}

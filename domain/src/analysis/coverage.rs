@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use serde::Serialize;
 
 use super::acceptance::{Acceptance, AcceptedFinding, separate};
@@ -30,6 +31,9 @@ const MANY_TERMS: usize = 5;
 
 /// Maximum number of tasks that contain a rare term.
 const RARE: usize = 4;
+
+/// Maximum number of identifiers in a range such as `C001–C003`; only the ends of a longer one are read.
+const MAX_RANGE: usize = 128;
 
 /// Maximum number of texts in the index for each term.
 const MAX_POSTINGS: usize = 32;
@@ -101,7 +105,7 @@ impl Coverage {
 /// Finds the tasks that cover each requirement, story and criterion: by identifier, by story, and otherwise by shared terms.
 pub fn coverage(spec: &Spec, tasks: &[TaskText<'_>]) -> Coverage {
     let own = own_number(spec);
-    let index = Index::new(tasks, own);
+    let index = Index::new(tasks, own, &OwnIds::new(spec));
     let stories = Terms::new(spec.stories.iter().map(|s| s.span.text(&spec.source)));
     let mut coverage = Coverage::default();
     let mut serving: HashSet<usize> = HashSet::new();
@@ -270,6 +274,43 @@ fn named(task: &TaskText<'_>, own: Option<&str>) -> Vec<String> {
     all.filter(|i| !i.foreign).map(|i| i.id).collect()
 }
 
+/// Identifiers such as `C001`, which are some because the specification defines them.
+struct OwnIds<'a> {
+    /// In the order of the document.
+    ids: Vec<&'a str>,
+    search: Option<AhoCorasick>,
+}
+
+impl<'a> OwnIds<'a> {
+    fn new(spec: &'a Spec) -> Self {
+        let all = spec.requirements.iter().chain(&spec.success_criteria).filter(|item| item.is_numbered());
+        let ids: Vec<&str> = all.map(|item| item.id.as_str()).filter(|id| identifiers(id, None).is_empty()).collect();
+        let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&ids).ok();
+        Self { search: search.filter(|_| !ids.is_empty()), ids }
+    }
+
+    /// Returns the identifiers in a text, also those within a range such as `C001–C003`.
+    fn find(&self, text: &str) -> impl Iterator<Item = &'a str> {
+        let mut found = Vec::new();
+        // Index and end of the identifier before.
+        let mut before: Option<(usize, usize)> = None;
+        for hit in self.search.iter().flat_map(|search| search.find_iter(text)) {
+            let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if text[..hit.start()].ends_with(part) || text[hit.end()..].starts_with(part) {
+                continue;
+            }
+            let at = hit.pattern().as_usize();
+            let joint = |end: usize| text[end..hit.start()].trim();
+            let range = |end: usize| matches!(joint(end), "-" | "–" | "—" | ".." | "…" | "to" | "through" | "bis");
+            let near = |first: usize| first < at && at - first < MAX_RANGE;
+            let from = before.filter(|(first, end)| near(*first) && range(*end)).map_or(at, |(first, _)| first + 1);
+            found.extend(self.ids[from..=at].iter().copied());
+            before = Some((at, hit.end()));
+        }
+        found.into_iter()
+    }
+}
+
 /// Returns the stories that a task is tagged with.
 fn tagged(task: &TaskText<'_>) -> Vec<String> {
     let keys = task.story.unwrap_or_default().split([' ', ',', '+', '/']).filter_map(StoryKey::parse);
@@ -334,13 +375,14 @@ struct Index {
 }
 
 impl Index {
-    fn new(tasks: &[TaskText<'_>], own: Option<&str>) -> Self {
+    fn new(tasks: &[TaskText<'_>], own: Option<&str>, own_ids: &OwnIds<'_>) -> Self {
         let texts: Vec<String> = tasks.iter().map(|t| format!("{} {}", t.title, t.text)).collect();
         let terms = Terms::new(texts.iter().map(String::as_str));
         let mut index = Self { ids: HashMap::new(), stories: HashMap::new(), names: HashMap::new(), terms };
         for (at, task) in tasks.iter().enumerate() {
             let distinct = |ids: Vec<String>| ids.iter().map(|id| family(id)).collect::<BTreeSet<_>>();
-            for id in distinct(named(task, own)) {
+            let ids = named(task, own).into_iter().chain(own_ids.find(&texts[at]).map(str::to_owned)).collect();
+            for id in distinct(ids) {
                 index.ids.entry(id).or_default().push(at);
             }
             for name in names(&words(&texts[at])) {

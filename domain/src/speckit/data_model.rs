@@ -16,6 +16,20 @@ pub struct DataModel {
     pub entities: Vec<Entity>,
 }
 
+/// Words in the title before the name of the feature.
+const TITLES: [&str; 10] = [
+    "data model",
+    "datenmodell",
+    "modèle de données",
+    "modelo de datos",
+    "modelo de dados",
+    "modello",
+    "модель данных",
+    "数据模型",
+    "資料模型",
+    "データモデル",
+];
+
 pub fn parse(bytes: &[u8]) -> Parsed<DataModel> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
@@ -27,7 +41,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<DataModel> {
         diagnostics.push(Diagnostic::info(1, "NoEntities", "no entity was found", remedy));
     }
     diagnostics.extend(markdown.placeholders());
-    let title = markdown.title(&["data model", "数据模型", "modelo de dados", "データモデル"]);
+    let title = markdown.title(&TITLES);
     Parsed::new(DataModel { source: markdown.source, title, entities }, diagnostics)
 }
 

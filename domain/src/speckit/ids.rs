@@ -296,7 +296,9 @@ fn suffix_len(text: &str, further: bool, prefix: &str) -> Option<usize> {
     let word = (letters > 0 || (further && (1..=3).contains(&len))) && ends(bytes, len);
     // Han, kana and Hangul have no spaces between words.
     let whole = text[len..].chars().next().is_none_or(|c| !c.is_alphabetic() || u32::from(c) >= 0x2E80);
-    let another = task_prefix(bytes).is_some() || text.starts_with(prefix) && prefix.len() > 1;
+    let same =
+        text.strip_prefix(prefix).filter(|rest| prefix.len() > 1 || rest.starts_with(|c: char| c.is_ascii_digit()));
+    let another = task_prefix(bytes).is_some() || same.is_some();
     (word && whole && !another).then_some(len)
 }
 
@@ -342,15 +344,22 @@ pub(super) fn outline_len(text: &str) -> Option<usize> {
     (ends(bytes, len) && len <= MAX_ID_BYTES).then_some(len)
 }
 
-/// Returns the length of an identifier with a prefix of the project's own at the start of `text`: `BE-012`, `SETUP-3a`.
+/// Returns the length of an identifier with a prefix of the project's own at the start of `text`: `BE-012`, `SETUP-3a`, `M004`.
 pub(super) fn prefixed_len(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let letters = bytes.iter().take_while(|b| b.is_ascii_uppercase()).count();
-    let own = (2..=12).contains(&letters) && !NOT_TASKS.contains(&&text[..letters]);
-    if !own || bytes.get(letters) != Some(&b'-') {
+    let hyphen = bytes.get(letters) == Some(&b'-');
+    let own = if hyphen {
+        (2..=12).contains(&letters)
+    } else {
+        // Shorter numbers are those of other things: `V8`, `H1`, `UTF8`.
+        (1..=3).contains(&letters) && &text[..letters] != "T" && digits(&bytes[letters..]) >= 3
+    };
+    if !own || NOT_TASKS.contains(&&text[..letters]) {
         return None;
     }
-    let len = suffixed_len(text, numbered_len(bytes, letters + 1)?, &text[..=letters]);
+    let prefix = letters + usize::from(hyphen);
+    let len = suffixed_len(text, numbered_len(bytes, prefix)?, &text[..prefix]);
     (len <= MAX_ID_BYTES).then_some(len)
 }
 
@@ -387,7 +396,7 @@ impl Mention {
 pub(super) struct Forms {
     /// Whether there are outline numbers such as `1.2`.
     pub(super) outline: bool,
-    /// Prefixes other than `T`, with their hyphen.
+    /// Prefixes other than `T`, with their hyphen, if they have one.
     pub(super) prefixes: Vec<String>,
 }
 

@@ -62,7 +62,10 @@ pub fn parse(bytes: &[u8]) -> Parsed<Plan> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(Plan::default(), vec![diagnostic]),
     };
-    let mut plan = Plan { title: markdown.title(&["plan", "计划", "plano", "計画"]), ..Plan::default() };
+    let mut plan = Plan {
+        title: markdown.title(&["plan", "piano", "план", "计划", "計畫", "計劃", "計画", "계획"]),
+        ..Plan::default()
+    };
     header(&markdown, &mut plan);
     for section in &markdown.sections {
         read_section(&markdown, section, &mut plan);

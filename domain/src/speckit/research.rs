@@ -34,6 +34,22 @@ pub struct Decision {
     pub span: Span,
 }
 
+/// Words in the title before the name of the feature.
+const TITLES: [&str; 12] = [
+    "research",
+    "recherche",
+    "investigación",
+    "pesquisa",
+    "ricerca",
+    "исследование",
+    "研究",
+    "调研",
+    "調研",
+    "調査",
+    "조사",
+    "연구",
+];
+
 /// Reads the research of a feature.
 pub fn parse(bytes: &[u8]) -> Parsed<Research> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
@@ -43,7 +59,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<Research> {
     let decisions = decisions(&markdown);
     check(&decisions, &mut diagnostics);
     diagnostics.extend(markdown.placeholders());
-    let title = markdown.title(&["research", "研究", "pesquisa", "調査"]);
+    let title = markdown.title(&TITLES);
     Parsed::new(Research { source: markdown.source, title, decisions }, diagnostics)
 }
 

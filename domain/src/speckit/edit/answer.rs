@@ -5,7 +5,7 @@ use super::text::{inline, key, one_line, question};
 use crate::speckit::constitution::is_date;
 use crate::speckit::markdown::{self, LineKind, Markdown, Section, Span, strip_marker};
 use crate::speckit::spec::questions::{self, MAX_QUESTION_BYTES, date_in, split_answer};
-use crate::speckit::spec::{self, Clarification, Spec};
+use crate::speckit::spec::{self, Clarification, Requirement, Spec};
 
 /// Maximum length of a question and of an answer, in bytes.
 pub const MAX_ANSWER_BYTES: usize = MAX_QUESTION_BYTES;
@@ -99,8 +99,16 @@ fn markers(markdown: &Markdown, asked: &str, answer: &str, changes: &[Change]) -
     open.map(|question| {
         let line = markdown.lines[markdown.line_index(question.span.start)];
         let prefix = markdown.clean(Span { start: line.span.start, end: question.span.start });
-        let begins = begins(prefix);
-        Change { span: question.span, text: inline(answer, begins, line.kind == LineKind::Table) }
+        let mut text = inline(answer, begins(prefix), line.kind == LineKind::Table);
+        // Directly beside a word or an identifier, the answer would become a part of it.
+        let word = |c: char| c.is_alphanumeric() && u32::from(c) < 0x2E80;
+        if prefix.ends_with(word) {
+            text.insert(0, ' ');
+        }
+        if markdown.source[question.span.end..].starts_with(word) {
+            text.push(' ');
+        }
+        Change { span: question.span, text }
     })
     .collect()
 }
@@ -218,7 +226,11 @@ fn check(source: &str, edited: &str, (asked, answer): (&str, &str), line: u32) -
     };
     let shape = |spec: &Spec| {
         let lists = [spec.edge_cases.len(), spec.entities.len(), spec.assumptions.len()];
-        (spec.stories.len(), spec.requirements.len(), spec.success_criteria.len(), lists, open(spec))
+        let id = |r: &Requirement| r.is_numbered().then(|| r.id.clone());
+        let requirements: Vec<_> = spec.requirements.iter().map(id).collect();
+        let criteria: Vec<_> = spec.success_criteria.iter().map(id).collect();
+        let stories: Vec<_> = spec.stories.iter().map(|s| s.key.clone()).collect();
+        (stories, requirements, criteria, lists, open(spec))
     };
     let added = after.clarifications.len().saturating_sub(before.clarifications.len());
     let answer = split_answer(&format!("Q → A: {answer}")).1;

@@ -1,5 +1,6 @@
 //! Identifiers of requirements and criteria, and the form of their definitions.
 
+use super::roles::Kind;
 use crate::speckit::markdown;
 
 /// Returns the length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
@@ -46,12 +47,13 @@ fn range_start(id: &str) -> &str {
     again.find(|(at, _)| whole(*at)).map_or(id, |(at, _)| &id[..prefix.len() + at])
 }
 
-/// Returns the length of an identifier without a hyphen, such as `R001` or `FR001a`, at the start of `text`; tasks and stories have other
-/// forms.
+/// Returns the length of an identifier without a hyphen, such as `R001` or `FR001a`, or of one letter, such as `C-001`, at the start of
+/// `text`; tasks and stories have other forms.
 fn plain_id_len(text: &str) -> Option<usize> {
     let letters = text.bytes().take_while(u8::is_ascii_uppercase).count();
-    let digits = text.bytes().skip(letters).take_while(u8::is_ascii_digit).count();
-    let len = letters + digits;
+    let hyphen = usize::from(letters == 1 && text[letters..].starts_with('-'));
+    let digits = text.bytes().skip(letters + hyphen).take_while(u8::is_ascii_digit).count();
+    let len = letters + hyphen + digits;
     let len = len + usize::from(text.as_bytes().get(len).is_some_and(u8::is_ascii_lowercase));
     let ends = !text[len..].starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
     let prefix = &text[..letters];
@@ -65,18 +67,31 @@ fn plain_id_len(text: &str) -> Option<usize> {
 pub(super) const ASSIGNED: &str = "requirement-";
 pub(super) const ASSIGNED_CRITERION: &str = "criterion-";
 
-/// Returns whether the identifier of a definition is that of a success criterion.
-pub(super) fn is_criterion(id: &str) -> bool {
-    id.starts_with(ASSIGNED_CRITERION)
-        || id.strip_prefix("SC").is_some_and(|rest| rest.starts_with(|c: char| c == '-' || c.is_ascii_digit()))
+/// Returns the kind of the statement with this identifier; `own` is that of statements whose prefix is the project's own.
+pub(super) fn kind_of(id: &str, own: Option<Kind>) -> Kind {
+    match prefix(id) {
+        "SC" => Kind::Criterion,
+        prefix if PREFIXES.contains(&prefix) => Kind::Requirement,
+        _ => own.unwrap_or(Kind::Requirement),
+    }
 }
 
 /// Returns whether an identifier is that of a requirement or criterion; below a heading about them, also one with a prefix of the project's
 /// own.
 pub(super) fn is_requirement(id: &str, under_requirements: bool) -> bool {
-    let prefix = id.split('-').next().unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_digit());
-    PREFIXES.contains(&prefix)
-        || (under_requirements && !matches!(prefix, "US" | "AC" | "ADR" | "RFC" | "ISO" | "UTF" | "SHA" | "HTTP"))
+    PREFIXES.contains(&prefix(id)) || (under_requirements && is_own(id))
+}
+
+/// Returns whether the prefix of an identifier is the project's own: neither one of Spec Kit nor that of something else.
+pub(super) fn is_own(id: &str) -> bool {
+    let prefix = prefix(id);
+    !PREFIXES.contains(&prefix) && !matches!(prefix, "US" | "AC" | "ADR" | "RFC" | "ISO" | "UTF" | "SHA" | "HTTP")
+}
+
+/// Returns the letters before the number of an identifier: `FR` for `FR-001`, `FR001a` and `FR-DIAG-001`.
+fn prefix(id: &str) -> &str {
+    let first = id.split('-').next().unwrap_or_default();
+    &first[..first.find(|c: char| c.is_ascii_digit()).unwrap_or(first.len())]
 }
 
 /// Splits `**FR-001** (P1): text` into identifier and text. A mention such as `FR-001 and FR-002 are …` or

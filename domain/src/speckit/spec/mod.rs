@@ -1,6 +1,7 @@
 //! `spec.md`: stories, requirements, criteria, and open questions.
 
 pub(super) mod identifiers;
+mod listed;
 mod model;
 mod parse;
 pub(super) mod questions;

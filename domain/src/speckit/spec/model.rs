@@ -89,10 +89,6 @@ impl Requirement {
     pub fn is_numbered(&self) -> bool {
         !self.id.starts_with(identifiers::ASSIGNED) && !self.id.starts_with(identifiers::ASSIGNED_CRITERION)
     }
-
-    pub(super) fn is_criterion(&self) -> bool {
-        identifiers::is_criterion(&self.id)
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

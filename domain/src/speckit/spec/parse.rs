@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::model::{Entity, Requirement, Spec, UserStory};
-use super::{questions, requirements, roles, stories, unnumbered};
+use super::requirements::Found;
+use super::roles::{self, Kind, Role};
+use super::{listed, questions, requirements, stories, unnumbered};
 use crate::speckit::diagnostic::{
     DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, OPEN_QUESTION, Parsed, SpecPart, WRONG_DOCUMENT,
 };
@@ -11,22 +13,44 @@ use crate::speckit::ids::StoryKey;
 use crate::speckit::markdown::{self, Item, Markdown, Section};
 use crate::text::truncated;
 
+/// Words in the title of a specification before the name of the feature.
+const TITLES: [&str; 12] = [
+    "spec",
+    "spéc",
+    "spezifikation",
+    "especifica",
+    "спецификация",
+    "规格",
+    "规范",
+    "規格",
+    "規範",
+    "仕様",
+    "명세",
+    "사양",
+];
+
 /// Reads a specification.
 pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
     let (markdown, mut diagnostics) = match markdown::read(bytes) {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(Spec::default(), vec![diagnostic]),
     };
-    let mut spec =
-        Spec { title: markdown.title(&["spec", "规格", "规范", "especificação", "仕様"]), ..Spec::default() };
+    let mut spec = Spec { title: markdown.title(&TITLES), ..Spec::default() };
     header(&markdown, &mut spec);
     for section in &markdown.sections {
         read_section(&markdown, section, &mut spec);
     }
+    let roles = roles::of_sections(&markdown);
+    listed::add(&markdown, &roles, &mut spec.stories);
     stories::adopt(&markdown, &mut spec.stories);
-    let (found, found_diagnostics) = statements(&markdown);
+    let (found, found_diagnostics) = statements(&markdown, &roles);
     diagnostics.extend(found_diagnostics);
-    (spec.success_criteria, spec.requirements) = found.into_iter().partition(Requirement::is_criterion);
+    for (kind, statement) in found {
+        match kind {
+            Kind::Criterion => spec.success_criteria.push(statement),
+            Kind::Requirement => spec.requirements.push(statement),
+        }
+    }
     spec.stories = unique(std::mem::take(&mut spec.stories), &mut diagnostics);
     spec.clarifications = questions::answered(&markdown);
     spec.open_questions = questions::open(&markdown);
@@ -36,13 +60,13 @@ pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
 }
 
 /// Returns the requirements and criteria, with and without identifiers, in order.
-fn statements(markdown: &Markdown) -> (Vec<Requirement>, Vec<Diagnostic>) {
-    let roles = roles::of_sections(markdown);
-    let (mut found, mut diagnostics) = requirements::find(markdown, &roles);
-    let (unnumbered, assigned) = unnumbered::find(markdown, &roles, &found);
+fn statements(markdown: &Markdown, roles: &[Role]) -> (Vec<Found>, Vec<Diagnostic>) {
+    let (mut found, mut diagnostics) = requirements::find(markdown, roles);
+    diagnostics.extend(requirements::unread(markdown, roles, &found, is_read));
+    let (unnumbered, assigned) = unnumbered::find(markdown, roles, &found);
     diagnostics.extend(assigned);
     found.extend(unnumbered);
-    found.sort_by_key(|requirement| requirement.span.start);
+    found.sort_by_key(|(_, requirement)| requirement.span.start);
     (found, diagnostics)
 }
 
@@ -105,18 +129,27 @@ const ASSUMPTIONS: [&str; 13] = [
     "가정",
 ];
 
-fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
-    let title = section.title.to_lowercase();
+/// Returns whether the title of a section begins with one of these words.
+fn begins(title: &str, words: &[&str]) -> bool {
+    let title = title.to_lowercase();
     let title = title.trim_start_matches(|c: char| !c.is_alphanumeric());
+    words.iter().any(|word| title.starts_with(word))
+}
+
+/// Returns whether the items of a section with this title are read as something other than statements.
+fn is_read(title: &str) -> bool {
+    begins(title, &EDGES) || begins(title, &ENTITIES) || begins(title, &ASSUMPTIONS)
+}
+
+fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
     let lines = section.heading + 1..section.own_end;
-    let starts = |words: &[&str]| words.iter().any(|w| title.starts_with(w));
     if let Some(story) = stories::read(markdown, section) {
         spec.stories.push(story);
-    } else if starts(&EDGES) {
+    } else if begins(&section.title, &EDGES) {
         spec.edge_cases.extend(markdown.top_items(lines));
-    } else if starts(&ENTITIES) {
+    } else if begins(&section.title, &ENTITIES) {
         spec.entities.extend(markdown.top_items(lines).into_iter().map(entity));
-    } else if starts(&ASSUMPTIONS) {
+    } else if begins(&section.title, &ASSUMPTIONS) {
         spec.assumptions.extend(markdown.top_items(lines));
     }
 }
@@ -181,27 +214,8 @@ fn foreign(markdown: &Markdown, spec: &Spec) -> Option<Diagnostic> {
 
 /// Returns the headings below the section of user scenarios, if there is one, with the line of the first.
 fn unread_stories(markdown: &Markdown) -> Option<(u32, String)> {
-    const SCENARIOS: [&str; 16] = [
-        "user scenario",
-        "user stor",
-        "用户场景",
-        "用户故事",
-        "使用者場景",
-        "使用者故事",
-        "cenários",
-        "escenarios",
-        "historias de usuario",
-        "scénarios utilisateur",
-        "histoires utilisateur",
-        "benutzerszenari",
-        "scenari utente",
-        "пользовательские сценарии",
-        "ユーザー",
-        "사용자",
-    ];
     const SHOWN: usize = 4;
-    let holds = |title: &str| SCENARIOS.iter().any(|word| title.to_lowercase().contains(word));
-    let outer = markdown.sections.iter().find(|s| s.level > 1 && holds(&s.title))?;
+    let outer = markdown.sections.iter().find(|s| s.level > 1 && listed::is_about(&s.title))?;
     let inner: Vec<&Section> = markdown.sections.iter().filter(|s| outer.holds(s)).collect();
     let first = inner.first()?;
     let titles: Vec<String> = inner.iter().take(SHOWN).map(|s| format!("{:?}", truncated(&s.title, 60))).collect();

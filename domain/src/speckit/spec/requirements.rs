@@ -1,10 +1,10 @@
 //! Requirements and success criteria: `- **FR-001**: …`, as list items, headings, table rows or paragraphs.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::identifiers::{definition, is_criterion, is_requirement};
+use super::identifiers::{definition, is_own, is_requirement, kind_of};
 use super::model::Requirement;
 use super::roles::{self, Kind, Purpose, Role};
 use crate::speckit::diagnostic::Diagnostic;
@@ -16,6 +16,7 @@ const MAX_SECTION_BYTES: usize = 256;
 
 /// A line with the form of a definition.
 struct Candidate {
+    kind: Kind,
     requirement: Requirement,
     level: Level,
     /// Index of its table, if it is a row.
@@ -37,8 +38,11 @@ enum Level {
     Stated,
 }
 
+/// A statement and its kind.
+pub(super) type Found = (Kind, Requirement);
+
 /// Returns the definitions in the document, each identifier once, in order, and an error for each identifier that is defined twice.
-pub(super) fn find(markdown: &Markdown, roles: &[Role]) -> (Vec<Requirement>, Vec<Diagnostic>) {
+pub(super) fn find(markdown: &Markdown, roles: &[Role]) -> (Vec<Found>, Vec<Diagnostic>) {
     let mut candidates = Vec::new();
     for (section, role) in markdown.sections.iter().zip(roles) {
         if role.purpose != Purpose::Refers {
@@ -63,7 +67,7 @@ pub(super) fn find(markdown: &Markdown, roles: &[Role]) -> (Vec<Requirement>, Ve
         );
     }
     let found = candidates.into_iter().zip(defines).filter(|(_, defines)| *defines);
-    (found.map(|(candidate, _)| candidate.requirement).collect(), diagnostics)
+    (found.map(|(candidate, _)| (candidate.kind, candidate.requirement)).collect(), diagnostics)
 }
 
 /// Returns whether two lines with one identifier both define it.
@@ -96,8 +100,9 @@ fn in_section(markdown: &Markdown, section: &Section, role: Role, found: &mut Ve
         let requirement = requirement(parts, &section.title, line, span);
         let own = line == heading_at;
         let below = if own { line..line_number(markdown, section.end) } else { 0..0 };
-        let level = level(markdown, &requirement, role, row);
-        found.push(Candidate { requirement, level, table: row.map(|row| row.table), below });
+        let kind = kind_of(&requirement.id, role.own);
+        let level = level(markdown, kind, &requirement, role, row);
+        found.push(Candidate { kind, requirement, level, table: row.map(|row| row.table), below });
     };
     if let Some((id, text)) = definition(&section.title).filter(|(id, _)| is_requirement(id, defining)) {
         let body = markdown.prose(lines.clone()).map(|p| p.text).unwrap_or_default();
@@ -134,16 +139,51 @@ fn in_section(markdown: &Markdown, section: &Section, role: Role, found: &mut Ve
     }
 }
 
+/// Reports the statements with identifiers of the project's own that are neither requirements nor criteria: one information for each of
+/// these sections. `known` are the identifiers that are read, and `is_read` says of which titles the items are read as something else.
+pub(super) fn unread(
+    markdown: &Markdown,
+    roles: &[Role],
+    known: &[Found],
+    is_read: impl Fn(&str) -> bool,
+) -> Vec<Diagnostic> {
+    let known: HashSet<&str> = known.iter().map(|(_, requirement)| requirement.id.as_str()).collect();
+    let mut diagnostics = Vec::new();
+    for (section, role) in markdown.sections.iter().zip(roles) {
+        let read = role.purpose == Purpose::Defines && !role.other;
+        if read || role.repeats || (role.other && role.own.is_none()) || is_read(&section.title) {
+            continue;
+        }
+        let mut found = Vec::new();
+        in_section(markdown, section, Role { purpose: Purpose::Defines, other: false, ..*role }, &mut found);
+        let unread = |candidate: &&Candidate| {
+            let id = candidate.requirement.id.as_str();
+            candidate.level != Level::Repeated && is_own(id) && !known.contains(id)
+        };
+        let unread: Vec<&Requirement> = found.iter().filter(unread).map(|candidate| &candidate.requirement).collect();
+        if let [first, ..] = unread[..] {
+            let message = format!(
+                "{} statements below {:?} have an identifier such as {}, and are read neither as requirements nor as criteria",
+                unread.len(),
+                first.section,
+                first.id
+            );
+            let remedy = "if they are, move them below a heading such as `## Requirements` or `## Success Criteria`";
+            diagnostics.push(Diagnostic::info(first.line, "UnreadIdentifier", message, remedy));
+        }
+    }
+    diagnostics
+}
+
 /// Returns the column of the identifier of a row: the first or the second.
 fn id_column(cells: &[String]) -> Option<usize> {
     cells.iter().take(2).position(|cell| definition(cell).is_some())
 }
 
 /// Returns how certainly a line defines its identifier.
-fn level(markdown: &Markdown, requirement: &Requirement, role: Role, row: Option<&Row>) -> Level {
+fn level(markdown: &Markdown, kind: Kind, requirement: &Requirement, role: Role, row: Option<&Row>) -> Level {
     let headers = row.and_then(|row| markdown.headers.get(row.table)).map(Vec::as_slice).unwrap_or_default();
     let uses = row.is_some_and(|row| roles::refers(headers, id_column(&row.cells).unwrap_or_default()));
-    let kind = if is_criterion(&requirement.id) { Kind::Criterion } else { Kind::Requirement };
     if role.repeats || uses || (row.is_none() && is_state(&requirement.text)) {
         Level::Repeated
     } else if role.purpose == Purpose::Defines && role.kind == Some(kind) && !role.other {

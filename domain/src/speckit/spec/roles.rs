@@ -21,6 +21,8 @@ pub(super) struct Role {
     pub(super) repeats: bool,
     /// Kind of the statements, by the title of the section or of the nearest section around it.
     pub(super) kind: Option<Kind>,
+    /// Kind of the statements with an identifier whose prefix is the project's own: `C001`, `M004`.
+    pub(super) own: Option<Kind>,
     /// Whether the title of the section itself names the kind.
     pub(super) named: bool,
     /// Whether the section is a part about something else: assumptions, entities, notes.
@@ -182,6 +184,24 @@ static CRITERIA: LazyLock<Table> = LazyLock::new(|| {
     Table::new(&["criteria", "critério", "criterios", "critères", "kriterien", "criteri", "критери", "기준"])
 });
 
+/// Words in the titles of sections with constraints, which are requirements if they have identifiers.
+static CONSTRAINTS: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(&[
+        "constraint",
+        "contrainte",
+        "einschränkung",
+        "randbedingung",
+        "restriccion",
+        "restriçõ",
+        "vincoli",
+        "ограничени",
+        "制約",
+        "约束",
+        "約束",
+        "제약",
+    ])
+});
+
 /// Returns the role of each section.
 pub(super) fn of_sections(markdown: &Markdown) -> Vec<Role> {
     let mut roles: Vec<Role> = Vec::with_capacity(markdown.sections.len());
@@ -193,7 +213,7 @@ pub(super) fn of_sections(markdown: &Markdown) -> Vec<Role> {
 }
 
 fn of(section: &Section, first: bool, above: Option<Role>) -> Role {
-    let outside = Role { purpose: Purpose::Unknown, repeats: false, kind: None, named: false, other: false };
+    let outside = Role { purpose: Purpose::Unknown, repeats: false, kind: None, own: None, named: false, other: false };
     let above = above.unwrap_or(outside);
     let title = section.title.to_lowercase();
     let is = |words: &Table| words.is_in(&title);
@@ -203,7 +223,7 @@ fn of(section: &Section, first: bool, above: Option<Role>) -> Role {
         return outside;
     }
     if above.purpose == Purpose::Refers || about(&REFERS) {
-        return Role { purpose: Purpose::Refers, repeats: true, kind: None, named: false, other: false };
+        return Role { purpose: Purpose::Refers, repeats: true, ..outside };
     }
     let repeats = above.repeats || about(&REPEATS);
     let kind = if definition(&section.title).is_some() {
@@ -216,9 +236,11 @@ fn of(section: &Section, first: bool, above: Option<Role>) -> Role {
         None
     };
     let other = above.other || kind.is_none() && is(&OTHER) || title == "section requirements";
-    let defines = above.purpose == Purpose::Defines || kind.is_some() || is(&CRITERIA);
-    let purpose = if defines { Purpose::Defines } else { Purpose::Unknown };
-    Role { purpose, repeats, kind: kind.or(above.kind), named: kind.is_some(), other }
+    let criteria = is(&CRITERIA).then_some(Kind::Criterion);
+    let constraints = is(&CONSTRAINTS).then_some(Kind::Requirement);
+    let own = kind.or(criteria).or(constraints).or(above.own);
+    let purpose = if own.is_some() { Purpose::Defines } else { Purpose::Unknown };
+    Role { purpose, repeats, kind: kind.or(above.kind), own, named: kind.is_some(), other }
 }
 
 /// Returns whether a section is about what these words say: `Requirements coverage` and `Appendix: Requirements`, but neither `Test coverage
@@ -276,6 +298,11 @@ static OTHER: LazyLock<Table> = LazyLock::new(|| {
         "エッジケース",
     ])
 });
+
+/// Returns whether a title is that of a part about something else: assumptions, entities, notes.
+pub(super) fn is_other(title: &str) -> bool {
+    OTHER.is_in(&title.to_lowercase())
+}
 
 /// Words in the headers of columns with the text of a statement.
 static TEXTS: LazyLock<Table> = LazyLock::new(|| {

@@ -37,27 +37,34 @@ pub(super) fn heading(title: &str) -> Option<(StoryKey, String, Option<String>)>
         let name = if lower.starts_with("primary user story") { "Primary User Story" } else { plain };
         return Some((StoryKey::from_number("1"), name.to_owned(), None));
     }
-    let after = words::after_story(&lower).or_else(|| SHORT.iter().find_map(|short| lower.strip_prefix(short)))?;
-    let rest = plain.get(plain.len().checked_sub(after.len())?..)?.trim_start_matches([' ', '#', '　']);
-    let len = ids::story_number_len(rest);
-    if len == 0 {
-        return None;
-    }
-    let key = StoryKey::from_number(&rest[..len]);
-    let rest = rest[len..].trim_start_matches(|c: char| c.is_whitespace() || ":：-–—.、)".contains(c));
-    let (title, priority) = split_priority(rest);
+    let (key, rest) = numbered(plain)?;
+    let (title, priority) = split_priority(rest.trim_start_matches(is_joint));
     Some((key, title, priority))
 }
 
+/// Returns the key of a story and the text behind it, if a text begins with one: `User Story 1 - …`, `US-1: …`.
+pub(super) fn numbered(plain: &str) -> Option<(StoryKey, &str)> {
+    let lower = plain.to_lowercase();
+    let after = words::after_story(&lower).or_else(|| SHORT.iter().find_map(|short| lower.strip_prefix(short)))?;
+    let rest = plain.get(plain.len().checked_sub(after.len())?..)?.trim_start_matches([' ', '#', '　']);
+    let len = ids::story_number_len(rest);
+    (len > 0).then(|| (StoryKey::from_number(&rest[..len]), &rest[len..]))
+}
+
+/// Returns whether a character can be between the number of a story and its title.
+pub(super) fn is_joint(c: char) -> bool {
+    c.is_whitespace() || ":：-–—.、)]".contains(c)
+}
+
 /// Returns whether a heading in lower case names the only story: `Primary User Story`, `主要使用者故事`.
-fn is_primary(lower: &str) -> bool {
+pub(super) fn is_primary(lower: &str) -> bool {
     let story = words::STORY.iter().filter(|word| word.len() > 5).any(|word| lower.contains(word));
     let short = lower.chars().count() <= 40 && !lower.contains(|c: char| c.is_ascii_digit());
     story && short && PRIMARY.iter().any(|word| words::contains(lower, word))
 }
 
 /// Splits `Title (Priority: P1) 🎯` into title and priority; the brackets may be full-width.
-fn split_priority(text: &str) -> (String, Option<String>) {
+pub(super) fn split_priority(text: &str) -> (String, Option<String>) {
     for (open, _) in text.match_indices(['(', '（', '[', '【']).rev().take(4) {
         let inner = text[open..].trim_start_matches(['(', '（', '[', '【']);
         let inner = inner.split([')', '）', ']', '】']).next().unwrap_or_default();
@@ -67,7 +74,11 @@ fn split_priority(text: &str) -> (String, Option<String>) {
             .strip_prefix(['P', 'p'])
             .is_some_and(|n| !n.is_empty() && n.len() < 4 && n.bytes().all(|b| b.is_ascii_digit()))
         {
-            return (text[..open].trim().to_owned(), Some(value.to_uppercase()));
+            let title = text[..open].trim();
+            // `US1 (P1): Title`
+            let behind = text[open..].split_once([')', '）', ']', '】']).map_or("", |(_, behind)| behind);
+            let title = if title.is_empty() { behind.trim_matches(is_joint) } else { title };
+            return (title.to_owned(), Some(value.to_uppercase()));
         }
     }
     (text.trim().to_owned(), None)
@@ -91,8 +102,16 @@ const TESTS: [&str; 12] = [
 
 /// Reads the story under a heading.
 pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> {
-    let (key, title, mut priority) = heading(&section.title)?;
-    let lines = section.heading + 1..section.end;
+    Some(story(markdown, heading(&section.title)?, section.heading..section.end))
+}
+
+/// Returns the story with this key, title and priority in these lines, the first of which names it.
+pub(super) fn story(
+    markdown: &Markdown,
+    (key, title, mut priority): (StoryKey, String, Option<String>),
+    whole: Range<usize>,
+) -> UserStory {
+    let lines = whole.start + 1..whole.end;
     if priority.is_none() {
         priority = markdown
             .labelled(
@@ -116,16 +135,9 @@ pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> 
     }
     let independent_test = markdown.labelled(lines.clone(), &TESTS);
     let scenarios = scenarios(markdown, lines, &key);
-    let span = markdown.span_of(section.heading..section.end);
-    Some(UserStory {
-        key,
-        title,
-        priority,
-        independent_test,
-        scenarios,
-        line: markdown.lines[section.heading].number,
-        span,
-    })
+    let line = markdown.lines[whole.start].number;
+    let span = markdown.span_of(whole);
+    UserStory { key, title, priority, independent_test, scenarios, line, span }
 }
 
 /// Adds the scenarios of a separate section to the story before it, as in the template of 2025: `### Primary User Story`, then
@@ -164,7 +176,7 @@ const ACCEPTANCE: [&str; 19] = [
     "인수",
 ];
 
-fn accepts(text: &str) -> bool {
+pub(super) fn accepts(text: &str) -> bool {
     let lower = text.trim().trim_matches(['#', '*', '_', ' ']).to_lowercase();
     ACCEPTANCE.iter().any(|word| lower.starts_with(word))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::identifiers::{ASSIGNED, ASSIGNED_CRITERION, definition, leading};
 use super::model::Requirement;
-use super::requirements::requirement;
+use super::requirements::{Found, requirement};
 use super::roles::{self, Kind, Purpose, Role};
 use crate::digest::Digest;
 use crate::speckit::constitution::demands;
@@ -17,13 +17,9 @@ const NONE: [&str; 12] =
 
 /// Returns the statements without identifier, in order, each with an identifier that is made from its text, and an information for each
 /// section with such statements. `numbered` are those with an identifier, in order.
-pub(super) fn find(
-    markdown: &Markdown,
-    roles: &[Role],
-    numbered: &[Requirement],
-) -> (Vec<Requirement>, Vec<Diagnostic>) {
-    let (mut found, mut diagnostics) = (Vec::new(), Vec::new());
-    let starts: Vec<u32> = numbered.iter().map(|requirement| requirement.line).collect();
+pub(super) fn find(markdown: &Markdown, roles: &[Role], numbered: &[Found]) -> (Vec<Found>, Vec<Diagnostic>) {
+    let (mut found, mut diagnostics): (Vec<Found>, _) = (Vec::new(), Vec::new());
+    let starts: Vec<u32> = numbered.iter().map(|(_, requirement)| requirement.line).collect();
     let mut repeated: HashMap<String, usize> = HashMap::new();
     // For each section, whether one around it has statements with identifiers.
     let mut beside: Vec<bool> = Vec::with_capacity(roles.len());
@@ -40,9 +36,9 @@ pub(super) fn find(
             let count = repeated.entry(id.clone()).or_insert(0);
             *count += 1;
             let id = if *count > 1 { format!("{id}-{}", letters(&count.to_string())) } else { id };
-            found.push(requirement((&id, &item.text), &section.title, item.line, item.span));
+            found.push((kind, requirement((&id, &item.text), &section.title, item.line, item.span)));
         }
-        if let [first, ..] = &found[before..] {
+        if let [(_, first), ..] = &found[before..] {
             diagnostics.push(report(kind, first, found.len() - before));
         }
     }
@@ -122,7 +118,7 @@ fn says_something(text: &str) -> bool {
 }
 
 /// Returns the text after a box.
-fn without_box(text: &str) -> &str {
+pub(super) fn without_box(text: &str) -> &str {
     ["[ ] ", "[x] ", "[X] "].iter().find_map(|mark| text.strip_prefix(mark)).unwrap_or(text).trim_start()
 }
 

@@ -147,14 +147,19 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
 fn heading_box(line: &str, title: usize, tags: &mut Tags) -> Option<Span> {
     tags.other.retain(|tag| tag.chars().count() > 1);
     let last = |c: char| is_sign(c) || c.is_whitespace() || c == '\u{fe0f}';
-    let mut end = line.trim_end_matches(last).len();
+    let without_signs = |text: &str| {
+        let text = text.trim_end();
+        let signed = text.trim_end_matches('\u{fe0f}').chars().next_back().and_then(marks::sign).is_some();
+        if signed { text.trim_end_matches(last).len() } else { text.len() }
+    };
+    let mut end = without_signs(line);
     // Tags and marks at the end are not a part of the title, in the same way as in `without_trailing_marks`.
     while let Some((before, content)) = line[..end].strip_suffix(']').and_then(|text| text.rsplit_once('[')) {
         let tag = content.chars().count() == 1 || StoryKey::parse(content).is_some();
         if !tag || !before.ends_with(char::is_whitespace) {
             break;
         }
-        end = before.trim_end_matches(last).len();
+        end = without_signs(before);
     }
     line.match_indices('[').filter(|(at, _)| *at <= title || *at >= end).find_map(|(at, _)| {
         let mark = marks::mark_at(line, at)?;

@@ -316,7 +316,8 @@ impl Builder {
         };
         let details: Vec<Item> = (wrapped..lines.end).map(detail).filter(|d| !d.text.is_empty()).collect();
         let line = self.markdown.lines[start].number;
-        let mut paths = Vec::new();
+        // Columns such as `Output` and `File` also have paths.
+        let mut paths = if parsed.form == Form::Row { paths::find(self.markdown.clean(span)) } else { Vec::new() };
         let mut read = |text: &str, line| {
             paths::add(text, &mut paths);
             state(stated, Some(index), line, text, forms);

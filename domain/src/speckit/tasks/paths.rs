@@ -60,9 +60,11 @@ fn words(text: &str, named: bool) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns whether a character separates words.
+/// Returns whether a character separates words. There are no spaces around full-width ones.
 fn separates(c: char) -> bool {
-    matches!(c, ',' | ';' | '"' | '\'' | '<' | '>' | '|' | '→') || c.is_whitespace()
+    matches!(c, ',' | ';' | '"' | '\'' | '<' | '>' | '|' | '→' | '“' | '”' | '『' | '』')
+        || matches!(c, '（' | '）' | '，' | '；' | '：' | '、' | '。' | '「' | '」' | '【' | '】' | '《' | '》')
+        || c.is_whitespace()
 }
 
 /// Returns whether a word may be a path: a word without dot and slash must contain one of [`NAMES`].
@@ -131,6 +133,14 @@ mod tests {
         );
         assert_eq!(find("Folders `apps/` and lib/"), ["apps/", "lib/"]);
         assert_eq!(find("In `a.rs`, again a.rs, and **b.py**:"), ["a.rs", "b.py"]);
+    }
+
+    #[test]
+    fn full_width_signs_end_a_path() {
+        assert_eq!(
+            find("船体 src/hull.rs（依赖T001；文件：web/sail.ts、docs/oar.md）。见「src/rudder.py」，lib/"),
+            ["src/hull.rs", "web/sail.ts", "docs/oar.md", "src/rudder.py", "lib/"]
+        );
     }
 
     #[test]
