@@ -20,6 +20,7 @@ const MAX_VERSION_BYTES: usize = 256;
 
 /// Checks the tenant of a record and cleans its texts. It does not truncate names and keys, since a truncated one has another meaning: the
 /// database rejects those that are too long. Contents of documents are stored as bytes and need no cleaning.
+#[allow(clippy::too_many_lines, reason = "one arm for each event")]
 pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
     check_tenant(&record.tenant)?;
     let Record { actor, subject, .. } = record;

@@ -191,13 +191,16 @@ impl Planning<'_> {
         let preference = planning::preference(document).ok()?;
         judgement.state = JudgementState::Judged;
         judgement.preference = Some(preference.into());
+        let digest = Digest::from(judgement.verdict.digest.clone()?);
+        let request = Digest::from(judgement.verdict.request.clone());
         let event = Event::Judgement {
-            key: Digest::from(judgement.verdict.request.clone()).short().to_owned(),
+            // With the digest: a person can return to an earlier rubric, and the judge may then write something else.
+            key: format!("{}/{}", request.short(), digest.short()),
             judge: judgement.judge.clone(),
             first: judgement.first.clone(),
             second: judgement.second.clone(),
             preference,
-            digest: judgement.verdict.digest.clone()?.into(),
+            digest,
         };
         Some(new_record(self.assignment.observed, self.member, ACTOR, event))
     }

@@ -203,6 +203,12 @@ async fn judges_compare_both_orders_before_the_choice() {
     let records = bench.record_store.summaries().join("\n");
     assert!(records.contains("p: scripts compared a and b: Second"), "{records}");
     assert!(records.contains("p: scripts compared b and a: First"), "{records}");
+    let recorded = bench.record_store.records.lock().unwrap();
+    let has_digest = |record: &Record| match &record.event {
+        Event::Judgement { key, digest, .. } => key.ends_with(digest.short()),
+        _ => true,
+    };
+    assert!(recorded.iter().all(has_digest), "other reasons of the same judge are recorded too");
 }
 
 #[tokio::test]
