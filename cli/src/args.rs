@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use crate::server::ServerAddress;
 
 pub use check::{Check, CheckOutput, DocumentKind};
+pub use decisions::{Decisions, DecisionsOutput};
 pub use diff::{Compared, Diff};
 pub use git::Git;
 pub use impact::{Impact, ImpactOutput};
@@ -20,6 +21,7 @@ use parse::{
 pub use planning::{Choose, Explain, NewPlan, Selection};
 
 mod check;
+mod decisions;
 mod diff;
 mod git;
 mod impact;
@@ -70,6 +72,7 @@ pub enum Command {
     Check(Check),
     Plan(Box<NewPlan>),
     Choose(Choose),
+    Decisions(Decisions),
     /// Show the progress of plans
     #[command(visible_alias = "st")]
     Status(Status),

@@ -10,6 +10,7 @@ mod cluster;
 mod compare;
 mod control;
 mod decide;
+mod decisions;
 mod document;
 mod edit;
 mod estimate;
@@ -62,6 +63,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
         Command::Plan(options) => Box::pin(planning::create(&cluster().await?, &options)).await,
         Command::Choose(options) => Box::pin(planning::choose(&cluster().await?, &options)).await,
+        Command::Decisions(options) => Box::pin(decisions::run(&cluster().await?, &options)).await,
         Command::Status(options) => Box::pin(status::run(&cluster().await?, &options)).await,
         Command::Approve(options) => Box::pin(decide::approve(&cluster().await?, &options)).await,
         Command::Reject(options) => Box::pin(decide::reject(&cluster().await?, &options)).await,

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use enact_crds::Plan;
+use enact_crds::document::Finding;
 use enact_crds::plan::{Judgement, JudgementState, Preference, Proposal, ProposalState, ScoreComponent};
 use enact_domain::digest::Digest;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -95,6 +96,9 @@ pub async fn choose(cluster: &Cluster, options: &Choose) -> Result<()> {
         one_line(&proposal.agent),
         summary(proposal)
     );
+    for finding in &proposal.findings {
+        terminal::print_line(&finding_line(finding))?;
+    }
     if !options.yes && !terminal::confirm(&question)? {
         bail!("the choice was not confirmed; nothing was changed");
     }
@@ -170,6 +174,12 @@ pub fn summary(proposal: &Proposal) -> String {
     }
 }
 
+/// Returns the line about a finding in a proposal.
+fn finding_line(finding: &Finding) -> String {
+    let Finding { code, line, message, remedy, .. } = finding;
+    one_line(&format!("{code} in line {line}: {message}; {remedy}"))
+}
+
 /// Prints the proposals for a plan with all components of their scores.
 pub async fn explain(cluster: &Cluster, name: &str) -> Result<()> {
     let plan: Plan = cluster.get(name).await?;
@@ -190,6 +200,7 @@ fn lines(plan: &Plan) -> Vec<String> {
         let component =
             |c: &ScoreComponent| one_line(&format!("{} {} of {}: {}", c.name, c.points, c.max, c.explanation));
         lines.extend(proposal.components.iter().map(|found| format!("  {}", component(found))));
+        lines.extend(proposal.findings.iter().map(|found| format!("  {}", finding_line(found))));
     }
     if !status.judgements.is_empty() {
         lines.extend([String::new(), "judgements, with the proposal that was read first:".to_owned()]);
@@ -252,12 +263,15 @@ mod tests {
             {"name": "requirements", "points": 150, "max": 300, "explanation": "tasks cover 1 of 2 requirements; not FR-002"},
             {"name": "rules", "points": 50, "max": 50, "explanation": "0 rules of severity SHOULD are violated"},
         ]);
+        let findings = json!([{
+            "code": "DecisionContradicted", "severity": "Medium", "line": 7, "message": "decision \"Storage\": …", "remedy": "read\nit",
+        }]);
         serde_json::from_value(json!({
             "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": {"name": "cart"},
             "spec": {"specificationRef": {"name": "cart"}, "agentRef": {"name": "coder"}, "generate": {"agents": [{"name": "claude"}, {"name": "codex"}]}},
             "status": {
                 "proposals": [
-                    {"agent": "claude", "state": "Proposed", "inputs": "i", "attempts": 1, "digest": "sha256:1", "tasks": 3, "score": 200, "components": components},
+                    {"agent": "claude", "state": "Proposed", "inputs": "i", "attempts": 1, "digest": "sha256:1", "tasks": 3, "score": 200, "components": components, "findings": findings},
                     {"agent": "codex", "state": "Dropped", "inputs": "i", "attempts": 3, "problem": "the document has 0 tasks and 1 errors\nline 1: no task was found"},
                 ],
                 "judgements": [
@@ -282,6 +296,7 @@ mod tests {
                 "claude: 200 points, 3 tasks",
                 "  requirements 150 of 300: tasks cover 1 of 2 requirements; not FR-002",
                 "  rules 50 of 50: 0 rules of severity SHOULD are violated",
+                "  DecisionContradicted in line 7: decision \"Storage\": …; read it",
                 "",
                 "codex: dropped after 3 attempts: the document has 0 tasks and 1 errors line 1: no task was found",
                 "",

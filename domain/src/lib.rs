@@ -12,6 +12,7 @@ pub mod attempt;
 pub mod clone_cache;
 pub mod condition;
 pub mod contest;
+pub mod decisions;
 pub mod deletion;
 pub mod delivery;
 pub mod digest;

@@ -8,6 +8,7 @@ use strum::{Display, EnumString, IntoStaticStr};
 use crate::agents::selection::Selection;
 use crate::assignment::Report;
 use crate::attempt::FailureClass;
+use crate::decisions::Decision;
 use crate::digest::Digest;
 use crate::planning::Preference;
 use crate::time::Millis;
@@ -183,6 +184,11 @@ pub enum Event {
         /// Name of the Agent.
         agent: String,
         digest: Digest,
+        /// Name of the Specification that the proposal is for.
+        specification: String,
+        specification_digest: Digest,
+        /// The decisions of the proposal, which are in force from now on.
+        decisions: Vec<Decision>,
     },
     /// A person sends a message to the agent of the task that is the subject. Keyed by `id`.
     Message {

@@ -82,6 +82,21 @@ fn a_section_may_hold_several_decisions() {
 }
 
 #[test]
+fn a_decision_may_have_consequences() {
+    let consequences = |text: &str| {
+        let found = research::parse(text.as_bytes()).model.decisions;
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].consequences.as_ref().map(|item| item.text.clone()).unwrap_or_default()
+    };
+    let text = "## Wood\n\n**Decision**: oak\n\n**Consequences**: The door is heavy.\n\n**Rationale**: strong\n";
+    assert_eq!(consequences(text), "The door is heavy.");
+    assert_eq!(consequences("## Wood\n\n### Decision\n\noak\n\n### Consequences\n\nIt is heavy.\n"), "It is heavy.");
+    let nested = "## Wood\n\n**Decision**: oak\n\n**Alternatives**:\n- Pine\n  - Consequences: soft\n- Steel\n";
+    assert_eq!(one(nested).3.len(), 2, "they are those of an alternative");
+    assert_eq!(decisions("# Research\n\n## Implications\n\nDoors are heavy.\n"), []);
+}
+
+#[test]
 fn missing_parts_of_a_decision_are_reported() {
     let text = "# Research\n\n## Wood\n\n**Decision**: oak\n\n```text\n**Rationale**: in a fence\n```\n";
     let found = research::parse(text.as_bytes()).diagnostics;

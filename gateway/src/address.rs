@@ -6,9 +6,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use enact_service::shares::Shares;
 use hyper_util::client::legacy::connect::dns::Name;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tower_service::Service;
+
+/// Most look-ups of names at once, and most of one name. Each takes a thread of those that all tenants share, until the name server
+/// answers, which can be that of a tenant.
+const LOOKUPS: usize = 128;
+const LOOKUPS_OF_NAME: usize = 4;
+/// Longest wait for a look-up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Hosts that may have private addresses: names, or suffixes that begin with `*.`.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +63,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || (a == 100 && (64..128).contains(&b))
         || (a == 192 && b == 0 && c == 0)
         || (a == 198 && (18..20).contains(&b))
+        // The host of a virtual machine of Azure.
+        || address == Ipv4Addr::new(168, 63, 129, 16)
         || a >= 240;
     !special
 }
@@ -94,23 +107,57 @@ fn forbidden(host: &str) -> String {
     )
 }
 
+/// Limits look-ups of names.
+#[derive(Debug)]
+struct Lookups {
+    all: Arc<Semaphore>,
+    names: Shares<String>,
+}
+
+impl Lookups {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { all: Arc::new(Semaphore::new(LOOKUPS)), names: Shares::new(LOOKUPS_OF_NAME) })
+    }
+
+    /// Waits for a look-up of `name`.
+    async fn run<T: Send + 'static>(
+        &self,
+        name: &str,
+        lookup: impl Future<Output = io::Result<T>> + Send + 'static,
+    ) -> io::Result<T> {
+        let limited = async {
+            let own = self.names.semaphore(name).acquire_owned().await.map_err(io::Error::other)?;
+            let all = Arc::clone(&self.all).acquire_owned().await.map_err(io::Error::other)?;
+            // A task of its own, because the thread works on when nobody waits any more.
+            let found = tokio::spawn(async move {
+                let found = lookup.await;
+                drop((own, all));
+                found
+            });
+            found.await.map_err(io::Error::other)?
+        };
+        timeout(PATIENCE, limited).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 /// Resolves host names, and refuses those with an address that is not allowed. The connection uses the checked addresses, so that a name
 /// cannot change in between.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     /// Hosts that may have private addresses; none when all may.
     restricted_to: Option<AllowedHosts>,
+    lookups: Arc<Lookups>,
 }
 
 impl Resolver {
     /// Makes a resolver for the providers of the installation, which may be anywhere.
     pub fn unrestricted() -> Self {
-        Self { restricted_to: None }
+        Self { restricted_to: None, lookups: Lookups::new() }
     }
 
     /// Makes a resolver for the providers of tenants.
     pub fn restricted(allowed: AllowedHosts) -> Self {
-        Self { restricted_to: Some(allowed) }
+        Self { restricted_to: Some(allowed), lookups: Lookups::new() }
     }
 }
 
@@ -125,8 +172,11 @@ impl Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let checks = self.restricted_to.as_ref().is_some_and(|allowed| !allowed.includes(name.as_str()));
+        let lookups = Arc::clone(&self.lookups);
         Box::pin(async move {
-            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let host = (name.as_str().to_owned(), 0_u16);
+            let lookup = async move { tokio::net::lookup_host(host).await.map(Iterator::collect::<Vec<SocketAddr>>) };
+            let addresses = lookups.run(name.as_str(), lookup).await?;
             // One address that is not allowed is enough: a name with both kinds is an attempt to get past the check.
             if checks && addresses.iter().any(|address| !is_public(address.ip())) {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, forbidden(name.as_str())));
@@ -159,6 +209,7 @@ mod tests {
             "198.18.0.1",
             "240.0.0.1",
             "192.0.2.1",
+            "168.63.129.16",
             "::",
             "::1",
             "fe80::1",
@@ -210,5 +261,17 @@ mod tests {
         assert!(Resolver::unrestricted().call(name()).await.unwrap().next().is_some());
         let allowed = AllowedHosts::new(&["localhost".into()]);
         assert!(Resolver::restricted(allowed).call(name()).await.unwrap().next().is_some());
+    }
+
+    /// Its name server answers nothing.
+    #[tokio::test(start_paused = true)]
+    async fn one_name_takes_few_look_ups() {
+        let lookups = Lookups::new();
+        let flood = (0..100).map(|_| lookups.run("slow.example", std::future::pending::<io::Result<()>>()));
+        for found in futures::future::join_all(flood).await {
+            assert_eq!(found.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        }
+        assert_eq!(lookups.all.available_permits(), LOOKUPS - LOOKUPS_OF_NAME, "the threads still wait");
+        lookups.run("other.example", std::future::ready::<io::Result<()>>(Ok(()))).await.unwrap();
     }
 }

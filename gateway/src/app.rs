@@ -9,6 +9,7 @@ use enact_crds::provider::RateLimits;
 use enact_service::handler::Handler;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, listen, serve};
+use enact_service::shares::Shares;
 use enact_store::Store;
 use kube::Client;
 use tokio::net::TcpListener;
@@ -21,7 +22,7 @@ use crate::breaker::Breakers;
 use crate::budget::Budgets;
 use crate::cluster::Cluster;
 use crate::config::Settings;
-use crate::gateway::{CommonLimits, Gateway, Patience};
+use crate::gateway::{CommonLimits, Gateway, LEDGER_SLOTS, Patience};
 use crate::identity::Identifier;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
@@ -40,7 +41,8 @@ const CHECKS: [&str; 3] = ["postgres", "api-server", "model-providers"];
 const OPERATION: Duration = Duration::from_secs(6);
 /// Time for the last settlements when the gateway stops.
 const FLUSH: Duration = Duration::from_secs(10);
-/// Limits for agents' connections. An agent sends many requests over one connection, and waits minutes for an answer.
+/// Limits for agents' connections. An agent sends many requests over one connection, and waits minutes for an answer. Over HTTP/2, which no
+/// agent uses without TLS, a connection would have many requests at once, and the limit of connections would not limit them.
 const LIMITS: Limits = Limits {
     connections: 0,
     per_client: 0,
@@ -48,7 +50,7 @@ const LIMITS: Limits = Limits {
     headers: Duration::from_mins(1),
     age: Duration::MAX,
     shutdown: Duration::from_mins(2),
-    http2: Some(256 << 10),
+    http2: None,
 };
 
 /// Part of the connections that one client address may have. An agent can have some hundred streams of subagents.
@@ -117,6 +119,7 @@ impl App {
             request_logs: RequestLogs::new(Arc::clone(&ledger), metrics.clone()),
             budgets: Budgets::new(Arc::clone(&ledger)),
             ledger,
+            ledger_slots: Shares::new(LEDGER_SLOTS),
             limiter: Arc::new(Limiter::new(settings.replicas)),
             common_limits: CommonLimits {
                 tenant: limits(settings.tenant_requests_per_minute, settings.tenant_tokens_per_minute),

@@ -1,4 +1,6 @@
 //! Which providers get no requests at the moment: those that fail, and those that asked for a pause.
+//!
+//! Each tenant has its own state of a provider that tenants share, because a request can be made to fail.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,7 +20,7 @@ const CAPACITY: usize = 4096;
 /// The state of all providers.
 #[derive(Default)]
 pub struct Breakers {
-    /// By `namespace/name`.
+    /// By tenant and provider.
     circuits: Mutex<HashMap<String, Circuit>>,
     /// End of the pause of each provider and model.
     pauses: Mutex<HashMap<(String, String), Instant>>,

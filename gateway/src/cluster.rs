@@ -1,7 +1,7 @@
 //! Requests to the API server.
 
 use enact_crds::identity::{AgentPod, agent_pod, bound_pod};
-use enact_domain::names::GATEWAY_AUDIENCE;
+use enact_domain::names::{GATEWAY_AUDIENCE, LABEL_ATTEMPT};
 use enact_service::api_server::{may_review_tokens, pod_runs, user_of_token};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client};
@@ -11,6 +11,9 @@ use crate::denial::{Denial, DenialKind};
 
 /// The remedy for a refused token.
 const ACCEPTED: &str = "send the gateway token that is mounted into the pod of an attempt, while the attempt runs";
+
+/// Longest UID, in bytes; those of Kubernetes have 36.
+const MAX_UID_BYTES: usize = 64;
 
 /// The API server, which identifies pods.
 #[derive(Clone)]
@@ -60,8 +63,21 @@ impl Cluster {
                 .map_err(|error| unavailable("look up a pod and its namespace", &error))?;
         let pod = pod.filter(pod_runs).ok_or_else(|| refused(format!("the pod of the token has ended; {ACCEPTED}")))?;
         let namespace = namespace.map(|namespace| namespace.metadata).unwrap_or_default();
-        agent_pod(bound, &pod.metadata, &namespace, &self.default_namespaces).map_err(refused)
+        let pod = agent_pod(bound, &pod.metadata, &namespace, &self.default_namespaces).map_err(refused)?;
+        if !can_be_recorded(&pod) {
+            return Err(refused(format!(
+                "the pod's label {LABEL_ATTEMPT} or the UID of its owner cannot be that of an attempt"
+            )));
+        }
+        Ok(pod)
     }
+}
+
+/// Returns whether Postgres takes the requests of a pod. Tenants can create pods with any number and owner, and one request that it does
+/// not take is refused with all others of its batch, also when it was sent already.
+fn can_be_recorded(AgentPod { attempt, .. }: &AgentPod) -> bool {
+    let is_uid = |uid: &str| uid.len() <= MAX_UID_BYTES && uid.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+    i32::try_from(attempt.attempt).is_ok() && is_uid(&attempt.subject_uid) && is_uid(&attempt.plan_uid)
 }
 
 fn refused(why: String) -> Denial {

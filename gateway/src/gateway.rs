@@ -10,11 +10,13 @@ use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Scope, Tokens};
 use enact_service::http::Counted;
 use enact_service::pace::Pace;
+use enact_service::shares::Shares;
 use enact_store::{ModelRequest, Opened, Outcome, Refusal};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
@@ -27,12 +29,12 @@ use crate::identity::Identifier;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::limits::{Holder, Limited as LimitedHolder, Limiter, lower, or_default};
-use crate::memory::Memory;
+use crate::memory::{Held, Memory, counted};
 use crate::metering::{Metering, Reservation};
 use crate::metrics::Metrics;
 use crate::providers::{Candidate, Catalogue, select};
 use crate::relay::{Body, Relay, RelayLimits, full};
-use crate::request_log::{Recording, RequestLogs};
+use crate::request_log::RequestLogs;
 use crate::target::{self, Action};
 use crate::ticket::Ticket;
 use crate::upstream::Upstream;
@@ -45,6 +47,10 @@ use crate::wire::{Format, Requested};
 /// Largest error of a provider that is read, in bytes, and the time limit for it.
 const ERROR_BYTES: usize = 64 << 10;
 const ERROR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Operations of one tenant at once in Postgres, beside the batches. Agents can cause one with each request, and all tenants share the
+/// connections.
+pub const LEDGER_SLOTS: usize = 2;
 
 /// Time limits and sizes, which tests replace.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +92,8 @@ pub struct Gateway {
     pub keys: Keys,
     pub upstream: Upstream,
     pub ledger: Arc<dyn Ledger>,
+    /// Slots of each tenant for operations of `ledger` that are not made in batches.
+    pub ledger_slots: Shares<String>,
     pub metering: Metering,
     pub request_logs: RequestLogs,
     pub budgets: Budgets,
@@ -114,6 +122,8 @@ pub struct Call {
     pub headers: HeaderMap,
     pub query: Option<String>,
     pub body: Bytes,
+    /// The memory of the body, until a provider has it.
+    pub memory: Arc<Held>,
 }
 
 /// The outcome of one candidate.
@@ -166,13 +176,15 @@ impl Gateway {
         candidate: &Candidate,
     ) -> Result<Response<Body>, Outcomes> {
         let (provider, id) = (&candidate.provider, candidate.provider.id());
-        self.breakers.check(&id, &candidate.model).map_err(|blocked| Outcomes::Next(is_blocked(&id, blocked)))?;
+        self.breakers
+            .check(&candidate.circuit, &candidate.model)
+            .map_err(|blocked| Outcomes::Next(is_blocked(&id, blocked)))?;
         let key = match &provider.key {
             Some(key) => Some(self.keys.get(&provider.namespace, key).await.map_err(Outcomes::Next)?),
             None => None,
         };
         let url = target::url(candidate, call.format, call.action, call.stream, call.query.as_deref());
-        let body = Bytes::from(call.format.rewrite(document, &candidate.model));
+        let body = counted(call.format.rewrite(document, &candidate.model), &call.memory);
         let request = target::request(provider, &url, &call.headers, key.as_deref(), body).map_err(Outcomes::Next)?;
         let limited = self.limits(call, candidate);
         let tokens = call.requested.estimate(call.body.len());
@@ -181,7 +193,7 @@ impl Gateway {
             Outcomes::Next(denial.retry_after(seconds(reached.wait)))
         })?;
         if call.action == Action::CountTokens {
-            self.limiter.put_back(&call.pod.attempt.tenant, &limited, tokens.total());
+            self.limiter.settle(&call.pod.attempt.tenant, &limited, tokens.total(), 0);
             return self.count_tokens(candidate, request, key.as_deref()).await;
         }
         let estimate = Charge { tokens, cost_micro_usd: candidate.pricing.cost(&tokens) };
@@ -189,8 +201,11 @@ impl Gateway {
         let claim = self.budgets.claim(&call.pod, &estimate, now());
         let is_far = claim.is_far;
         let (mut ticket, reservation) = self.open(call, candidate, estimate, limited, claim);
-        let logging = self.catalogue.request_logging(&call.pod.attempt.tenant);
-        ticket.recording = logging.map(|logging| Box::new(Recording::begin(&logging, &call.body, key.clone(), now())));
+        let tenant = &call.pod.attempt.tenant;
+        ticket.recording = self
+            .catalogue
+            .request_logging(tenant)
+            .and_then(|logging| self.request_logs.begin(tenant, &logging, &call.body, key.clone(), now()));
         let reservation = if is_far {
             Some(reservation)
         } else {
@@ -213,9 +228,9 @@ impl Gateway {
         let answer = match sent {
             Ok(Ok(answer)) => answer,
             // The provider may have read the request, but has not answered: providers do not charge for this.
-            Ok(Err(why)) => return Err(self.failed(&mut ticket, &id, Tokens::default(), &why)),
+            Ok(Err(why)) => return Err(self.failed(&mut ticket, candidate, Tokens::default(), &why)),
             // It may still work on the answer, and charge for it.
-            Err(_) => return Err(self.failed(&mut ticket, &id, tokens, "it did not answer in time")),
+            Err(_) => return Err(self.failed(&mut ticket, candidate, tokens, "it did not answer in time")),
         };
         ticket.first_byte = Some(ticket.begun.elapsed());
         ticket.status = answer.status().as_u16();
@@ -223,7 +238,7 @@ impl Gateway {
             ticket.settle(Tokens::default(), Outcome::Failed);
             return self.refused(candidate, answer, key.as_deref()).await;
         }
-        self.succeeded(&id, call.format, &ticket);
+        self.succeeded(candidate, call.format, &ticket);
         Ok(self.relay(call, answer, ticket))
     }
 
@@ -356,7 +371,7 @@ impl Gateway {
         match judge(&id, parts.status, &parts.headers, &body, now()) {
             Verdict::Client => {
                 outcome("rejected");
-                self.breakers.succeeded(&id);
+                self.breakers.succeeded(&candidate.circuit);
                 let mut response = Response::new(full(redacted(&body, key)));
                 *response.status_mut() = parts.status;
                 *response.headers_mut() = target::answer_headers(&parts.headers);
@@ -374,10 +389,10 @@ impl Gateway {
                     self.keys.refused(&candidate.provider.namespace);
                 }
                 if let Some(pause) = pause {
-                    self.breakers.pause(&id, &candidate.model, pause);
+                    self.breakers.pause(&candidate.circuit, &candidate.model, pause);
                 }
                 if is_failure {
-                    self.count_failure(&id);
+                    self.count_failure(candidate);
                 }
                 Err(Outcomes::Next(denial))
             }
@@ -385,27 +400,37 @@ impl Gateway {
     }
 
     /// Notes that a provider could not be reached, or broke the connection.
-    fn failed(&self, ticket: &mut Ticket, id: &str, used: Tokens, why: &str) -> Outcomes {
+    fn failed(&self, ticket: &mut Ticket, candidate: &Candidate, used: Tokens, why: &str) -> Outcomes {
+        let id = candidate.provider.id();
         ticket.settle(used, Outcome::Failed);
         tracing::warn!(provider = id, why, "a provider cannot be reached");
         self.metrics.upstream.with_label_values(&[DenialKind::ProviderUnavailable.as_str()]).inc();
-        self.count_failure(id);
+        self.count_failure(candidate);
         let why = format!("the model provider {id} cannot be reached");
         Outcomes::Next(Denial::new(DenialKind::ProviderUnavailable, why))
     }
 
-    fn count_failure(&self, id: &str) {
-        if self.breakers.failed(id) {
+    fn count_failure(&self, candidate: &Candidate) {
+        if self.breakers.failed(&candidate.circuit) {
             self.metrics.circuit_openings.inc();
-            tracing::warn!(provider = id, "a provider fails again and again; it gets no requests for a while");
+            tracing::warn!(
+                circuit = candidate.circuit,
+                "a provider fails again and again; it gets no requests for a while"
+            );
         }
     }
 
-    fn succeeded(&self, id: &str, format: Format, ticket: &Ticket) {
-        self.breakers.succeeded(id);
+    fn succeeded(&self, candidate: &Candidate, format: Format, ticket: &Ticket) {
+        self.breakers.succeeded(&candidate.circuit);
         self.metrics.upstream.with_label_values(&["answered"]).inc();
         let first_byte = ticket.first_byte.unwrap_or_default().as_secs_f64();
         self.metrics.first_byte.with_label_values(&[format.as_str()]).observe(first_byte);
+    }
+
+    /// Waits until the tenant may use Postgres, apart from the batches.
+    pub async fn ledger_slot(&self, tenant: &str) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        self.ledger_slots.semaphore(tenant).acquire_owned().await.ok()
     }
 
     /// Records why an attempt cannot continue, so that its runner stops the agent.
@@ -421,6 +446,7 @@ impl Gateway {
         }
         let refusal = Refusal { reason: denial.kind.as_str().to_owned(), message, reset_at: denial.reset_at };
         let attempt = &pod.attempt;
+        let _slot = self.ledger_slot(&attempt.tenant).await;
         let recorded = self.ledger.record_refusal(&attempt.tenant, &attempt.subject_uid, attempt.attempt, &refusal);
         if let Err(error) = recorded.await {
             // The agent's next request is refused again, and recorded.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use enact_crds::identity::AgentPod;
 use enact_domain::digest::Digest;
+use enact_service::client::ClientAddress;
+use enact_service::shares::Shares;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -20,6 +22,8 @@ const FRESH: Duration = Duration::from_secs(15);
 const EXPIRED: Duration = Duration::from_secs(30);
 /// Most look-ups at once; they wait up to a timeout, which also limits each of them.
 const LOOKUPS: usize = 32;
+/// The same for one client, which could otherwise take all of them with tokens that are none.
+const LOOKUPS_OF_CLIENT: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(6);
 /// Most cached identities. Further ones are looked up for each request.
 const CAPACITY: usize = 16_384;
@@ -32,6 +36,7 @@ struct Inner {
     cluster: Cluster,
     cache: Mutex<HashMap<Digest, Entry>>,
     lookups: Semaphore,
+    clients: Shares<Option<ClientAddress>>,
 }
 
 struct Entry {
@@ -42,24 +47,25 @@ struct Entry {
 
 impl Identifier {
     pub fn new(cluster: Cluster) -> Self {
-        Self(Arc::new(Inner { cluster, cache: Mutex::default(), lookups: Semaphore::new(LOOKUPS) }))
+        let (lookups, clients) = (Semaphore::new(LOOKUPS), Shares::new(LOOKUPS_OF_CLIENT));
+        Self(Arc::new(Inner { cluster, cache: Mutex::default(), lookups, clients }))
     }
 
-    /// Returns the pod of a token.
+    /// Returns the pod of a token that `client` sent.
     ///
     /// # Errors
     /// When the token is not accepted, its pod runs no agent or has ended, or the API server does not answer.
-    pub async fn identify(&self, token: Token) -> Result<Arc<AgentPod>, Denial> {
+    pub async fn identify(&self, token: Token, client: Option<ClientAddress>) -> Result<Arc<AgentPod>, Denial> {
         let digest = token.digest();
         let (cached, refresh) = self.cached(&digest);
         if refresh {
             let identifier = self.clone();
             // While a client sends requests, its identity is renewed beside them, so that none of them waits for the API server.
             tokio::spawn(async move {
-                let _ = identifier.look_up(&token).await;
+                let _ = identifier.look_up(&token, client).await;
             });
         } else if cached.is_none() {
-            return self.look_up(&token).await;
+            return self.look_up(&token, client).await;
         }
         cached.ok_or_else(busy)
     }
@@ -77,9 +83,10 @@ impl Identifier {
         (Some(Arc::clone(&entry.pod)), refresh)
     }
 
-    async fn look_up(&self, token: &Token) -> Result<Arc<AgentPod>, Denial> {
+    async fn look_up(&self, token: &Token, client: Option<ClientAddress>) -> Result<Arc<AgentPod>, Denial> {
         let digest = token.digest();
         let looked_up = timeout(PATIENCE, async {
+            let _own = self.0.clients.semaphore(&client).acquire_owned().await.map_err(|_| busy())?;
             let _slot = self.0.lookups.acquire().await.map_err(|_| busy())?;
             self.0.cluster.agent_pod(token).await
         });
@@ -109,4 +116,40 @@ impl Identifier {
 
 fn busy() -> Denial {
     Denial::new(DenialKind::Unavailable, "the sender cannot be identified at the moment").retry_after(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+    use http_body_util::Full;
+    use kube::Client;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_client_cannot_take_all_look_ups() {
+        let never = |_: Request<kube::client::Body>| {
+            std::future::pending::<Result<Response<Full<bytes::Bytes>>, kube::Error>>()
+        };
+        let identifier = Identifier::new(Cluster::new(Client::new(tower::service_fn(never), "ns"), &[]));
+        let flood = |address: &str| {
+            let client = ClientAddress::from(address.parse::<SocketAddr>().unwrap());
+            for number in 0..100 {
+                let mut headers = HeaderMap::new();
+                headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {number}")).unwrap());
+                let (token, identifier) = (Token::of(&headers, &Uri::from_static("/")).unwrap(), identifier.clone());
+                tokio::spawn(async move { identifier.identify(token, Some(client)).await });
+            }
+        };
+        for (clients, address) in (1..).zip(["10.0.0.1:1", "10.0.0.2:1"]) {
+            flood(address);
+            for _ in 0..1000 {
+                yield_now().await;
+            }
+            assert_eq!(identifier.0.lookups.available_permits(), LOOKUPS - clients * LOOKUPS_OF_CLIENT);
+        }
+    }
 }

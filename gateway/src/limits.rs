@@ -13,6 +13,8 @@ use tokio::time::Instant;
 /// Part of a minute's limit that may be used at once, after a pause.
 const BURST: f64 = 0.25;
 const MINUTE: f64 = 60.0;
+/// Most debt of a bucket, in minutes of its limit: a provider can report any usage.
+const MINUTES_OF_DEBT: f64 = 60.0;
 /// Time without requests after which a tenant gets no share of a key.
 const ACTIVE: Duration = Duration::from_mins(1);
 /// Most buckets; those that are full are removed when there are more.
@@ -28,6 +30,14 @@ pub enum Holder {
     Key(String),
     /// A tenant's share of a provider's key.
     Share(String, String),
+}
+
+impl Holder {
+    /// Returns how far its bucket may be below zero, in minutes of its limit. The excess of a tenant is in its own share of a key, and does
+    /// not keep the other tenants waiting.
+    fn most_debt(&self) -> f64 {
+        if matches!(self, Self::Key(_)) { 0.0 } else { MINUTES_OF_DEBT }
+    }
 }
 
 /// A holder and its limits.
@@ -102,6 +112,8 @@ pub fn lower(own: &RateLimits, most: &RateLimits) -> RateLimits {
 /// A token bucket. Its level may be negative: a request that is larger than the bucket passes when the bucket is full.
 struct Bucket {
     level: f64,
+    /// The limit at the last request.
+    per_minute: f64,
     at: Instant,
 }
 
@@ -134,7 +146,8 @@ impl Limiter {
         }
         let (mut wait, mut reached) = (0.0_f64, None);
         for ((holder, unit), per_minute) in &rates {
-            let bucket = state.buckets.entry((holder.clone(), *unit)).or_insert(Bucket { level: f64::MAX, at: now });
+            let full = Bucket { level: f64::MAX, per_minute: *per_minute, at: now };
+            let bucket = state.buckets.entry((holder.clone(), *unit)).or_insert(full);
             bucket.refill(*per_minute, now);
             let wanted = amount(*unit, tokens).min(capacity(*per_minute));
             let needed = (wanted - bucket.level) * MINUTE / per_minute;
@@ -147,19 +160,22 @@ impl Limiter {
             return Err(Reached { wait, holder: holder.clone(), unit });
         }
         for ((holder, unit), _) in rates {
+            let most_debt = holder.most_debt();
             if let Some(bucket) = state.buckets.get_mut(&(holder, unit)) {
-                bucket.level -= amount(unit, tokens);
+                bucket.take(amount(unit, tokens), most_debt);
             }
         }
         Ok(())
     }
 
-    /// Returns tokens that were taken and not used.
-    pub fn put_back(&self, tenant: &str, limited: &[Limited], tokens: u64) {
+    /// Replaces the tokens that were taken for a request by those that it used. What it used in excess delays later requests.
+    pub fn settle(&self, tenant: &str, limited: &[Limited], taken: u64, used: u64) {
+        let excess = amount(Unit::Tokens, used) - amount(Unit::Tokens, taken);
         let mut state = self.state.lock();
         let mut add = |holder: Holder| {
+            let most_debt = holder.most_debt();
             if let Some(bucket) = state.buckets.get_mut(&(holder, Unit::Tokens)) {
-                bucket.level += amount(Unit::Tokens, tokens);
+                bucket.take(excess, most_debt);
             }
         };
         for (holder, _) in limited {
@@ -184,7 +200,12 @@ impl Bucket {
     fn refill(&mut self, per_minute: f64, now: Instant) {
         let elapsed = now.duration_since(self.at).as_secs_f64();
         self.level = (self.level + elapsed * per_minute / MINUTE).min(capacity(per_minute));
-        self.at = now;
+        (self.per_minute, self.at) = (per_minute, now);
+    }
+
+    /// Takes an amount; a negative one is put back.
+    fn take(&mut self, amount: f64, most_debt: f64) {
+        self.level = (self.level - amount).max(-most_debt * self.per_minute);
     }
 }
 
@@ -264,8 +285,32 @@ mod tests {
         let (limiter, holders) = (Limiter::new(1), key(None, Some(4000)));
         limiter.take("a", &holders, 5000).unwrap();
         assert!(limiter.take("a", &holders, 10).is_err(), "a large request passes once");
-        limiter.put_back("a", &holders, 4900);
+        limiter.settle("a", &holders, 5000, 100);
         limiter.take("a", &holders, 900).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_used_in_excess_of_the_estimate_counts() {
+        let (limiter, holders) = (Limiter::new(1), key(None, Some(4000)));
+        limiter.take("a", &holders, 10).unwrap();
+        limiter.settle("a", &holders, 10, 8000);
+        let reached = limiter.take("a", &holders, 10).unwrap_err();
+        assert!((Duration::from_secs(105)..Duration::from_secs(106)).contains(&reached.wait), "{reached:?}");
+        limiter.settle("a", &holders, 0, 1_000_000_000);
+        tokio::time::advance(Duration::from_secs(3610)).await;
+        limiter.take("a", &holders, 10).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_request_keeps_only_its_own_tenant_waiting() {
+        let (limiter, holders) = (Limiter::new(1), key(None, Some(4000)));
+        limiter.take("a", &holders, 2_000_000).unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        limiter.take("b", &holders, 10).unwrap();
+        limiter.settle("a", &holders, 0, 2_000_000);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        limiter.take("b", &holders, 10).unwrap();
+        assert!(limiter.take("a", &holders, 10).is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use enact_service::shares::Shares;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -31,6 +32,24 @@ pub struct Held {
     permits: [OwnedSemaphorePermit; 2],
 }
 
+/// Bytes with the memory that they take.
+struct Counted {
+    bytes: Vec<u8>,
+    _held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Returns bytes that keep `held` until the last copy of them is dropped: a server that answers before it has read a request leaves it in
+/// the queue of its connection.
+pub fn counted(bytes: Vec<u8>, held: &Arc<Held>) -> Bytes {
+    Bytes::from_owner(Counted { bytes, _held: Arc::clone(held) })
+}
+
 impl Memory {
     /// Makes a memory of `bytes`, of which one tenant can have `share`.
     pub fn new(bytes: u64, share: u64) -> Self {
@@ -55,12 +74,16 @@ impl Share {
         Some(Held { permits: [own, all] })
     }
 
+    /// Takes memory if there is some at once.
+    pub fn take_now(&self, bytes: u64) -> Option<Held> {
+        self.try_take(units(bytes))
+    }
+
     /// Returns a buffer without memory.
     pub fn buffer(self) -> Buffer {
         Buffer { share: self, held: None }
     }
 
-    /// Takes memory if there is some at once.
     fn try_take(&self, units: u32) -> Option<Held> {
         let own = Arc::clone(&self.own).try_acquire_many_owned(units).ok()?;
         let all = Arc::clone(&self.all).try_acquire_many_owned(units).ok()?;
@@ -153,6 +176,18 @@ mod tests {
         assert!(buffer.resize(0) && second.resize(4 << 10));
         drop(second);
         assert!(buffer.resize(4 << 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_keep_their_memory() {
+        let memory = Memory::new(4 << 10, 4 << 10);
+        let held = Arc::new(memory.share("a").take(4 << 10, PATIENCE).await.unwrap());
+        let mut bytes = counted(vec![1, 2, 3], &held);
+        let rest = bytes.split_off(1);
+        drop((held, bytes));
+        assert!(memory.share("b").take(1, PATIENCE).await.is_none(), "a part of them waits");
+        drop(rest);
+        assert!(memory.share("b").take(4 << 10, PATIENCE).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

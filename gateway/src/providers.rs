@@ -58,6 +58,8 @@ impl Provider {
 #[derive(Clone, Debug)]
 pub struct Candidate {
     pub provider: Arc<Provider>,
+    /// `tenant/namespace/name`: each tenant has its own circuit of a shared provider.
+    pub circuit: String,
     pub model: String,
     pub pricing: Pricing,
 }
@@ -154,7 +156,7 @@ impl Catalogue {
         }
         let candidates = models.iter().filter_map(|entry| {
             let provider = providers.get(entry.provider.as_str())?.as_ref()?;
-            candidate(provider, &entry.model, &self.installation, at)
+            candidate(provider, &entry.model, &self.installation, &pod.attempt.tenant, at)
         });
         Ok(candidates.collect())
     }
@@ -203,7 +205,7 @@ fn models_changed(namespace: &str, agent: &str) -> Denial {
 }
 
 /// Returns the candidate for a model of a provider; none when the provider does not allow it.
-fn candidate(found: &ModelProvider, model: &str, installation: &str, at: Millis) -> Option<Candidate> {
+fn candidate(found: &ModelProvider, model: &str, installation: &str, tenant: &str, at: Millis) -> Option<Candidate> {
     let namespace = found.metadata.namespace.clone().unwrap_or_default();
     let spec = &found.spec;
     if !spec.allows(model) {
@@ -228,7 +230,8 @@ fn candidate(found: &ModelProvider, model: &str, installation: &str, at: Millis)
         limits: spec.limits.clone(),
     };
     let pricing = Pricing { own, model: model.to_owned(), at };
-    Some(Candidate { provider: Arc::new(provider), model: model.to_owned(), pricing })
+    let circuit = format!("{tenant}/{}", provider.id());
+    Some(Candidate { provider: Arc::new(provider), circuit, model: model.to_owned(), pricing })
 }
 
 /// Orders the candidates for a request: those with the requested model first, and then the others, which replace them when they fail.
@@ -283,6 +286,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::Breakers;
 
     fn model(provider: &str, api: ProviderApi, model: &str) -> Candidate {
         let provider = Provider {
@@ -294,7 +298,8 @@ mod tests {
             limits: None,
             is_trusted: false,
         };
-        Candidate { provider: Arc::new(provider), model: model.into(), pricing: Pricing::default() }
+        let circuit = String::new();
+        Candidate { provider: Arc::new(provider), circuit, model: model.into(), pricing: Pricing::default() }
     }
 
     #[test]
@@ -318,6 +323,24 @@ mod tests {
         assert!(denial.message.ends_with("the model huge; it may use: big, small, big"), "{}", denial.message);
         assert_eq!(select(models(), ProviderApi::Anthropic, "big").unwrap_err().kind, DenialKind::NotFound);
         assert_eq!(select(vec![], ProviderApi::Anthropic, "big").unwrap_err().kind, DenialKind::ModelNotAllowed);
+    }
+
+    /// A tenant can make its requests fail, or ask for more than the limit of a key.
+    #[tokio::test]
+    async fn each_tenant_has_its_own_circuit() {
+        let spec = serde_json::json!({ "api": "OpenAi", "baseUrl": "https://x" });
+        let mut shared = ModelProvider::new("p", serde_json::from_value(spec).unwrap());
+        shared.metadata.namespace = Some("enact-system".into());
+        let circuit = |tenant: &str| candidate(&shared, "m", "enact-system", tenant, Millis(0)).unwrap().circuit;
+        let breakers = Breakers::default();
+        for _ in 0..5 {
+            breakers.failed(&circuit("hostile"));
+        }
+        breakers.pause(&circuit("hostile"), "n", Duration::from_mins(1));
+        for model in ["m", "n"] {
+            assert!(breakers.check(&circuit("hostile"), model).is_err());
+            breakers.check(&circuit("other"), model).unwrap();
+        }
     }
 
     #[test]

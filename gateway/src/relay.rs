@@ -25,8 +25,8 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// Parts of an answer that wait for the client, so that a slow client slows the provider down.
 const WAITING: usize = 4;
 
-/// A part of an answer, with the memory that it takes until the client has it.
-type Part = (Result<Frame<Bytes>, BoxError>, Option<Held>);
+/// A part of an answer, or its end, with the memory that it takes until the client has it.
+type Part = (Option<Result<Frame<Bytes>, BoxError>>, Option<Held>);
 
 /// Limits on answers.
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +81,13 @@ impl Relay {
     /// Returns the body for the client, and the task that fills it.
     pub fn start(self) -> (Body, impl Future<Output = ()> + Send) {
         let (sender, mut receiver) = mpsc::channel::<Part>(WAITING);
-        let frames =
-            futures::stream::poll_fn(move |cx| receiver.poll_recv(cx).map(|part| part.map(|(frame, _held)| frame)));
+        // An error instead of an end when the task ends without one: the client must not take the beginning for the whole.
+        let frames = futures::stream::poll_fn(move |cx| {
+            receiver.poll_recv(cx).map(|part| match part {
+                Some((part, _held)) => part,
+                None => Some(Err("the answer was cut".into())),
+            })
+        });
         (StreamBody::new(frames).boxed_unsync(), self.run(sender))
     }
 
@@ -98,11 +103,15 @@ impl Relay {
         };
         // Before the client sees the end, so that the settlement of a request is on its way when the next request arrives.
         ticket.settle(observed.tokens, outcome);
-        if let End::Provider(why) = end {
-            tracing::info!(why, "an answer of a provider was cut");
-            // An error instead of an end: the client must not take the beginning for the whole.
-            let _ = timeout(self.limits.client, sender.send((Err(why.into()), None))).await;
-        }
+        let last = match end {
+            End::Complete => None,
+            End::Client => return,
+            End::Provider(why) => {
+                tracing::info!(why, "an answer of a provider was cut");
+                Some(Err(why.into()))
+            }
+        };
+        let _ = timeout(self.limits.client, sender.send((last, None))).await;
         drop(counted);
     }
 
@@ -150,7 +159,7 @@ impl Relay {
         let Some(held) = self.memory.take(bytes, self.limits.client).await else {
             return Err(End::Provider("other answers of the tenant take all its memory"));
         };
-        match timeout(self.limits.client, sender.send((Ok(Frame::data(data)), Some(held)))).await {
+        match timeout(self.limits.client, sender.send((Some(Ok(Frame::data(data))), Some(held)))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Client),
         }

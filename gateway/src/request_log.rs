@@ -16,13 +16,15 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::ledger::Ledger;
+use crate::memory::{Held, Memory};
 use crate::metrics::Metrics;
 use crate::wire::sse::Events;
 use crate::wire::text::append;
 use crate::wire::usage::Form;
 
-/// Most bytes of texts that wait for Postgres. Further ones are dropped.
-const MEMORY: usize = 16 << 20;
+/// Most bytes of all texts until they are written, and of those of one tenant. Further ones are dropped.
+const MEMORY: u64 = 32 << 20;
+const MEMORY_OF_TENANT: u64 = 16 << 20;
 /// Most texts in one transaction.
 const BATCH: usize = 16;
 /// Largest event whose text is read, in bytes. Only events that repeat the whole answer are larger.
@@ -37,6 +39,8 @@ pub struct Recording {
     /// The key of the provider, which a careless provider repeats.
     key: Option<Arc<SecretString>>,
     expires_at: Millis,
+    /// The memory of both texts.
+    _held: Held,
 }
 
 /// The text of an answer.
@@ -51,8 +55,7 @@ struct Answer {
 }
 
 impl Recording {
-    /// Begins the recording of a request.
-    pub fn begin(logging: &RequestLogging, body: &[u8], key: Option<Arc<SecretString>>, now: Millis) -> Self {
+    fn begin(logging: &RequestLogging, body: &[u8], key: Option<Arc<SecretString>>, now: Millis, held: Held) -> Self {
         let limit = usize::try_from(logging.max_bytes).unwrap_or(usize::MAX);
         let request = if body.len() <= limit {
             vec![body.to_vec()]
@@ -67,6 +70,7 @@ impl Recording {
             answer: Answer { form: None, events: Events::new(MAX_EVENT_BYTES), text: Vec::new(), limit, bytes: 0 },
             key,
             expires_at: now.plus_seconds(logging.retention_days.saturating_mul(SECONDS_OF_DAY)),
+            _held: held,
         }
     }
 
@@ -97,11 +101,6 @@ impl Recording {
             Some(Form::Json) => text.extend_from_slice(&part[..part.len().min(*limit + 1 - text.len())]),
             Some(Form::Opaque) | None => {}
         }
-    }
-
-    /// Returns the bytes that it holds.
-    fn size(&self) -> usize {
-        self.request.iter().map(Vec::len).sum::<usize>() + self.answer.text.len()
     }
 
     /// Returns the texts without credentials.
@@ -154,6 +153,7 @@ pub struct RequestLogs(Arc<Inner>);
 struct Inner {
     ledger: Arc<dyn Ledger>,
     metrics: Metrics,
+    memory: Memory,
     queue: Mutex<Queue>,
     tasks: TaskTracker,
 }
@@ -162,24 +162,36 @@ struct Inner {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<(String, Uuid, Recording)>,
-    /// Of those that wait and of those that are being written.
-    bytes: usize,
     is_running: bool,
 }
 
 impl RequestLogs {
     pub fn new(ledger: Arc<dyn Ledger>, metrics: Metrics) -> Self {
-        Self(Arc::new(Inner { ledger, metrics, queue: Mutex::default(), tasks: TaskTracker::new() }))
+        let memory = Memory::new(MEMORY, MEMORY_OF_TENANT);
+        Self(Arc::new(Inner { ledger, metrics, memory, queue: Mutex::default(), tasks: TaskTracker::new() }))
+    }
+
+    /// Begins the recording of a request; none when there is no memory for it.
+    pub fn begin(
+        &self,
+        tenant: &str,
+        logging: &RequestLogging,
+        body: &[u8],
+        key: Option<Arc<SecretString>>,
+        now: Millis,
+    ) -> Option<Box<Recording>> {
+        let limit = u64::from(logging.max_bytes);
+        let bytes = limit.saturating_add(limit.min(u64::try_from(body.len()).unwrap_or(u64::MAX)));
+        let Some(held) = self.0.memory.share(tenant).take_now(bytes) else {
+            self.count("dropped", 1);
+            return None;
+        };
+        Some(Box::new(Recording::begin(logging, body, key, now, held)))
     }
 
     /// Writes the recording of a request that has ended. It never waits.
     pub fn write(&self, tenant: &str, id: Uuid, recording: Recording) {
         let mut queue = self.0.queue.lock();
-        if queue.bytes + recording.size() > MEMORY {
-            self.count("dropped", 1);
-            return;
-        }
-        queue.bytes += recording.size();
         queue.waiting.push((tenant.to_owned(), id, recording));
         if !std::mem::replace(&mut queue.is_running, true) {
             self.0.tasks.spawn(self.clone().run());
@@ -196,7 +208,6 @@ impl RequestLogs {
 
     async fn run(self) {
         while let Some(batch) = self.next() {
-            let size: usize = batch.iter().map(|(_, _, recording)| recording.size()).sum();
             // Redaction takes milliseconds, for which no other task may wait.
             let redacted = tokio::task::spawn_blocking(move || {
                 let mut logs: BTreeMap<String, Vec<RequestLog>> = BTreeMap::new();
@@ -212,7 +223,6 @@ impl RequestLogs {
                 }
                 self.count(if written.is_ok() { "written" } else { "failed" }, logs.len());
             }
-            self.0.queue.lock().bytes -= size;
         }
     }
 
@@ -245,7 +255,8 @@ mod tests {
 
     fn recorded(body: &str, form: Form, parts: &[&str]) -> RequestLog {
         let key = Some(Arc::new(SecretString::from("provider-key".to_owned())));
-        let mut recording = Recording::begin(&logging(1024), body.as_bytes(), key, NOW);
+        let held = Memory::new(1024, 1024).share("a").take_now(1024).unwrap();
+        let mut recording = Recording::begin(&logging(1024), body.as_bytes(), key, NOW, held);
         recording.answered(form);
         for part in parts {
             recording.feed(part.as_bytes());

@@ -124,7 +124,8 @@ impl Routes {
 
     async fn answer(&self, route: Route, request: Request<Incoming>) -> Result<Response<Body>, Denial> {
         let token = Token::of(request.headers(), request.uri())?;
-        let pod = self.gateway.identifier.identify(token).await?;
+        let client = request.extensions().get().copied();
+        let pod = self.gateway.identifier.identify(token, client).await?;
         match route {
             Route::Attempt => attempt(&self.gateway, &pod).await,
             Route::Models { gemini } => {
@@ -133,15 +134,15 @@ impl Routes {
             }
             Route::Model { format, action, model, stream } => {
                 let (parts, incoming) = request.into_parts();
-                // Held until the provider has answered.
                 let mut memory = self.memory_for(&pod.attempt.tenant, &incoming).await?;
                 let body = self.body(incoming).await?;
                 memory.shrink(u64::try_from(body.len()).unwrap_or(u64::MAX));
                 let requested = format.read(&Document::parse(&body)?)?;
                 let model = model.or_else(|| requested.model.clone()).unwrap_or_default();
                 let stream = stream || requested.stream;
-                let query = parts.uri.query().map(str::to_owned);
-                let call = Call { pod, format, action, requested, model, stream, headers: parts.headers, query, body };
+                let (headers, query) = (parts.headers, parts.uri.query().map(str::to_owned));
+                let memory = Arc::new(memory);
+                let call = Call { pod, format, action, requested, model, stream, headers, query, body, memory };
                 self.gateway.forward(&call).await
             }
         }
@@ -162,7 +163,9 @@ impl Routes {
         let slow = |_| Denial::new(DenialKind::Timeout, "the body of the request did not arrive in time");
         let broken = |_| Denial::new(DenialKind::InvalidRequest, "the body of the request broke off");
         let Patience { body: most, pace, .. } = self.gateway.patience;
-        let (begun, mut body) = (Instant::now(), BytesMut::new());
+        // What grows doubles its size; the memory for a known length is taken already.
+        let length = incoming.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let (begun, mut body) = (Instant::now(), BytesMut::with_capacity(length.unwrap_or_default()));
         loop {
             let within = pace.limit(body.len()).min(most);
             let Some(frame) = timeout_at(begun + within, incoming.frame()).await.map_err(slow)? else {
@@ -186,6 +189,7 @@ fn too_large() -> Denial {
 async fn attempt(gateway: &Gateway, pod: &AgentPod) -> Result<Response<Body>, Denial> {
     let of = &pod.attempt;
     let scopes = [Scope::Attempt { uid: of.subject_uid.clone(), number: of.attempt }];
+    let _slot = gateway.ledger_slot(&of.tenant).await;
     let refusal = gateway.ledger.refusal(&of.tenant, &of.subject_uid, of.attempt);
     let (refusal, balances) =
         futures::try_join!(refusal, gateway.ledger.balances(&of.tenant, &scopes)).map_err(|error| {

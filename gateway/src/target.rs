@@ -140,7 +140,8 @@ mod tests {
             limits: None,
             is_trusted: false,
         };
-        Candidate { provider: Arc::new(provider), model: model.into(), pricing: Pricing::default() }
+        let circuit = String::new();
+        Candidate { provider: Arc::new(provider), circuit, model: model.into(), pricing: Pricing::default() }
     }
 
     #[test]

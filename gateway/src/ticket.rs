@@ -44,7 +44,7 @@ impl Ticket {
         let charge = Charge { tokens, cost_micro_usd: self.pricing.cost(&tokens) };
         self.metrics.charge(&charge);
         self.metrics.settlements.with_label_values(&[label(outcome)]).inc();
-        self.limiter.put_back(&self.tenant, &self.limited, self.estimate.tokens.total().saturating_sub(tokens.total()));
+        self.limiter.settle(&self.tenant, &self.limited, self.estimate.tokens.total(), tokens.total());
         let settlement = Settlement {
             id: self.id,
             charge,
@@ -62,7 +62,7 @@ impl Ticket {
     /// Books nothing: no reservation was made.
     pub fn refused(&mut self) {
         self.is_settled = true;
-        self.limiter.put_back(&self.tenant, &self.limited, self.estimate.tokens.total());
+        self.limiter.settle(&self.tenant, &self.limited, self.estimate.tokens.total(), 0);
     }
 }
 

@@ -26,6 +26,10 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// Interval of keep-alive probes on a connection: a model can be silent for minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// Longest time for which a provider may take nothing of what was sent. The rest of a request waits in memory, also after the answer.
+#[cfg(target_os = "linux")]
+const STALLED: Duration = Duration::from_secs(30);
+
 type Http = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
 
 /// Sends requests to providers. Clones share their connections.
@@ -68,6 +72,9 @@ fn client(resolver: Resolver) -> anyhow::Result<Http> {
     http.set_nodelay(true);
     http.set_connect_timeout(Some(CONNECT));
     http.set_keepalive(Some(KEEP_ALIVE));
+    // Other systems are for development.
+    #[cfg(target_os = "linux")]
+    http.set_tcp_user_timeout(Some(STALLED));
     let tls = rustls::ClientConfig::builder()
         .with_native_roots()
         .context("the operating system has no CA certificates; install them or set SSL_CERT_FILE")?

@@ -11,6 +11,8 @@ use crate::denial::{Denial, DenialKind};
 
 /// Pause after which a provider's limit counts as a used-up quota: an agent does not wait so long.
 const QUOTA: Duration = Duration::from_mins(5);
+/// Longest time after which a quota counts as renewed. A provider can name any, also one that no database can store.
+const RESET: Duration = Duration::from_hours(31 * 24);
 /// Pause after a 429 that names none.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 /// Header of Anthropic with the end of a limit of several hours, in seconds since the epoch.
@@ -69,7 +71,7 @@ pub fn judge(id: &str, status: StatusCode, headers: &HeaderMap, body: &[u8], now
         _ if is_quota => {
             let mut denial =
                 Denial::new(DenialKind::ProviderQuota, format!("the quota of the model provider {id} is used up"));
-            denial.reset_at = pause.map(|pause| later(now, pause));
+            denial.reset_at = pause.map(|pause| later(now, pause.min(RESET)));
             Verdict::Other { denial, pause: Some(pause.unwrap_or(QUOTA)), is_failure: false }
         }
         401 | 403 => {
@@ -104,7 +106,9 @@ fn is_quota(status: StatusCode, error: &Error) -> bool {
         .iter()
         .flat_map(|detail| &detail.violations)
         .any(|violation| violation.quota_id.as_deref().is_some_and(|quota| quota.contains("PerDay")));
-    let no_credit = error.message.as_deref().is_some_and(|message| message.contains("credit balance is too low"));
+    // The beginning: an error can repeat what the request had.
+    let no_credit =
+        error.message.as_deref().is_some_and(|message| message.starts_with("Your credit balance is too low"));
     match status.as_u16() {
         402 => true,
         429 => [code, kind].contains(&"insufficient_quota") || code.starts_with("billing_") || per_day,
@@ -207,6 +211,7 @@ mod tests {
             (429, &[], json!({"error":{"code":"insufficient_quota","message":"x"}}), None),
             (429, &[], json!({"error":{"type":"insufficient_quota"}}), None),
             (429, &[("retry-after", "3600")], json!({}), Some(3600)),
+            (429, &[("retry-after", "18446744073709551615")], json!({}), Some(31 * 86_400)),
             (
                 429,
                 &[("anthropic-ratelimit-unified-reset", "1796007200")],
@@ -232,6 +237,8 @@ mod tests {
     fn other_errors_are_the_providers_or_the_clients() {
         assert_eq!(kind(&verdict(401, &[], &json!({}))), Some(DenialKind::CredentialRejected));
         assert_eq!(kind(&verdict(529, &[], &json!({}))), Some(DenialKind::ProviderUnavailable));
+        let repeated = json!({"error":{"message":"Invalid value: 'Your credit balance is too low'."}});
+        assert_eq!(verdict(400, &[], &repeated), Verdict::Client);
         for status in [400, 404, 413, 422] {
             assert_eq!(verdict(status, &[], &json!({"error":{"message":"prompt is too long"}})), Verdict::Client);
         }

@@ -117,6 +117,17 @@ async fn only_models_of_the_agent_pass() {
     let path = "/v1beta/models/..%2F..%2Fx:generateContent";
     let (status, _) = read(gateway.send("token-gemini", path, &json!({})).await).await;
     assert_eq!(status, 403);
+    for (name, value) in [
+        ("models", json!(["other"])),
+        ("fallbacks", json!(["other"])),
+        ("tools", json!([{ "type": "image_generation" }])),
+        ("previous_response_id", json!("resp_1")),
+    ] {
+        let mut request = chat("m");
+        request[name] = value;
+        let (status, body) = read(gateway.send(TOKEN, "/v1/responses", &request).await).await;
+        assert_eq!((status, body.contains("InvalidRequest")), (400, true), "{name}: {body}");
+    }
     assert!(gateway.provider.seen().is_empty());
 
     gateway

@@ -10,6 +10,8 @@ use enact_gateway::relay::RelayLimits;
 use enact_store::Outcome;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use support::provider::Answer;
 use support::{Gateway, TOKEN, answered, chat, eventually, read};
@@ -179,6 +181,27 @@ async fn a_broken_answer_is_not_an_end() {
     sender.send(Err(std::io::Error::other("broken"))).unwrap();
     assert!(response.into_body().collect().await.is_err());
     assert_eq!(gateway.settled(1).await[0].settlement.outcome, Outcome::Failed);
+}
+
+#[tokio::test]
+async fn an_answer_that_a_client_does_not_read_has_no_end() {
+    let relay = RelayLimits { client: Duration::from_millis(300), ..RelayLimits::default() };
+    let patience = Patience { relay, ..Patience::default() };
+    let gateway = Gateway::start_with(Overrides { patience, headers: None }, |_| {}).await;
+    gateway.provider.answer("p", Answer::endless(vec![b'x'; 64 << 10]));
+    let body = stream().to_string();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    client.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(gateway.settled(1).await[0].settlement.outcome, Outcome::Aborted);
+    let mut answer = Vec::new();
+    // The connection may be reset.
+    let _ = client.read_to_end(&mut answer).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{} bytes", answer.len());
+    assert!(!answer.ends_with(b"\r\n0\r\n\r\n"), "it looks like a whole answer");
 }
 
 #[tokio::test]

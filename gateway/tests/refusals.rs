@@ -13,12 +13,12 @@ use enact_crds::agent_content::models_digest;
 use enact_crds::provider::Api;
 use enact_domain::usage::Scope;
 use enact_gateway::app::Overrides;
-use enact_gateway::gateway::Patience;
+use enact_gateway::gateway::{LEDGER_SLOTS, Patience};
 use enact_service::pace::Pace;
 use enact_store::Outcome;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use support::{Gateway, TOKEN, answered, chat, eventually, read};
@@ -41,11 +41,29 @@ async fn a_token_is_valid_while_its_pod_runs() {
         .cluster
         .api
         .change("pods/pod-token-foreign", &json!({ "metadata": { "labels": { "enact.dev/tenant": "other" } } }));
+    // Postgres takes neither, and would refuse other requests with them.
+    for (token, metadata) in [
+        ("token-number", json!({ "labels": { "enact.dev/attempt": "4294967295" } })),
+        (
+            "token-owner",
+            json!({ "ownerReferences": [{
+                "apiVersion": "enact.dev/v1alpha1", "kind": "Task", "name": "x", "uid": "u".repeat(200), "controller": true,
+            }] }),
+        ),
+    ] {
+        gateway.cluster.pod(token, "coder");
+        gateway.cluster.api.change(&format!("pods/pod-{token}"), &json!({ "metadata": metadata }));
+    }
     gateway.cluster.pod("token-other-agent", "nobody");
     gateway.cluster.pod("token-elsewhere", "elsewhere/coder");
-    for (token, expected) in
-        [("token-done", 401), ("token-foreign", 401), ("token-other-agent", 403), ("token-elsewhere", 403)]
-    {
+    for (token, expected) in [
+        ("token-done", 401),
+        ("token-foreign", 401),
+        ("token-number", 401),
+        ("token-owner", 401),
+        ("token-other-agent", 403),
+        ("token-elsewhere", 403),
+    ] {
         let (status, body) = read(gateway.send(token, "/v1/chat/completions", &chat("m")).await).await;
         assert_eq!(status, expected, "{token}: {body}");
     }
@@ -400,4 +418,78 @@ async fn limits_per_minute_are_answered_with_a_time() {
     assert!((1..=8).contains(&seconds), "{seconds}");
     assert_eq!(gateway.provider.seen().len(), 2);
     assert!(gateway.ledger.refusal("uid-task-coder").is_none(), "the attempt can continue");
+}
+
+/// Starts a provider that answers when the head of a request has arrived, and reads nothing more. Returns its URL.
+async fn hasty_provider() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else { break };
+                head.push(byte);
+            }
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+            open.push(stream);
+        }
+    });
+    url
+}
+
+/// A provider and an agent could otherwise fill the memory of the gateway.
+#[tokio::test]
+async fn a_body_counts_until_its_provider_has_it() {
+    let pace = Pace { grace: Duration::from_secs(2), bytes_per_second: 256 << 10 };
+    let overrides = Overrides { patience: Patience { pace, ..Patience::default() }, headers: None };
+    let gateway = Gateway::start_with(overrides, |settings| settings.request_memory = 32).await;
+    gateway.cluster.provider("p", "OpenAi", &hasty_provider().await);
+    let ask = async |request: &Value| gateway.send(TOKEN, "/v1/chat/completions", request).await;
+    eventually("the provider has another address", async || ask(&chat("m")).await.status() == 200).await;
+    let mut large = chat("m");
+    large["messages"][0]["content"] = "x".repeat(28 << 20).into();
+    let first = ask(&large).await;
+    assert_eq!(first.status(), 200);
+    // Memory is taken before a body is read, and this one does not arrive.
+    let announce = async || {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\ncontent-length: 29000000\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let closed = tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer)).await;
+        assert!(closed.is_ok(), "the connection stays open");
+        answer
+    };
+    let answer = announce().await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("Busy"), "{answer}");
+    drop(first);
+    eventually("the connection is closed", async || announce().await.starts_with("HTTP/1.1 504")).await;
+}
+
+/// With HTTP/2, one pod could have more requests in progress than the gateway has connections.
+#[tokio::test]
+async fn a_connection_has_one_request_at_a_time() {
+    let gateway = Gateway::start().await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    // The preface of HTTP/2, and empty settings.
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut answer = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+    assert!(closed.is_ok() && (answer.is_empty() || answer.starts_with(b"HTTP/1.1 4")), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_tenant_has_a_part_of_the_connections_to_postgres() {
+    let gateway = Gateway::start().await;
+    let asked = (0..20).map(|_| support::get_as(gateway.address, "/enact/v1/attempt", TOKEN));
+    for (status, body) in futures::future::join_all(asked).await {
+        assert_eq!(status, 200, "{body}");
+    }
+    let most = gateway.ledger.most_reading.load(Ordering::Relaxed);
+    assert!((1..=LEDGER_SLOTS).contains(&most), "{most}");
 }

@@ -67,3 +67,28 @@ async fn requests_do_not_depend_on_their_texts() {
     assert!(answers.iter().any(|answer| answer.contains("\"content\":\"hi\"")), "{answers:?}");
     assert!(gateway.metrics().await.contains("enact_gateway_request_logs_total{outcome=\"written\"}"));
 }
+
+/// Recordings of answers in progress could otherwise fill the memory of the gateway.
+#[tokio::test]
+async fn texts_in_progress_take_a_part_of_the_memory() {
+    let gateway = Gateway::start().await;
+    gateway.cluster.api.change("tenants/acme", &json!({ "spec": { "requestLogging": { "maxBytes": 262_144 } } }));
+    eventually("texts are recorded", async || {
+        ask(&gateway).await;
+        !gateway.ledger.logs().is_empty()
+    })
+    .await;
+    let mut request = chat("m");
+    request["stream"] = true.into();
+    request["messages"][0]["content"] = "x".repeat(300_000).into();
+    let mut open = Vec::new();
+    for _ in 0..40 {
+        let (sender, answer) = Answer::sent();
+        gateway.provider.answer("p", answer);
+        let response = gateway.send(TOKEN, "/v1/chat/completions", &request).await;
+        assert_eq!(response.status(), 200);
+        open.push((sender, response));
+    }
+    // 32 of them have 16 MiB.
+    assert!(gateway.metrics().await.contains("enact_gateway_request_logs_total{outcome=\"dropped\"}"));
+}

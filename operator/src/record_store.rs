@@ -1,5 +1,6 @@
 //! The record store as controllers use it. Apart from the API server it is their only dependency, and tests replace it.
 
+use enact_domain::decisions::RecordedDecision;
 use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
@@ -73,6 +74,15 @@ pub trait RecordStore: RecordOwners + Send + Sync {
     /// Returns the content with this digest, if it is recorded.
     fn content<'a>(&'a self, tenant: &'a str, digest: &'a Digest)
     -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
+
+    /// Returns the decisions in force in a namespace about the questions with these keys, when those of one plan do not count.
+    fn decisions_in_force<'a>(
+        &'a self,
+        tenant: &'a str,
+        namespace: &'a str,
+        plan_uid: &'a str,
+        questions: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<RecordedDecision>, StoreError>>;
 
     /// Sets the limits that the model gateway enforces.
     fn set_budgets<'a>(
@@ -209,6 +219,16 @@ impl RecordStore for PostgresRecordStore {
         digest: &'a Digest,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
         Box::pin(self.store.content(tenant, digest))
+    }
+
+    fn decisions_in_force<'a>(
+        &'a self,
+        tenant: &'a str,
+        namespace: &'a str,
+        plan_uid: &'a str,
+        questions: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<RecordedDecision>, StoreError>> {
+        Box::pin(self.store.decisions_in_force(tenant, namespace, plan_uid, questions))
     }
 
     fn set_budgets<'a>(

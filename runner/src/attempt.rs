@@ -113,6 +113,7 @@ fn delivers(step: &Step, report: &Report) -> bool {
         Step::Wait
         | Step::Gate
         | Step::Fetch
+        | Step::Clone
         | Step::Draft
         | Step::Probe
         | Step::Install { .. }

@@ -102,6 +102,9 @@ fn check_document_job(job: &DocumentJob) -> Result<(), String> {
             .and_then(|()| check_ref(&work.revision))
             .and_then(|()| check_path(&work.path))
             .map_err(|error| error.to_string()),
+        DocumentWork::Clone(repository) => {
+            check_url(&repository.url).and_then(|()| check_ref(&repository.revision)).map_err(|error| error.to_string())
+        }
         // The name becomes part of a file name.
         DocumentWork::Draft(work) if !is_subdomain(&work.name) => {
             Err(format!("`{}` is not a valid name of a Specification or Plan", work.name.escape_debug()))

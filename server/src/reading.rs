@@ -120,6 +120,10 @@ impl Reading {
                     found.ok_or_else(|| missing("the record has no proposal with this digest of this plan"))?;
                 Ok(document(MARKDOWN, content))
             }
+            Resource::Decisions(filter) => {
+                let found = Box::pin(self.store.decisions(tenant, namespace, filter)).await;
+                Ok(json(&json!({ "decisions": read(found)? })))
+            }
             Resource::Attempts { of, task } => {
                 let found = Box::pin(self.store.attempts_of_task(tenant, namespace, &of.name, task)).await;
                 Ok(json(&json!({ "attempts": read(found)? })))

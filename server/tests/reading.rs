@@ -5,6 +5,7 @@
 mod support;
 
 use enact_domain::agents::selection::Selection;
+use enact_domain::decisions::Decision;
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, Record};
 use enact_store::{Item, ItemKind};
@@ -252,6 +253,30 @@ async fn a_proposal_is_shown_to_whoever_may_get_its_plan() {
     let other = path.replace("/p/", "/q/");
     server.read("reader", &other).await.assert_problem(404, "not-found", "no proposal");
     server.read("elsewhere", &path).await.assert_problem(403, "forbidden", "may not get Plan p");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decisions_are_shown_to_whoever_may_get_plans() {
+    let (database, _api, server) = scene().await;
+    let digest = Digest::of_bytes(b"a proposal");
+    let decision = Decision { question: "Storage".into(), choice: "Postgres".into(), ..Decision::default() };
+    let event = Event::ProposalChosen {
+        key: "1".into(),
+        agent: "claude".into(),
+        digest: digest.clone(),
+        specification: "shop".into(),
+        specification_digest: digest,
+        decisions: vec![decision],
+    };
+    let chosen = Record { event, ..database::plan_transition("acme", "p", "Pending", 500) };
+    database.store().record(vec![chosen]).await.unwrap();
+    let found = server.read("reader", "team/decisions").await.json();
+    let first = &found["decisions"][0];
+    assert_eq!((&first["choice"], &first["state"]), (&json!("Postgres"), &json!("InForce")), "{found}");
+    assert_eq!((&first["plan"], &first["chosenBy"], &first["at"]), (&json!("p"), &json!(null), &json!(500)), "{found}");
+    assert_eq!(server.read("reader", "team/decisions?specification=shop").await.json(), found);
+    assert_eq!(server.read("reader", "team/decisions?plan=q").await.json(), json!({ "decisions": [] }));
+    server.read("elsewhere", "team/decisions").await.assert_problem(403, "forbidden", "plans");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -327,6 +327,38 @@ comment on table enact.audit is
     'until REST and the export exist.';
 comment on column enact.audit.key is 'Distinguishes the events of one type of one object, such as the number of an attempt.';
 
+create table enact.decisions (
+    tenant_id            enact.tenant not null,
+    id                   bigint generated always as identity,
+    plan_uid             enact.uid not null,
+    choice_key           text not null check (octet_length(choice_key) between 1 and 256),
+    number               integer not null check (number > 0),
+    namespace            enact.namespace not null,
+    plan                 enact.name not null,
+    specification        enact.name not null,
+    specification_digest text not null check (octet_length(specification_digest) between 1 and 128),
+    proposal             text not null check (octet_length(proposal) between 1 and 128),
+    agent                enact.name not null,
+    actor                text not null check (octet_length(actor) <= 1024),
+    question             text not null check (octet_length(question) between 1 and 1024),
+    question_key         text not null check (octet_length(question_key) between 1 and 1024),
+    choice               text not null check (octet_length(choice) between 1 and 16384),
+    rationale            text not null check (octet_length(rationale) <= 16384),
+    consequences         text not null check (octet_length(consequences) <= 16384),
+    alternatives         jsonb not null check (jsonb_typeof(alternatives) = 'array'),
+    decided_at           timestamptz not null,
+    primary key (tenant_id, id),
+    unique (tenant_id, plan_uid, choice_key, number)
+);
+create index decisions_of_question on enact.decisions (tenant_id, namespace, question_key, decided_at);
+comment on table enact.decisions is
+    'Decisions of the proposals that were chosen for plans. Rows are only added; which decision is in force follows from later rows and from '
+    'the audit log. Written by the operator with the choice. Read by the operator (contradictions of later proposals) and by the server.';
+comment on column enact.decisions.choice_key is 'Key of the choice in the audit log (ProposalChosen).';
+comment on column enact.decisions.number is 'Position in the proposal, from 1.';
+comment on column enact.decisions.actor is 'Who chose the proposal: a user, or the system if its score decided.';
+comment on column enact.decisions.question_key is 'The words of the question, by which decisions about the same question are found.';
+
 -- Postgres assigns ids before the commit, so a reader that remembers the last id skips transactions that commit late. It must read rows
 -- with xid < pg_snapshot_xmin(pg_current_snapshot()) in the order of (xid, id) instead.
 create table enact.outbox (
@@ -495,7 +527,7 @@ declare
 begin
     foreach name in array array['tenants', 'contents', 'document_deliveries', 'revisions', 'findings', 'plans', 'tasks', 'attempts',
                                 'results', 'checkpoints', 'approvals', 'audit', 'outbox', 'search_items', 'model_requests', 'budgets',
-                                'refusals', 'request_logs']
+                                'refusals', 'request_logs', 'decisions']
     loop
         execute format('alter table enact.%I enable row level security, force row level security', name);
         execute format('create policy tenant on enact.%I '
@@ -593,7 +625,7 @@ begin
     -- Revisions refer to contents.
     foreach erasing in array array['search_embeddings', 'search_items', 'request_logs', 'results', 'checkpoints', 'findings', 'revisions',
                                    'contents', 'document_deliveries', 'approvals', 'refusals', 'model_requests', 'budgets', 'attempts',
-                                   'tasks', 'plans', 'outbox']
+                                   'tasks', 'plans', 'outbox', 'decisions']
     loop
         exit when remaining <= 0;
         -- The table of embeddings does not exist on every database.
@@ -654,8 +686,8 @@ grant update (runner_key, contradiction) on enact.attempts to enact_app;
 grant delete on enact.document_deliveries, enact.checkpoints, enact.request_logs to enact_app;
 
 -- What only the operator does. Its login has the rights above as well.
-grant insert on enact.revisions, enact.findings, enact.plans, enact.tasks, enact.attempts, enact.approvals, enact.search_items
-    to enact_operator;
+grant insert on enact.revisions, enact.findings, enact.plans, enact.tasks, enact.attempts, enact.approvals, enact.search_items,
+    enact.decisions to enact_operator;
 grant update on enact.plans, enact.tasks, enact.attempts to enact_operator;
 grant delete on enact.search_items, enact.contents to enact_operator;
 grant select, delete on enact.outbox to enact_operator;

@@ -157,11 +157,11 @@ fn entry(NumberedRecord { record, revision }: &NumberedRecord<'_>) -> Entry {
                 "judge": judge, "first": first, "second": second, "preference": preference, "digest": digest,
             }),
         },
-        Event::ProposalChosen { key, agent, digest } => Entry {
+        Event::ProposalChosen { key, agent, digest, decisions, .. } => Entry {
             event: "ProposalChosen",
             key: key.clone(),
             plan_uid: own_plan(),
-            details: json!({ "agent": agent, "digest": digest }),
+            details: json!({ "agent": agent, "digest": digest, "decisions": decisions.len() }),
         },
         Event::Message { plan_uid, id, text } => Entry {
             event: "Message",

@@ -97,7 +97,7 @@ async fn grant(connection: &mut PgConnection, login: &Login, operates: bool) -> 
     .fetch_optional(&mut *transaction)
     .await
     .map_err(doing(DOING))?;
-    let operated = role.as_ref().is_some_and(|role| role.operates);
+    let had_rights = role.as_ref().is_some_and(|role| role.operates);
     let unsafe_role = |problem| Err(StoreError::UnsafeRole { role: login.user.clone(), problem });
     let (verb, attributes) = match role {
         None => ("create", "nosuperuser nobypassrls nocreatedb nocreaterole"),
@@ -123,7 +123,7 @@ async fn grant(connection: &mut PgConnection, login: &Login, operates: bool) -> 
     .await
     .map_err(doing(DOING))?;
     raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await.map_err(doing(DOING))?;
-    if operated && !operates {
+    if had_rights && !operates {
         revoke(&mut transaction, &login.user).await?;
     }
     transaction.commit().await.map_err(doing(DOING))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use enact_domain::assignment::{AttemptResult, MAX_RESULT_BYTES, Report};
 use enact_domain::contest::Measured;
+use enact_domain::decisions::Decision;
 use enact_domain::delivery::MAX_CONTRADICTION_BYTES;
 use enact_domain::record::{Event, Record};
 use serde_json::Value;
@@ -85,7 +86,10 @@ pub(crate) fn sanitise(record: &mut Record) -> Result<(), StoreError> {
         Event::Judgement { key, judge, first, second, preference: _, digest: _ } => {
             [key, judge, first, second].into_iter().for_each(clean);
         }
-        Event::ProposalChosen { key, agent, digest: _ } => [key, agent].into_iter().for_each(clean),
+        Event::ProposalChosen { key, agent, specification, decisions, digest: _, specification_digest: _ } => {
+            decisions.iter_mut().for_each(sanitise_decision);
+            [key, agent, specification].into_iter().for_each(clean);
+        }
         Event::Message { plan_uid, text, id: _ } => {
             clean(plan_uid);
             truncate(text, MAX_TEXT_BYTES);
@@ -116,6 +120,11 @@ pub(crate) fn sanitise_result(result: &mut AttemptResult) {
         clean(&mut gate.name);
         truncate(&mut gate.output, MAX_RESULT_BYTES);
     }
+}
+
+fn sanitise_decision(decision: &mut Decision) {
+    let Decision { question, choice, rationale, consequences, alternatives, line: _ } = decision;
+    [question, choice, rationale, consequences].into_iter().chain(alternatives).for_each(clean);
 }
 
 fn sanitise_report(report: &mut Report) {

@@ -90,6 +90,7 @@ async fn the_programs_have_minimal_rights() {
             "budgets: select insert update; operator: ",
             "checkpoints: select insert update delete; operator: ",
             "contents: select insert; operator: delete",
+            "decisions: select; operator: insert",
             "document_deliveries: select insert delete; operator: ",
             "findings: select; operator: insert",
             "model_requests: select insert update; operator: ",

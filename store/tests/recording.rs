@@ -65,6 +65,7 @@ async fn recording_twice_changes_nothing() {
         ("budgets", 0),
         ("checkpoints", 0),
         ("contents", 1),
+        ("decisions", 0),
         ("document_deliveries", 0),
         ("findings", 1),
         ("model_requests", 0),

@@ -5,13 +5,30 @@
 mod support;
 
 use enact_domain::assignment::AttemptResult;
-use enact_domain::record::Kind;
+use enact_domain::decisions::Decision;
+use enact_domain::digest::Digest;
+use enact_domain::record::{Event, Kind, Record};
 use enact_domain::time::Millis;
 use enact_store::{Delivery, Erasure, Item, ItemKind, Query, RecordOwner, RequestLog, Store};
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use support::usage::{NOW, charge, request, settlement};
-use support::{Database, done, end, plan_transition, revision, start, subject, tables, task_transition};
+use support::{Database, done, end, plan_transition, record, revision, start, subject, tables, task_transition};
 use uuid::Uuid;
+
+/// Returns the choice of a proposal with a decision for the plan `p`.
+fn chosen(tenant: &str) -> Record {
+    let digest = Digest::of_bytes(b"a proposal");
+    let decision = Decision { question: "Storage".into(), choice: "Postgres".into(), ..Decision::default() };
+    let event = Event::ProposalChosen {
+        key: "1".into(),
+        agent: "claude".into(),
+        digest: digest.clone(),
+        specification: "cart".into(),
+        specification_digest: digest,
+        decisions: vec![decision],
+    };
+    record(tenant, subject(Kind::Plan, "p"), 3, event)
+}
 
 /// Records a document, a plan with a task, an attempt with its result, usage and search items of a tenant.
 async fn work(store: &Store, tenant: &str) {
@@ -22,6 +39,7 @@ async fn work(store: &Store, tenant: &str) {
         task_transition(tenant, "t", "Succeeded", 2),
         start(tenant, "t", 1),
         end(tenant, "t", 1, None, done()),
+        chosen(tenant),
     ];
     store.record(records).await.unwrap();
     let result = AttemptResult {
@@ -114,7 +132,7 @@ async fn nothing_of_a_former_tenant_is_left() {
         work(&store, tenant).await;
     }
     let (before, others) = (rows_of(&database, "a").await, rows_of(&database, "b").await);
-    assert!(before.len() >= 13, "{before:?}");
+    assert!(before.len() >= 14, "{before:?}");
     claim(&store, "uid-2", true).await;
     pass_the_wait(&database).await;
     let erased = erase(&store, "uid-2").await;

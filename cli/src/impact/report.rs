@@ -190,13 +190,13 @@ impl PlanImpact {
         if let Some(problem) = &self.problem {
             return vec![format!("Plan {name} has not started, and its tasks are not known: {}", one_line(problem))];
         }
-        let (stale, repeated) = (count(&self.tasks, |task| task.stale), count(&self.tasks, |task| task.repeated));
+        let (stale_tasks, repeated) = (count(&self.tasks, |task| task.stale), count(&self.tasks, |task| task.repeated));
         let state = match &self.specification_digest {
             Some(digest) => format!("{:?}, started for {}", self.phase, short(digest)),
             None => "not started: it starts for the revision that is approved then".to_owned(),
         };
         let mut lines = vec![format!(
-            "Plan {name} ({state}): {stale} stale tasks, {repeated} finished tasks that `kubectl enact redo {name}` repeats"
+            "Plan {name} ({state}): {stale_tasks} stale tasks, {repeated} finished tasks that `kubectl enact redo {name}` repeats"
         )];
         lines.extend(self.tasks.iter().map(|task| format!("  {}", one_line(&task.line()))));
         lines.extend(

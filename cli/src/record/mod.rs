@@ -182,6 +182,18 @@ impl Record {
         self.required(&format!("requests{}", query(parameters))).await
     }
 
+    /// Reads the newest decisions of plans, as JSON. `parameters` are those of the server.
+    pub async fn decisions(&self, parameters: &[(&str, String)]) -> Result<Vec<u8>> {
+        let found = self.get(&format!("decisions{}", query(parameters))).await?;
+        found.with_context(|| {
+            let namespace = &self.namespace;
+            format!(
+                "the server has no decisions of namespace {namespace}; check that a Tenant contains it, and that the server has the version \
+                 of this tool"
+            )
+        })
+    }
+
     async fn required(&self, path: &str) -> Result<Vec<u8>> {
         self.get(path).await?.with_context(|| {
             format!(

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::Time;
+use crate::document::Finding;
 use crate::specification::DraftStatus;
 
 /// Settings for agents that write the tasks.md.
@@ -140,6 +141,9 @@ pub struct Proposal {
     /// Components of the score.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<ScoreComponent>,
+    /// Findings about the decisions of the proposal: those that contradict a decision in force in the namespace. They do not lower the score.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// Reason why the last attempt produced no usable proposal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

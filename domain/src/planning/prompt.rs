@@ -43,6 +43,9 @@ The document is Markdown in the form of Spec Kit's `tasks.md`:
 3. In a phase, one line for each task: `- [ ] T001 [P] [US1] <what to do> in <path of the file>`. Number the tasks without gaps. `[P]` means
    that the task does not wait for the one above it: use it only if both change different files. `[US1]` names the story, and only tasks of
    stories have it.
+4. If the plan chooses between alternatives, a section `## Decisions` before the first phase. Each decision has a heading with the question,
+   `### <question>`, and these paragraphs: `**Decision**: <the chosen option, in a few words>`, `**Rationale**: <why>`,
+   `**Alternatives considered**: <the other options>`, `**Consequences**: <what follows>`.
 
 Write `(FR-001)` at the end of a task for each requirement and success criterion that it serves; use only identifiers of the specification.
 Every requirement, story and success criterion needs a task. Each task is small enough for one person in a day, names the file that it
@@ -123,6 +126,7 @@ mod tests {
             "```text guidance\nUse Rust.\n```",
             "```text problem\nline 3: no task\n```",
             "```text tasks\n# Nothing\n```",
+            "`## Decisions`",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

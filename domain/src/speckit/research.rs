@@ -24,6 +24,8 @@ pub struct Decision {
     /// The decision: the text after `**Decision**`, or the heading `Decision: …` itself.
     pub decision: Option<Item>,
     pub rationale: Option<Item>,
+    /// What follows from the decision, for better or worse.
+    pub consequences: Option<Item>,
     /// Alternatives that were considered and rejected.
     pub alternatives: Vec<Item>,
     /// Line of its heading or label, counted from 1.
@@ -50,8 +52,12 @@ pub fn parse(bytes: &[u8]) -> Parsed<Research> {
 enum Part {
     Decision,
     Rationale,
+    Consequences,
     Alternatives,
 }
+
+const CONSEQUENCES: [&str; 6] =
+    ["consequence", "implication", "consecuencia", "conséquence", "konsequenz", "auswirkung"];
 
 impl Part {
     /// Returns the part that a label or a heading names.
@@ -131,6 +137,8 @@ impl Part {
             Some(Self::Alternatives)
         } else if starts(&RATIONALE) {
             Some(Self::Rationale)
+        } else if starts(&CONSEQUENCES) {
+            Some(Self::Consequences)
         } else {
             None
         }
@@ -221,7 +229,9 @@ fn pieces(markdown: &Markdown, index: usize, section: &Section) -> Vec<Piece> {
     };
     for at in lines.clone() {
         let Some((name, shape)) = label_of(markdown, at) else { continue };
-        let part = Part::named(name);
+        // An alternative may name its own consequences.
+        let nested = opened.last().is_some_and(|(_, _, opener)| *opener != shape);
+        let part = Part::named(name).filter(|part| !nested || *part != Part::Consequences);
         let over = opened.last().is_some_and(|(_, _, opener)| part.is_some() || *opener == shape);
         if over {
             found.extend(close(&mut opened, at));
@@ -291,8 +301,12 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
         // A heading with a decision may be followed by the decision in detail, and a decision may come last.
         (Part::Decision, Some(item)) => item.text != known.title,
         (Part::Rationale, _) => known.rationale.is_some(),
-        (Part::Decision | Part::Alternatives, _) => false,
+        (Part::Decision | Part::Alternatives | Part::Consequences, _) => false,
     });
+    if fresh && piece.part == Part::Consequences {
+        // Other sections have consequences too: they alone are no decision.
+        return;
+    }
     if fresh {
         let section = &markdown.sections[piece.section];
         let line = markdown.lines[piece.first];
@@ -304,6 +318,7 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
     match piece.part {
         Part::Decision => decision.decision = Some(piece.item),
         Part::Rationale => decision.rationale = Some(piece.item),
+        Part::Consequences => decision.consequences = Some(piece.item),
         Part::Alternatives if piece.items.is_empty() => decision.alternatives.push(piece.item),
         Part::Alternatives => decision.alternatives.extend(piece.items),
     }

@@ -15,6 +15,16 @@ use super::texts::KEYS;
 const THOROUGH: &str = "\
 # Tasks: Keys
 
+## Decisions
+
+### Where are keys stored?
+
+**Decision**: In a file
+
+**Rationale**: There are few of them.
+
+**Alternatives considered**: Postgres
+
 ## Phase 1: User Story 1 - Lend a key
 
 - [ ] T001 [P] [US1] Test that the list shows who has a key in `tests/list.rs` (FR-001)
@@ -116,6 +126,8 @@ fn the_best_proposal_is_approved_and_built() {
             &["REQUIREMENTS", "thorough", "tasks cover 2 of 2 requirements", "dropped after 2 attempts"],
         )?;
         holds(&dana.enact(&["status", "keys"])?.stdout, &["Proposal of thorough", "4 tasks, chosen"])?;
+        let decided = dana.enact(&["decisions", "keys"])?.stdout;
+        holds(&decided, &["in force", "Where are keys stored?", "In a file", "thorough", "score"])?;
         let shown = dana.enact(&["show", "plan/keys", "--proposal", "hasty"])?.stdout;
         ensure!(shown == HASTY, "the losing proposal is kept: {shown}");
         let refused = dana.enact_error(&["show", "plan/keys", "--proposal", "garbage"])?;

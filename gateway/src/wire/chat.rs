@@ -4,7 +4,7 @@ use enact_domain::usage::Tokens;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::denial::{Denial, DenialKind};
 use crate::wire::document::Document;
@@ -37,9 +37,12 @@ pub(super) fn rewrite(document: &Document<'_>, model: &str) -> Vec<u8> {
     if !stream {
         return document.with(&[("model", &model)]);
     }
-    let mut options = document.field::<Map<String, Value>>("stream_options").ok().flatten().unwrap_or_default();
-    options.insert("include_usage".into(), true.into());
-    document.with(&[("model", &model), ("stream_options", &Value::Object(options).to_string())])
+    // Not parsed further: values take many times the memory of their text.
+    let options = document.raw("stream_options").unwrap_or("{}").as_bytes();
+    let options = Document::parse(options).map(|options| options.with(&[("include_usage", "true")]));
+    let options = options.unwrap_or_else(|_| br#"{"include_usage":true}"#.to_vec());
+    let options = String::from_utf8_lossy(&options);
+    document.with(&[("model", &model), ("stream_options", &options)])
 }
 
 /// An answer, or an event of a stream.
@@ -126,6 +129,7 @@ pub(super) fn error(denial: &Denial) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::peak_memory;
 
     #[test]
     fn cached_tokens_are_a_part_of_the_prompt() {
@@ -150,6 +154,18 @@ mod tests {
         assert!(is_usage_event(br#"{"id":"x","choices":[],"usage":{"prompt_tokens":1}}"#));
         assert!(!is_usage_event(br#"{"choices":[],"usage":null}"#));
         assert!(!is_usage_event(b"[DONE]"));
+    }
+
+    /// An agent could otherwise use up the memory of the gateway.
+    #[test]
+    fn options_take_no_memory() {
+        let zeros = "0,".repeat(4 << 20);
+        let body = format!(r#"{{"model":"a","stream":true,"stream_options":{{"x":[{zeros}0]}}}}"#);
+        let (before, document) = (peak_memory(), Document::parse(body.as_bytes()).unwrap());
+        assert!(read(&document).unwrap().stream);
+        assert!(rewrite(&document, "b").ends_with(br#"0],"include_usage":true}}"#));
+        let taken = peak_memory() - before;
+        assert!(taken < 64 << 10, "{taken} KiB for {} bytes", body.len());
     }
 
     #[test]

@@ -42,10 +42,16 @@ impl<'a> Document<'a> {
     /// # Errors
     /// When it has another type.
     pub fn field<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Denial> {
-        let Some((_, raw)) = self.fields.iter().find(|(key, _)| key == name) else { return Ok(None) };
-        serde_json::from_str(raw.get()).map_err(|_| {
+        let Some(text) = self.raw(name) else { return Ok(None) };
+        serde_json::from_str(text).map(Some).map_err(|_| {
             Denial::new(DenialKind::InvalidRequest, format!("the field {name} of the request has a wrong type"))
         })
+    }
+
+    /// Returns the text of a field, if it exists and is not null.
+    pub fn raw(&self, name: &str) -> Option<&'a str> {
+        let (_, raw) = self.fields.iter().find(|(key, _)| key == name)?;
+        Some(raw.get()).filter(|text| *text != "null")
     }
 
     /// Returns the field `model`.

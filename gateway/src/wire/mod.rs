@@ -3,8 +3,10 @@
 pub mod anthropic;
 pub mod chat;
 pub mod document;
+mod elements;
 mod format;
 pub mod gemini;
+mod refused;
 mod reported;
 mod request;
 pub mod responses;
@@ -23,8 +25,10 @@ impl Format {
     /// Reads a request.
     ///
     /// # Errors
-    /// When a field that the gateway needs is missing or has another type, or the request asks for something that cannot be metered.
+    /// When a field that the gateway needs is missing or has another type, or the request asks for another model, or for something that
+    /// cannot be metered.
     pub fn read(self, document: &Document<'_>) -> Result<Requested, Denial> {
+        refused::check(document)?;
         match self {
             Self::Anthropic => anthropic::read(document),
             Self::Chat => chat::read(document),
@@ -60,4 +64,12 @@ impl Format {
             Self::Gemini => gemini::error(denial),
         }
     }
+}
+
+/// Returns the most memory that the process has had until now, in KiB.
+#[cfg(test)]
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

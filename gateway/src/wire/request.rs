@@ -28,7 +28,13 @@ impl Requested {
     /// Returns an upper bound of the tokens of the request, whose body has this many bytes.
     pub fn estimate(&self, body_bytes: usize) -> Tokens {
         let input = u64::try_from(body_bytes).unwrap_or(u64::MAX).div_ceil(BYTES_PER_TOKEN);
-        let output = self.max_output.unwrap_or(DEFAULT_OUTPUT).saturating_mul(self.choices.max(1)).min(MAX_OUTPUT);
+        // Some servers take zero for no limit.
+        let output = self
+            .max_output
+            .filter(|most| *most > 0)
+            .unwrap_or(DEFAULT_OUTPUT)
+            .saturating_mul(self.choices.max(1))
+            .min(MAX_OUTPUT);
         Tokens { input, output, ..Tokens::default() }
     }
 }
@@ -43,6 +49,8 @@ mod tests {
         assert_eq!(requested.estimate(usize::MAX).output, MAX_OUTPUT);
         let small = Requested { max_output: Some(100), ..Requested::default() };
         assert_eq!(small.estimate(10), Tokens { input: 4, output: 100, ..Tokens::default() });
-        assert_eq!(Requested::default().estimate(0).output, DEFAULT_OUTPUT);
+        for max_output in [None, Some(0)] {
+            assert_eq!(Requested { max_output, ..Requested::default() }.estimate(0).output, DEFAULT_OUTPUT);
+        }
     }
 }

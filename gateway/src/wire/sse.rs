@@ -87,9 +87,12 @@ pub struct EventFilter {
 impl EventFilter {
     /// Returns what can be passed on after `part` has arrived. `drops` decides by the data of an event.
     pub fn feed(&mut self, part: &[u8], drops: impl Fn(&[u8]) -> bool) -> Bytes {
+        // What was held has no boundary, but its last bytes may be the beginning of one.
+        let mut from = self.held.len().saturating_sub(2);
         self.held.extend_from_slice(part);
         let mut out = BytesMut::new();
-        while let Some(end) = boundary(&self.held) {
+        while let Some(end) = boundary(&self.held, from) {
+            from = 0;
             let event = self.held.split_to(end);
             let dropped = !self.passing
                 && event[..]
@@ -115,11 +118,11 @@ impl EventFilter {
     }
 }
 
-/// Returns the position after the empty line that ends the first event.
-fn boundary(bytes: &[u8]) -> Option<usize> {
-    memchr::memchr_iter(b'\n', bytes).find_map(|at| match &bytes[at + 1..] {
-        [b'\n', ..] => Some(at + 2),
-        [b'\r', b'\n', ..] => Some(at + 3),
+/// Returns the position after the empty line that ends the first event, and that begins at `from` or later.
+fn boundary(bytes: &[u8], from: usize) -> Option<usize> {
+    memchr::memchr_iter(b'\n', &bytes[from..]).find_map(|at| match &bytes[from + at + 1..] {
+        [b'\n', ..] => Some(from + at + 2),
+        [b'\r', b'\n', ..] => Some(from + at + 3),
         _ => None,
     })
 }
@@ -200,6 +203,17 @@ mod tests {
         assert!(passed >= 63 * part.len(), "{passed}");
         passed += filter.feed(b"\n\ndata: next\n\n", |_| true).len();
         assert_eq!(passed, 64 * part.len() + 8, "the next event is checked again, and dropped");
+    }
+
+    /// A provider could otherwise use up the time of the gateway with small parts.
+    #[test]
+    fn small_parts_are_read_once() {
+        let (mut filter, begun) = (EventFilter::default(), std::time::Instant::now());
+        for _ in 0..MAX_HELD_BYTES / 2 {
+            assert!(filter.feed(b"\n", |_| true).is_empty() && filter.feed(b"x", |_| true).is_empty());
+        }
+        assert_eq!(filter.finish().len(), MAX_HELD_BYTES);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     proptest! {

@@ -46,13 +46,15 @@ pub struct UsageReader {
     buffer: Buffer,
     bytes: u64,
     usage: Usage,
+    /// Whether a part of the answer was not read, so that it may have reported usage.
+    has_gap: bool,
 }
 
 impl UsageReader {
-    /// Reads an answer. When `buffer` does not get enough memory, what it does not hold is estimated.
+    /// Reads an answer. When `buffer` does not get enough memory, what it does not hold is not read.
     pub fn new(format: Format, form: Form, buffer: Buffer) -> Self {
         let events = Events::new(MAX_LINE_BYTES);
-        Self { format, form, events, answer: Vec::new(), buffer, bytes: 0, usage: Usage::default() }
+        Self { format, form, events, answer: Vec::new(), buffer, bytes: 0, usage: Usage::default(), has_gap: false }
     }
 
     /// Reads the next part of the answer.
@@ -82,6 +84,7 @@ impl UsageReader {
     }
 
     fn let_go(&mut self) {
+        self.has_gap = true;
         self.events.skip();
         self.answer = Vec::new();
         if self.form == Form::Json {
@@ -100,8 +103,12 @@ impl UsageReader {
         match self.usage {
             Usage { tokens: Some(tokens), is_final: true } => Observed { tokens, is_reported: true },
             Usage { tokens, .. } => {
-                // Of an answer without its end, nobody knows how much the model has written or thought that was not sent yet.
-                let output = if complete { self.estimated_output().min(estimate.output) } else { estimate.output };
+                // An event has at least one token, also beyond the estimate of a request that does not limit its output.
+                let most = estimate.output.max(self.events.count());
+                // Of an answer without its end, nobody knows how much the model has written or thought that was not sent yet. Of one that
+                // could not be read, nobody knows how much it has thought.
+                let is_measured = complete && !self.has_gap && self.form != Form::Opaque;
+                let output = if is_measured { self.estimated_output().min(most) } else { most };
                 let mut tokens = tokens.unwrap_or(Tokens { input: estimate.input, ..Tokens::default() });
                 tokens.output = tokens.output.max(output);
                 Observed { tokens, is_reported: false }
@@ -171,6 +178,16 @@ mod tests {
         assert!(!is_reported && (1..10).contains(&tokens.output), "an answer with its end is measured: {tokens:?}");
     }
 
+    /// An agent could otherwise leave before the end of each answer.
+    #[test]
+    fn what_was_sent_counts_beyond_the_estimate() {
+        let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n".repeat(5000);
+        for complete in [false, true] {
+            let Observed { tokens, is_reported } = observe(Format::Chat, Form::Events, &[stream.as_bytes()], complete);
+            assert_eq!((tokens.output, is_reported), (5000, false));
+        }
+    }
+
     #[test]
     fn reads_plain_answers() {
         let body = br#"{"choices":[{}],"usage":{"prompt_tokens":9,"completion_tokens":4}}"#;
@@ -179,7 +196,7 @@ mod tests {
         assert!(reported.is_reported);
         assert!(!observe(Format::Chat, Form::Json, &[&body[..40]], false).is_reported);
         let opaque = observe(Format::Chat, Form::Opaque, &[&[0x1f; 30]], true);
-        assert_eq!((opaque.is_reported, opaque.tokens.output), (false, 10));
+        assert_eq!((opaque.is_reported, opaque.tokens.output), (false, ESTIMATE.output));
     }
 
     #[test]
@@ -199,6 +216,22 @@ mod tests {
         let Observed { tokens, is_reported } = read(Form::Json, &body);
         assert!(!is_reported && tokens.output == ESTIMATE.output, "{tokens:?}");
         assert!(read(Form::Events, &stream).is_reported, "the line that reports usage is short");
+    }
+
+    /// A tenant could otherwise fill its memory, and think for nothing.
+    #[test]
+    fn an_answer_that_is_not_read_counts_as_a_whole() {
+        let memory = Memory::new(8 << 10, 4 << 10);
+        let mut full = memory.share("a").buffer();
+        assert!(full.resize(4 << 10));
+        let body = r#"{"text":"","usage":{"prompt_tokens":9,"completion_tokens":900}}"#;
+        for (form, text) in [(Form::Json, body.to_owned()), (Form::Events, format!("data: {body}\n\n"))] {
+            let mut reader = UsageReader::new(Format::Chat, form, memory.share("a").buffer());
+            for part in text.as_bytes().chunks(10) {
+                reader.feed(part);
+            }
+            assert_eq!(reader.finish(true, &ESTIMATE), Observed { tokens: ESTIMATE, is_reported: false }, "{form:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use enact_domain::time::Millis;
 use enact_domain::usage::{Balance, Charge, Demand, Limit, Scope, admit};
@@ -25,6 +26,9 @@ pub struct MemoryLedger {
     pub is_down: AtomicBool,
     /// When it is set, a reservation waits for a permit.
     pub gate: Mutex<Option<std::sync::Arc<Semaphore>>>,
+    /// Attempts whose refusal is being read, now and at most.
+    reading: AtomicUsize,
+    pub most_reading: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -182,6 +186,11 @@ impl Ledger for MemoryLedger {
         task_uid: &'a str,
         attempt: u32,
     ) -> BoxFuture<'a, Result<Option<Refusal>, StoreError>> {
-        Box::pin(async move { Ok(self.state.lock().unwrap().refusals.get(&(task_uid.to_owned(), attempt)).cloned()) })
+        Box::pin(async move {
+            self.most_reading.fetch_max(self.reading.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            self.reading.fetch_sub(1, Ordering::Relaxed);
+            Ok(self.state.lock().unwrap().refusals.get(&(task_uid.to_owned(), attempt)).cloned())
+        })
     }
 }

@@ -50,7 +50,7 @@ pub fn evaluate(
         format!(
             "{} {:?} {:?} {:?} {:?} {:?} {:?}",
             content.digest,
-            content.unread,
+            content.warnings,
             observed.plan.metadata.generation,
             observed.policy,
             text.map(|t| &t.digest),
@@ -73,7 +73,7 @@ pub fn evaluate(
         evaluation.findings.extend(rules.findings);
         evaluation.violation = rules.blocked;
     }
-    evaluation.findings.extend(content.unread.iter().cloned());
+    evaluation.findings.extend(content.warnings.iter().cloned());
     sort(&mut evaluation.findings);
     evaluation.findings = top(&evaluation.findings);
     Arc::new(evaluation)

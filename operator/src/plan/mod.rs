@@ -10,6 +10,7 @@ mod assign;
 mod attempt_pods;
 mod budgets;
 pub mod context;
+mod contradictions;
 mod controls;
 mod decide;
 pub mod deletion;

@@ -44,8 +44,9 @@ pub struct Content {
     pub digest: Digest,
     /// The ticked tasks of the tasks.md, for its coverage; none once the plan has started.
     pub done: Vec<TaskTemplate>,
-    /// The lines of the tasks.md that look like tasks and were left out (`unreadTasks: Warn`); none once the plan has started.
-    pub unread: Vec<Finding>,
+    /// The lines of the tasks.md that look like tasks and were left out (`unreadTasks: Warn`), and the findings about the decisions of the
+    /// chosen proposal; none once the plan has started.
+    pub warnings: Vec<Finding>,
 }
 
 impl Content {
@@ -54,7 +55,7 @@ impl Content {
         let canonical =
             String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let (compiled, agents) = compile::recorded(plan, &canonical)?;
-        Some(Self { compiled, agents, canonical, digest: digest.clone(), done: Vec::new(), unread: Vec::new() })
+        Some(Self { compiled, agents, canonical, digest: digest.clone(), done: Vec::new(), warnings: Vec::new() })
     }
 
     /// Returns the digests of its Agents as they are now. One that does not exist now cannot be used, so its digest stays.
@@ -78,7 +79,7 @@ impl Content {
             canonical,
             digest,
             done: self.done.clone(),
-            unread: self.unread.clone(),
+            warnings: self.warnings.clone(),
         })
     }
 
@@ -152,6 +153,15 @@ pub struct Loaded {
     pub documents: Documents,
     /// Finished tasks of the tenant, for the estimate of a plan that has not started and uses models. None while the record is unavailable.
     pub history: Option<Vec<Sample>>,
+}
+
+impl Loaded {
+    /// Returns the findings about the decisions of the chosen proposal.
+    pub fn decision_findings(&self) -> impl Iterator<Item = &Finding> {
+        let chosen = self.generated.as_ref();
+        let chosen = self.proposals.iter().filter(move |proposal| chosen.is_some_and(|c| c.agent == proposal.agent));
+        chosen.flat_map(|proposal| &proposal.findings)
+    }
 }
 
 /// The documents that a plan is evaluated against. They are not loaded while a plan runs for an unchanged specification.

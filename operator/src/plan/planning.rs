@@ -7,6 +7,7 @@ mod judging;
 use enact_crds::plan::{Generate, GeneratedPlan, Judgement, Planner, Proposal, ProposalSelection, ProposalState};
 use enact_crds::specification::DraftStatus;
 use enact_domain::condition::Readiness;
+use enact_domain::decisions::{self, Decision};
 use enact_domain::digest::Digest;
 use enact_domain::drafting::{EffectiveConstitution, PreviousAttempt};
 use enact_domain::names;
@@ -19,6 +20,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::context::Context;
+use super::contradictions;
 use super::observed::{Documents, Observed};
 use super::proposal::Assignment;
 use super::validate::{check_specification, is_current, not_in_tenant};
@@ -91,7 +93,14 @@ pub async fn advance(
         Choice::Made(made) => {
             let digest = Digest::from(made.digest.clone());
             if let Some(content) = ctx.record_store.content(&member.tenant, &digest).await? {
-                records.extend((status.generated.as_ref() != Some(&made)).then(|| chosen(observed, member, &made)));
+                if status.generated.as_ref() != Some(&made) {
+                    let decisions = decisions::read(&content);
+                    // Another plan may have decided since the proposal was delivered.
+                    let findings = contradictions::find(ctx, observed, member, &decisions).await?;
+                    let is_chosen = |proposal: &&mut Proposal| proposal.agent == made.agent;
+                    proposals.iter_mut().filter(is_chosen).for_each(|proposal| proposal.findings.clone_from(&findings));
+                    records.push(chosen(&planning.assignment, member, &made, decisions));
+                }
                 (document, generated) = (Ok(content), Some(made));
             } else {
                 // The record lost the proposal: the planner writes another one.
@@ -225,7 +234,14 @@ impl Planning<'_> {
             proposal.state =
                 if matches!(step, Step::Failed) { ProposalState::Dropped } else { ProposalState::Planning };
             match step {
-                Step::Delivered(document) => records.extend(self.proposed(proposal, &document)),
+                Step::Delivered(document) => {
+                    if let Some(record) = self.proposed(proposal, &document) {
+                        let decisions = decisions::read(&document);
+                        let observed = self.assignment.observed;
+                        proposal.findings = contradictions::find(self.ctx, observed, self.member, &decisions).await?;
+                        records.push(record);
+                    }
+                }
                 Step::Blocked(missing) => blocked = blocked.or(Some(missing)),
                 Step::Failed => {}
                 step => notes.push(note(proposal, job.max_attempts, step)),
@@ -399,11 +415,18 @@ fn failed(proposals: &[Proposal]) -> Readiness {
     Readiness::stalled(FAILED, message)
 }
 
-fn chosen(observed: &Observed, member: &Membership, made: &GeneratedPlan) -> Record {
+fn chosen(assignment: &Assignment, member: &Membership, made: &GeneratedPlan, decisions: Vec<Decision>) -> Record {
+    let plan = &assignment.observed.plan;
     let digest = Digest::from(made.digest.clone());
-    let key = format!("{}/{}", observed.plan.metadata.generation.unwrap_or_default(), digest.short());
-    let actor = made.by.as_deref().unwrap_or(ACTOR);
-    new_record(observed, member, actor, Event::ProposalChosen { key, agent: made.agent.clone(), digest })
+    let event = Event::ProposalChosen {
+        key: format!("{}/{}", plan.metadata.generation.unwrap_or_default(), digest.short()),
+        agent: made.agent.clone(),
+        digest,
+        specification: plan.spec.specification_ref.as_ref().map(|named| named.name.clone()).unwrap_or_default(),
+        specification_digest: assignment.specification.digest.clone(),
+        decisions,
+    };
+    new_record(assignment.observed, member, made.by.as_deref().unwrap_or(ACTOR), event)
 }
 
 fn new_record(observed: &Observed, member: &Membership, actor: &str, event: Event) -> Record {

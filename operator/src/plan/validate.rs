@@ -358,7 +358,9 @@ fn compile_content(
     {
         return Ok(cached.clone());
     }
-    Ok(CachedContent { generation, document: digest, content: Arc::new(content_of(observed, document)?) })
+    let mut content = content_of(observed, document)?;
+    content.warnings.extend(loaded.decision_findings().cloned());
+    Ok(CachedContent { generation, document: digest, content: Arc::new(content) })
 }
 
 /// Compiles the content of a plan from a tasks.md or, without one, from the tasks in its spec.
@@ -390,10 +392,10 @@ pub fn content_of(observed: &Observed, document: Option<&[u8]>) -> Result<Conten
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
     let left_out: Vec<Diagnostic> = diagnostics.iter().filter(|d| d.code == UNREAD_TASK).cloned().collect();
-    let unread = of_diagnostics(&left_out);
+    let warnings = of_diagnostics(&left_out);
     let done = parsed.map(|parsed| compile::done_tasks(&parsed.model)).unwrap_or_default();
     let digest_of_content = Digest::of_bytes(canonical.as_bytes());
-    Ok(Content { digest: digest_of_content, canonical, compiled, agents, done, unread })
+    Ok(Content { digest: digest_of_content, canonical, compiled, agents, done, warnings })
 }
 
 fn invalid_plan(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Refused {

@@ -8,7 +8,7 @@ use enact_domain::rules::Program;
 use enact_domain::waiting::Waiting;
 use serde_json::json;
 
-use super::agent_job::{Advanced, AgentJob, Step};
+use super::agent_job::{self, Advanced, AgentJob, Step};
 use super::context::Context;
 use super::job_pods;
 use super::sourced::{Drafter, Sourced, Subject, at_work, member};

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
+use enact_domain::decisions::RecordedDecision;
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Kind, Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
@@ -79,6 +80,8 @@ pub struct InMemoryRecordStore {
     pub deliveries: Mutex<Vec<RecordedDelivery>>,
     /// Documents that pods delivered.
     pub documents: Mutex<Vec<Vec<u8>>>,
+    /// Decisions of chosen proposals.
+    pub decisions: Mutex<Vec<RecordedDecision>>,
     /// Limits of budgets, in the order in which they were written.
     pub limits: Mutex<Vec<(Scope, Limit)>>,
     /// What is spent and reserved.
@@ -190,6 +193,16 @@ impl RecordStore for InMemoryRecordStore {
             let recorded = self.records.lock().unwrap().iter().find_map(of);
             recorded.or_else(|| self.documents.lock().unwrap().iter().find(brought).cloned())
         })))
+    }
+
+    fn decisions_in_force<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: &'a str,
+        _: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<RecordedDecision>, StoreError>> {
+        Box::pin(future::ready(self.reach(|| self.decisions.lock().unwrap().clone())))
     }
 
     fn set_budgets<'a>(&'a self, _: &'a str, budgets: &'a [(Scope, Limit)]) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -117,8 +117,9 @@ pub fn summary(record: &Record) -> String {
         Event::Judgement { judge, first, second, preference, .. } => {
             format!("{}: {judge} compared {first} and {second}: {preference:?}", record.subject.name)
         }
-        Event::ProposalChosen { agent, .. } => {
-            format!("{}: {agent} chosen by {}", record.subject.name, record.actor)
+        Event::ProposalChosen { agent, decisions, .. } => {
+            let choices: String = decisions.iter().map(|decision| format!(" {}", decision.choice)).collect();
+            format!("{}: {agent} chosen by {}{choices}", record.subject.name, record.actor)
         }
         Event::Message { id, .. } => format!("{}: message {id} by {}", record.subject.name, record.actor),
         Event::PolicyChanged { .. } => format!("{}: policy by {}", record.subject.name, record.actor),

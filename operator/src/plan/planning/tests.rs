@@ -1,6 +1,7 @@
 //! Planners: what they get and deliver, and which proposal becomes the tasks of the plan.
 
 use enact_domain::assignment::ASSIGNMENT_ENV;
+use enact_domain::decisions::RecordedDecision;
 use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
 use enact_domain::stamps::Stamp;
 use serde_json::Value;
@@ -188,9 +189,9 @@ async fn judges_compare_both_orders_before_the_choice() {
     reconcile(&mut bench).await;
     let status = status(&bench);
     assert_eq!(status["phase"], "Running", "{status}");
-    let judged = |index: usize| status["proposals"][index]["components"].as_array().unwrap().last().unwrap().clone();
-    assert_eq!((&judged(0)["name"], &judged(0)["points"]), (&json!("judges"), &json!(0)), "{status}");
-    assert_eq!((&judged(1)["points"], &judged(1)["max"]), (&json!(200), &json!(200)), "{status}");
+    let by_judges = |index: usize| status["proposals"][index]["components"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&by_judges(0)["name"], &by_judges(0)["points"]), (&json!("judges"), &json!(0)), "{status}");
+    assert_eq!((&by_judges(1)["points"], &by_judges(1)["max"]), (&json!(200), &json!(200)), "{status}");
     assert!(
         status["judgements"].as_array().unwrap().iter().all(|judgement| judgement["state"] == "Judged"),
         "{status}"
@@ -325,4 +326,35 @@ fn a_plan_without_proposals_says_why() {
     };
     assert_eq!(waits.reason, FAILED);
     assert!(waits.message.contains("Agent b: line 1: no task was found"), "{}", waits.message);
+}
+
+/// Returns a recorded decision of another plan.
+fn decided(question: &str, choice: &str) -> RecordedDecision {
+    serde_json::from_value(json!({
+        "id": 7, "state": "InForce", "question": question, "choice": choice, "rationale": "", "consequences": "",
+        "alternatives": [], "plan": "older", "specification": "older", "specificationDigest": "sha256:1",
+        "proposal": "sha256:2", "agent": "a", "chosenBy": null, "at": 0, "supersedes": null, "supersededBy": null,
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn the_decisions_of_the_chosen_proposal_are_recorded() {
+    let mut bench = bench(&json!({}), &json!({})).await;
+    bench.record_store.decisions.lock().unwrap().push(decided("storage", "Redis"));
+    let with_decision =
+        GOOD.replace("## Phase 1", "## Decisions\n\n### Storage\n\n**Decision**: Postgres\n\n## Phase 1");
+    delivers(&mut bench, "a", 1, &with_decision).await;
+    delivers(&mut bench, "b", 1, POOR).await;
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    let found = &status["proposals"][0]["findings"][0];
+    assert_eq!((&found["code"], &found["line"]), (&json!("DecisionContradicted"), &json!(7)), "{status}");
+    let message = found["message"].as_str().unwrap_or_default();
+    assert!(message.contains("Postgres") && message.contains("Plan older") && message.contains("Redis"), "{message}");
+    assert_eq!(status["proposals"][1]["findings"], Value::Null, "{status}");
+    let shown = status["topFindings"].as_array().unwrap().iter().any(|shown| shown["id"] == found["id"]);
+    assert!(shown && status["phase"] == "Running", "people see it, and it stops nothing: {status}");
+    let records = bench.record_store.summaries().join("\n");
+    assert!(records.contains("p: a chosen by system:enact Postgres"), "{records}");
 }

@@ -1,0 +1,146 @@
+//! `decisions`: the recorded decisions of plans, as a table, JSON or MADR files.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use enact_crds::approval::SubjectKind;
+use enact_domain::decisions::{RecordedDecision, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::args::{Decisions, DecisionsOutput};
+use crate::cluster::Cluster;
+use crate::record::{self, Record};
+use crate::terminal::{self, note};
+use crate::text::{align, fit, one_line, safe};
+
+/// Most columns of a cell with untrusted text.
+const MAX_CELL_WIDTH: usize = 48;
+/// Most characters of a question in the name of a file.
+const MAX_SLUG: usize = 60;
+
+/// The answer of the server.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    decisions: Vec<RecordedDecision>,
+}
+
+/// Prints or exports the decisions of the namespace, of one plan, or of the plans for one specification.
+pub async fn run(cluster: &Cluster, options: &Decisions) -> Result<()> {
+    let found = Record::open(cluster).await?.decisions(&parameters(options)).await?;
+    if options.output == DecisionsOutput::Json {
+        let value: Value = record::parse(&found)?;
+        return terminal::print_line(&safe(&serde_json::to_string_pretty(&value)?));
+    }
+    let Answer { decisions } = record::parse(&found)?;
+    if decisions.is_empty() {
+        note(&format!(
+            "no decision is recorded for this in namespace {}; they are recorded when a proposal with decisions is chosen",
+            cluster.namespace
+        ));
+        return Ok(());
+    }
+    match &options.madr {
+        Some(folder) => export(folder, &decisions),
+        None => terminal::print(&(table(&decisions).join("\n") + "\n")),
+    }
+}
+
+/// Returns the parameters of the request to the server.
+fn parameters(options: &Decisions) -> Vec<(&'static str, String)> {
+    let parameter = options.of.as_ref().map(|of| match of.kind {
+        Some(SubjectKind::Specification) => ("specification", of.name.clone()),
+        _ => ("plan", of.name.clone()),
+    });
+    parameter.into_iter().collect()
+}
+
+fn table(decisions: &[RecordedDecision]) -> Vec<String> {
+    const TITLES: [&str; 8] = ["ID", "STATE", "QUESTION", "CHOICE", "PLAN", "PROPOSED BY", "CHOSEN BY", "WHEN (UTC)"];
+    let mut rows = vec![TITLES.map(str::to_owned).to_vec()];
+    rows.extend(decisions.iter().map(|decision| {
+        vec![
+            decision.id.to_string(),
+            state(decision),
+            fit(&decision.question, MAX_CELL_WIDTH),
+            fit(&decision.choice, MAX_CELL_WIDTH),
+            one_line(&decision.plan),
+            one_line(&decision.agent),
+            fit(decision.chosen_by.as_deref().unwrap_or("score"), MAX_CELL_WIDTH),
+            time(decision, "%Y-%m-%d %H:%M"),
+        ]
+    }));
+    align(&mut rows);
+    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+}
+
+/// Returns the state of a decision, and what replaces it.
+fn state(decision: &RecordedDecision) -> String {
+    match (decision.state, decision.superseded_by) {
+        (State::InForce, _) => "in force".to_owned(),
+        (State::Superseded, Some(by)) => format!("superseded by {by}"),
+        (State::Superseded, None) => "superseded".to_owned(),
+        (State::Withdrawn, _) => "withdrawn".to_owned(),
+    }
+}
+
+fn time(decision: &RecordedDecision, format: &str) -> String {
+    Timestamp::from_millisecond(decision.at.0).map_or_else(|_| "?".to_owned(), |at| at.strftime(format).to_string())
+}
+
+/// Writes a file for each decision.
+fn export(folder: &Path, decisions: &[RecordedDecision]) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create the directory {}", folder.display()))?;
+    for decision in decisions {
+        let path = folder.join(file_name(decision));
+        fs::write(&path, madr(decision)).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    terminal::print_line(&format!("{} decisions are written to {}", decisions.len(), folder.display()))
+}
+
+/// Returns the name of a decision's file. Only its number identifies it.
+fn file_name(decision: &RecordedDecision) -> String {
+    let lower = decision.question.to_ascii_lowercase();
+    let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let slug: String = words.join("-").chars().take(MAX_SLUG).collect();
+    let slug = slug.trim_end_matches('-');
+    format!("{:04}-{}.md", decision.id, if slug.is_empty() { "decision" } else { slug })
+}
+
+/// Returns a decision as a Markdown Architectural Decision Record. Each text of an agent stays on one line, so that it can add no section.
+fn madr(decision: &RecordedDecision) -> String {
+    let status = match decision.state {
+        State::InForce => "accepted".to_owned(),
+        State::Superseded => state(decision),
+        State::Withdrawn => "rejected".to_owned(),
+    };
+    let chosen_by = decision.chosen_by.as_deref().map_or_else(|| "the score of the proposal".to_owned(), one_line);
+    let [question, choice, rationale, consequences] =
+        [&decision.question, &decision.choice, &decision.rationale, &decision.consequences].map(|text| one_line(text));
+    let options = std::iter::once(&decision.choice).chain(&decision.alternatives);
+    let options: String = options.map(|option| format!("* {}\n", one_line(option))).collect();
+    let because = if rationale.is_empty() { "the proposal gives no reason".to_owned() } else { rationale };
+    let consequences = match consequences.as_str() {
+        "" => String::new(),
+        consequences => format!("\n### Consequences\n\n* {consequences}\n"),
+    };
+    let supersedes = decision.supersedes.map_or_else(String::new, |id| format!("\n* It supersedes decision {id}."));
+    let (plan, specification, agent) =
+        (one_line(&decision.plan), one_line(&decision.specification), one_line(&decision.agent));
+    format!(
+        "---\nstatus: {}\ndate: {}\ndecision-makers: {}\n---\n\n# {question}\n\n\
+         ## Context and Problem Statement\n\n\
+         Plan {plan} implements Specification {specification} (`{}`). Its planner had to settle: {question}\n\n\
+         ## Considered Options\n\n{options}\n\
+         ## Decision Outcome\n\nChosen option: \"{choice}\", because: {because}\n{consequences}\n\
+         ## More Information\n\n\
+         * Agent {agent} proposed it (`{}`); chosen by {chosen_by}.{supersedes}\n",
+        Value::from(status),
+        time(decision, "%Y-%m-%d"),
+        Value::from(chosen_by.as_str()),
+        one_line(&decision.specification_digest),
+        one_line(&decision.proposal),
+    )
+}

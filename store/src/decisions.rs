@@ -1,0 +1,260 @@
+//! Decisions of the proposals that were chosen for plans.
+
+use enact_domain::decisions::{self, Decision, RecordedDecision, State};
+use enact_domain::digest::Digest;
+use enact_domain::record::{ACTOR, Event, Record};
+use enact_domain::time::Millis;
+use serde_json::Value;
+
+use crate::error::StoreError;
+use crate::session::Session;
+use crate::store::Store;
+
+/// Most decisions in one answer.
+const PAGE: i64 = 500;
+
+/// Which decisions of a namespace are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DecisionFilter {
+    /// Name of a Plan.
+    pub plan: Option<String>,
+    /// Name of a Specification.
+    pub specification: Option<String>,
+}
+
+/// What is read of the decisions of a namespace.
+#[derive(Default)]
+struct Selection<'a> {
+    /// UID of a plan whose decisions do not count.
+    without: Option<&'a str>,
+    /// Keys of questions; all questions when empty.
+    questions: &'a [String],
+    plan: Option<&'a str>,
+    specification: Option<&'a str>,
+}
+
+/// A decision of a chosen proposal, and the choice.
+struct Row<'r> {
+    record: &'r Record,
+    key: &'r str,
+    agent: &'r str,
+    digest: &'r Digest,
+    specification: &'r str,
+    specification_digest: &'r Digest,
+    /// Position in the proposal, from 1.
+    number: i32,
+    decision: &'r Decision,
+}
+
+/// A recorded decision as Postgres returns it.
+struct Found {
+    id: i64,
+    withdrawn: bool,
+    question: String,
+    choice: String,
+    rationale: String,
+    consequences: String,
+    alternatives: Value,
+    plan: String,
+    specification: String,
+    specification_digest: String,
+    proposal: String,
+    agent: String,
+    actor: String,
+    at: i64,
+    supersedes: Option<i64>,
+    superseded_by: Option<i64>,
+}
+
+/// Returns a row for each decision of the chosen proposals.
+fn rows<'r>(records: &[&'r Record]) -> Vec<Row<'r>> {
+    let mut rows = Vec::new();
+    for &record in records {
+        let Event::ProposalChosen { key, agent, digest, specification, specification_digest, decisions } =
+            &record.event
+        else {
+            continue;
+        };
+        rows.extend(decisions.iter().zip(1..).map(|(decision, number)| Row {
+            record,
+            key,
+            agent,
+            digest,
+            specification,
+            specification_digest,
+            number,
+            decision,
+        }));
+    }
+    rows
+}
+
+/// Writes the decisions of the chosen proposals.
+pub(crate) async fn write(session: &mut Session, tenant: &str, records: &[&Record]) -> Result<(), StoreError> {
+    let rows = rows(records);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let column = |value: fn(&Row) -> String| rows.iter().map(value).collect::<Vec<String>>();
+    let alternatives: Vec<Value> =
+        rows.iter().map(|row| row.decision.alternatives.iter().cloned().map(Value::String).collect()).collect();
+    let numbers: Vec<i32> = rows.iter().map(|row| row.number).collect();
+    let at: Vec<i64> = rows.iter().map(|row| row.record.at.0).collect();
+    sqlx::query!(
+        "insert into enact.decisions
+            (tenant_id, plan_uid, choice_key, number, namespace, plan, specification, specification_digest, proposal, agent, actor,
+             question, question_key, choice, rationale, consequences, alternatives, decided_at)
+        select $1, plan_uid, choice_key, number, namespace, plan, specification, specification_digest, proposal, agent, actor,
+               question, question_key, choice, rationale, consequences, alternatives, to_timestamp(at / 1000.0)
+        from unnest($2::text[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+                    $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::jsonb[], $18::bigint[])
+            with ordinality
+            as t (plan_uid, choice_key, number, namespace, plan, specification, specification_digest, proposal, agent, actor,
+                  question, question_key, choice, rationale, consequences, alternatives, at, ord)
+        order by ord
+        on conflict (tenant_id, plan_uid, choice_key, number) do nothing",
+        tenant,
+        &column(|row| row.record.subject.uid.clone()),
+        &column(|row| row.key.to_owned()),
+        &numbers,
+        &column(|row| row.record.subject.namespace.clone()),
+        &column(|row| row.record.subject.name.clone()),
+        &column(|row| row.specification.to_owned()),
+        &column(|row| row.specification_digest.to_string()),
+        &column(|row| row.digest.to_string()),
+        &column(|row| row.agent.to_owned()),
+        &column(|row| row.record.actor.clone()),
+        &column(|row| row.decision.question.clone()),
+        &column(|row| decisions::question_key(&row.decision.question)),
+        &column(|row| row.decision.choice.clone()),
+        &column(|row| row.decision.rationale.clone()),
+        &column(|row| row.decision.consequences.clone()),
+        &alternatives,
+        &at,
+    )
+    .execute(session.statement())
+    .await
+    .map_err(StoreError::while_doing("record decisions"))?;
+    Ok(())
+}
+
+impl Store {
+    /// Returns the newest decisions of a namespace, at most 500, the newest first.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub async fn decisions(
+        &self,
+        tenant: &str,
+        namespace: &str,
+        filter: &DecisionFilter,
+    ) -> Result<Vec<RecordedDecision>, StoreError> {
+        let (plan, specification) = (filter.plan.as_deref(), filter.specification.as_deref());
+        let selection = Selection { plan, specification, ..Selection::default() };
+        self.select_decisions(tenant, namespace, &selection).await
+    }
+
+    /// Returns the decisions about these questions that are in force in a namespace when those of one plan do not count. The questions are
+    /// keys of [`decisions::question_key`].
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub async fn decisions_in_force(
+        &self,
+        tenant: &str,
+        namespace: &str,
+        plan_uid: &str,
+        questions: &[String],
+    ) -> Result<Vec<RecordedDecision>, StoreError> {
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let selection = Selection { without: Some(plan_uid), questions, ..Selection::default() };
+        let mut found = self.select_decisions(tenant, namespace, &selection).await?;
+        found.retain(|decision| decision.state == State::InForce);
+        Ok(found)
+    }
+
+    async fn select_decisions(
+        &self,
+        tenant: &str,
+        namespace: &str,
+        selection: &Selection<'_>,
+    ) -> Result<Vec<RecordedDecision>, StoreError> {
+        let found = self
+            .transaction("read decisions", tenant, async |session: &mut Session| {
+                // A plan without a row in enact.plans has not started. The order of the window decides which decision replaces which.
+                sqlx::query_as!(
+                    Found,
+                    r#"with known as (
+                        select d.*,
+                            exists (
+                                select from enact.audit a
+                                where a.tenant_id = $1 and a.subject_uid = d.plan_uid and a.event = 'ProposalChosen'
+                                    and a.at > d.decided_at
+                            ) or (
+                                exists (
+                                    select from enact.audit a
+                                    where a.tenant_id = $1 and a.subject_uid = d.plan_uid and a.event = 'Deleted'
+                                ) and not exists (select from enact.plans p where p.tenant_id = $1 and p.plan_uid = d.plan_uid)
+                            ) as withdrawn
+                        from enact.decisions d
+                        where d.tenant_id = $1 and d.namespace = $2 and ($3::text is null or d.plan_uid <> $3::text)
+                            and (cardinality($4::text[]) = 0 or d.question_key = any($4::text[]))
+                    ), ordered as (
+                        select known.*, lag(id) over same_question as supersedes, lead(id) over same_question as superseded_by
+                        from known
+                        window same_question as (partition by withdrawn, question_key order by decided_at, id)
+                    )
+                    select id as "id!", withdrawn as "withdrawn!", question as "question!", choice as "choice!",
+                           rationale as "rationale!", consequences as "consequences!", alternatives as "alternatives!",
+                           plan::text as "plan!", specification::text as "specification!",
+                           specification_digest as "specification_digest!", proposal as "proposal!", agent::text as "agent!",
+                           actor as "actor!", (extract(epoch from decided_at) * 1000)::bigint as "at!",
+                           case when withdrawn then null else supersedes end as "supersedes?",
+                           case when withdrawn then null else superseded_by end as "superseded_by?"
+                    from ordered
+                    where ($5::text is null or plan = $5::text) and ($6::text is null or specification = $6::text)
+                    order by decided_at desc, id
+                    limit $7"#,
+                    tenant,
+                    namespace,
+                    selection.without,
+                    selection.questions,
+                    selection.plan,
+                    selection.specification,
+                    PAGE,
+                )
+                .fetch_all(session.statement())
+                .await
+            })
+            .await?;
+        found.into_iter().map(recorded).collect()
+    }
+}
+
+fn recorded(found: Found) -> Result<RecordedDecision, StoreError> {
+    Ok(RecordedDecision {
+        id: found.id,
+        state: match (found.withdrawn, found.superseded_by) {
+            (true, _) => State::Withdrawn,
+            (false, Some(_)) => State::Superseded,
+            (false, None) => State::InForce,
+        },
+        question: found.question,
+        choice: found.choice,
+        rationale: found.rationale,
+        consequences: found.consequences,
+        alternatives: serde_json::from_value(found.alternatives)
+            .map_err(StoreError::unreadable("the alternatives of a decision"))?,
+        plan: found.plan,
+        specification: found.specification,
+        specification_digest: found.specification_digest,
+        proposal: found.proposal,
+        agent: found.agent,
+        chosen_by: Some(found.actor).filter(|actor| actor != ACTOR),
+        at: Millis(found.at),
+        supersedes: found.supersedes,
+        superseded_by: found.superseded_by,
+    })
+}

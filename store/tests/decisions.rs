@@ -1,0 +1,146 @@
+//! Decisions of chosen proposals, and which of them are in force.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod support;
+
+use enact_domain::decisions::{Decision, RecordedDecision, State, question_key};
+use enact_domain::digest::Digest;
+use enact_domain::record::{ACTOR, Event, Kind, Record};
+use enact_domain::time::Millis;
+use enact_store::{DecisionFilter, Store};
+use support::{Database, plan_transition, record, subject};
+
+/// Returns the choice of a proposal with these decisions for a plan. Its Specification has the name of the plan.
+fn chosen(plan: &str, at: i64, decisions: &[(&str, &str)]) -> Record {
+    let decisions = decisions.iter().zip(7..).map(|((question, choice), line)| Decision {
+        question: (*question).into(),
+        choice: (*choice).into(),
+        rationale: "It is there.".into(),
+        consequences: String::new(),
+        alternatives: vec!["Nothing".into()],
+        line,
+    });
+    let event = Event::ProposalChosen {
+        key: format!("1/{at}"),
+        agent: "claude".into(),
+        digest: Digest::of_bytes(b"a proposal"),
+        specification: plan.into(),
+        specification_digest: Digest::of_bytes(b"a specification"),
+        decisions: decisions.collect(),
+    };
+    record("a", subject(Kind::Plan, plan), at, event)
+}
+
+/// Returns plan, choice and state of the decisions of the namespace, the newest first.
+async fn states(store: &Store) -> Vec<(String, String, State)> {
+    let found = store.decisions("a", "team", &DecisionFilter::default()).await.unwrap();
+    found.into_iter().map(|found| (found.plan, found.choice, found.state)).collect()
+}
+
+fn state(plan: &str, choice: &str, state: State) -> (String, String, State) {
+    (plan.into(), choice.into(), state)
+}
+
+#[tokio::test]
+async fn a_decision_has_its_choice_and_its_options() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let choice = Record { actor: "dana".into(), ..chosen("cart", 5_000, &[("Storage", "Postgres\0")]) };
+    store.record(vec![choice.clone()]).await.unwrap();
+    store.record(vec![choice]).await.unwrap();
+    let found = store.decisions("a", "team", &DecisionFilter::default()).await.unwrap();
+    let expected = RecordedDecision {
+        id: found[0].id,
+        state: State::InForce,
+        question: "Storage".into(),
+        choice: "Postgres\u{FFFD}".into(),
+        rationale: "It is there.".into(),
+        consequences: String::new(),
+        alternatives: vec!["Nothing".into()],
+        plan: "cart".into(),
+        specification: "cart".into(),
+        specification_digest: Digest::of_bytes(b"a specification").to_string(),
+        proposal: Digest::of_bytes(b"a proposal").to_string(),
+        agent: "claude".into(),
+        chosen_by: Some("dana".into()),
+        at: Millis(5_000),
+        supersedes: None,
+        superseded_by: None,
+    };
+    assert_eq!(found, [expected]);
+    for (tenant, namespace) in [("a", "other"), ("b", "team")] {
+        assert_eq!(store.decisions(tenant, namespace, &DecisionFilter::default()).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_later_decision_supersedes_that_of_the_same_question() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    store.record(vec![chosen("cart", 1_000, &[("Storage?", "Redis"), ("Language", "Rust")])]).await.unwrap();
+    store.record(vec![chosen("basket", 2_000, &[("storage", "Postgres")])]).await.unwrap();
+    assert_eq!(
+        states(&store).await,
+        [
+            state("basket", "Postgres", State::InForce),
+            state("cart", "Redis", State::Superseded),
+            state("cart", "Rust", State::InForce),
+        ]
+    );
+    let of = |plan: Option<&str>, specification: Option<&str>| DecisionFilter {
+        plan: plan.map(str::to_owned),
+        specification: specification.map(str::to_owned),
+    };
+    let basket = store.decisions("a", "team", &of(Some("basket"), None)).await.unwrap();
+    let cart = store.decisions("a", "team", &of(None, Some("cart"))).await.unwrap();
+    assert_eq!((basket.len(), cart.len()), (1, 2));
+    // The filter does not hide what replaces a decision.
+    assert_eq!((cart[0].superseded_by, basket[0].supersedes), (Some(basket[0].id), Some(cart[0].id)));
+    assert_eq!(basket[0].chosen_by, None, "{ACTOR} means the score");
+}
+
+#[tokio::test]
+async fn another_choice_of_the_plan_withdraws_its_decisions() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    store.record(vec![chosen("cart", 1_000, &[("Storage", "Redis")])]).await.unwrap();
+    store.record(vec![chosen("cart", 2_000, &[])]).await.unwrap();
+    assert_eq!(states(&store).await, [state("cart", "Redis", State::Withdrawn)]);
+    store.record(vec![chosen("cart", 3_000, &[("Storage", "Redis")])]).await.unwrap();
+    let found = store.decisions("a", "team", &DecisionFilter::default()).await.unwrap();
+    assert_eq!((found[0].state, found[0].supersedes), (State::InForce, None), "it replaces only what counts");
+}
+
+#[tokio::test]
+async fn a_plan_that_was_deleted_before_its_start_decides_nothing() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let deleted = |plan: &str| record("a", subject(Kind::Plan, plan), 4_000, Event::Deleted { note: String::new() });
+    store.record(vec![plan_transition("a", "done", "Running", 900)]).await.unwrap();
+    store.record(vec![chosen("done", 1_000, &[("Language", "Rust")])]).await.unwrap();
+    store.record(vec![chosen("wrong", 2_000, &[("Language", "C")])]).await.unwrap();
+    store.record(vec![deleted("done"), deleted("wrong")]).await.unwrap();
+    assert_eq!(
+        states(&store).await,
+        [state("wrong", "C", State::Withdrawn), state("done", "Rust", State::InForce)],
+        "what was built stays decided"
+    );
+}
+
+#[tokio::test]
+async fn decisions_of_the_plan_itself_do_not_count_against_it() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    store.record(vec![chosen("cart", 1_000, &[("Storage", "Redis")])]).await.unwrap();
+    store.record(vec![chosen("basket", 2_000, &[("Storage", "Postgres")])]).await.unwrap();
+    let questions = [question_key("STORAGE"), question_key("Nobody asked")];
+    let in_force = async |plan: &str| -> Vec<String> {
+        let found = store.decisions_in_force("a", "team", plan, &questions).await.unwrap();
+        found.into_iter().map(|found| found.choice).collect()
+    };
+    assert_eq!(in_force("uid-basket").await, ["Redis"]);
+    assert_eq!(in_force("uid-cart").await, ["Postgres"]);
+    assert_eq!(in_force("uid-other").await, ["Postgres"]);
+    assert_eq!(store.decisions_in_force("a", "team", "uid-other", &[]).await.unwrap(), []);
+}
