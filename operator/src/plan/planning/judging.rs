@@ -55,9 +55,10 @@ impl Planning<'_> {
         for judge in &self.generate.judges {
             for (first, second) in planning::pairs(&candidates) {
                 let (first, second) = (usable[first], usable[second]);
+                // With the planners: of two equal texts, each order is a comparison with a pod of its own.
                 let inputs = json!({
-                    "judge": judge.name, "first": first.digest, "second": second.digest, "rubric": self.generate.rubric,
-                    "specification": self.assignment.specification.digest,
+                    "judge": judge.name, "first": [first.agent, first.digest], "second": [second.agent, second.digest],
+                    "rubric": self.generate.rubric, "specification": self.assignment.specification.digest,
                 });
                 let request =
                     Digest::of_json(&inputs).map_err(|source| Error::Json { what: "a comparison", source })?;

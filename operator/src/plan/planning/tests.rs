@@ -213,6 +213,25 @@ async fn judges_compare_both_orders_before_the_choice() {
 }
 
 #[tokio::test]
+async fn equal_proposals_are_compared_in_both_orders() {
+    let mut bench = bench(&json!({"judges": [{"name": "scripts"}], "maxAttempts": 1}), &json!({})).await;
+    for planner in ["a", "b"] {
+        delivers(&mut bench, planner, 1, GOOD).await;
+    }
+    reconcile(&mut bench).await;
+    let pods = work(&bench);
+    assert_eq!(pods.len(), 2, "{}", status(&bench));
+    for (pod, _) in pods {
+        end(&mut bench, &pod, "Verdict: A").await;
+    }
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    let compared = status["judgements"].as_array().unwrap().iter();
+    let compared: Vec<_> = compared.map(|judgement| (&judgement["first"], &judgement["state"])).collect();
+    assert_eq!(compared, [(&json!("a"), &json!("Judged")), (&json!("b"), &json!("Judged"))], "{status}");
+}
+
+#[tokio::test]
 async fn a_judge_without_a_verdict_decides_nothing() {
     let mut bench = bench(&json!({"judges": [{"name": "scripts"}], "maxAttempts": 1}), &json!({})).await;
     delivers(&mut bench, "a", 1, GOOD).await;
