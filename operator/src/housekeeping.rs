@@ -29,7 +29,7 @@ pub async fn run(ctx: Arc<Context>, store: Store, shutdown: CancellationToken) {
             sleep(PAUSE).await;
         }
     };
-    shutdown.run_until_cancelled(rounds).await;
+    Box::pin(shutdown.run_until_cancelled(rounds)).await;
 }
 
 async fn round(caches: &Caches, store: &Store) {

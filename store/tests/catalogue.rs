@@ -1,5 +1,7 @@
 //! The database separates tenants.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use enact_store::Store;
