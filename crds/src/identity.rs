@@ -349,6 +349,13 @@ mod tests {
         let namespace =
             ObjectMeta { labels: Some([(LABEL_TENANT.to_owned(), "acme".to_owned())].into()), ..ObjectMeta::default() };
         assert!(attempt_pod(bound, &draft, &namespace, &[]).unwrap_err().contains(LABEL_PLAN_UID));
+        let cloning = |draft: &ObjectMeta| {
+            let bound = BoundPod { namespace: "team".into(), name: "draft".into(), uid: "pod-uid".into() };
+            tenant_of_cloning_pod(bound, draft, &namespace, &[])
+        };
+        assert_eq!(cloning(&draft).as_deref(), Ok("acme"), "a planner reads the repository of its plan");
+        draft.owner_references.as_mut().unwrap()[0].kind = "Specification".into();
+        assert!(cloning(&draft).unwrap_err().contains("Plan as its controller"), "only plans have a repository");
         draft.labels.as_mut().unwrap().insert(LABEL_TENANT.to_owned(), "other".to_owned());
         assert!(identify(&draft).unwrap_err().contains(LABEL_TENANT));
     }

@@ -165,7 +165,7 @@ pub enum Event {
     },
     /// A judge has compared two proposals for the plan that is the subject. Keyed by `key`.
     Judgement {
-        /// Unique for the subject: it follows from the judge and what it read.
+        /// Unique for the subject: it follows from the judge, what it read and what it wrote.
         key: String,
         /// Name of the Agent that judged.
         judge: String,

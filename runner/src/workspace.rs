@@ -93,7 +93,11 @@ impl WorkspaceLayout {
 
     /// Keeps the clone in the working tree for the attempt that comes.
     pub(crate) fn keep_clone(&self) -> Result<(), Failure> {
-        let kept = fs::rename(self.tree.join(".git"), &self.prefetched);
+        // A container that runs again after a restart of the node finds the clone of its first run.
+        let kept = match fs::remove_dir_all(&self.prefetched) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::rename(self.tree.join(".git"), &self.prefetched),
+        };
         kept.map_err(|error| Failure::volume(&self.prefetched, &error))
     }
 

@@ -319,7 +319,8 @@ create table enact.audit (
     unique (tenant_id, subject_uid, event, key)
 );
 create index audit_of_plan on enact.audit (tenant_id, plan_uid) where plan_uid is not null;
-create index audit_of_proposals on enact.audit (tenant_id, namespace, name) where event = 'Proposal';
+-- Serves unused_contents and the reads of proposals, which ask for both events.
+create index audit_of_proposals on enact.audit (tenant_id, namespace, name) where event in ('Proposal', 'Judgement');
 comment on table enact.audit is
     'The audit log: who did what and when. Rows are only added. Written by the operator with each record and by the server with each '
     'result. Both recognise in it what is recorded already. The server reads in it which proposals a plan has. Auditors read it by SQL '

@@ -30,8 +30,17 @@ impl fmt::Debug for Login {
 ///
 /// # Errors
 /// If the database cannot be reached, the owner lacks rights (`CREATE` on the database; `CREATEROLE` unless the roles `enact_app` and
-/// `enact_operator` and the logins exist), a login bypasses row-level security, or `login` cannot be deprived of the operator's rights.
+/// `enact_operator` and the logins exist), a login bypasses row-level security, `login` cannot be deprived of the operator's rights, or both
+/// logins are the same.
 pub async fn migrate(owner_url: &str, login: Option<&Login>, operator: Option<&Login>) -> Result<(), StoreError> {
+    if let (Some(login), Some(operator)) = (login, operator)
+        && login.user == operator.user
+    {
+        return Err(StoreError::Invalid {
+            what: "the login of the operator",
+            problem: format!("is also that of server and gateway (`{}`): give the operator another user", login.user),
+        });
+    }
     let options = connect_options(owner_url)?;
     let mut connection =
         options.connect().await.map_err(StoreError::while_doing("connect to the database as its owner"))?;

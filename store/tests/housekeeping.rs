@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use enact_domain::digest::Digest;
+use enact_domain::planning::Preference;
 use enact_domain::record::{Event, Kind};
 use enact_store::Store;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
@@ -38,7 +39,15 @@ async fn contents_that_nothing_refers_to_are_deleted() {
     let proposal = Event::Proposal { agent: "planner".into(), digest: proposed, score: 50, tasks: 3 };
     let plan = subject(Kind::Plan, "p");
     store.record(vec![revision("a", subject(Kind::Specification, "cart"), "a revision")]).await.unwrap();
-    store.record(vec![record("a", plan, 1, proposal)]).await.unwrap();
+    let judgement = Event::Judgement {
+        key: "k".into(),
+        judge: "judge".into(),
+        first: "planner".into(),
+        second: "another".into(),
+        preference: Preference::Tie,
+        digest: deliver(&store, "a", "pod-6", "reasons").await,
+    };
+    store.record(vec![record("a", plan.clone(), 1, proposal), record("a", plan, 2, judgement)]).await.unwrap();
     assert_eq!(store.delete_unused_contents("a", &[]).await.unwrap(), 0, "all were delivered just now");
     age_deliveries(&database).await;
     // A new delivery also deletes the entries of old ones.
@@ -47,7 +56,7 @@ async fn contents_that_nothing_refers_to_are_deleted() {
     assert_eq!(store.delete_unused_contents("a", &named).await.unwrap(), 1);
     assert_eq!(store.delete_unused_contents("a", &named).await.unwrap(), 0);
     assert!(!has(&store, "a", "unused").await);
-    for kept in ["in a status", "a revision", "a proposal", "delivered"] {
+    for kept in ["in a status", "a revision", "a proposal", "reasons", "delivered"] {
         assert!(has(&store, "a", kept).await, "{kept}");
     }
     assert!(has(&store, "b", "unused").await, "another tenant has its own");

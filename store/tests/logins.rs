@@ -173,6 +173,9 @@ async fn one_login_for_all_programs_works_until_the_operator_gets_its_own() {
 #[tokio::test]
 async fn a_login_that_keeps_the_operators_rights_is_refused() {
     let database = Database::migrated().await;
+    let (url, login) = (database.owner_url(), database.login());
+    let error = migrate(&url, Some(&login), Some(&login)).await.expect_err("one login for both");
+    assert!(error.to_string().contains("give the operator another user"), "{error}");
     let (app, operator) = (database.login().user, database.operator_login().user);
     let grant = format!("grant {operator} to {app}");
     database.superuser().await.execute(AssertSqlSafe(grant)).await.unwrap();

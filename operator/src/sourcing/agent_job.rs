@@ -283,7 +283,8 @@ impl AgentJob<'_> {
             work.prompt = (self.prompt)(previous(None));
             assignment = pod::document_job_json(&job);
         }
-        let clone = self.workspace.map(|workspace| Ok((workspace, self.clone_assignment(workspace)?))).transpose();
+        let clone = |workspace| self.clone_assignment(workspace).map(|assignment| (workspace, assignment));
+        let clone = self.workspace.map(clone).transpose().map_err(failed)?;
         let uses_gateway = pod::uses_gateway(&self.ctx.config, &agent.spec);
         let frame = Frame {
             config: &self.ctx.config,
@@ -307,7 +308,7 @@ impl AgentJob<'_> {
             resources: [&NO_RESOURCES, &agent.spec.resources, &NO_RESOURCES],
             default_resources: pod::DefaultResources::of(agent.spec.adapter),
         };
-        Ok(pod::for_draft(&frame, &agent.spec, clone.map_err(failed)?))
+        Ok(pod::for_draft(&frame, &agent.spec, clone))
     }
 
     /// Returns the assignment of the container that fetches the repository.

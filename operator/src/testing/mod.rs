@@ -339,6 +339,7 @@ impl Bench {
         for kind in ObjectKind::ALL {
             contexts.tenants.cluster.follow(kind, empty_list(), |_| {}).await;
         }
+        contexts.tenants.cluster.follow_policies(empty_list(), |_| {}).await;
         Self {
             contexts,
             api,

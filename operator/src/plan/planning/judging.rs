@@ -55,9 +55,10 @@ impl Planning<'_> {
         for judge in &self.generate.judges {
             for (first, second) in planning::pairs(&candidates) {
                 let (first, second) = (usable[first], usable[second]);
+                // With the planners: of two equal texts, each order is a comparison with a pod of its own.
                 let inputs = json!({
-                    "judge": judge.name, "first": first.digest, "second": second.digest, "rubric": self.generate.rubric,
-                    "specification": self.assignment.specification.digest,
+                    "judge": judge.name, "first": [first.agent, first.digest], "second": [second.agent, second.digest],
+                    "rubric": self.generate.rubric, "specification": self.assignment.specification.digest,
                 });
                 let request =
                     Digest::of_json(&inputs).map_err(|source| Error::Json { what: "a comparison", source })?;
@@ -191,13 +192,16 @@ impl Planning<'_> {
         let preference = planning::preference(document).ok()?;
         judgement.state = JudgementState::Judged;
         judgement.preference = Some(preference.into());
+        let digest = Digest::from(judgement.verdict.digest.clone()?);
+        let request = Digest::from(judgement.verdict.request.clone());
         let event = Event::Judgement {
-            key: Digest::from(judgement.verdict.request.clone()).short().to_owned(),
+            // With the digest: a person can return to an earlier rubric, and the judge may then write something else.
+            key: format!("{}/{}", request.short(), digest.short()),
             judge: judgement.judge.clone(),
             first: judgement.first.clone(),
             second: judgement.second.clone(),
             preference,
-            digest: judgement.verdict.digest.clone()?.into(),
+            digest,
         };
         Some(new_record(self.assignment.observed, self.member, ACTOR, event))
     }

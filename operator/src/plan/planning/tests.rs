@@ -204,6 +204,31 @@ async fn judges_compare_both_orders_before_the_choice() {
     let records = bench.record_store.summaries().join("\n");
     assert!(records.contains("p: scripts compared a and b: Second"), "{records}");
     assert!(records.contains("p: scripts compared b and a: First"), "{records}");
+    let recorded = bench.record_store.records.lock().unwrap();
+    let has_digest = |record: &Record| match &record.event {
+        Event::Judgement { key, digest, .. } => key.ends_with(digest.short()),
+        _ => true,
+    };
+    assert!(recorded.iter().all(has_digest), "other reasons of the same judge are recorded too");
+}
+
+#[tokio::test]
+async fn equal_proposals_are_compared_in_both_orders() {
+    let mut bench = bench(&json!({"judges": [{"name": "scripts"}], "maxAttempts": 1}), &json!({})).await;
+    for planner in ["a", "b"] {
+        delivers(&mut bench, planner, 1, GOOD).await;
+    }
+    reconcile(&mut bench).await;
+    let pods = work(&bench);
+    assert_eq!(pods.len(), 2, "{}", status(&bench));
+    for (pod, _) in pods {
+        end(&mut bench, &pod, "Verdict: A").await;
+    }
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    let compared = status["judgements"].as_array().unwrap().iter();
+    let compared: Vec<_> = compared.map(|judgement| (&judgement["first"], &judgement["state"])).collect();
+    assert_eq!(compared, [(&json!("a"), &json!("Judged")), (&json!("b"), &json!("Judged"))], "{status}");
 }
 
 #[tokio::test]
