@@ -8,6 +8,8 @@ use kube::ResourceExt;
 
 use crate::approval::SubjectKind;
 use crate::common::ApprovalPolicy;
+use crate::plan::GeneratedPlan;
+use crate::specification::DraftStatus;
 use crate::{Constitution, Plan, Specification, Tenant, convert};
 
 /// What an Approval is about, as far as the decision depends on it. The webhook and the operator both read it with [`ApprovalSubject::of`].
@@ -39,6 +41,23 @@ pub fn effective_policy(kind: SubjectKind, own: &ApprovalPolicy, tenant: Option<
         SubjectKind::Plan => minimum.plans.as_ref(),
     });
     Policy::from(own).with_minimum(minimum.map(Policy::from))
+}
+
+/// Returns the authors of a document. `draft` is the state of an agent that drafts it: whoever wrote that agent chose its words.
+pub fn document_authors<K: ResourceExt>(object: &K, draft: Option<&DraftStatus>) -> Authors {
+    let of_agent = draft.into_iter().flat_map(|draft| &draft.authors);
+    Authors::of(object.annotations()).with(of_agent.map(String::as_str))
+}
+
+/// Returns the authors of a Plan. Among them are `agents`, who wrote the Agents that the approval covers, and whoever wrote the planner and the
+/// judges of the proposal that is its tasks.md.
+pub fn plan_authors<'a>(
+    plan: &Plan,
+    agents: impl IntoIterator<Item = &'a str>,
+    generated: Option<&GeneratedPlan>,
+) -> Authors {
+    let of_planners = generated.into_iter().flat_map(|generated| &generated.authors);
+    Authors::of(plan.annotations()).with(agents).with(of_planners.map(String::as_str))
 }
 
 impl From<SubjectKind> for Kind {
@@ -92,6 +111,10 @@ impl Approvable for Specification {
         let status = self.status.as_ref()?;
         Some((status.digest.clone()?, convert::worst(&status.findings)))
     }
+
+    fn authors(&self) -> Authors {
+        document_authors(self, self.status.as_ref().and_then(|status| status.draft.as_ref()))
+    }
 }
 
 impl Approvable for Plan {
@@ -109,7 +132,8 @@ impl Approvable for Plan {
 
     fn authors(&self) -> Authors {
         // The digest covers the Agents, and the operator writes both together.
-        let agents = self.status.iter().flat_map(|status| &status.agents);
-        Authors::of(self.annotations()).with(agents.filter_map(|agent| agent.author.as_deref()))
+        let status = self.status.as_ref();
+        let agents = status.into_iter().flat_map(|status| &status.agents).filter_map(|agent| agent.author.as_deref());
+        plan_authors(self, agents, status.and_then(|status| status.generated.as_ref()))
     }
 }

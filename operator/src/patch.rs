@@ -42,18 +42,54 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     S: Serialize,
 {
+    // The UID protects an object with the same name that was created in between.
+    let written = write(ctx, api, object, &json!({ "uid": object.meta().uid }), old, new).await;
+    if written.as_ref().is_err_and(Error::is_conflict) { Ok(None) } else { written }
+}
+
+/// Does the same if the object still has the version that `object` shows. A request of a process that led before can arrive late: it must
+/// not undo what the next leader has written.
+///
+/// # Errors
+/// When the API server refuses, also because the object has another version.
+pub async fn status_of_version<K, S>(
+    ctx: &Context,
+    api: &Api<K>,
+    object: &K,
+    old: Option<&S>,
+    new: &S,
+) -> Result<Option<K>, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    S: Serialize,
+{
+    let metadata = json!({ "uid": object.meta().uid, "resourceVersion": object.meta().resource_version });
+    write(ctx, api, object, &metadata, old, new).await
+}
+
+/// Patches the status of the object that has this metadata.
+async fn write<K, S>(
+    ctx: &Context,
+    api: &Api<K>,
+    object: &K,
+    metadata: &Value,
+    old: Option<&S>,
+    new: &S,
+) -> Result<Option<K>, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    S: Serialize,
+{
     let kind = K::kind(&());
     let json = |s: &S| serde_json::to_value(s).map_err(|source| Error::Json { what: "a status", source });
     let before = old.map(json).transpose()?.unwrap_or(Value::Null);
     let Some(changes) = merge_diff(&before, &json(new)?) else { return Ok(None) };
     ctx.metrics.wrote("patch", &kind);
     let name = object.name_any();
-    // The UID protects an object with the same name that was created in between.
-    let patch = json!({ "metadata": { "uid": object.meta().uid }, "status": changes });
+    let patch = json!({ "metadata": metadata, "status": changes });
     match api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         Ok(object) => Ok(Some(object)),
-        // The object was deleted (404), or deleted and created again with another UID (409).
-        Err(kube::Error::Api(e)) if matches!(e.code, 404 | 409) => Ok(None),
+        Err(kube::Error::Api(e)) if e.code == 404 => Ok(None),
         Err(e) => Err(Error::kube(format!("patch the status of {kind} {name}"))(e)),
     }
 }

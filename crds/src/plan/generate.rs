@@ -150,6 +150,10 @@ pub struct Proposal {
     /// Earliest time of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
+    /// Users who had changed the planner last when an attempt started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub authors: Vec<String>,
 }
 
 impl Proposal {
@@ -273,4 +277,8 @@ pub struct GeneratedPlan {
     /// User who chose it; none if the scores decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Users who wrote the planner, and the judges that compared the proposals. They are authors of the plan for `fourEyes`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 190))]
+    pub authors: Vec<String>,
 }

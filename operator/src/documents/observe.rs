@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use enact_crds::approval::SubjectKind;
-use enact_crds::subject::effective_policy;
+use enact_crds::subject::{document_authors, effective_policy};
 use enact_crds::{Approval, convert};
 use enact_domain::approval::authors::Authors;
 use enact_domain::approval::{Decision, Policy};
@@ -66,10 +66,11 @@ pub async fn observe<D: Document>(
     };
     Ok(Observed {
         content: sourced.bytes.map(|bytes| SourceText { bytes, origin }),
-        source: SourceState { source: sourced.status, draft: sourced.draft, requeue_at: sourced.requeue_at },
         policy: effective_policy(D::SUBJECT, object.policy(), owner.as_deref()),
         author: object.annotations().get(names::ANNOTATION_AUTHOR).cloned(),
-        authors: Authors::of(object.annotations()),
+        // Of the draft as it is now: the status has an older one.
+        authors: document_authors(object, sourced.draft.as_ref()),
+        source: SourceState { source: sourced.status, draft: sourced.draft, requeue_at: sourced.requeue_at },
         decisions: decisions(ctx, D::SUBJECT, object),
         location,
     })

@@ -49,7 +49,7 @@ pub fn compare(
     let status = observed.plan.status.as_ref();
     let subject = approval::Content {
         digest: changed.digest.clone(),
-        authors: observed.authors(),
+        authors: observed.authors(loaded.generated.as_ref()),
         // A started plan keeps the findings of its start.
         worst: status.and_then(|status| convert::worst_of(&status.top_findings)),
     };

@@ -37,6 +37,7 @@ use super::waits;
 use super::warm;
 use crate::error::Error;
 use crate::index::TaskEntry;
+use crate::metadata_cache;
 use crate::patch::FIELD_MANAGER;
 use crate::pods::{self, AttemptPod};
 use crate::task::{build, contest, status};
@@ -538,14 +539,16 @@ async fn change_status(
     let name = &decided.valid.content.compiled.names[i];
     let Some(entry) = decided.task_entry(node) else { return Ok(Effect::None) };
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), &observed.namespace);
-    // Several contestants change their Task at the same time.
-    let version = decided.nodes[node].contest.is_none().then_some(entry.version);
-    let patch = status::patch(&entry.uid, version, entry.generation, task(entry));
+    let changes = task(entry);
+    let known = decided.task_versions.of(node, entry.version);
+    let mut version = known.lock().await;
+    let patch = status::patch(&entry.uid, *version, entry.generation, changes);
     ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         // Later reconciles must not decide from the older status, whatever the watch has delivered by then.
         Ok(changed) => {
             ctx.index.put_task(&changed);
+            *version = metadata_cache::version(&changed);
             Ok(Effect::Closed(node))
         }
         // A person deleted the Task. The watch reports the deletion, and the next reconcile creates it again.

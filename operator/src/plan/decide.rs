@@ -27,6 +27,7 @@ use super::refusals;
 use super::reservations::Amount;
 use super::runtime::{OpenAttempt, SeriesId};
 use super::shortage::Waiting;
+use super::task_versions::TaskVersions;
 use super::validate::Valid;
 use super::waits::Waits;
 use crate::error::Error;
@@ -62,6 +63,7 @@ pub struct Decided<'a> {
     pub attempts: HashMap<(NodeId, u32), Arc<OpenAttempt>>,
     /// The pods of warm pools that starting attempts get. Empty until they are chosen, after the slots are reserved.
     pub taken: HashMap<(NodeId, u32), Taken>,
+    pub task_versions: TaskVersions,
     /// The slots of starting attempts, until their pods exist.
     slots: ReservedSlots<'a>,
 }
@@ -116,6 +118,7 @@ pub fn decide<'a>(
             start_secret: ctx.start_secret,
             attempts: HashMap::new(),
             taken: HashMap::new(),
+            task_versions: TaskVersions::default(),
             slots,
         };
         let decided = decided.reserve_slots(ctx, free_slots);

@@ -38,6 +38,7 @@ mod self_reported;
 mod shortage;
 mod staleness;
 mod status;
+mod task_versions;
 mod validate;
 pub mod waits;
 mod warm;
@@ -85,7 +86,7 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
         ctx.runtimes.forget(&uid);
         return Ok(Action::await_change());
     }
-    let observed = observe::observe(&ctx, runtime.last_write.newest(plan.clone()));
+    let mut observed = observe::observe(&ctx, runtime.last_write.newest(plan.clone()));
     // Before the early returns: a plan that has just finished must be removed from the impact of its constitutions.
     observe::report_to_constitutions(&ctx, &observed, &plan);
     if observed.is_settled(runtime.cache.harmless()) {
@@ -106,7 +107,11 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
         ctx.wake_next(&member.tenant);
     }
     match result {
-        Err(Error::Store(error)) => report_record_failure(&ctx, &observed, &mut runtime, error).await,
+        Err(Error::Store(error)) => {
+            // The steps can have written the status before the record failed.
+            observed.plan = runtime.last_write.newest(observed.plan);
+            report_record_failure(&ctx, &observed, &mut runtime, error).await
+        }
         result => result,
     }
 }

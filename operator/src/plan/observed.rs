@@ -8,6 +8,7 @@ use enact_crds::compile::{self, Compiled};
 use enact_crds::document::{Finding, SourceStatus};
 use enact_crds::models::ModelProblem;
 use enact_crds::plan::{Cleanup, GeneratedPlan, Judgement, Phase, PlanStatus, Proposal, Workspace};
+use enact_crds::subject::plan_authors;
 use enact_crds::task::TaskTemplate;
 use enact_crds::validation::FieldError;
 use enact_crds::{Agent, Plan, Specification, convert};
@@ -238,10 +239,10 @@ impl Observed {
         self.plan.status.as_ref()?.started_at.as_ref().map(convert::millis)
     }
 
-    /// Returns the authors of the content. An approval covers the Agents, so that their authors are among them.
-    pub fn authors(&self) -> Authors {
+    /// Returns the authors of the content, whose tasks.md can be a proposal of a planner.
+    pub fn authors(&self, generated: Option<&GeneratedPlan>) -> Authors {
         let of_agents = self.agents.values().filter_map(|agent| agent.annotations().get(names::ANNOTATION_AUTHOR));
-        Authors::of(self.plan.annotations()).with(of_agents.map(String::as_str))
+        plan_authors(&self.plan, of_agents.map(String::as_str), generated)
     }
 
     /// Returns the value of an annotation of the plan.

@@ -4,6 +4,8 @@
 
 mod judging;
 
+use std::collections::BTreeSet;
+
 use enact_crds::plan::{Generate, GeneratedPlan, Judgement, Planner, Proposal, ProposalSelection, ProposalState};
 use enact_crds::specification::DraftStatus;
 use enact_domain::condition::Readiness;
@@ -90,7 +92,8 @@ pub async fn advance(
     match choose(&observed.name(), generate, &stamps, &proposals, is_judged) {
         Choice::None => {}
         Choice::Waits(waits) => document = Err(waits),
-        Choice::Made(made) => {
+        Choice::Made(mut made) => {
+            made.authors = authors(&made, &proposals, &judged.judgements);
             let digest = Digest::from(made.digest.clone());
             if let Some(content) = ctx.record_store.content(&member.tenant, &digest).await? {
                 if status.generated.as_ref() != Some(&made) {
@@ -319,17 +322,19 @@ fn draft_of(proposal: &Proposal) -> DraftStatus {
         digest: proposal.digest.clone(),
         problem: proposal.problem.clone(),
         retry_at: proposal.retry_at.clone(),
+        authors: proposal.authors.clone(),
     }
 }
 
 fn set_draft(proposal: &mut Proposal, draft: DraftStatus) {
-    let DraftStatus { request, attempts, pod_uid, digest, problem, retry_at } = draft;
+    let DraftStatus { request, attempts, pod_uid, digest, problem, retry_at, authors } = draft;
     proposal.inputs = request;
     proposal.attempts = attempts;
     proposal.pod_uid = pod_uid;
     proposal.digest = digest;
     proposal.problem = problem;
     proposal.retry_at = retry_at;
+    proposal.authors = authors;
 }
 
 /// Returns what a planner does, for a person.
@@ -368,7 +373,8 @@ fn choose(plan: &str, generate: &Generate, stamps: &Stamps, proposals: &[Proposa
         && usable.iter().any(|p| p.agent == chosen.agent && p.digest.as_ref() == Some(&chosen.digest))
     {
         let (agent, digest) = (chosen.agent.clone(), chosen.digest.clone());
-        return Choice::Made(GeneratedPlan { agent, digest, by: chosen.by(stamps).map(str::to_owned) });
+        let by = chosen.by(stamps).map(str::to_owned);
+        return Choice::Made(GeneratedPlan { agent, digest, by, authors: Vec::new() });
     }
     if !is_judged || proposals.iter().any(|proposal| proposal.state == ProposalState::Planning) {
         return Choice::None;
@@ -396,8 +402,17 @@ fn choose(plan: &str, generate: &Generate, stamps: &Stamps, proposals: &[Proposa
             agent: best.agent.clone(),
             digest: best.digest.clone().unwrap_or_default(),
             by: None,
+            authors: Vec::new(),
         }),
     }
+}
+
+/// Returns who wrote the planner of a proposal, and the judges, whose points count in the choice.
+fn authors(made: &GeneratedPlan, proposals: &[Proposal], judgements: &[Judgement]) -> Vec<String> {
+    let planner = proposals.iter().filter(|p| p.agent == made.agent && p.digest.as_ref() == Some(&made.digest));
+    let judges = judgements.iter().flat_map(|judgement| &judgement.verdict.authors);
+    let all: BTreeSet<&String> = planner.flat_map(|planner| &planner.authors).chain(judges).collect();
+    all.into_iter().cloned().collect()
 }
 
 /// Returns the reason when no planner has a usable proposal.

@@ -160,13 +160,14 @@ pub struct LastWrite {
 }
 
 impl LastWrite {
-    /// Returns the plan with the status that was last written, if the cache does not show it yet. A reconcile with an older status would
-    /// decide again what is done.
+    /// Returns the plan with the status that was last written, and its version, if the cache does not show it yet. A reconcile with an older
+    /// status would decide again what is done.
     pub fn newest(&self, plan: Arc<Plan>) -> Arc<Plan> {
         match &self.result {
             Some((newest, status)) if *newest > version(plan.as_ref()) => {
                 let mut newer = plan.as_ref().clone();
                 newer.status = Some(status.clone());
+                newer.metadata.resource_version = Some(newest.to_string());
                 Arc::new(newer)
             }
             _ => plan,

@@ -343,7 +343,7 @@ async fn write_readiness(
 async fn patch_status(ctx: &Context, observed: &Observed, new: &PlanStatus) -> Result<Patched, Error> {
     let plan = &observed.plan;
     let api: Api<Plan> = Api::namespaced(ctx.client.clone(), &observed.namespace);
-    let Some(written) = patch::status(ctx, &api, plan.as_ref(), plan.status.as_ref(), new).await? else {
+    let Some(written) = patch::status_of_version(ctx, &api, plan.as_ref(), plan.status.as_ref(), new).await? else {
         return Ok(Patched { result: None, reason_changed: false });
     };
     let old = plan.status.as_ref();

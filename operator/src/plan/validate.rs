@@ -273,7 +273,7 @@ fn check_start(
         return Err(Readiness::stalled("AuthorUnknown", error.to_string()));
     }
     // After the rules: people are asked to approve only a plan that violates no MUST rule.
-    check_approval(observed, &content.digest, &evaluation)?;
+    check_approval(observed, loaded, &content.digest, &evaluation)?;
     if observed.plan.spec.suspend {
         let message = "suspended before its start; start it with `kubectl enact resume`";
         return Err(Readiness::stalled("Suspended", message));
@@ -518,10 +518,15 @@ pub fn is_current(specification: &Specification) -> bool {
     observed == specification.metadata.generation
 }
 
-fn check_approval(observed: &Observed, digest: &Digest, evaluation: &Evaluation) -> Result<(), Readiness> {
+fn check_approval(
+    observed: &Observed,
+    loaded: &Loaded,
+    digest: &Digest,
+    evaluation: &Evaluation,
+) -> Result<(), Readiness> {
     let content = approval::Content {
         digest: digest.clone(),
-        authors: observed.authors(),
+        authors: observed.authors(loaded.generated.as_ref()),
         worst: convert::worst_of(&evaluation.findings),
     };
     match evaluate_approvals(&observed.policy, &content, &observed.decisions, observed.now) {

@@ -18,6 +18,7 @@ use enact_domain::time::Millis;
 use enact_domain::waiting::Waiting;
 use enact_domain::warm_pool::Prefetch;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 
 use super::context::Context;
 use super::job_pods::{self, StartResult};
@@ -107,8 +108,19 @@ pub fn adopt(ctx: &Context, subject: &Subject, mut draft: DraftStatus) -> DraftS
         draft.attempts += 1;
         draft.pod_uid = Some(entry.uid);
         draft.retry_at = None;
+        let author = ctx.jobs.author(subject, &pod_of(subject, &draft, draft.attempts));
+        add_author(&mut draft, author);
     }
     draft
+}
+
+/// Adds who had changed the Agent of an attempt last when its pod was created. Those of earlier attempts stay: the prompt has their document.
+fn add_author(draft: &mut DraftStatus, author: Option<String>) {
+    if let Some(author) = author
+        && !draft.authors.contains(&author)
+    {
+        draft.authors.push(author);
+    }
 }
 
 impl AgentJob<'_> {
@@ -213,17 +225,23 @@ impl AgentJob<'_> {
     /// Starts the next attempt; its prompt contains the document of the last one.
     async fn start(&self, mut draft: DraftStatus, document: Option<&str>) -> Result<Advanced, Error> {
         let attempt = draft.attempts + 1;
-        let pod = match self.pod(&draft, attempt, document) {
-            Ok(pod) => pod,
+        let agent_and_pod = self.agent().and_then(|agent| {
+            let pod = self.pod(&agent, &draft, attempt, document)?;
+            Ok((agent, pod))
+        });
+        let (agent, pod) = match agent_and_pod {
+            Ok(found) => found,
             Err(missing) => return Ok(Self::after(draft, Step::Blocked(missing), None)),
         };
+        let author = agent.annotations().get(names::ANNOTATION_AUTHOR).cloned();
         let waiting =
             |draft, why: String, seconds| Self::after(draft, Step::Waiting(why), Some(self.now.plus_seconds(seconds)));
-        match job_pods::start(self.ctx, self.member, JobRole::Draft, &pod).await? {
+        match job_pods::start(self.ctx, self.member, JobRole::Draft, &pod, author.as_deref()).await? {
             StartResult::Started(uid) => {
                 draft.attempts = attempt;
                 draft.pod_uid = Some(uid);
                 draft.retry_at = None;
+                add_author(&mut draft, author);
                 Ok(self.running(draft, None, None))
             }
             StartResult::NoSlot => {
@@ -259,8 +277,7 @@ impl AgentJob<'_> {
         Ok(agent)
     }
 
-    fn pod(&self, draft: &DraftStatus, attempt: u32, document: Option<&str>) -> Result<Pod, Readiness> {
-        let agent = self.agent()?;
+    fn pod(&self, agent: &Agent, draft: &DraftStatus, attempt: u32, document: Option<&str>) -> Result<Pod, Readiness> {
         let failed = |why: String| Readiness::stalled(self.failed, why);
         let gateway_url = self.ctx.config.gateway_url.as_deref();
         let previous = |document| draft.problem.as_deref().map(|problem| PreviousAttempt { problem, document });

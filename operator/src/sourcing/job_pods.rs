@@ -42,19 +42,30 @@ pub enum StartResult {
     Refused(String),
 }
 
-/// Creates the pod of a job, if the tenant has a free slot.
+/// Creates the pod of a job, if the tenant has a free slot. `author` changed its Agent last.
 ///
 /// # Errors
 /// When the API server fails temporarily.
-pub async fn start(ctx: &Context, member: &Membership, role: JobRole, pod: &Pod) -> Result<StartResult, Error> {
+pub async fn start(
+    ctx: &Context,
+    member: &Membership,
+    role: JobRole,
+    pod: &Pod,
+    author: Option<&str>,
+) -> Result<StartResult, Error> {
     let key = key(pod);
     let is_own = |namespace: &str| ctx.is_of_tenant(namespace, &member.tenant);
     let Some(_reserved) = ctx.jobs.reserve(member, role, &key, is_own) else { return Ok(StartResult::NoSlot) };
     // It adds the pod to the cache, where `reserve` counts it from then on.
-    create(ctx, &key, pod).await
+    create(ctx, &key, pod, author).await
 }
 
-async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Result<StartResult, Error> {
+async fn create(
+    ctx: &Context,
+    (namespace, name): &ObjectKey,
+    pod: &Pod,
+    author: Option<&str>,
+) -> Result<StartResult, Error> {
     let api: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
     ctx.metrics.wrote("create", "Pod");
     let created = match api.create(&PostParams::default(), pod).await {
@@ -69,7 +80,7 @@ async fn create(ctx: &Context, (namespace, name): &ObjectKey, pod: &Pod) -> Resu
         Err(e) => return Err(Error::kube(format!("create Pod {name}"))(e)),
     };
     // The next reconcile must see the pod even if the watch delivers it late: otherwise it would start another.
-    ctx.jobs.add(&AttemptPod::of(&created)?);
+    ctx.jobs.add(&AttemptPod::of(&created)?, author);
     Ok(StartResult::Started(created.uid().unwrap_or_default()))
 }
 

@@ -81,13 +81,20 @@ struct Owner {
     name: String,
 }
 
+/// A pod that this process created.
+struct Created {
+    uid: String,
+    /// Who had changed its Agent last.
+    author: Option<String>,
+}
+
 /// The pods of all document jobs, and the polls of all repositories.
 #[derive(Default)]
 pub struct DocumentJobs {
     pub pods: MetadataCache<JobPod>,
     owners: Mutex<HashMap<ObjectKey, Owner>>,
-    /// UIDs of the pods that this process created, by the pod's key.
-    created: Mutex<HashMap<ObjectKey, String>>,
+    /// The pods that this process created.
+    created: Mutex<HashMap<ObjectKey, Created>>,
     /// Tenant and role of pods that are being created: the watch does not show them yet.
     starting: Mutex<HashMap<ObjectKey, (String, JobRole)>>,
     /// Polls by the UID of the object that the document belongs to.
@@ -125,13 +132,13 @@ impl DocumentJobs {
         self.pods.follow(events, JobPod::of, on_change).await;
     }
 
-    /// Adds a pod that this process created, as the API server returned it.
-    pub fn add(&self, pod: &AttemptPod) {
+    /// Adds a pod that this process created, as the API server returned it. `author` had changed its Agent last.
+    pub fn add(&self, pod: &AttemptPod, author: Option<&str>) {
         if let Some(entry) = JobPod::of(pod) {
             self.put_owner(pod);
             // The lock covers both insertions: the watch may deliver the deletion of an earlier pod with this name in between.
             let mut created = self.created.lock();
-            created.insert(key(pod), entry.uid.clone());
+            created.insert(key(pod), Created { uid: entry.uid.clone(), author: author.map(str::to_owned) });
             self.pods.put(pod, entry);
         }
     }
@@ -154,8 +161,15 @@ impl DocumentJobs {
     pub fn get(&self, subject: &Subject, name: &str, recorded: Option<&str>) -> Option<JobPod> {
         let pod = self.pods.get(&subject.namespace, name).filter(|pod| pod.owner == subject.uid)?;
         let key = (subject.namespace.clone(), name.to_owned());
-        let is_known = recorded == Some(pod.uid.as_str()) || self.created.lock().get(&key) == Some(&pod.uid);
+        let is_own = || self.created.lock().get(&key).is_some_and(|created| created.uid == pod.uid);
+        let is_known = recorded == Some(pod.uid.as_str()) || is_own();
         is_known.then_some(pod)
+    }
+
+    /// Returns who had changed the Agent of a pod last when this process created the pod.
+    pub fn author(&self, subject: &Subject, name: &str) -> Option<String> {
+        let key = (subject.namespace.clone(), name.to_owned());
+        self.created.lock().get(&key).and_then(|created| created.author.clone())
     }
 
     /// Returns whether a pod has the name of a subject's pod, and is not deleted, although [`Self::get`] does not return it.
@@ -321,7 +335,7 @@ mod tests {
             let owner = json!({"apiVersion": "v1", "kind": "Any", "name": "any", "uid": "any", "controller": true});
             let pod = json!({"metadata": {"name": "one", "namespace": namespace, "uid": namespace,
                 "labels": {"enact.dev/tenant": "acme", "enact.dev/role": "draft"}, "ownerReferences": [owner]}});
-            jobs.add(&serde_json::from_value(pod).unwrap());
+            jobs.add(&serde_json::from_value(pod).unwrap(), None);
             assert_eq!(reserve(&jobs, "two").is_some(), is_free, "{namespace}");
         }
     }

@@ -40,16 +40,11 @@ pub struct End<'a> {
 }
 
 /// Returns the patch that changes the status of a Task with this UID and generation, if it still has this version.
-pub fn patch(uid: &str, version: Option<u64>, generation: Option<i64>, mut status: Value) -> Value {
+pub fn patch(uid: &str, version: u64, generation: Option<i64>, mut status: Value) -> Value {
     status["observedGeneration"] = generation.into();
-    // A Task of the same name can have been created meanwhile.
-    let mut metadata = json!({ "uid": uid });
-    if let Some(version) = version {
-        // A request of a process that led before can arrive late. It must not undo what the next leader has written, which would then do
-        // finished work again.
-        metadata["resourceVersion"] = version.to_string().into();
-    }
-    json!({ "metadata": metadata, "status": status })
+    // A Task of the same name can have been created meanwhile. A request of a process that led before can arrive late: it must not undo
+    // what the next leader has written, which would then do finished work again.
+    json!({ "metadata": { "uid": uid, "resourceVersion": version.to_string() }, "status": status })
 }
 
 /// Returns the patch for the end of an attempt. `failures` are the task failures and the infrastructure failures so far.

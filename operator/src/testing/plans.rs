@@ -1,5 +1,6 @@
 //! Plans for tests, and people's decisions on them.
 
+use enact_crds::Agent;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
@@ -22,6 +23,14 @@ impl Bench {
         let named = json!({"name": name, "namespace": "ns", "generation": 1});
         let plan = json!({"apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": named, "spec": spec});
         self.api.put(&key, with(plan, "metadata", metadata));
+    }
+
+    /// Adds an Agent in `ns` that this user changed last.
+    pub fn agent_by(&mut self, author: &str, name: &str, spec: Value) {
+        let mut agent = Agent::new(name, serde_json::from_value(spec).unwrap());
+        agent.metadata.namespace = Some("ns".into());
+        agent.metadata.annotations = Some([("enact.dev/author".to_owned(), author.to_owned())].into());
+        self.agents.apply_watcher_event(&Event::Apply(agent));
     }
 
     /// Changes a Specification whose controller does not see it yet.

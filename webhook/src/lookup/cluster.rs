@@ -267,4 +267,29 @@ mod tests {
         let authors = subject.content.unwrap().authors;
         assert!(authors.contains("bob") && authors.contains("eve") && !authors.contains("ann"), "{authors:?}");
     }
+
+    #[tokio::test]
+    async fn who_wrote_the_agent_of_a_document_is_an_author() {
+        let api = installed();
+        let metadata = json!({ "name": "shop", "namespace": "team-a", "annotations": { "enact.dev/author": "bob" } });
+        let specification = json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Specification", "metadata": metadata,
+            "spec": { "request": "Sell plants." },
+            "status": { "digest": "sha256:1", "draft": { "request": "sha256:2", "authors": ["eve"] } },
+        });
+        api.put("specifications/shop", specification);
+        let generated = json!({ "agent": "a", "digest": "sha256:2", "authors": ["eve"] });
+        let plan = json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Plan", "metadata": metadata,
+            "spec": { "agentRef": { "name": "coder" }, "generate": { "agents": [{ "name": "a" }] } },
+            "status": { "digest": "sha256:1", "generated": generated },
+        });
+        api.put("plans/shop", plan);
+        let lookup = ClusterLookup::new(api.client(), reflector::store().0, Vec::new());
+        for kind in [Kind::Specification, Kind::Plan] {
+            let subject = lookup.approval_subject(kind, "team-a", "shop").await.unwrap().unwrap();
+            let authors = subject.content.unwrap().authors;
+            assert!(authors.contains("bob") && authors.contains("eve") && !authors.contains("ann"), "{authors:?}");
+        }
+    }
 }

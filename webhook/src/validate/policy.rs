@@ -73,11 +73,15 @@ impl<L: Lookup> Validator<L> {
     }
 }
 
-/// Returns the authors of the stored content. An approval of a Plan covers its Agents, which the operator lists with their authors.
+/// Returns the authors of the stored content. Among them are those of Agents, which the operator writes into the status: of the Agents that the
+/// approval of a Plan covers, and of those that drafted the document or proposed the plan.
 fn stored_authors(request: &Request) -> Authors {
-    let agents = part(request.old(), "status").and_then(|status| status.get("agents")).and_then(Value::as_array);
-    let of_agents = agents.into_iter().flatten().filter_map(|agent| agent.get("author")?.as_str());
-    request.old().map(|old| Authors::of(old.annotations())).unwrap_or_default().with(of_agents)
+    let status = part(request.old(), "status");
+    let list = |pointer: &'static str| status.and_then(|status| status.pointer(pointer)).and_then(Value::as_array);
+    let of_agents = list("/agents").into_iter().flatten().filter_map(|agent| agent.get("author"));
+    let of_documents = ["/draft/authors", "/generated/authors"].into_iter().filter_map(list).flatten();
+    let users = of_agents.chain(of_documents).filter_map(Value::as_str);
+    request.old().map(|old| Authors::of(old.annotations())).unwrap_or_default().with(users)
 }
 
 #[cfg(test)]

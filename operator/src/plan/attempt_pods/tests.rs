@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use enact_crds::Plan;
 use enact_domain::record::Event;
 use futures::stream;
 use kube::runtime::watcher;
@@ -6,6 +9,7 @@ use serde_json::{Value, json};
 use crate::pods::AttemptPod;
 use crate::record_store::RecordStore as _;
 use crate::testing::Bench;
+use crate::testing::plans::script_task;
 
 /// Returns a bench with a plan of two tasks, which exist.
 async fn bench() -> Bench {
@@ -181,6 +185,33 @@ async fn a_former_leader_does_not_undo_an_end() {
     let known = serde_json::from_value(bench.api.get("tasks/p-t001")).unwrap();
     bench.contexts.plans.index.put_task(&known);
     bench.plan("p").await.unwrap();
+}
+
+/// The next leader has ended the integration. This process, which led before, has seen the plan before that.
+#[tokio::test]
+async fn a_former_leader_does_not_undo_the_end_of_an_integration() {
+    let mut bench = Bench::new().await;
+    bench.agent("scripts");
+    let spec = json!({"agentRef": {"name": "scripts"}, "workspace": {"url": "https://git/shop"},
+        "tasks": [script_task("T001", &[])]});
+    bench.put_plan_with("p", &json!({"uid": "5f0c1a2b-7d3e-4b8a-9c6d-0e1f2a3b4c5d"}), &spec);
+    for _ in 0..2 {
+        bench.plan("p").await.unwrap();
+    }
+    let commit = "c0ffee".repeat(10);
+    bench.succeed_with("p-t001-1", &json!({"reason": "Succeeded", "commit": commit})).await;
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-integration-1"), "{}", bench.api.get("plans/p"));
+    let seen: Plan = serde_json::from_value(bench.api.get("plans/p")).unwrap();
+    let ended = json!({"phase": "Succeeded", "integration": {"phase": "Succeeded", "attempts": 1}});
+    bench.api.change("plans/p", &json!({"status": ended}));
+    bench.pass(20);
+    crate::plan::reconcile(Arc::new(seen), bench.contexts.plans.clone()).await.unwrap_err();
+    let status = bench.api.get("plans/p")["status"].clone();
+    assert_eq!((&status["phase"], &status["integration"]["phase"]), (&json!("Succeeded"), &json!("Succeeded")));
+    // The watch delivers it.
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.get("plans/p")["status"], status);
 }
 
 fn deleted(pod: Value) -> watcher::Event<AttemptPod> {

@@ -107,6 +107,25 @@ async fn only_the_winner_reaches_dependents_and_integration() {
     assert!(bench.api.events().iter().any(|event| event == "ContestDecided"));
 }
 
+/// The next leader has decided the contest. This process, which led before, does not know it yet.
+#[tokio::test]
+async fn a_former_leader_does_not_undo_a_verdict() {
+    let mut bench = started().await;
+    bench.api.writes();
+    bench.pass(20);
+    bench.plan("p").await.unwrap();
+    let writes = bench.api.writes();
+    let of_task = writes.iter().filter(|write| write.starts_with("PATCH tasks/p-t001/status")).count();
+    assert_eq!(of_task, 3, "a patch for each contestant: {writes:?}");
+    let shown = status(&bench)["contest"]["contestants"].clone();
+    assert!(["1", "2", "3"].iter().all(|number| shown[*number]["phase"] == "Running"), "{shown}");
+
+    bench.api.change("tasks/p-t001", &json!({"status": {"phase": "Succeeded", "contest": {"winner": 1}}}));
+    pass(&bench, "p-t001-2", "20.5").await;
+    bench.plan("p").await.unwrap_err();
+    assert_eq!(status(&bench)["phase"], "Succeeded");
+}
+
 #[tokio::test]
 async fn a_contest_continues_after_a_restart() {
     let mut bench = started().await;

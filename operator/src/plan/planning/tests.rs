@@ -1,5 +1,7 @@
 //! Planners: what they get and deliver, and which proposal becomes the tasks of the plan.
 
+use enact_crds::Plan;
+use enact_crds::subject::Approvable as _;
 use enact_domain::assignment::ASSIGNMENT_ENV;
 use enact_domain::decisions::RecordedDecision;
 use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
@@ -250,6 +252,44 @@ async fn a_judge_without_a_verdict_decides_nothing() {
     assert!(components.iter().all(|component| component["name"] != "judges"), "{status}");
 }
 
+/// Eve's Agent writes the tasks, and that of jil decides which ones are chosen.
+#[tokio::test]
+async fn who_wrote_planner_and_judge_does_not_approve_the_plan() {
+    let mut bench = bench(&json!({"judges": [{"name": "judge"}], "maxAttempts": 1}), &json!({"required": 1})).await;
+    let script = || json!({"adapter": "Command", "script": "true"});
+    for (author, agent) in [("eve", "a"), ("may", "b"), ("jil", "judge")] {
+        bench.agent_by(author, agent, script());
+    }
+    let policy = json!({"required": 1, "fourEyes": true});
+    bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"approval": policy}}));
+    bench.change_specification("keys", &json!({"metadata": {"generation": 2}, "spec": {"approval": {"required": 0}}}));
+    bench.specification("keys").await.unwrap();
+    bench.settle().await;
+    reconcile(&mut bench).await;
+    // What the Agents are after the start of their pods does not matter.
+    bench.agent_by("bob", "a", script());
+    delivers(&mut bench, "a", 1, GOOD).await;
+    delivers(&mut bench, "b", 1, POOR).await;
+    reconcile(&mut bench).await;
+    for (pod, work) in work(&bench) {
+        let verdict = if is_first(&work.prompt, GOOD) { "Verdict: A" } else { "Verdict: B" };
+        end(&mut bench, &pod, verdict).await;
+    }
+    reconcile(&mut bench).await;
+    assert_eq!(status(&bench)["generated"]["authors"], json!(["eve", "jil"]), "{}", status(&bench));
+    let stored: Plan = serde_json::from_value(bench.api.get("plans/p")).unwrap();
+    for user in ["eve", "jil"] {
+        bench.decide_on_plan(user, "Approve", &json!({}));
+        reconcile(&mut bench).await;
+        assert_eq!(reason(&bench), "WaitingForApproval", "{user}");
+        assert!(stored.authors().contains(user), "the webhook says the same");
+    }
+    bench.decide_on_plan("may", "Approve", &json!({}));
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    assert_eq!((&status["phase"], &status["generated"]["agent"]), (&json!("Running"), &json!("a")), "{status}");
+}
+
 /// Returns whether a judge reads this proposal first.
 fn is_first(prompt: &str, proposal: &str) -> bool {
     let plan_a = prompt.split("## Plan B").next().unwrap();
@@ -302,7 +342,7 @@ fn generate(more: &Value) -> Generate {
 
 fn made(agent: &str, by: Option<&str>) -> Choice {
     let (agent, digest) = (agent.to_owned(), format!("sha256:{agent}"));
-    Choice::Made(GeneratedPlan { agent, digest, by: by.map(str::to_owned) })
+    Choice::Made(GeneratedPlan { agent, digest, by: by.map(str::to_owned), authors: Vec::new() })
 }
 
 #[test]

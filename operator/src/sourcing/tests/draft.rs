@@ -1,5 +1,7 @@
 //! Drafts by an agent: the attempts, and the content of their prompts.
 
+use enact_crds::subject::Approvable as _;
+
 use super::*;
 
 #[tokio::test]
@@ -42,6 +44,65 @@ async fn next_attempt_gets_the_last_problem() {
     scene.bench.pass(1000);
     scene.poll().await;
     assert_eq!((scene.written, scene.pods()), (written, 0), "what is drafted is not drafted again");
+}
+
+#[tokio::test]
+async fn who_wrote_the_agent_of_each_attempt_is_kept() {
+    let mut scene = Scene::drafting().await;
+    let scribe = || json!({"adapter": "Command", "script": "true"});
+    scene.bench.agent_by("eve", "scribe", scribe());
+    scene.poll().await;
+    // The status that counts the pod could not be written, and somebody else changed the Agent since.
+    scene.draft = None;
+    scene.bench.agent_by("bob", "scribe", scribe());
+    assert_eq!(scene.poll().await.draft.unwrap().authors, ["eve"]);
+    scene.brings(Some(BAD), None).await;
+    scene.poll().await;
+    scene.bench.pass(12);
+    scene.poll().await;
+    scene.poll().await;
+    scene.brings(Some(GOOD), None).await;
+    let drafted = scene.poll().await.draft.unwrap();
+    assert_eq!((drafted.attempts, drafted.digest.is_some()), (2, true));
+    assert_eq!(drafted.authors, ["eve", "bob"], "the second attempt has read the first document");
+    scene.change(|object| object.spec.request = Some("Sell trees.".into()));
+    assert_eq!(scene.poll().await.draft.unwrap().authors, ["bob"], "the document is replaced");
+}
+
+/// Bob makes the request, and eve's Agent writes the document.
+#[tokio::test]
+async fn who_wrote_the_agent_does_not_approve_its_draft() {
+    let mut scene = Scene::drafting().await;
+    let scribe = || json!({"adapter": "Command", "script": "true"});
+    scene.bench.agent_by("eve", "scribe", scribe());
+    let annotations = json!({"enact.dev/author": "bob"});
+    scene.bench.api.put(
+        "specifications/cart",
+        json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Specification",
+            "metadata": {"name": "cart", "namespace": "ns", "generation": 1, "annotations": annotations},
+            "spec": {"request": "Sell flowers.", "drafting": {"agentRef": {"name": "scribe"}},
+                "approval": {"required": 1, "fourEyes": true}},
+        }),
+    );
+    scene.bench.specification("cart").await.unwrap();
+    scene.bench.agent_by("bob", "scribe", scribe());
+    scene.brings(Some(GOOD), None).await;
+    scene.bench.specification("cart").await.unwrap();
+    for (user, reason) in [("bob", "WaitingForApproval"), ("eve", "WaitingForApproval"), ("ann", "Approved")] {
+        let stored = scene.bench.api.get("specifications/cart");
+        let subject = json!({"kind": "Specification", "name": "cart"});
+        scene.bench.approval(&json!({
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Approval",
+            "metadata": {"name": user, "namespace": "ns", "uid": user, "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"subject": subject, "digest": stored["status"]["digest"], "decision": "Approve",
+                "by": {"user": user, "groups": []}},
+        }));
+        scene.bench.specification("cart").await.unwrap();
+        assert_eq!(scene.bench.api.get("specifications/cart")["status"]["conditions"][0]["reason"], reason, "{user}");
+        let stored: Specification = serde_json::from_value(stored).unwrap();
+        assert_eq!(stored.authors().contains(user), user != "ann", "the webhook says the same");
+    }
 }
 
 #[tokio::test]

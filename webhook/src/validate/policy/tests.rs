@@ -80,6 +80,9 @@ async fn no_author_loosens_a_policy_with_four_eyes() {
     let (before, after) = (plan(&strict()), loosened(ANN));
     let of_the_agent = update(&with_agents(before.clone()), &with_agents(after.clone()));
     assert_refused(admit(&lookup(), &of_the_agent).await, "forbidden", &["spec.approval", "four eyes"]);
+    let planned = |plan: Value| with(plan, "/status", json!({ "generated": { "agent": "a", "authors": [ANN] } }));
+    let of_the_planner = update(&planned(before.clone()), &planned(after.clone()));
+    assert_refused(admit(&lookup(), &of_the_planner).await, "forbidden", &["spec.approval", "four eyes"]);
     // She wrote content before bob did.
     let former = update(&with(before, CO_AUTHORS, json!(format!(r#"["{ANN}"]"#))), &after);
     assert_refused(admit(&lookup(), &former).await, "forbidden", &["spec.approval", "four eyes"]);
