@@ -67,6 +67,13 @@ fn a_list_below_a_vague_word_explains_it() {
 }
 
 #[test]
+fn security_is_precise_where_its_meaning_is_known() {
+    finds("requirements", "- **FR-001**: Tickets MUST be secure and unique", &["VagueSecurity"]);
+    finds("requirements", "- **FR-001**: Tickets MUST be cryptographically secure and unique", &[]);
+    finds("requirements", "- **FR-001**: Tickets MUST be stored securely and cannot be read by the crew", &[]);
+}
+
+#[test]
 fn a_time_that_is_configured_is_not_vague() {
     finds("requirements", "- **FR-001**: The gate MUST periodically report its state", &["VagueTime"]);
     finds("requirements", "- **FR-001**: The gate MUST periodically report its state at the configured interval", &[]);
@@ -256,7 +263,11 @@ fn an_open_list_in_brackets_is_an_example() {
 #[test]
 fn a_story_lacks_only_what_others_have() {
     let bare = "### User Story 2 - Leave\n\nA passenger leaves the ferry.\n";
-    finds("stories", bare, &["NoScenario", "NoIndependentTest", "NoPriority"]);
+    // One of two stories has a test and a priority: that is no rule of the document.
+    finds("stories", bare, &["NoScenario"]);
+    let whole = "### User Story 3 - Pay (Priority: P2)\n\n**Independent Test**: Pay.\n\n\
+        1. **Given** a fare, **When** it is paid, **Then** a ticket is printed\n\n";
+    finds("stories", &format!("{whole}{bare}"), &["NoScenario", "NoIndependentTest", "NoPriority"]);
     finds("stories", "### User Story 2 - Leave (DEFERRED)\n\nA passenger leaves the ferry.\n", &[]);
     // Acceptance in a form that is not read as scenarios.
     let listed = "### User Story 2 - Leave (Priority: P2)\n\n**Independent Test**: Leave.\n\nDone when:\n\n- the gate opens from inside\n";
@@ -265,6 +276,36 @@ fn a_story_lacks_only_what_others_have() {
         **Then** the gate opens\n\n### User Story 2 - Leave\n\n1. **Given** a passenger, **When** the ferry lands, **Then** the gate opens\n\n\
         - **FR-001**: The gate MUST open.\n- **SC-001**: 95 % of passengers board within 10 seconds.\n";
     assert_eq!(codes(&analysed(none).findings), [""; 0], "the document uses neither priorities nor tests");
+}
+
+#[test]
+fn scenarios_may_be_in_a_section_of_their_own() {
+    let document = |end: &str| {
+        format!(
+            "# Feature Specification: Ferry\n\n## User Stories\n\n### US-1: Board\n\nA passenger boards the ferry.\n\n\
+            ## Requirements\n\n- **FR-001**: The gate MUST open.\n\n{end}## Success Criteria\n\n\
+            - **SC-001**: 95 % of passengers board within 10 seconds.\n"
+        )
+    };
+    assert_eq!(codes(&analysed(&document("")).findings), ["NoScenario"]);
+    let section = "## Acceptance Criteria\n\n### AC-1: Board\n\n- The gate opens for a ticket\n\n";
+    assert_eq!(codes(&analysed(&document(section)).findings), [""; 0]);
+}
+
+#[test]
+fn stories_are_read_with_their_priority_first_and_with_the_number_of_the_feature() {
+    let parsed = |headings: &[&str]| {
+        let all: String = headings.iter().map(|h| format!("### {h}\n\nA passenger boards the ferry.\n\n")).collect();
+        let parsed = spec::parse(format!("# Feature Specification: Ferry\n\n## User Stories\n\n{all}").as_bytes());
+        assert!(!parsed.has_errors(), "{:#?}", parsed.diagnostics);
+        let story = |s: &spec::UserStory| format!("{} {} {}", s.key, s.title, s.priority.as_deref().unwrap_or("-"));
+        parsed.model.stories.iter().map(story).collect::<Vec<_>>()
+    };
+    assert_eq!(parsed(&["[P1] US1: Board", "[P2] US2: Leave"]), ["US1 Board P1", "US2 Leave P2"]);
+    assert_eq!(parsed(&["US-021-01: Board", "US-021-02: Leave"]), ["US021.01 Board -", "US021.02 Leave -"]);
+    assert_eq!(parsed(&["US1-2: Board", "US2 - Leave"]), ["US1 2: Board -", "US2 Leave -"]);
+    let wishes = ["As a passenger, I want to board", "As an engineer"];
+    assert_eq!(parsed(&wishes), ["US1 As a passenger, I want to board -", "US2 As an engineer -"]);
 }
 
 #[test]
@@ -279,6 +320,10 @@ fn facts_need_no_number_and_feelings_do() {
     finds("criteria", "- **SC-002**: The catalogue lists the ferries in the order of their departure.", &[]);
     finds("criteria", "- **SC-002**: Passengers feel confident on board.", &["UntestableCriterion"]);
     finds("criteria", "- **SC-002**: Boarding is intuitive.", &["VagueQuality"]);
+    finds("criteria", "- **SC-002**: A passenger can book a berth and find it by the name of the ferry.", &[]);
+    finds("criteria", "- **SC-002**: Passengers can sort by fields like name and port.", &[]);
+    finds("criteria", "- **SC-002**: Most passengers say that they like the berths.", &[]);
+    finds("criteria", "- **SC-002**: Passengers say that they like the berths.", &["UntestableCriterion"]);
 }
 
 #[test]
@@ -412,6 +457,8 @@ fn an_unfilled_template_is_one_finding() {
     assert!(found[0].summary.ends_with("and 2 lines have placeholders in all"), "{}", found[0].summary);
     finds("requirements", "- **FR-001** [OUT OF SCOPE - MVP]: The gate MUST sing.", &[]);
     finds("requirements", "- **FR-001**: The gate MUST open.\n\nSource: issue 7, \"[FEATURE] Open the gate\"", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST show 「[FERRY_NAME]は満席です」.", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST write to the log log/[FERRY_NAME]/gate.txt.", &[]);
 }
 
 #[test]
@@ -427,6 +474,8 @@ fn a_missing_section_names_the_heading_that_announces_it() {
         "{found}"
     );
     assert_eq!(found.lines().count(), 1, "{found}");
+    let chinese = document.replace("## Scenarios", "## 1. 使用者故事");
+    assert!(summaries(&chinese).contains("although the heading \"1. 使用者故事\""), "{}", summaries(&chinese));
     // The layout of September 2025 has no success criteria.
     let early = document.replace("## 5. Success Criteria", "## Review & Acceptance Checklist");
     assert!(!summaries(&early).contains("success criteria"), "{}", summaries(&early));
@@ -530,8 +579,16 @@ fn tasks_that_name_no_requirements_have_no_findings_about_them() {
     let requirements = "- **FR-001**: The gate MUST open.\n- **FR-002**: A horn MUST sound thrice in fog.\n\
         - **FR-003**: The gate MUST NOT open at sea.\n- **FR-004**: The bell MUST ring at noon.";
     assert_eq!(covers(requirements, &[task("T001", "Lay out the page", None), task("T002", "Polish", None)]), []);
-    // A prohibition needs no work of its own.
-    assert_eq!(covers(requirements, &[task("T001", "FR-001, FR-002, FR-004", None)]), []);
+    // A prohibition and a limit need no work of their own.
+    let tasks = [task("T001", "FR-001, FR-002, FR-004", None)];
+    assert_eq!(covers(requirements, &tasks), []);
+    for limit in
+        ["The yard MUST serve one crew and MUST NOT rent out cranes", "This version MUST read only paper tickets"]
+    {
+        assert_eq!(covers(&requirements.replace("The gate MUST NOT open at sea", limit), &tasks), [], "{limit}");
+    }
+    let work = requirements.replace("The gate MUST NOT open at sea", "The yard MUST serve each crew");
+    assert_eq!(covers(&work, &tasks), [("RequirementWithoutTask".to_owned(), "FR-003".to_owned())]);
 }
 
 #[test]
@@ -547,6 +604,13 @@ fn scenarios_of_a_story_are_not_stories() {
         found(&[task("T001", "", Some("US1")), task("T002", "", Some("US7"))]),
         ["StoryWithoutTask", "UnknownIdInTask"]
     );
+    // Stories without numbers of their own do not say which stories tasks may name.
+    let unnumbered =
+        document.replace("User Story 1 - Board", "As a guest").replace("User Story 2 - Leave", "As a captain");
+    let unnumbered = spec::parse(unnumbered.as_bytes()).model;
+    assert_eq!(unnumbered.stories.len(), 2);
+    let tasks = [task("T001", "", Some("US1")), task("T002", "", Some("US2")), task("T003", "", Some("US7"))];
+    assert_eq!(codes(&analysis::coverage(&unnumbered, &tasks).findings), [""; 0]);
     // Tasks in English can describe a story in another language.
     let chinese = document
         .replace("Leave (Priority: P2)", "下船 (Priority: P2)")

@@ -100,7 +100,19 @@ fn unread(source: &str, missing: Option<SpecPart>) -> String {
     let announcing: &[&str] = match missing {
         Some(SpecPart::SuccessCriteria) => &["success criteria", "success metrics", "measurable outcomes"],
         Some(SpecPart::Requirements) => &["requirement"],
-        Some(SpecPart::Stories) => &["scenario", "story", "stories"],
+        Some(SpecPart::Stories) => &[
+            "scenario",
+            "story",
+            "stories",
+            "用户故事",
+            "使用者故事",
+            "ユーザーストーリー",
+            "사용자 스토리",
+            "historias de usuario",
+            "histórias de usuário",
+            "histoires utilisateur",
+            "пользовательские истории",
+        ],
         None => return String::new(),
     };
     // The title of the document announces nothing.
@@ -121,15 +133,18 @@ fn is_early_layout(source: &str) -> bool {
     source.contains("## Review & Acceptance Checklist") || source.contains("## Execution Flow (main)")
 }
 
-/// Returns whether the brackets of a line are no placeholder: they are inside quotation marks, as in the title of an issue, or state what
-/// became of the line, as in `[OUT OF SCOPE]`.
+/// Returns whether the brackets of a line are no placeholder: they are inside quotation marks, as in the title of an issue, are a part of a
+/// path, or state what became of the line, as in `[OUT OF SCOPE]`.
 fn is_remark(line: &str) -> bool {
     const STATES: &str = "DEFERRED OUT REMOVED RETIRED SUPERSEDED DROPPED POSTPONED CANCELLED CANCELED OPTIONAL DONE COMPLETE COMPLETED \
         IMPLEMENTED PENDING BLOCKED NEW UPDATED CHANGED ADDED MODIFIED DEPRECATED FUTURE MVP RESOLVED CRITICAL IMPORTANT BREAKING NOTE";
     line.find('[').is_some_and(|at| {
         let (before, after) = line.split_at(at);
-        let quoted = (before.matches('"').count() % 2 == 1 || before.contains('“')) && after.contains(['"', '”']);
+        let pairs = [('“', '”'), ('「', '」'), ('『', '』'), ('«', '»'), ('„', '“')];
+        let quoted = (before.matches('"').count() % 2 == 1 && after.contains('"'))
+            || pairs.iter().any(|(open, close)| before.contains(*open) && after.contains(*close));
+        let path = before.ends_with('/') || after.split_once(']').is_some_and(|(_, rest)| rest.starts_with('/'));
         let state = after[1..].split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-        quoted || is_one_of(STATES, state)
+        quoted || path || is_one_of(STATES, state)
     })
 }

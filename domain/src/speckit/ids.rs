@@ -375,7 +375,9 @@ impl Mention {
         match &self.last {
             None => self.first == *id,
             Some(last) => {
-                let within = self.first <= *id && (id <= last || id.number() == last.number());
+                // `T004-T008` includes T008c, but `T008a-T008b` does not.
+                let open = last.0.ends_with(|c: char| c.is_ascii_digit());
+                let within = self.first <= *id && (id <= last || (open && id.number() == last.number()));
                 within && id.prefix() == self.first.prefix()
             }
         }
