@@ -25,12 +25,8 @@ pub(super) struct Defined {
 impl Defined {
     pub(super) fn new(spec: &Spec) -> Self {
         let requirements = spec.requirements.iter().chain(&spec.success_criteria).map(|r| r.id.as_str());
-        // A single story and one like `As a guest, I want …` need no number, so numbers of stories may belong to another document.
-        let numbered = |s: &&UserStory| {
-            let heading = s.span.text(&spec.source).lines().next().unwrap_or_default();
-            spec.stories.len() > 1 && !heading.trim_start_matches(['#', ' ']).to_lowercase().starts_with("as a")
-        };
-        let stories = spec.stories.iter().filter(numbered).map(|s| s.key.as_str());
+        // A single story needs no number, so numbers of stories may belong to another document.
+        let stories = spec.stories.iter().map(|s| s.key.as_str()).filter(|_| spec.stories.len() > 1);
         let all: Vec<&str> = requirements.chain(stories).collect();
         // An identifier at the beginning of a line, cell or heading may be a definition in a form that the parser does not read.
         let begins = spec.source.lines().filter_map(leading).map(family);

@@ -23,9 +23,6 @@ pub fn parse(bytes: &[u8]) -> Parsed<Spec> {
     for section in &markdown.sections {
         read_section(&markdown, section, &mut spec);
     }
-    if spec.stories.is_empty() {
-        spec.stories = stories::unnumbered(&markdown);
-    }
     stories::adopt(&markdown, &mut spec.stories);
     let (found, found_diagnostics) = statements(&markdown);
     diagnostics.extend(found_diagnostics);

@@ -33,42 +33,25 @@ const PRIMARY: [&str; 15] = [
 pub(super) fn heading(title: &str) -> Option<(StoryKey, String, Option<String>)> {
     let plain = title.trim_start_matches(|c: char| !c.is_alphanumeric());
     // `[P1] US1: …` has the priority first.
-    let first = plain.split_once(']').filter(|(inner, _)| is_priority(inner));
-    let plain = first.map_or(plain, |(_, rest)| rest.trim_start());
+    let priority = |text: &str| matches!(text.as_bytes(), [b'P' | b'p', digit] if digit.is_ascii_digit());
+    let first = plain.split_once(']').filter(|(inner, _)| priority(inner));
+    let moved = first.map(|(inner, rest)| format!("{} ({inner})", rest.trim()));
+    let plain = moved.as_deref().unwrap_or(plain);
     let lower = plain.to_lowercase();
     if is_primary(&lower) {
         let name = if lower.starts_with("primary user story") { "Primary User Story" } else { plain };
         return Some((StoryKey::from_number("1"), name.to_owned(), None));
     }
-    let short = || SHORT.iter().find_map(|short| lower.strip_prefix(short));
-    let after = words::after_story(&lower).or_else(short)?;
+    let after = words::after_story(&lower).or_else(|| SHORT.iter().find_map(|short| lower.strip_prefix(short)))?;
     let rest = plain.get(plain.len().checked_sub(after.len())?..)?.trim_start_matches([' ', '#', '　']);
     let len = ids::story_number_len(rest);
     if len == 0 {
         return None;
     }
-    let (key, len) = match part_len(&rest[len..]) {
-        // `US-013-02` is the second story of feature 013.
-        more @ 1.. => ([&rest[..len], ".", &rest[len + 1..len + more]].concat(), len + more),
-        0 => (rest[..len].to_owned(), len),
-    };
+    let key = StoryKey::from_number(&rest[..len]);
     let rest = rest[len..].trim_start_matches(|c: char| c.is_whitespace() || ":：-–—.、)".contains(c));
     let (title, priority) = split_priority(rest);
-    let priority = priority.or_else(|| first.map(|(inner, _)| inner.to_uppercase()));
-    Some((StoryKey::from_number(&key), title, priority))
-}
-
-/// Returns the length of `-02` at the start of a text: a hyphen and at least two digits.
-fn part_len(text: &str) -> usize {
-    let Some(rest) = text.strip_prefix('-') else { return 0 };
-    let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-    let digits = rest.len() - after.len();
-    if digits < 2 || after.starts_with(|c: char| c.is_alphanumeric() || c == '-') { 0 } else { 1 + digits }
-}
-
-/// Returns whether a text is a priority: `P1`.
-fn is_priority(text: &str) -> bool {
-    text.strip_prefix(['P', 'p']).is_some_and(|n| !n.is_empty() && n.len() < 4 && n.bytes().all(|b| b.is_ascii_digit()))
+    Some((key, title, priority))
 }
 
 /// Returns whether a heading in lower case names the only story: `Primary User Story`, `主要使用者故事`.
@@ -85,7 +68,10 @@ fn split_priority(text: &str) -> (String, Option<String>) {
         let inner = inner.split([')', '）', ']', '】']).next().unwrap_or_default();
         let value = inner.rsplit([':', '：']).next().unwrap_or_default().trim();
         let value = value.split([',', ' ', '，']).next().unwrap_or_default();
-        if is_priority(value) {
+        if value
+            .strip_prefix(['P', 'p'])
+            .is_some_and(|n| !n.is_empty() && n.len() < 4 && n.bytes().all(|b| b.is_ascii_digit()))
+        {
             return (text[..open].trim().to_owned(), Some(value.to_uppercase()));
         }
     }
@@ -110,22 +96,7 @@ const TESTS: [&str; 12] = [
 
 /// Reads the story under a heading.
 pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> {
-    Some(story(markdown, section, heading(&section.title)?))
-}
-
-/// Returns the stories whose headings have no number, by their order: `### As a guest, I want …`.
-pub(super) fn unnumbered(markdown: &Markdown) -> Vec<UserStory> {
-    let role = |title: &str| ["as a ", "as an "].iter().any(|begin| title.to_lowercase().starts_with(begin));
-    let sections = markdown.sections.iter().filter(|section| section.level > 1 && role(&section.title));
-    let keyed = |at: usize, title: &str| (StoryKey::from_number(&(at + 1).to_string()), title.to_owned(), None);
-    sections.enumerate().map(|(at, section)| story(markdown, section, keyed(at, &section.title))).collect()
-}
-
-fn story(
-    markdown: &Markdown,
-    section: &Section,
-    (key, title, mut priority): (StoryKey, String, Option<String>),
-) -> UserStory {
+    let (key, title, mut priority) = heading(&section.title)?;
     let lines = section.heading + 1..section.end;
     if priority.is_none() {
         priority = markdown
@@ -151,7 +122,15 @@ fn story(
     let independent_test = markdown.labelled(lines.clone(), &TESTS);
     let scenarios = scenarios(markdown, lines, &key);
     let span = markdown.span_of(section.heading..section.end);
-    UserStory { key, title, priority, independent_test, scenarios, line: markdown.lines[section.heading].number, span }
+    Some(UserStory {
+        key,
+        title,
+        priority,
+        independent_test,
+        scenarios,
+        line: markdown.lines[section.heading].number,
+        span,
+    })
 }
 
 /// Adds the scenarios of a separate section to the story before it, as in the template of 2025: `### Primary User Story`, then

@@ -217,6 +217,10 @@ fn phrases(sentence: &str, context: Context, forms: &Forms, found: &mut Vec<Stat
             }
             (Context::Section, None) => section_subject(left, forms),
         };
+        // The clause in `models (T001) before services that depend on them (T002)` is about the services.
+        if pronoun && [" that", " which"].iter().any(|word| left.trim_end().ends_with(word)) {
+            continue;
+        }
         // Recommendations are not dependencies: `ideally after US1`, `… is easiest`.
         let behind = sentence[verb.end..next.unwrap_or(sentence.len())].to_ascii_lowercase();
         if is_advice(left) || SOFT.iter().any(|word| behind.contains(word)) {
@@ -249,6 +253,7 @@ fn speaks_of_task(left: &str, verb: &Phrase, right: &str, forms: &Forms) -> bool
 /// Returns the references after a phrase, and whether a pronoun stands for earlier ones.
 fn objects(sentence: &str, verb: &Phrase, next: Option<usize>, forms: &Forms) -> (bool, Vec<Reference>) {
     let text = object(&sentence[verb.end..next.unwrap_or(sentence.len())]);
+    let text = condition(sentence, verb, text);
     if text.starts_with([',', '.', ')']) {
         return (false, Vec::new());
     }
@@ -271,6 +276,19 @@ fn objects(sentence: &str, verb: &Phrase, next: Option<usize>, forms: &Forms) ->
         !remark && !is_taken_back(&text[l.end..])
     });
     (pronoun, kept.map(|(_, (l, _))| l.what).collect())
+}
+
+/// Returns the condition at the start of a sentence that goes on behind a colon: `After the hull is dry: paint it (T004)`.
+fn condition<'a>(sentence: &str, verb: &Phrase, text: &'a str) -> &'a str {
+    let begins = sentence[..verb.start].trim_matches([' ', '*', '_', '-']).is_empty();
+    let after = sentence[verb.start..verb.end].eq_ignore_ascii_case("after");
+    let listed = |words: &str| ["following", "these", "tasks"].iter().any(|word| words.contains(word));
+    match text.split_once(':') {
+        Some((words, _)) if begins && after && !words.trim_matches([' ', '*', '_']).is_empty() && !listed(words) => {
+            words
+        }
+        _ => text,
+    }
 }
 
 fn negated(before: &str) -> bool {
