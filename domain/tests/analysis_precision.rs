@@ -222,6 +222,45 @@ fn a_priority_in_another_form_is_a_priority() {
 }
 
 #[test]
+fn a_copy_of_a_specification_has_one_finding() {
+    let sketch = |count: usize| {
+        let all: String = ["bell", "horn", "mast", "sail", "keel", "deck", "helm"][..count]
+            .iter()
+            .enumerate()
+            .map(|(at, part)| {
+                format!("- **FR-{at:03}**: The crew MUST inspect the {part} of the {part} harbour daily\n")
+            })
+            .collect();
+        Sketch::new(
+            &spec::parse(format!("# Feature Specification: Ferry\n\n## Requirements\n\n{all}").as_bytes()).model,
+        )
+    };
+    let found = |count: usize| {
+        let shared = analysis::overlap(&sketch(count), &sketch(count));
+        assert_eq!(shared.len(), count);
+        analysis::overlap_findings("copy", &shared)
+    };
+    assert_eq!(codes(&found(5)), ["SimilarRequirement"; 5]);
+    let one = found(7);
+    assert_eq!(codes(&one), ["SimilarRequirement"]);
+    assert_eq!(one[0].summary, "specification copy has 7 similar requirements; the first is FR-000");
+}
+
+#[test]
+fn a_version_in_another_form_is_a_version() {
+    let found = |footer: &str| {
+        let text = format!(
+            "# Ferry Constitution\n\n## Core Principles\n\n### I. Calm\n\nFerries MUST wait for calm sea.\n\n## Governance\n\n{footer}\n"
+        );
+        let report = analysis::constitution(&constitution::parse(text.as_bytes()));
+        codes(&report.findings).contains(&"MissingVersion")
+    };
+    assert!(found("The captain amends these rules."));
+    assert!(found("Version control is used."));
+    assert!(!found("--- Version 1.2.0 Ratified 2026-01-02 Last Amended 2026-01-03"));
+}
+
+#[test]
 fn a_document_of_another_kind_has_one_finding() {
     let change = "## ADDED Requirements\n\n### Requirement: Gates\n\nThe gate SHALL open.\n\n#### Scenario: Ticket\n\n- **WHEN** shown\n- **THEN** it opens\n";
     assert_eq!(codes(&analysed(change).findings), ["DeltaDocument"]);
@@ -265,8 +304,11 @@ fn a_story_lacks_only_what_others_have() {
     let bare = "### User Story 2 - Leave\n\nA passenger leaves the ferry.\n";
     // One of two stories has a test and a priority: that is no rule of the document.
     finds("stories", bare, &["NoScenario"]);
+    let later = "### User Story 2 - Leave (Priority: Deferred)\n\n**Independent Test**: Leave.\n\n\
+        1. **Given** a passenger, **When** the ferry lands, **Then** the gate opens\n\n";
     let whole = "### User Story 3 - Pay (Priority: P2)\n\n**Independent Test**: Pay.\n\n\
         1. **Given** a fare, **When** it is paid, **Then** a ticket is printed\n\n";
+    finds("stories", &format!("{whole}{later}"), &[]);
     finds("stories", &format!("{whole}{bare}"), &["NoScenario", "NoIndependentTest", "NoPriority"]);
     finds("stories", "### User Story 2 - Leave (DEFERRED)\n\nA passenger leaves the ferry.\n", &[]);
     // Acceptance in a form that is not read as scenarios.
@@ -370,6 +412,8 @@ fn entities_are_used_by_other_entities_and_labels_are_none() {
 #[test]
 fn references_may_name_what_is_elsewhere_or_gone() {
     finds("requirements", "- **FR-001**: The gate MUST open as FR-009 says", &["UnknownReference"]);
+    // A document with one requirement does not have a 86th.
+    finds("requirements", "- **FR-001**: The gate MUST open as FR-086 says", &[]);
     for text in [
         "- **FR-001**: The gate MUST open as 014/FR-009 says",
         "- **FR-001**: The gate MUST open by the existing FR-009 rule",
@@ -455,6 +499,7 @@ fn an_unfilled_template_is_one_finding() {
     assert!(found[0].summary.ends_with("and 2 lines have placeholders in all"), "{}", found[0].summary);
     finds("requirements", "- **FR-001** [OUT OF SCOPE - MVP]: The gate MUST sing.", &[]);
     finds("requirements", "- **FR-001**: The gate MUST open.\n\nSource: issue 7, \"[FEATURE] Open the gate\"", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST open.\n\n- gate\n  - load the ticket [1 QUERY_BY_ID]", &[]);
     finds("requirements", "- **FR-001**: The gate MUST show 「[FERRY_NAME]は満席です」.", &[]);
     finds("requirements", "- **FR-001**: The gate MUST write to the log log/[FERRY_NAME]/gate.txt.", &[]);
 }

@@ -183,6 +183,7 @@ fn a_range_of_letters_ends_with_its_last_letter() {
 fn clauses_about_something_else_state_nothing() {
     assert_eq!(section("- Keel changes (T002) before sail changes that depend on them (T004)"), "");
     assert_eq!(of("\n  After the hull is dry: paint the deck (T002)"), "");
-    assert_eq!(of("\n  After the following tasks: T002, T003"), "T002 T003");
     assert_eq!(of("\n  After T002: paint the deck"), "T002");
+    assert_eq!(of("\n  - Use the colours of the line (moved to T002)"), "");
+    assert_eq!(of("\n  - Use T002 as it is"), "T002");
 }

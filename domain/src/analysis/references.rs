@@ -1,6 +1,6 @@
 //! References to identifiers that the document does not define.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::finding::Position;
 use super::findings::Findings;
@@ -14,10 +14,14 @@ use crate::speckit::spec::{Spec, UserStory};
 /// How a story with a number with leading zeros begins.
 const PADDED: &str = "US0";
 
+/// Distance from twice the highest number of a document from which a number is not one of its own.
+const FAR: u32 = 20;
+
 /// Identifiers that a specification defines.
 pub(super) struct Defined {
     families: HashSet<String>,
-    prefixes: HashSet<String>,
+    /// The highest number of each prefix.
+    prefixes: HashMap<String, u32>,
     /// Whether a story has a number with leading zeros.
     padded: bool,
 }
@@ -31,20 +35,34 @@ impl Defined {
         // An identifier at the beginning of a line, cell or heading may be a definition in a form that the parser does not read.
         let begins = spec.source.lines().filter_map(leading).map(family);
         let families = all.iter().map(|id| family(id)).chain(begins).collect();
-        let prefixes = all.iter().map(|id| prefix(id)).collect();
+        let mut prefixes: HashMap<String, u32> = HashMap::new();
+        for id in &all {
+            let highest = prefixes.entry(prefix(id)).or_default();
+            *highest = number(id).max(*highest);
+        }
         let padded = spec.stories.iter().any(|s| s.key.as_str().starts_with(PADDED));
         Self { families, prefixes, padded }
     }
 
     /// Returns whether the document defines identifiers with this prefix, but not this one.
     pub(super) fn lacks(&self, id: &str) -> bool {
-        let (family, known) = (family(id), self.prefixes.contains(&prefix(id)));
+        let (family, known) = (family(id), self.prefixes.get(&prefix(id)));
+        // FR-086 beside FR-001 to FR-017 belongs to another document.
+        let known = known.is_some_and(|highest| number(id) <= 2 * highest + FAR);
         // `SC-00x` stands for any of them.
         let wildcard = id.ends_with(['x', 'X']) || family.ends_with(|c: char| !c.is_ascii_digit());
         // Beside `User Story 1`, `US-012` is a story of the whole product.
         let product = id.starts_with(PADDED) && !self.padded;
         known && !wildcard && !product && !self.families.contains(&family)
     }
+}
+
+/// Returns the number of an identifier without its prefix and suffixes.
+fn number(id: &str) -> u32 {
+    let family = family(id);
+    let digits = family.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let start = digits.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    digits[start..].parse().unwrap_or(0)
 }
 
 /// Returns the number of this feature, with which its branch begins.

@@ -99,7 +99,9 @@ fn has_priority(body: &str) -> bool {
     const NEAR: usize = 4;
     let priority =
         |w: &Word<'_>| w.raw.strip_prefix('P').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    body.lines().take(NEAR).any(|line| words(line).iter().any(priority))
+    // `(Priority: deferred)`
+    let named = body.lines().next().is_some_and(|heading| words(heading).iter().any(|w| w.lower == "priority"));
+    named || body.lines().take(NEAR).any(|line| words(line).iter().any(priority))
 }
 
 /// Returns whether the title of a story says that nobody builds from it: it is deferred, or done.

@@ -204,7 +204,13 @@ fn phrases(sentence: &str, context: Context, forms: &Forms, found: &mut Vec<Stat
         if negated(left) {
             continue;
         }
-        if context != Context::Section && !speaks_of_task(left, verb, &sentence[verb.end..], forms) {
+        let right = &sentence[verb.end..];
+        // `Use the classes of the page (moved to T002)` states nothing, `using T002` does.
+        let uses =
+            ["use", "uses", "using"].iter().any(|word| sentence[verb.start..verb.end].eq_ignore_ascii_case(word));
+        if context != Context::Section
+            && (!speaks_of_task(left, verb, right, forms) || uses && !begins_with_task(right, forms))
+        {
             continue;
         }
         // The subject of the first phrase also applies to the following ones: `T003 depends on T001 and blocks T005`.
@@ -237,17 +243,21 @@ fn phrases(sentence: &str, context: Context, forms: &Forms, found: &mut Vec<Stat
 fn speaks_of_task(left: &str, verb: &Phrase, right: &str, forms: &Forms) -> bool {
     let begins =
         left.rsplit(['(', '（']).next().is_some_and(|t| t.trim_matches([' ', '*', '_', '-', '–', '—', ':']).is_empty());
-    let adjacent = || {
-        let right = right.trim_start_matches([' ', '*', '`', ':', '_', '(']);
-        let right = ["task ", "tasks ", "the completion of ", "completion of ", "completing ", "finishing "]
-            .iter()
-            .find_map(|words| prefix_len(right, words).map(|len| &right[len..]))
-            .unwrap_or(right);
-        ids::mentions(right.get(..right.floor_char_boundary(40)).unwrap_or(right), forms)
-            .first()
-            .is_some_and(|m| m.start == 0)
-    };
-    begins || verb.position == Position::Anywhere || verb.position == Position::Adjacent && adjacent()
+    begins
+        || verb.position == Position::Anywhere
+        || verb.position == Position::Adjacent && begins_with_task(right, forms)
+}
+
+/// Returns whether the text behind a phrase begins with a task.
+fn begins_with_task(right: &str, forms: &Forms) -> bool {
+    let right = right.trim_start_matches([' ', '*', '`', ':', '_', '(']);
+    let right = ["task ", "tasks ", "the completion of ", "completion of ", "completing ", "finishing "]
+        .iter()
+        .find_map(|words| prefix_len(right, words).map(|len| &right[len..]))
+        .unwrap_or(right);
+    ids::mentions(right.get(..right.floor_char_boundary(40)).unwrap_or(right), forms)
+        .first()
+        .is_some_and(|m| m.start == 0)
 }
 
 /// Returns the references after a phrase, and whether a pronoun stands for earlier ones.
