@@ -129,7 +129,7 @@ fn unread(source: &str, missing: Option<SpecPart>) -> String {
     })
 }
 
-/// Returns whether a line of a constitution begins with its version, in another form than Spec Kit's: `--- Version 1.2.0 Ratified 2026-01-02`.
+/// Returns whether a line of a constitution begins with its version, in another form than Spec Kit's: `--- Version 1.2.0 Ratified …`.
 fn says_version(source: &str) -> bool {
     source.lines().any(|line| {
         let words = text::words(line);

@@ -44,17 +44,27 @@ impl Defined {
         Self { families, prefixes, padded }
     }
 
+    /// Returns whether an identifier belongs to another document, as FR-086 beside FR-001 to FR-017.
+    fn is_far(&self, id: &str) -> bool {
+        self.prefixes.get(&prefix(id)).is_some_and(|highest| number(id) > 2 * highest + FAR)
+    }
+
     /// Returns whether the document defines identifiers with this prefix, but not this one.
     pub(super) fn lacks(&self, id: &str) -> bool {
-        let (family, known) = (family(id), self.prefixes.get(&prefix(id)));
-        // FR-086 beside FR-001 to FR-017 belongs to another document.
-        let known = known.is_some_and(|highest| number(id) <= 2 * highest + FAR);
+        let (family, known) = (family(id), self.prefixes.contains_key(&prefix(id)));
         // `SC-00x` stands for any of them.
         let wildcard = id.ends_with(['x', 'X']) || family.ends_with(|c: char| !c.is_ascii_digit());
         // Beside `User Story 1`, `US-012` is a story of the whole product.
         let product = id.starts_with(PADDED) && !self.padded;
         known && !wildcard && !product && !self.families.contains(&family)
     }
+}
+
+/// Returns the identifiers of a text of the specification itself that it should define, and does not.
+fn lacking(text: &str, words: &[Word<'_>], defined: &Defined, own: Option<&str>) -> Vec<String> {
+    let mut found = unknown(text, words, defined, own);
+    found.retain(|id| !defined.is_far(id));
+    found
 }
 
 /// Returns the number of an identifier without its prefix and suffixes.
@@ -78,7 +88,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     // An answer may name what it has removed.
     let written = |s: &&Statement<'_>| !s.is(StatementKind::Clarification) && !is_withdrawn(s);
     for statement in statements.all.iter().filter(written) {
-        for id in unknown(statement.text, &statement.words, &defined, own) {
+        for id in lacking(statement.text, &statement.words, &defined, own) {
             if reported.insert((statement.location.as_str(), id.clone())) {
                 report(&id, statement.place(&id), findings);
             }
@@ -100,7 +110,7 @@ fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Fi
     let end = story.scenarios.first().map_or(story.span.end, |s| s.span.start.min(story.span.end));
     let prose = Span { start: story.span.start, end }.text(&spec.source);
     let mut reported: HashSet<String> = HashSet::new();
-    for id in unknown(prose, &words(prose), defined, own_number(spec)) {
+    for id in lacking(prose, &words(prose), defined, own_number(spec)) {
         if reported.insert(id.clone()) {
             let place = Position { line: story.line, location: story.key.as_str(), excerpt: &id };
             report(&id, place, findings);

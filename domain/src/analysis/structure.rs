@@ -131,8 +131,8 @@ fn scenario(statement: &Statement<'_>, findings: &mut Findings) {
 
 /// Adds a finding for a criterion that states a preference or a quality. One that states a fact can be observed.
 fn criterion(statement: &Statement<'_>, source: &str, findings: &mut Findings) {
-    const LIKING: &str = "love enjoy enjoys happy satisfied pleased delighted feel feels perceive perceives better improved improves easier \
-        simpler nicer confident trust easy intuitive useful pleasant attractive modern";
+    const LIKING: &str = "love enjoy enjoys happy satisfied pleased delighted feel feels perceive perceives better improved improves \
+        easier simpler nicer confident trust easy intuitive useful pleasant attractive modern";
     const PEOPLE: &str = "users customers people players visitors participants they would who";
     let known = |w: &Word<'_>| !w.quoted && is_one_of(LIKING, &w.lower);
     // In `a field like this`, nobody likes anything.
