@@ -1,6 +1,6 @@
 //! References to identifiers that the document does not define.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::finding::Position;
 use super::findings::Findings;
@@ -14,14 +14,10 @@ use crate::speckit::spec::{Spec, UserStory};
 /// How a story with a number with leading zeros begins.
 const PADDED: &str = "US0";
 
-/// Distance from twice the highest number of a document from which a number is not one of its own.
-const FAR: u32 = 20;
-
 /// Identifiers that a specification defines.
 pub(super) struct Defined {
     families: HashSet<String>,
-    /// The highest number of each prefix.
-    prefixes: HashMap<String, u32>,
+    prefixes: HashSet<String>,
     /// Whether a story has a number with leading zeros.
     padded: bool,
 }
@@ -35,44 +31,20 @@ impl Defined {
         // An identifier at the beginning of a line, cell or heading may be a definition in a form that the parser does not read.
         let begins = spec.source.lines().filter_map(leading).map(family);
         let families = all.iter().map(|id| family(id)).chain(begins).collect();
-        let mut prefixes: HashMap<String, u32> = HashMap::new();
-        for id in &all {
-            let highest = prefixes.entry(prefix(id)).or_default();
-            *highest = number(id).max(*highest);
-        }
+        let prefixes = all.iter().map(|id| prefix(id)).collect();
         let padded = spec.stories.iter().any(|s| s.key.as_str().starts_with(PADDED));
         Self { families, prefixes, padded }
     }
 
-    /// Returns whether an identifier belongs to another document, as FR-086 beside FR-001 to FR-017.
-    fn is_far(&self, id: &str) -> bool {
-        self.prefixes.get(&prefix(id)).is_some_and(|highest| number(id) > 2 * highest + FAR)
-    }
-
     /// Returns whether the document defines identifiers with this prefix, but not this one.
     pub(super) fn lacks(&self, id: &str) -> bool {
-        let (family, known) = (family(id), self.prefixes.contains_key(&prefix(id)));
+        let (family, known) = (family(id), self.prefixes.contains(&prefix(id)));
         // `SC-00x` stands for any of them.
         let wildcard = id.ends_with(['x', 'X']) || family.ends_with(|c: char| !c.is_ascii_digit());
         // Beside `User Story 1`, `US-012` is a story of the whole product.
         let product = id.starts_with(PADDED) && !self.padded;
         known && !wildcard && !product && !self.families.contains(&family)
     }
-}
-
-/// Returns the identifiers of a text of the specification itself that it should define, and does not.
-fn lacking(text: &str, words: &[Word<'_>], defined: &Defined, own: Option<&str>) -> Vec<String> {
-    let mut found = unknown(text, words, defined, own);
-    found.retain(|id| !defined.is_far(id));
-    found
-}
-
-/// Returns the number of an identifier without its prefix and suffixes.
-fn number(id: &str) -> u32 {
-    let family = family(id);
-    let digits = family.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let start = digits.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-    digits[start..].parse().unwrap_or(0)
 }
 
 /// Returns the number of this feature, with which its branch begins.
@@ -88,7 +60,7 @@ pub(super) fn find(spec: &Spec, statements: &Statements<'_>, findings: &mut Find
     // An answer may name what it has removed.
     let written = |s: &&Statement<'_>| !s.is(StatementKind::Clarification) && !is_withdrawn(s);
     for statement in statements.all.iter().filter(written) {
-        for id in lacking(statement.text, &statement.words, &defined, own) {
+        for id in unknown(statement.text, &statement.words, &defined, own) {
             if reported.insert((statement.location.as_str(), id.clone())) {
                 report(&id, statement.place(&id), findings);
             }
@@ -110,7 +82,7 @@ fn in_prose(story: &UserStory, spec: &Spec, defined: &Defined, findings: &mut Fi
     let end = story.scenarios.first().map_or(story.span.end, |s| s.span.start.min(story.span.end));
     let prose = Span { start: story.span.start, end }.text(&spec.source);
     let mut reported: HashSet<String> = HashSet::new();
-    for id in lacking(prose, &words(prose), defined, own_number(spec)) {
+    for id in unknown(prose, &words(prose), defined, own_number(spec)) {
         if reported.insert(id.clone()) {
             let place = Position { line: story.line, location: story.key.as_str(), excerpt: &id };
             report(&id, place, findings);

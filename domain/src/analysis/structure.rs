@@ -136,9 +136,12 @@ fn criterion(statement: &Statement<'_>, source: &str, findings: &mut Findings) {
     const PEOPLE: &str = "users customers people players visitors participants they would who";
     let known = |w: &Word<'_>| !w.quoted && is_one_of(LIKING, &w.lower);
     // In `a field like this`, nobody likes anything.
-    let likes =
-        |pair: &[Word<'_>]| is_one_of(PEOPLE, &pair[0].lower) && matches!(pair[1].lower.as_str(), "like" | "likes");
-    let liking = statement.words.iter().any(known) || statement.words.windows(2).any(likes);
+    let begins = |all: &[Word<'_>]| {
+        all.len() > 2 && all[1].lower == "like" && is_one_of("the it them this these their", &all[2].lower)
+    };
+    let likes = |pair: &[Word<'_>]| is_one_of(PEOPLE, &pair[0].lower) && is_one_of("like likes", &pair[1].lower);
+    let words = &statement.words;
+    let liking = words.iter().any(known) || begins(words) || words.windows(2).any(likes);
     let vague = || vague::find(statement.text, &statement.words, || Around::item(statement.with_details(source)));
     // A vague word has a finding of its own.
     if liking && vague().is_empty() {
