@@ -1,7 +1,7 @@
 //! Findings that a reader would not agree with must not be reported, and similar ones that are right must be.
 
-use enact_domain::analysis::{self, Finding, QuestionOrigin, Report, Sketch, TaskText};
-use enact_domain::speckit::{constitution, plan, spec, tasks};
+use enact_domain::analysis::{self, Finding, QuestionOrigin, Report, TaskText};
+use enact_domain::speckit::{plan, spec, tasks};
 
 /// A specification without findings, with places for more text.
 const FERRY: &str = "# Feature Specification: Ferry\n\n**Feature Branch**: `021-ferry`\n\n## User Scenarios & Testing\n\n\
@@ -64,6 +64,13 @@ fn a_list_below_a_vague_word_explains_it() {
         "- **FR-001**: A torn ticket MUST be handled gracefully\n- **FR-002**: The gate MUST stay closed without a ticket",
         &["VagueQuality"],
     );
+}
+
+#[test]
+fn security_is_precise_where_its_meaning_is_known() {
+    finds("requirements", "- **FR-001**: Tickets MUST be secure and unique", &["VagueSecurity"]);
+    finds("requirements", "- **FR-001**: Tickets MUST be cryptographically secure and unique", &[]);
+    finds("requirements", "- **FR-001**: Tickets MUST be stored securely and cannot be read by the crew", &[]);
 }
 
 #[test]
@@ -221,28 +228,9 @@ fn a_document_of_another_kind_has_one_finding() {
 }
 
 #[test]
-fn only_equal_requirements_and_described_entities_overlap() {
-    let sketch = |requirement: &str, entity: &str| {
-        let text = format!(
-            "# Feature Specification: Ferry\n\n## Requirements\n\n- **FR-001**: {requirement}\n\n### Key Entities\n\n{entity}\n"
-        );
-        Sketch::new(&spec::parse(text.as_bytes()).model)
-    };
-    let kinds = |ours: &Sketch, theirs: &Sketch| analysis::overlap(ours, theirs).len();
-    let gate = sketch("The gate MUST show the departure times of ferries", "- **Pier**: Where ferries land.");
-    let equal = sketch("Gates MUST display departure times of the ferry", "- **Piers**: A ferry can land there.");
-    assert_eq!(kinds(&gate, &equal), 2);
-    // Features of one product share some requirements.
-    let more = "The gate MUST show the departure times of ferries\n- **FR-002**: Tickets MUST be sold before noon\n\
-        - **FR-003**: Passengers MUST queue along the pier\n- **FR-004**: Dogs MUST wear a leash on board";
-    let other = more.replace("noon", "dusk").replace("queue", "wait").replace("leash", "collar");
-    let (ours, theirs) = (sketch(more, ""), sketch(&other, ""));
-    assert_eq!((kinds(&ours, &theirs), kinds(&ours, &ours)), (0, 4));
-    // Another term makes another case, and many features use one entity.
-    let trains = sketch("The gate MUST show the departure times of trains", "- **Pier**: Gets a lamp.");
-    assert_eq!(kinds(&gate, &trains), 0);
-    let existing = sketch("The gate MUST open", "- **Pier** (existing): Where ferries land.");
-    assert_eq!(kinds(&gate, &existing), 0);
+fn a_label_of_the_product_is_no_placeholder() {
+    finds("requirements", "- **FR-001**: The gate MUST open at TBA.", &["Placeholder"]);
+    finds("requirements", "- **FR-001**: The gate MUST show the TBA label of a late ferry.", &[]);
 }
 
 #[test]
@@ -256,7 +244,14 @@ fn an_open_list_in_brackets_is_an_example() {
 #[test]
 fn a_story_lacks_only_what_others_have() {
     let bare = "### User Story 2 - Leave\n\nA passenger leaves the ferry.\n";
-    finds("stories", bare, &["NoScenario", "NoIndependentTest", "NoPriority"]);
+    // One of two stories has a test and a priority: that is no rule of the document.
+    finds("stories", bare, &["NoScenario"]);
+    let later = "### User Story 2 - Leave (Priority: Deferred)\n\n**Independent Test**: Leave.\n\n\
+        1. **Given** a passenger, **When** the ferry lands, **Then** the gate opens\n\n";
+    let whole = "### User Story 3 - Pay (Priority: P2)\n\n**Independent Test**: Pay.\n\n\
+        1. **Given** a fare, **When** it is paid, **Then** a ticket is printed\n\n";
+    finds("stories", &format!("{whole}{later}"), &[]);
+    finds("stories", &format!("{whole}{bare}"), &["NoScenario", "NoIndependentTest", "NoPriority"]);
     finds("stories", "### User Story 2 - Leave (DEFERRED)\n\nA passenger leaves the ferry.\n", &[]);
     // Acceptance in a form that is not read as scenarios.
     let listed = "### User Story 2 - Leave (Priority: P2)\n\n**Independent Test**: Leave.\n\nDone when:\n\n- the gate opens from inside\n";
@@ -265,6 +260,34 @@ fn a_story_lacks_only_what_others_have() {
         **Then** the gate opens\n\n### User Story 2 - Leave\n\n1. **Given** a passenger, **When** the ferry lands, **Then** the gate opens\n\n\
         - **FR-001**: The gate MUST open.\n- **SC-001**: 95 % of passengers board within 10 seconds.\n";
     assert_eq!(codes(&analysed(none).findings), [""; 0], "the document uses neither priorities nor tests");
+}
+
+#[test]
+fn scenarios_may_be_in_a_section_of_their_own() {
+    let document = |end: &str| {
+        format!(
+            "# Feature Specification: Ferry\n\n## User Stories\n\n### US-1: Board\n\nA passenger boards the ferry.\n\n\
+            ## Requirements\n\n- **FR-001**: The gate MUST open.\n\n{end}## Success Criteria\n\n\
+            - **SC-001**: 95 % of passengers board within 10 seconds.\n"
+        )
+    };
+    assert_eq!(codes(&analysed(&document("")).findings), ["NoScenario"]);
+    let section = "## Acceptance Criteria\n\n### AC-1: Board\n\n- The gate opens for a ticket\n\n";
+    assert_eq!(codes(&analysed(&document(section)).findings), [""; 0]);
+}
+
+#[test]
+fn stories_are_read_with_their_priority_first_and_with_the_number_of_the_feature() {
+    let parsed = |headings: &[&str]| {
+        let all: String = headings.iter().map(|h| format!("### {h}\n\nA passenger boards the ferry.\n\n")).collect();
+        let parsed = spec::parse(format!("# Feature Specification: Ferry\n\n## User Stories\n\n{all}").as_bytes());
+        assert!(!parsed.has_errors(), "{:#?}", parsed.diagnostics);
+        let story = |s: &spec::UserStory| format!("{} {} {}", s.key, s.title, s.priority.as_deref().unwrap_or("-"));
+        parsed.model.stories.iter().map(story).collect::<Vec<_>>()
+    };
+    assert_eq!(parsed(&["[P1] US1: Board", "[P2] US2: Leave"]), ["US1 Board P1", "US2 Leave P2"]);
+    assert_eq!(parsed(&["US-021-01: Board", "US-021-02: Leave"]), ["US021-01 Board -", "US021-02 Leave -"]);
+    assert_eq!(parsed(&["US1-2: Board", "US2 - Leave"]), ["US1 2: Board -", "US2 Leave -"]);
 }
 
 #[test]
@@ -279,6 +302,10 @@ fn facts_need_no_number_and_feelings_do() {
     finds("criteria", "- **SC-002**: The catalogue lists the ferries in the order of their departure.", &[]);
     finds("criteria", "- **SC-002**: Passengers feel confident on board.", &["UntestableCriterion"]);
     finds("criteria", "- **SC-002**: Boarding is intuitive.", &["VagueQuality"]);
+    finds("criteria", "- **SC-002**: A passenger can book a berth and find it by the name of the ferry.", &[]);
+    finds("criteria", "- **SC-002**: Passengers can sort by fields like name and port.", &[]);
+    finds("criteria", "- **SC-002**: Most passengers say that they like the berths.", &[]);
+    finds("criteria", "- **SC-002**: Passengers say that they like the berths.", &["UntestableCriterion"]);
 }
 
 #[test]
@@ -412,6 +439,9 @@ fn an_unfilled_template_is_one_finding() {
     assert!(found[0].summary.ends_with("and 2 lines have placeholders in all"), "{}", found[0].summary);
     finds("requirements", "- **FR-001** [OUT OF SCOPE - MVP]: The gate MUST sing.", &[]);
     finds("requirements", "- **FR-001**: The gate MUST open.\n\nSource: issue 7, \"[FEATURE] Open the gate\"", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST open.\n\n- gate\n  - load the ticket [1 QUERY_BY_ID]", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST show 「[FERRY_NAME]は満席です」.", &[]);
+    finds("requirements", "- **FR-001**: The gate MUST write to the log log/[FERRY_NAME]/gate.txt.", &[]);
 }
 
 #[test]
@@ -427,6 +457,8 @@ fn a_missing_section_names_the_heading_that_announces_it() {
         "{found}"
     );
     assert_eq!(found.lines().count(), 1, "{found}");
+    let chinese = document.replace("## Scenarios", "## 1. 使用者故事");
+    assert!(summaries(&chinese).contains("although the heading \"1. 使用者故事\""), "{}", summaries(&chinese));
     // The layout of September 2025 has no success criteria.
     let early = document.replace("## 5. Success Criteria", "## Review & Acceptance Checklist");
     assert!(!summaries(&early).contains("success criteria"), "{}", summaries(&early));
@@ -449,51 +481,6 @@ fn a_part_without_anything_to_evaluate_has_no_score() {
     assert!(parts[1..].iter().all(|(_, score)| score.is_none()) && score == parts[0].1.unwrap(), "{parts:?}");
     let reason = analysed("# Feature Specification: Ferry\n").quality.parts[2].explanation.clone();
     assert_eq!(reason, "not evaluated: no user story was found");
-}
-
-const PRINCIPLES: &str = "# Ferry Constitution\n\n## Core Principles\n\n{principles}\n\n## Governance\n\n\
-    **Version**: 1.0.0 | **Ratified**: 2026-02-03 | **Last Amended**: 2026-02-03\n";
-
-#[track_caller]
-fn governs(principles: &str, expected: &[&str]) {
-    let text = PRINCIPLES.replace("{principles}", principles);
-    let found = analysis::constitution(&constitution::parse(text.as_bytes())).findings;
-    assert_eq!(codes(&found), expected, "{found:#?}");
-}
-
-/// Asserts the codes of the hints about principles.
-#[track_caller]
-fn suggests(principles: &str, expected: &[&str]) {
-    let text = PRINCIPLES.replace("{principles}", principles);
-    let found = analysis::constitution(&constitution::parse(text.as_bytes())).hints;
-    assert_eq!(codes(&found), expected, "{found:#?}");
-}
-
-#[test]
-fn principles_in_plain_sentences_are_principles() {
-    governs("### I. Care\n\nCrews check the gate before each crossing. Tickets are never sold twice.", &[]);
-    governs("### I. Care\n\n- MUST check the gate\n- MUST count the passengers", &[]);
-    governs("### I. Retry (gate)\n\nGates MUST retry.\n\n### II. Retry (ticket)\n\nTickets MUST be read again.", &[]);
-    governs(
-        "### I. Retry\n\nGates MUST retry.\n\n### II. Retry\n\nTickets MUST be read again.",
-        &["DuplicatePrinciple"],
-    );
-}
-
-#[test]
-fn a_principle_explains_its_words_where_it_wants() {
-    // The values of a project may be general.
-    governs("### I. Speed\n\nGates MUST open fast.", &[]);
-    suggests("### I. Speed\n\nGates MUST open fast.", &["VaguePerformance"]);
-    suggests("### I. Speed\n\nGates MUST open fast.\n\n| gate | limit |\n| --- | --- |\n| bow | 200 ms |", &[]);
-    suggests("### I. Use\n\nGates MUST be intuitive.\n\n- Gates MUST have one button.", &[]);
-    suggests("### I. Use\n\n- Gates MUST be intuitive.\n- Gates MUST have one button.", &["VagueQuality"]);
-    suggests("### I. State\n\nLogs MUST be saved at regular intervals (every 500 tickets at least).", &[]);
-    governs("### I. Branches\n\nCrews practise **Trunk-Based Development (TBD)** and TBD MUST be kept.", &[]);
-    governs("### I. Logs\n\nLogs MUST NOT contain TODO or FIXME comments.", &[]);
-    governs("### I. Branches\n\nCrews MUST keep logs for TBD days of the year.", &["Placeholder"]);
-    finds("requirements", "- **FR-001**: The gate MUST open at TBA.", &["Placeholder"]);
-    finds("requirements", "- **FR-001**: The gate MUST show the TBA label of a late ferry.", &[]);
 }
 
 fn task<'a>(id: &'a str, text: &'a str, story: Option<&'a str>) -> TaskText<'a> {
@@ -537,8 +524,16 @@ fn tasks_that_name_no_requirements_have_no_findings_about_them() {
     let requirements = "- **FR-001**: The gate MUST open.\n- **FR-002**: A horn MUST sound thrice in fog.\n\
         - **FR-003**: The gate MUST NOT open at sea.\n- **FR-004**: The bell MUST ring at noon.";
     assert_eq!(covers(requirements, &[task("T001", "Lay out the page", None), task("T002", "Polish", None)]), []);
-    // A prohibition needs no work of its own.
-    assert_eq!(covers(requirements, &[task("T001", "FR-001, FR-002, FR-004", None)]), []);
+    // A prohibition and a limit need no work of their own.
+    let tasks = [task("T001", "FR-001, FR-002, FR-004", None)];
+    assert_eq!(covers(requirements, &tasks), []);
+    for limit in
+        ["The yard MUST serve one crew and MUST NOT rent out cranes", "This version MUST read only paper tickets"]
+    {
+        assert_eq!(covers(&requirements.replace("The gate MUST NOT open at sea", limit), &tasks), [], "{limit}");
+    }
+    let work = requirements.replace("The gate MUST NOT open at sea", "The yard MUST serve each crew");
+    assert_eq!(covers(&work, &tasks), [("RequirementWithoutTask".to_owned(), "FR-003".to_owned())]);
 }
 
 #[test]

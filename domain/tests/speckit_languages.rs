@@ -184,3 +184,14 @@ fn entities_in_other_words() {
         assert_eq!(found, ["Rudder"], "{heading}");
     }
 }
+
+#[test]
+fn boxes_of_acceptance_are_not_tasks_in_chinese() {
+    for heading in ["驗收準則", "完成檢查清單", "验收标准", "完成標準"] {
+        let text =
+            format!("# Tasks: 渡輪\n\n## Phase 1: Hull\n\n- [ ] T001 船體\n\n## {heading}\n\n- [ ] 所有測試通過\n");
+        let parsed = tasks::parse(text.as_bytes());
+        let codes: Vec<&str> = parsed.diagnostics.iter().map(|d| d.code).collect();
+        assert_eq!((parsed.model.tasks.len(), codes), (1, vec!["ChecklistItems"]), "{heading}");
+    }
+}

@@ -163,3 +163,27 @@ fn phases_are_named_in_the_text_of_a_task() {
                 Sail\n\n- [ ] T003 [P] c (depends on Phase 2)\n";
     assert_eq!(stated(text), "T003: T002");
 }
+
+#[test]
+fn a_range_of_letters_ends_with_its_last_letter() {
+    let tasks = ["T004", "T005", "T005a", "T005b", "T005c"].map(|id| format!("- [ ] {id} Paint deck {id}\n")).concat();
+    let document = format!(
+        "# Tasks: Ferry\n\n## Phase 2: Foundational\n\n{tasks}\n## Dependencies\n\n\
+        - Tasks T004-T005 can run in parallel once the deck is dry, with T005a-T005b following the primer\n\
+        - T005c should run after T005/T005a/T005b\n"
+    );
+    let parsed = tasks::parse(document.as_bytes());
+    assert!(!parsed.has_errors(), "{:#?}", parsed.diagnostics);
+    let last = &parsed.model.tasks[4];
+    let on: Vec<String> = last.depends_on.iter().map(|d| d.on.to_string()).collect();
+    assert!(["T005", "T005a", "T005b"].iter().all(|id| on.iter().any(|other| other == id)), "{on:?}");
+}
+
+#[test]
+fn clauses_about_something_else_state_nothing() {
+    assert_eq!(section("- Keel changes (T002) before sail changes that depend on them (T004)"), "");
+    assert_eq!(of("\n  After the hull is dry: paint the deck (T002)"), "");
+    assert_eq!(of("\n  After T002: paint the deck"), "T002");
+    assert_eq!(of("\n  - Use the colours of the line (moved to T002)"), "");
+    assert_eq!(of("\n  - Use T002 as it is"), "T002");
+}

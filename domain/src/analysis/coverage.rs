@@ -211,7 +211,7 @@ fn requirements_without_task(spec: &Spec, coverage: &Coverage, findings: &mut Fi
         let served = by(covered, Evidence::Id)
             || by(covered, Evidence::Terms)
             || (!covered.tasks.is_empty() && !stories_in(&item.text).is_empty());
-        // What must not happen needs no work of its own.
+        // What must not happen and what limits the rest need no work of their own.
         if served || !demands(&words) {
             continue;
         }
@@ -223,12 +223,11 @@ fn requirements_without_task(spec: &Spec, coverage: &Coverage, findings: &mut Fi
     }
 }
 
-/// Returns whether a requirement demands something, and does not only forbid.
+/// Returns whether a requirement demands something, and neither forbids nor limits anything.
 fn demands(words: &[Word<'_>]) -> bool {
     let modal = |w: &Word<'_>| matches!(w.lower.as_str(), "must" | "shall" | "should");
-    let forbids = |at: usize| words.get(at + 1).is_some_and(|w| matches!(w.lower.as_str(), "not" | "never"));
-    let mut modals = words.iter().enumerate().filter(|(_, w)| modal(w)).map(|(at, _)| forbids(at)).peekable();
-    modals.peek().is_none() || modals.any(|forbids| !forbids)
+    let forbids = |pair: &[Word<'_>]| modal(&pair[0]) && matches!(pair[1].lower.as_str(), "not" | "never" | "only");
+    !words.windows(2).any(forbids) && words.iter().all(|w| w.lower != "only")
 }
 
 /// Adds findings for stories without a task. If few stories have tagged tasks, a missing tag has no meaning.

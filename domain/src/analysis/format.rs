@@ -6,8 +6,8 @@ use super::finding::shortened;
 use super::statements::headings;
 use super::text::{self, is_one_of};
 use crate::speckit::{
-    DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, NEEDS_CLARIFICATION, OPEN_QUESTION, Severity, SpecPart,
-    TEMPLATE_NOT_FILLED, UNCLEAR_MENTION, UNFILLED_TEMPLATE, WRONG_DOCUMENT,
+    DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, MISSING_VERSION, NEEDS_CLARIFICATION, OPEN_QUESTION,
+    Severity, SpecPart, TEMPLATE_NOT_FILLED, UNCLEAR_MENTION, UNFILLED_TEMPLATE, WRONG_DOCUMENT,
 };
 
 /// Number of diagnostics of one kind in a document up to which each is a finding of its own. More have one cause, such as tasks whose
@@ -31,6 +31,7 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
         MISSING_TITLE | MISSING_SECTION if other => false,
         NEEDS_CLARIFICATION => !line(d).to_lowercase().contains("no needs clarification"),
         UNFILLED_TEMPLATE => !empty && !is_remark(line(d)),
+        MISSING_VERSION => !says_version(source),
         MISSING_SECTION => !early || d.missing != Some(SpecPart::SuccessCriteria),
         _ => true,
     };
@@ -100,7 +101,19 @@ fn unread(source: &str, missing: Option<SpecPart>) -> String {
     let announcing: &[&str] = match missing {
         Some(SpecPart::SuccessCriteria) => &["success criteria", "success metrics", "measurable outcomes"],
         Some(SpecPart::Requirements) => &["requirement"],
-        Some(SpecPart::Stories) => &["scenario", "story", "stories"],
+        Some(SpecPart::Stories) => &[
+            "scenario",
+            "story",
+            "stories",
+            "用户故事",
+            "使用者故事",
+            "ユーザーストーリー",
+            "사용자 스토리",
+            "historias de usuario",
+            "histórias de usuário",
+            "histoires utilisateur",
+            "пользовательские истории",
+        ],
         None => return String::new(),
     };
     // The title of the document announces nothing.
@@ -116,20 +129,34 @@ fn unread(source: &str, missing: Option<SpecPart>) -> String {
     })
 }
 
+/// Returns whether a line of a constitution begins with its version, in another form than Spec Kit's: `--- Version 1.2.0 Ratified …`.
+fn says_version(source: &str) -> bool {
+    source.lines().any(|line| {
+        let words = text::words(line);
+        let at = |index: usize| words.get(index).map_or("", |w| w.lower.as_str());
+        at(0) == "version" && at(1).contains('.') && at(1).starts_with(|c: char| c.is_ascii_digit())
+    })
+}
+
 /// Returns whether a document has Spec Kit's layout of September 2025, which has no success criteria.
 fn is_early_layout(source: &str) -> bool {
     source.contains("## Review & Acceptance Checklist") || source.contains("## Execution Flow (main)")
 }
 
-/// Returns whether the brackets of a line are no placeholder: they are inside quotation marks, as in the title of an issue, or state what
-/// became of the line, as in `[OUT OF SCOPE]`.
+/// Returns whether the brackets of a line are no placeholder: they are inside quotation marks, as in the title of an issue, are a part of a
+/// path, or state what became of the line, as in `[OUT OF SCOPE]`.
 fn is_remark(line: &str) -> bool {
     const STATES: &str = "DEFERRED OUT REMOVED RETIRED SUPERSEDED DROPPED POSTPONED CANCELLED CANCELED OPTIONAL DONE COMPLETE COMPLETED \
         IMPLEMENTED PENDING BLOCKED NEW UPDATED CHANGED ADDED MODIFIED DEPRECATED FUTURE MVP RESOLVED CRITICAL IMPORTANT BREAKING NOTE";
     line.find('[').is_some_and(|at| {
         let (before, after) = line.split_at(at);
-        let quoted = (before.matches('"').count() % 2 == 1 || before.contains('“')) && after.contains(['"', '”']);
+        let pairs = [('“', '”'), ('「', '」'), ('『', '』'), ('«', '»'), ('„', '“')];
+        let quoted = (before.matches('"').count() % 2 == 1 && after.contains('"'))
+            || pairs.iter().any(|(open, close)| before.contains(*open) && after.contains(*close));
+        let path = before.ends_with('/') || after.split_once(']').is_some_and(|(_, rest)| rest.starts_with('/'));
         let state = after[1..].split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-        quoted || is_one_of(STATES, state)
+        // Names of the template begin with a letter, but `[1 SELECT]` says how often.
+        let counted = after[1..].starts_with(|c: char| c.is_ascii_digit());
+        quoted || path || counted || is_one_of(STATES, state)
     })
 }

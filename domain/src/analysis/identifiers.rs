@@ -71,8 +71,10 @@ pub(super) fn identifiers(text: &str, own: Option<&str>) -> Vec<Identifier> {
         at = start + len;
     }
     found.extend(spelled_stories(text));
-    // Issue trackers number stories like `US015`, specifications do not.
-    found.retain(|i| !i.id.starts_with("US0"));
+    // Issue trackers number stories like `US015`, and ShellCheck its warnings like `SC2016`; specifications do not.
+    let shellcheck =
+        |id: &str| id.strip_prefix("SC").is_some_and(|n| n.len() == 4 && n.bytes().all(|b| b.is_ascii_digit()));
+    found.retain(|i| !i.id.starts_with("US0") && !shellcheck(&i.id));
     for identifier in &mut found {
         if let Some(key) = StoryKey::parse(&identifier.id) {
             key.as_str().clone_into(&mut identifier.id);
@@ -313,7 +315,7 @@ mod tests {
             found("FR-001, (NFR-2a) `SC-003` FR-DIAG-004 FR4 US1 [US-2] and FR-001A."),
             "FR-001 NFR-2a SC-003 FR-DIAG-004 FR4 US1 US2 FR-001A"
         );
-        assert_eq!(found("xFR-001 FR- FR-x T001 US015 R-7 FR-0000001"), "");
+        assert_eq!(found("xFR-001 FR- FR-x T001 US015 R-7 FR-0000001 SC2016"), "");
         assert_eq!(found("FR-001は FR-002、次"), "FR-001 FR-002");
     }
 

@@ -289,8 +289,22 @@ fn similarity(a: &[u32], b: &[u32]) -> usize {
 
 /// Returns the findings about the items that our specification shares with the specification called `name`.
 pub fn overlap_findings(name: &str, shared: &[SharedItem]) -> Vec<Finding> {
+    /// Number of similar requirements up to which each is a finding of its own. More are one: the specification is a copy.
+    const MANY: usize = 5;
     let mut findings = Findings::default();
-    for item in shared {
+    let similar = || shared.iter().filter(|item| item.kind == SharedItemKind::Requirement);
+    let copied = Some(similar().count()).filter(|count| *count > MANY);
+    if let (Some(count), Some(first)) = (copied, similar().next()) {
+        let place = Position { line: first.line, location: &first.ours, excerpt: name };
+        let summary = format!("specification {name} has {count} similar requirements; the first is {}", first.theirs);
+        findings.push(
+            &SIMILAR_REQUIREMENT,
+            place,
+            summary,
+            format!("agree with {name} which of the two does the work, or remove one"),
+        );
+    }
+    for item in shared.iter().filter(|item| copied.is_none() || item.kind != SharedItemKind::Requirement) {
         let (rule, location, summary) = match item.kind {
             SharedItemKind::Entity => {
                 let summary = format!("specification {name} also describes the entity \"{}\"", item.theirs);

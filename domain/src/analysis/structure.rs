@@ -10,7 +10,7 @@ use super::kinds::{
     UNCOVERED_REQUIREMENT, UNTESTABLE_CRITERION, UNUSED_ENTITY,
 };
 use super::references::own_number;
-use super::statements::{Statement, StatementKind, Statements};
+use super::statements::{Statement, StatementKind, Statements, headings};
 use super::text::{Vocabulary, Word, is_one_of, is_struck, words};
 use super::vague::{self, Around};
 use crate::speckit::Span;
@@ -49,14 +49,14 @@ fn is_empty(statement: &Statement<'_>) -> bool {
 }
 
 /// Adds findings for stories without scenarios, independent test or priority. An independent test and a priority are only reported if
-/// another story has them: otherwise the document does not use them.
+/// most stories have them: otherwise the document does not use them.
 fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     // The oldest template has one story without a test, and its scenarios in a separate section.
     let stories: Vec<&UserStory> =
         spec.stories.iter().filter(|s| s.title != "Primary User Story" && !is_closed(&s.title)).collect();
-    let knows = |has: fn(&UserStory) -> bool| stories.iter().any(|s| has(s));
-    let (tests, priorities) = (knows(|s| s.independent_test.is_some()), knows(|s| s.priority.is_some()));
-    let scenarios = knows(|s| !s.scenarios.is_empty()) || statements.english;
+    let most = |has: fn(&UserStory) -> bool| stories.iter().filter(|s| has(s)).count() * 2 > stories.len();
+    let (tests, priorities) = (most(|s| s.independent_test.is_some()), most(|s| s.priority.is_some()));
+    let scenarios = stories.iter().any(|s| !s.scenarios.is_empty()) || (statements.english && !accepts(spec));
     for story in stories {
         let place = Position { line: story.line, location: story.key.as_str(), excerpt: &story.title };
         let body = story.span.text(&spec.source);
@@ -85,13 +85,23 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
     }
 }
 
+/// Returns whether a section outside of the stories has the acceptance criteria of all of them.
+fn accepts(spec: &Spec) -> bool {
+    let within = |at: usize| spec.stories.iter().any(|s| s.span.contains(at));
+    headings(&spec.source).iter().any(|(at, title)| {
+        !within(*at) && words(title).iter().any(|w| is_one_of("acceptance scenario scenarios", &w.lower))
+    })
+}
+
 /// Returns whether a story has a priority in a form that the parser does not read: `P2.5` in its heading or the first lines below it.
 fn has_priority(body: &str) -> bool {
     /// Number of lines in which the priority is.
     const NEAR: usize = 4;
     let priority =
         |w: &Word<'_>| w.raw.strip_prefix('P').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    body.lines().take(NEAR).any(|line| words(line).iter().any(priority))
+    // `(Priority: deferred)`
+    let named = body.lines().next().is_some_and(|heading| words(heading).iter().any(|w| w.lower == "priority"));
+    named || body.lines().take(NEAR).any(|line| words(line).iter().any(priority))
 }
 
 /// Returns whether the title of a story says that nobody builds from it: it is deferred, or done.
@@ -121,9 +131,17 @@ fn scenario(statement: &Statement<'_>, findings: &mut Findings) {
 
 /// Adds a finding for a criterion that states a preference or a quality. One that states a fact can be observed.
 fn criterion(statement: &Statement<'_>, source: &str, findings: &mut Findings) {
-    const LIKING: &str = "like likes love enjoy enjoys happy satisfied pleased delighted feel feels find finds perceive perceives better \
-        improved improves easier simpler nicer confident trust easy intuitive pleasant attractive modern";
-    let liking = statement.words.iter().any(|w| !w.quoted && is_one_of(LIKING, &w.lower));
+    const LIKING: &str = "love enjoy enjoys happy satisfied pleased delighted feel feels perceive perceives better improved improves \
+        easier simpler nicer confident trust easy intuitive useful pleasant attractive modern";
+    const PEOPLE: &str = "users customers people players visitors participants they would who";
+    let known = |w: &Word<'_>| !w.quoted && is_one_of(LIKING, &w.lower);
+    // In `a field like this`, nobody likes anything.
+    let begins = |all: &[Word<'_>]| {
+        all.len() > 2 && all[1].lower == "like" && is_one_of("the it them this these their", &all[2].lower)
+    };
+    let likes = |pair: &[Word<'_>]| is_one_of(PEOPLE, &pair[0].lower) && is_one_of("like likes", &pair[1].lower);
+    let words = &statement.words;
+    let liking = words.iter().any(known) || begins(words) || words.windows(2).any(likes);
     let vague = || vague::find(statement.text, &statement.words, || Around::item(statement.with_details(source)));
     // A vague word has a finding of its own.
     if liking && vague().is_empty() {

@@ -342,7 +342,13 @@ fn is_precise(text: &str, words: &[Word<'_>], hit: Hit, whole: Around) -> bool {
                     || next.is_some_and(|n| is_one_of(THOUGHTS, &n.lower))
             }
             rule if *rule == VAGUE_TIME => whole.measured || whole.scheduled || is_explained(text, words, hit),
-            rule if *rule == VAGUE_SECURITY => whole.means || whole.listed || is_explained(text, words, hit),
+            // `stored securely and cannot be read` explains itself.
+            rule if *rule == VAGUE_SECURITY => {
+                let modal = |w: &Word<'_>| matches!(w.lower.as_str(), "must" | "shall" | "cannot" | "never");
+                let random = before.is_some_and(|b| b.lower == "cryptographically");
+                let says = random || words[hit.end..].iter().take(3).any(modal);
+                says || whole.means || whole.listed || is_explained(text, words, hit)
+            }
             rule if *rule == VAGUE_QUALITY => whole.measured || whole.listed || is_explained(text, words, hit),
             rule if *rule == ESCAPE_CLAUSE => is_explained(text, words, hit),
             // Brackets hold examples of what is named before them, and a sequence goes on by itself.

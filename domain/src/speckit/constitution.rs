@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::diagnostic::{Diagnostic, Parsed, TEMPLATE_NOT_FILLED};
+use super::diagnostic::{Diagnostic, MISSING_VERSION, Parsed, TEMPLATE_NOT_FILLED};
 use super::markdown::{self, Item, LineKind, Markdown, Span, joined, strip_marker};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -270,7 +270,7 @@ fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec
         None => {
             let remedy =
                 "add the footer `**Version**: 1.0.0 | **Ratified**: YYYY-MM-DD | **Last Amended**: YYYY-MM-DD`";
-            diagnostics.push(Diagnostic::warning(1, "MissingVersion", "the constitution has no version", remedy));
+            diagnostics.push(Diagnostic::warning(1, MISSING_VERSION, "the constitution has no version", remedy));
         }
         Some(version) if !is_version(&version.text) && !unfilled(version.line) => {
             let message = format!("version {:?} is not of the form MAJOR.MINOR.PATCH", version.text);

@@ -10,6 +10,9 @@ pub const MISSING_SECTION: &str = "MissingSection";
 /// Code of a specification without a title.
 pub const MISSING_TITLE: &str = "MissingTitle";
 
+/// Code of a constitution without a version.
+pub const MISSING_VERSION: &str = "MissingVersion";
+
 /// Code of a change of OpenSpec.
 pub const DELTA_DOCUMENT: &str = "DeltaDocument";
 

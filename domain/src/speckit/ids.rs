@@ -205,7 +205,8 @@ impl Serialize for StoryKey {
     }
 }
 
-/// Returns the length of the number of a story or phase at the start of `text`: digits, more after dots, at most one letter.
+/// Returns the length of the number of a story or phase at the start of `text`: digits, more after dots or before a zero after a hyphen, at
+/// most one letter. `US-013-02` is the second story of feature 013.
 pub(super) fn story_number_len(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut len = digits(bytes);
@@ -213,6 +214,9 @@ pub(super) fn story_number_len(text: &str) -> usize {
         return 0;
     }
     while bytes.get(len) == Some(&b'.') && digits(&bytes[len + 1..]) > 0 {
+        len += 1 + digits(&bytes[len + 1..]);
+    }
+    if bytes[len..].starts_with(b"-0") && digits(&bytes[len + 1..]) > 1 {
         len += 1 + digits(&bytes[len + 1..]);
     }
     if bytes.get(len).is_some_and(u8::is_ascii_alphabetic) && !bytes.get(len + 1).is_some_and(u8::is_ascii_alphanumeric)
@@ -384,7 +388,9 @@ impl Mention {
         match &self.last {
             None => self.first == *id,
             Some(last) => {
-                let within = self.first <= *id && (id <= last || id.number() == last.number());
+                // `T004-T008` includes T008c, but `T008a-T008b` does not.
+                let open = last.0.ends_with(|c: char| c.is_ascii_digit());
+                let within = self.first <= *id && (id <= last || (open && id.number() == last.number()));
                 within && id.prefix() == self.first.prefix()
             }
         }

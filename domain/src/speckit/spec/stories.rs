@@ -32,6 +32,11 @@ const PRIMARY: [&str; 15] = [
 /// Returns the parts of a story heading: key, title, priority.
 pub(super) fn heading(title: &str) -> Option<(StoryKey, String, Option<String>)> {
     let plain = title.trim_start_matches(|c: char| !c.is_alphanumeric());
+    // `[P1] US1: …` has the priority first.
+    let priority = |text: &str| matches!(text.as_bytes(), [b'P' | b'p', digit] if digit.is_ascii_digit());
+    let first = plain.split_once(']').filter(|(inner, _)| priority(inner));
+    let moved = first.map(|(inner, rest)| format!("{} ({inner})", rest.trim()));
+    let plain = moved.as_deref().unwrap_or(plain);
     let lower = plain.to_lowercase();
     if is_primary(&lower) {
         let name = if lower.starts_with("primary user story") { "Primary User Story" } else { plain };

@@ -14,6 +14,9 @@ const MAX_NAMED: usize = 12;
 /// Maximum number of searches, each after misread statements were dropped. It bounds the time that a hostile document takes.
 const MAX_SEARCHES: usize = 8;
 
+/// Number of searches after which all statements of a misread line are dropped, since it states many cycles.
+const MANY_SEARCHES: usize = 4;
+
 /// A statement: the task that waits, the task that it waits for, and the line.
 type Edge = (usize, usize, u32);
 
@@ -29,7 +32,12 @@ pub(super) fn resolve(file: &mut TasksFile) -> Vec<Diagnostic> {
         }
         for cycle in misread {
             diagnostics.push(unclear(file, &cycle));
-            drop_statements(file, &cycle);
+            if search < MANY_SEARCHES {
+                drop_statements(file, &cycle);
+            } else {
+                let line = cycle.first().map_or(0, |(.., line)| *line);
+                file.tasks.iter_mut().for_each(|task| task.depends_on.retain(|d| d.line != line));
+            }
         }
     }
     diagnostics

@@ -241,8 +241,11 @@ static CONDITIONS: LazyLock<Table> = LazyLock::new(|| {
         "체크리스트",
         "완료 조건",
         "检查清单",
+        "檢查清單",
         "验收",
+        "驗收",
         "完成标准",
+        "完成標準",
     ])
 });
 

@@ -204,7 +204,13 @@ fn phrases(sentence: &str, context: Context, forms: &Forms, found: &mut Vec<Stat
         if negated(left) {
             continue;
         }
-        if context != Context::Section && !speaks_of_task(left, verb, &sentence[verb.end..], forms) {
+        let right = &sentence[verb.end..];
+        // `Use the classes of the page (moved to T002)` states nothing, `using T002` does.
+        let uses =
+            ["use", "uses", "using"].iter().any(|word| sentence[verb.start..verb.end].eq_ignore_ascii_case(word));
+        if context != Context::Section
+            && (!speaks_of_task(left, verb, right, forms) || uses && !begins_with_task(right, forms))
+        {
             continue;
         }
         // The subject of the first phrase also applies to the following ones: `T003 depends on T001 and blocks T005`.
@@ -217,6 +223,10 @@ fn phrases(sentence: &str, context: Context, forms: &Forms, found: &mut Vec<Stat
             }
             (Context::Section, None) => section_subject(left, forms),
         };
+        // The clause in `models (T001) before services that depend on them (T002)` is about the services.
+        if pronoun && [" that", " which"].iter().any(|word| left.trim_end().ends_with(word)) {
+            continue;
+        }
         // Recommendations are not dependencies: `ideally after US1`, `… is easiest`.
         let behind = sentence[verb.end..next.unwrap_or(sentence.len())].to_ascii_lowercase();
         if is_advice(left) || SOFT.iter().any(|word| behind.contains(word)) {
@@ -233,22 +243,27 @@ fn phrases(sentence: &str, context: Context, forms: &Forms, found: &mut Vec<Stat
 fn speaks_of_task(left: &str, verb: &Phrase, right: &str, forms: &Forms) -> bool {
     let begins =
         left.rsplit(['(', '（']).next().is_some_and(|t| t.trim_matches([' ', '*', '_', '-', '–', '—', ':']).is_empty());
-    let adjacent = || {
-        let right = right.trim_start_matches([' ', '*', '`', ':', '_', '(']);
-        let right = ["task ", "tasks ", "the completion of ", "completion of ", "completing ", "finishing "]
-            .iter()
-            .find_map(|words| prefix_len(right, words).map(|len| &right[len..]))
-            .unwrap_or(right);
-        ids::mentions(right.get(..right.floor_char_boundary(40)).unwrap_or(right), forms)
-            .first()
-            .is_some_and(|m| m.start == 0)
-    };
-    begins || verb.position == Position::Anywhere || verb.position == Position::Adjacent && adjacent()
+    begins
+        || verb.position == Position::Anywhere
+        || verb.position == Position::Adjacent && begins_with_task(right, forms)
+}
+
+/// Returns whether the text behind a phrase begins with a task.
+fn begins_with_task(right: &str, forms: &Forms) -> bool {
+    let right = right.trim_start_matches([' ', '*', '`', ':', '_', '(']);
+    let right = ["task ", "tasks ", "the completion of ", "completion of ", "completing ", "finishing "]
+        .iter()
+        .find_map(|words| prefix_len(right, words).map(|len| &right[len..]))
+        .unwrap_or(right);
+    ids::mentions(right.get(..right.floor_char_boundary(40)).unwrap_or(right), forms)
+        .first()
+        .is_some_and(|m| m.start == 0)
 }
 
 /// Returns the references after a phrase, and whether a pronoun stands for earlier ones.
 fn objects(sentence: &str, verb: &Phrase, next: Option<usize>, forms: &Forms) -> (bool, Vec<Reference>) {
     let text = object(&sentence[verb.end..next.unwrap_or(sentence.len())]);
+    let text = condition(sentence, verb, text);
     if text.starts_with([',', '.', ')']) {
         return (false, Vec::new());
     }
@@ -271,6 +286,19 @@ fn objects(sentence: &str, verb: &Phrase, next: Option<usize>, forms: &Forms) ->
         !remark && !is_taken_back(&text[l.end..])
     });
     (pronoun, kept.map(|(_, (l, _))| l.what).collect())
+}
+
+/// Returns the condition at the start of a sentence that goes on behind a colon: `After the hull is dry: paint it (T004)`.
+fn condition<'a>(sentence: &str, verb: &Phrase, text: &'a str) -> &'a str {
+    let begins = sentence[..verb.start].trim_matches([' ', '*', '_', '-']).is_empty();
+    let after = sentence[verb.start..verb.end].eq_ignore_ascii_case("after");
+    let listed = |words: &str| ["following", "these", "tasks"].iter().any(|word| words.contains(word));
+    match text.split_once(':') {
+        Some((words, _)) if begins && after && !words.trim_matches([' ', '*', '_']).is_empty() && !listed(words) => {
+            words
+        }
+        _ => text,
+    }
 }
 
 fn negated(before: &str) -> bool {
