@@ -76,23 +76,29 @@ async fn main() -> Result<()> {
     let bench = Bench::parse();
     let mut figures = Figures::default();
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // What was measured before a failure is shown too.
+    let measured = measure(&bench, &mut figures).await;
+    figures.print();
+    measured
+}
+
+async fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
     let postgres = || bench.postgres.as_deref().context("set ENACT_BENCH_POSTGRES to the URL of a Postgres");
     for part in &bench.parts {
         match part {
-            Part::Tasks => tasks::measure(bench.repeats, &mut figures)?,
-            Part::Search => search::measure(postgres()?, &mut figures).await?,
-            Part::Record => record::measure(postgres()?, bench.repeats, &mut figures).await?,
+            Part::Tasks => tasks::measure(bench.repeats, figures)?,
+            Part::Search => search::measure(postgres()?, figures).await?,
+            Part::Record => record::measure(postgres()?, bench.repeats, figures).await?,
             Part::Plans => {
                 let audit_log = bench.audit_log.as_deref().context("plans need --audit-log")?;
-                Box::pin(plans(&bench, audit_log, &mut figures)).await?;
+                Box::pin(plans(bench, audit_log, figures)).await?;
             }
             Part::Webhook => {
                 let client = Client::try_default().await?;
-                Box::pin(webhook::measure(&client, &bench.operator_user, bench.repeats, &mut figures)).await?;
+                Box::pin(webhook::measure(&client, &bench.operator_user, bench.repeats, figures)).await?;
             }
         }
     }
-    figures.print();
     Ok(())
 }
 

@@ -40,7 +40,7 @@ async fn measure_in(database: &mut Database, repeats: u32, figures: &mut Figures
     // The first repeat fills caches and does not count.
     for repeat in 0..=repeats {
         // Each is the first in turn, because the tables grow.
-        let order = if repeat % 2 == 0 { [0, 1] } else { [1, 0] };
+        let order = if repeat.is_multiple_of(2) { [0, 1] } else { [1, 0] };
         for which in order {
             let (name, store) = &stores[which];
             let load = write(store, &format!("{name}-{repeat}"), &mut database.owner).await?;
