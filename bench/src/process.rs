@@ -17,7 +17,12 @@ impl Process {
     pub fn find(arguments: &[&str]) -> Result<Self> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc")? {
-            let folder = entry?.path();
+            let entry = entry?;
+            // `/proc/self` is a process that has an entry of its own too.
+            if entry.file_name().to_string_lossy().parse::<u32>().is_err() {
+                continue;
+            }
+            let folder = entry.path();
             // A process may end at any time.
             let Ok(line) = fs::read(folder.join("cmdline")) else { continue };
             let mut given = line.split(|&byte| byte == 0);
