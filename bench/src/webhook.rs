@@ -30,7 +30,7 @@ const OTHER_RATE: u32 = 20;
 const FLOOD_SECONDS: u32 = 10;
 /// The document of the other tenant: large enough to wait for a slot of the parser.
 const OTHER_BYTES: usize = 24 << 10;
-/// The sizes of the documents of the flood: the largest that an object has, and the largest that the webhook parses.
+/// The documents of the flood, with their sizes in bytes: the largest that an object has, and the largest that the webhook parses.
 const FLOODS: [(&str, usize); 2] = [("1 MiB", 1 << 20), ("256 KiB", 256 << 10)];
 
 /// The measured percentiles of each repeat, in milliseconds.
@@ -68,8 +68,8 @@ pub async fn measure(cluster: &Client, operator: &str, repeats: u32, figures: &m
     let webhook = Webhook::find(cluster).await?;
     steady(&webhook, &process, operator, repeats, figures).await?;
     largest(&webhook, repeats, figures).await?;
-    for (size, bytes) in FLOODS {
-        flood(&webhook, (size, bytes), repeats, figures).await?;
+    for documents in FLOODS {
+        flood(&webhook, documents, repeats, figures).await?;
     }
     figures.push(Figure::new("webhook: memory after the floods, peak", "MiB", vec![process.peak_mebibytes()?]));
     own.clear().await?;
