@@ -13,8 +13,8 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde_json::json;
 
-/// The name of the tenant and of its namespace.
-const NAME: &str = "enact-bench";
+/// The name of the usual tenant and of its namespace.
+pub const NAME: &str = "enact-bench";
 
 /// The error message if a stream of pods ends.
 pub const ENDED: &str = "the watch of pods ended";
@@ -22,6 +22,8 @@ pub const ENDED: &str = "the watch of pods ended";
 /// A tenant with one namespace and one agent, on simulated nodes.
 pub struct Namespace {
     pub client: Client,
+    /// The name of the tenant and of its namespace.
+    name: &'static str,
 }
 
 impl Namespace {
@@ -29,20 +31,20 @@ impl Namespace {
     ///
     /// # Errors
     /// If the tenant does not become ready.
-    pub async fn set(client: &Client) -> Result<Self> {
-        let namespace = Self { client: client.clone() };
+    pub async fn set(client: &Client, name: &'static str) -> Result<Self> {
+        let namespace = Self { client: client.clone(), name };
         namespace.clear().await?;
         let params = PatchParams::apply(NAME).force();
         let tenant = json!({
-            "apiVersion": "enact.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": NAME },
-            "spec": { "namespaces": [NAME], "parallelism": 10_000 },
+            "apiVersion": "enact.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": name },
+            "spec": { "namespaces": [name], "parallelism": 10_000 },
         });
         let tenants: Api<Tenant> = Api::all(client.clone());
-        tenants.patch(NAME, &params, &Patch::Apply(tenant)).await.context("is Enact installed?")?;
+        tenants.patch(name, &params, &Patch::Apply(tenant)).await.context("is Enact installed?")?;
         let ready = |t: &Tenant| {
             t.status.as_ref().is_some_and(|s| s.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
         };
-        wait("the tenant", || async { Ok(tenants.get(NAME).await.is_ok_and(|t| ready(&t))) }).await?;
+        wait("the tenant", || async { Ok(tenants.get(name).await.is_ok_and(|t| ready(&t))) }).await?;
         let agent = json!({
             "apiVersion": "enact.dev/v1alpha1", "kind": "Agent", "metadata": { "name": "played" },
             "spec": { "adapter": "Command", "script": "true" },
@@ -53,7 +55,7 @@ impl Namespace {
 
     /// Returns the API of a kind in the namespace.
     pub fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
-        Api::namespaced(self.client.clone(), NAME)
+        Api::namespaced(self.client.clone(), self.name)
     }
 
     /// Watches the pods. A watch that the API server ends, for example because it is too slow, is started again.
@@ -88,10 +90,10 @@ impl Namespace {
         let namespaces: Api<KubeNamespace> = Api::all(self.client.clone());
         // The tenant is deleted first. Otherwise the operator would create the namespace again. Errors are ignored,
         // because the objects may not exist.
-        let _ = tenants.delete(NAME, &DeleteParams::default()).await;
-        wait("the end of the tenant", || async { Ok(tenants.get_opt(NAME).await?.is_none()) }).await?;
-        let _ = namespaces.delete(NAME, &DeleteParams::default()).await;
-        wait("the end of the namespace", || async { Ok(namespaces.get_opt(NAME).await?.is_none()) }).await
+        let _ = tenants.delete(self.name, &DeleteParams::default()).await;
+        wait("the end of the tenant", || async { Ok(tenants.get_opt(self.name).await?.is_none()) }).await?;
+        let _ = namespaces.delete(self.name, &DeleteParams::default()).await;
+        wait("the end of the namespace", || async { Ok(namespaces.get_opt(self.name).await?.is_none()) }).await
     }
 }
 
@@ -100,7 +102,10 @@ pub fn has_succeeded(pod: &Pod) -> bool {
 }
 
 /// Waits, up to ten minutes.
-async fn wait<F, Fut>(what: &str, mut done: F) -> Result<()>
+///
+/// # Errors
+/// If that is too short, or `done` fails.
+pub async fn wait<F, Fut>(what: &str, mut done: F) -> Result<()>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<bool>>,

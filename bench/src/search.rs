@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use enact_domain::record::{Kind, Subject};
-use enact_store::{Config, Embedding, Hit, Item, ItemKind, Login, Query, Store, migrate};
+use enact_store::{Embedding, Hit, Item, ItemKind, Query, Store};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
+use crate::database::Database;
 use crate::figures::{Figures, Times};
 
 /// The dimensions of all-MiniLM-L6-v2.
@@ -30,43 +31,6 @@ const WORDS: [&str; 16] = [
     "order", "payment", "customer", "invoice", "report", "login", "password", "search", "export", "import", "backup",
     "message", "address", "delivery", "account", "limit",
 ];
-
-/// A database that is deleted when the benchmark ends.
-struct Database {
-    server: String,
-    name: String,
-    owner: PgConnection,
-    store: Store,
-}
-
-impl Database {
-    async fn new(server: &str) -> Result<Self> {
-        let name = format!("enact_bench_{}", std::process::id());
-        let mut connection = PgConnection::connect(server).await.context("cannot reach Postgres")?;
-        connection.execute(AssertSqlSafe(format!("create database {name}"))).await?;
-        let mut url = url::Url::parse(server)?;
-        url.set_path(&name);
-        let login = Login { user: name.clone(), password: "bench".to_owned() };
-        migrate(url.as_str(), Some(&login), None).await?;
-        let owner = PgConnection::connect(url.as_str()).await?;
-        let wrong = |()| anyhow::anyhow!("the URL of Postgres takes no login");
-        url.set_username(&login.user).map_err(wrong)?;
-        url.set_password(Some(&login.password)).map_err(wrong)?;
-        let store = Store::connect(&Config::new(url.as_str()))?;
-        anyhow::ensure!(store.has_vectors().await?, "this Postgres has no pgvector");
-        Ok(Self { server: server.to_owned(), name, owner, store })
-    }
-
-    async fn remove(self) -> Result<()> {
-        self.store.close().await;
-        self.owner.close().await?;
-        let mut connection = PgConnection::connect(&self.server).await?;
-        for statement in [format!("drop database {} with (force)", self.name), format!("drop role {}", self.name)] {
-            connection.execute(AssertSqlSafe(statement)).await?;
-        }
-        Ok(())
-    }
-}
 
 /// A generator of pseudorandom vectors and texts, the same in each run.
 struct Source {
@@ -118,6 +82,7 @@ pub async fn measure(server: &str, figures: &mut Figures) -> Result<()> {
 }
 
 async fn measure_in(database: &mut Database, figures: &mut Figures) -> Result<()> {
+    anyhow::ensure!(database.store.has_vectors().await?, "this Postgres has no pgvector");
     let mut source = Source::new();
     let begun = Instant::now();
     let own = index(&database.store, "own", &mut source).await?;

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: measures documents and rules on one core, search on a real Postgres, and plans on a real API server with nodes
-//! that kwok simulates. References are measured in the same run.
+//! `cargo xtask bench`: measures documents and rules on one core, search and the record on a real Postgres, plans on a real API server with
+//! nodes that kwok simulates, and the running webhook. References are measured in the same run.
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -16,14 +16,14 @@ use crate::postgres;
 /// The number of simulated nodes: enough for all pods at once.
 const NODES: u32 = 20;
 
-/// Measures Enact: documents and rules, search, wall time, latency of a step, API writes, memory, database round trips
+/// Measures Enact: documents and rules, search, the record, plans, the webhook. docs/reference/performance.md explains the figures
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// Run only this benchmark; default: all
-    #[arg(long, value_enum)]
-    only: Option<Part>,
+    /// Run only these benchmarks, separated by commas; default: all
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
 
-    /// Flags of the benchmark program, for example `-- --parallel 200 --live 0`
+    /// Flags of the benchmark program, for example `-- --repeats 1 --parallel 200 --live 0`
     #[arg(last = true)]
     arguments: Vec<String>,
 }
@@ -33,34 +33,47 @@ pub(crate) struct Bench {
 enum Part {
     /// Reading documents and evaluating rules
     Documents,
+    /// Parsing and compiling the largest tasks.md
+    Tasks,
     /// Search on a real Postgres
     Search,
+    /// The record on a real Postgres
+    Record,
     /// Plans on a real cluster
     Plans,
+    /// The webhook on a real cluster
+    Webhook,
 }
 
-/// Prepares Postgres and the cluster, installs release builds, runs the benchmarks, and restores the usual installation.
+/// Prepares Postgres and the cluster, installs release builds, and runs the benchmarks.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
-    let wanted = |part| bench.only.is_none_or(|only| only == part);
-    if wanted(Part::Documents) {
+    let wanted = |part: &Part| bench.only.is_empty() || bench.only.contains(part);
+    if wanted(&Part::Documents) {
         documents()?;
     }
-    if wanted(Part::Plans) {
-        install()?;
-    }
-    if bench.only == Some(Part::Documents) {
+    // The benchmark program has the same parts, but for the examples of a crate.
+    let parts: Vec<String> = Part::value_variants()
+        .iter()
+        .filter(|&part| wanted(part) && *part != Part::Documents)
+        .filter_map(|part| Some(part.to_possible_value()?.get_name().to_owned()))
+        .collect();
+    if parts.is_empty() {
         return Ok(());
+    }
+    let in_cluster = wanted(&Part::Plans) || wanted(&Part::Webhook);
+    if in_cluster {
+        install()?;
     }
     let built = binaries::compile(&["enact-bench"], Profile::Release)?;
     let [program] = built.as_slice() else { bail!("there is more than one enact-bench") };
-    let mut measure = cmd(&program.executable, &bench.arguments);
-    if wanted(Part::Search) {
+    let mut measure = cmd(&program.executable, ["--parts", &parts.join(",")]);
+    if wanted(&Part::Search) || wanted(&Part::Record) {
         measure.env("ENACT_BENCH_POSTGRES", postgres::ensure()?);
     }
-    if wanted(Part::Plans) {
+    if in_cluster {
         measure.arg("--audit-log").arg(cluster::audit_log()?).env("KUBECONFIG", cluster::default_kubeconfig()?);
     }
-    measure.show()
+    measure.args(&bench.arguments).show()
 }
 
 /// Measures documents and rules, which need neither a cluster nor Postgres, with the examples of their crate.
@@ -86,6 +99,8 @@ fn install() -> Result<()> {
             "--set=operator.extraEnv[1].name=ENACT_AGENT_TOLERATIONS",
             "--set=operator.extraEnv[1].value=kwok.x-k8s.io/node",
             "--set=operator.resources.limits.memory=1Gi",
+            // All reviews go to one process, whose memory is measured.
+            "--set=webhook.replicas=1",
         ],
     )
 }
