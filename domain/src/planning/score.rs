@@ -12,13 +12,14 @@ use crate::text::{one_line, truncate};
 
 /// Highest score.
 pub const MAX_SCORE: u32 = 1000;
-/// Points of the components. Their sum is [`MAX_SCORE`].
-const REQUIREMENTS: u32 = 300;
-const SCENARIOS: u32 = 150;
+/// Points of the components. Their sum is [`MAX_SCORE`]. The first three are about coverage. They have 700 points, so that a short and tidy
+/// plan does not win over one that does more of what is asked.
+const REQUIREMENTS: u32 = 400;
+const SCENARIOS: u32 = 200;
 const CRITERIA: u32 = 100;
-const CHECKS: u32 = 150;
-const CLARITY: u32 = 100;
-const CLAIMS: u32 = 100;
+const CHECKS: u32 = 100;
+const CLARITY: u32 = 50;
+const CLAIMS: u32 = 50;
 const GRAPH: u32 = 50;
 const RULES: u32 = 50;
 /// Points that each violated rule of severity SHOULD costs.
@@ -280,12 +281,12 @@ mod tests {
     fn a_plan_that_covers_everything_has_nearly_all_points() {
         let score = scored(SPEC, GOOD, 0);
         let expected = [
-            ("requirements", 300),
-            ("scenarios", 150),
+            ("requirements", 400),
+            ("scenarios", 200),
             ("criteria", 100),
-            ("checks", 150),
-            ("clarity", 100),
-            ("claims", 100),
+            ("checks", 100),
+            ("clarity", 50),
+            ("claims", 50),
             ("graph", 30),
             ("rules", 50),
         ];
@@ -316,6 +317,20 @@ mod tests {
             explained("claims"),
             Some("tasks that can run at the same time claim 1 of 1 paths together: src/cart.rs")
         );
+    }
+
+    #[test]
+    fn a_tidy_plan_that_leaves_a_story_out_does_not_win() {
+        let tidy = "# Tasks: Cart\n\n## Phase 1: User Story 1 - Fill it\n\n\
+            - [ ] T001 [P] [US1] Test of 100 articles in `tests/cart.rs` (FR-001)\n\
+            - [ ] T002 [P] [US1] Cart of 100 articles in `src/cart.rs` (FR-001, SC-001)\n";
+        let untested = "# Tasks: Cart\n\n## Phase 1: User Story 1 - Fill it\n\n\
+            - [ ] T001 [US1] Cart of 100 articles in `src/cart.rs` (FR-001, SC-001)\n\
+            - [ ] T002 [US1] Errors of the cart in `src/cart.rs`\n\n\
+            ## Phase 2: User Story 2 - Empty it\n\n- [ ] T003 [US2] Vouchers in `src/voucher.rs` (FR-002)\n\
+            - [ ] T004 [US2] Remove articles in `src/cart.rs`\n- [ ] T005 [US2] Run everything once\n";
+        let (tidy, untested) = (scored(SPEC, tidy, 0), scored(SPEC, untested, 0));
+        assert!(untested.total() > tidy.total(), "{untested:#?} {tidy:#?}");
     }
 
     #[test]

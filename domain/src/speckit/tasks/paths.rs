@@ -102,6 +102,11 @@ fn is_path(word: &str, quoted: bool) -> bool {
         let known = EXTENSIONS.binary_search_by(|known| known.bytes().cmp(lower(extension))).is_ok();
         known && (!stem.is_empty() || quoted) && !stem.contains('(')
     });
+    // The version of a package or of an action of a workflow: `actions/checkout@v4`, `@types/node@20`.
+    let is_version = |text: &str| text.strip_prefix('v').unwrap_or(text).starts_with(|c: char| c.is_ascii_digit());
+    if !file && name.rsplit_once('@').is_some_and(|(_, version)| is_version(version)) {
+        return false;
+    }
     let hidden = name.starts_with('.') && name.len() > 3 && name[1..].starts_with(char::is_alphabetic);
     if !word.contains('/') {
         return file || (quoted && hidden) || NAMES.contains(&word);
@@ -149,5 +154,6 @@ mod tests {
             find("Serve POST /api/doors and/or read https://doors.example/a.html, e.g. v1.2.3 of `door.open()`")
                 .is_empty()
         );
+        assert_eq!(find("Use `actions/checkout@v4` and `@types/node@20` in `ci/@v2/a.yml`"), ["ci/@v2/a.yml"]);
     }
 }
