@@ -85,12 +85,12 @@ async fn write(store: &Store, tenant: &str, owner: &mut PgConnection) -> Result<
     }
     let (seconds, round_trips) = (began.elapsed().as_secs_f64(), store.round_trips() - before);
     flusher.close().await;
-    let recorded: i64 = sqlx::query_scalar("select count(*) from enact.audit where tenant_id = $1")
+    let entries: i64 = sqlx::query_scalar("select count(*) from enact.audit where tenant_id = $1")
         .bind(tenant)
         .fetch_one(owner)
         .await?;
     let written = CALLERS * TRANSITIONS;
-    ensure!(recorded == i64::from(written), "the audit log has {recorded} of {written} transitions");
+    ensure!(entries == i64::from(written), "the audit log has {entries} of {written} transitions");
     let round_trips = f64::from(u32::try_from(round_trips)?);
     Ok(Load {
         transitions_a_second: f64::from(written) / seconds,

@@ -546,9 +546,9 @@ async fn change_status(
     ctx.metrics.wrote("patch", "Task");
     match tasks.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)).await {
         // Later reconciles must not decide from the older status, whatever the watch has delivered by then.
-        Ok(changed) => {
-            ctx.index.put_task(&changed);
-            *version = metadata_cache::version(&changed);
+        Ok(updated) => {
+            ctx.index.put_task(&updated);
+            *version = metadata_cache::version(&updated);
             Ok(Effect::Closed(node))
         }
         // A person deleted the Task. The watch reports the deletion, and the next reconcile creates it again.
