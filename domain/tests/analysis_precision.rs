@@ -560,3 +560,18 @@ fn scenarios_of_a_story_are_not_stories() {
     // The story's work is in a task without a tag.
     assert_eq!(found(&[task("T001", "", Some("US1")), task("T002", "Passengers leave by the bow", None)]), [""; 0]);
 }
+
+#[test]
+fn stories_without_numbers_have_none_that_a_task_could_miss() {
+    let document = "# Feature Specification: Ferry\n\n## User Stories\n\n### As a sailor, I want to steer\n\nAt night.\n\n\
+                    ### As a cook, I want to fry fish\n\nAt noon.\n\n## Requirements\n\n- **FR-001**: The gate MUST open\n";
+    let found = |document: &str| {
+        let model = spec::parse(document.as_bytes()).model;
+        assert_eq!(model.stories.len(), 2);
+        let tasks = [task("T001", "opens the gate, FR-001", Some("US1")), task("T002", "fish", Some("US3"))];
+        analysis::coverage(&model, &tasks).findings.into_iter().map(|f| f.code).collect::<Vec<_>>()
+    };
+    assert_eq!(found(document), [""; 0]);
+    let numbered = document.replace("### As a s", "### US1: As a s").replace("### As a c", "### US2: As a c");
+    assert_eq!(found(&numbered), ["StoryWithoutTask", "UnknownIdInTask"]);
+}

@@ -283,3 +283,108 @@ fn a_line_alone_states_no_cycle() {
     assert_eq!(codes(&text), [(10, "UnclearMention")]);
     assert!(file(&text).tasks.iter().all(|task| task.depends_on.is_empty()));
 }
+
+/// Returns identifiers, titles and dependencies of the tasks of a document.
+fn order(text: &str) -> Vec<(String, String, Vec<String>)> {
+    let on = |task: &tasks::Task| task.depends_on.iter().map(|d| d.on.to_string()).collect();
+    file(text).tasks.iter().map(|t| (t.id.to_string(), t.title.clone(), on(t))).collect()
+}
+
+#[test]
+fn numbers_with_hyphens_are_identifiers() {
+    let text = "# Tasks: Boat\n\n## Order\n\nTask 2-1 depends on Task 1-2.\n\n## Phase 1: Hull\n\n### Task 1-1: Bend the ribs\n\n- [ ] Steam \
+                them\n\n### Task 1-2: Nail the planks\n\n**Dependencies**: Task 1-1\n\n## Phase 2: Deck\n\n### ✅ Task 2-1: Lay the \
+                deck\n\n**Dependencies**: Task 1-1, Task 1-2\n";
+    let expected = [
+        ("1-1", "Bend the ribs", vec![]),
+        ("1-2", "Nail the planks", vec!["1-1"]),
+        ("2-1", "Lay the deck", vec!["1-1", "1-2"]),
+    ];
+    let expected = expected.map(|(id, title, on): (&str, &str, Vec<&str>)| {
+        (id.to_owned(), title.to_owned(), on.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    });
+    assert_eq!(order(text), expected);
+    assert_eq!(codes(text), []);
+    assert_eq!(states(text)[2].1, Done);
+    assert_eq!(TaskId::parse("1-2").map(|id| id.to_string()).as_deref(), Some("1-2"));
+    // A number twice is still a duplicate.
+    let twice = text.replace("Task 1-2: Nail", "Task 1-1: Nail");
+    assert!(codes(&twice).contains(&(13, "DuplicateTask")), "{:?}", codes(&twice));
+    // Without a number that cannot be a range, it is one.
+    let range = "# Tasks: Boat\n\n## Phase 1: Hull\n\n### Task 1: Bend\n\n### Task 2: Nail\n\n### Task 3: Paint\n\n\
+                 **Dependencies**: Tasks 1-2\n\n### Task 1-3: notes\n";
+    assert_eq!(order(range)[2].2, ["1", "2"]);
+    assert_eq!(file(range).tasks.len(), 3);
+}
+
+#[test]
+fn headings_of_issues_are_tasks_of_a_list_without_others() {
+    let list = "# Plano de tarefas — Barco\n\n## Issue 1 — Dobrar as costelas\n\n- **Dependências:** nenhuma\n\n## Issue 2 — Pregar as \
+                tábuas\n\n- **Dependências:** Issue 1\n";
+    let read = order(list);
+    assert_eq!(
+        read.iter().map(|(id, title, _)| (id.as_str(), title.as_str())).collect::<Vec<_>>(),
+        [("1", "Dobrar as costelas"), ("2", "Pregar as tábuas")]
+    );
+    assert_eq!((&read[1].2[..], codes(list)), (&["1".to_owned()][..], Vec::new()));
+    let english = list.replace("Plano de tarefas", "Tasks").replace("## Issue", "### Issue").replace(" — ", ": ");
+    assert_eq!(order(&english).len(), 2);
+    // Beside tasks, issues are those of a tracker, and so is a single one, or one in another document.
+    let beside = format!("{list}\n## Phase 1: Hull\n\n- [ ] T001 Caulk the seams, as in issue 2\n");
+    assert_eq!(order(&beside).iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>(), ["T001"]);
+    let boxes = list.replace("- **Dependências:** nenhuma", "- [ ] Dobrar");
+    assert!(file(&boxes).tasks.iter().all(|task| task.id.as_str().starts_with("box-")), "{:?}", order(&boxes));
+    for other in [list.replace("Plano de tarefas", "Revisão"), list.replace("Issue 2", "Issue 1")] {
+        assert_eq!(codes(&other).iter().map(|(_, code)| *code).collect::<Vec<_>>(), ["NoTasks"], "{other}");
+    }
+}
+
+#[test]
+fn boxes_about_the_tasks_for_something_are_no_tasks() {
+    let tasks = "- [ ] T001 Caulk the seams\n- [ ] T002 Paint the hull";
+    for line in [
+        "- [x] AC-1 → T001",
+        "- [ ] AC-2→T001,T002 · [ ] AC-3→T002",
+        "- [ ] **FR-003**: -> T002",
+        "- [ ] SC-001 => **T001**",
+    ] {
+        let text = phase(&format!("{tasks}\n{line}"));
+        assert_eq!((file(&text).tasks.len(), file(&text).unread.len()), (2, 0), "{line}");
+        assert_eq!(codes(&text), [(7, "ChecklistItems")], "{line}");
+    }
+    // Work for a requirement is a task.
+    for line in ["- [ ] FR-003 Caulk the deck", "- [ ] AC-1 → the deck is dry", "- [ ] AC-1"] {
+        assert_eq!(file(&phase(line)).tasks.len(), 1, "{line}");
+    }
+}
+
+#[test]
+fn a_line_that_refers_to_another_one_is_no_duplicate() {
+    let first = "- [x] T004.1 Caulk the seams";
+    for line in
+        ["- [x] T004.1: Seams (see above)", "- [ ] **T004.1** Seams（見上方 Hull）", "- [x] T004.1 Seams (siehe oben)"]
+    {
+        let text = phase(&format!("{first}\n\n### Repairs\n\n{line}"));
+        assert_eq!((read(&format!("{first}\n{line}")), codes(&text)), (read(first), Vec::new()), "{line}");
+    }
+    let text = phase(&format!("{first}\n- [x] T004.1 Look at the stars above (see the chart)"));
+    assert_eq!(codes(&text), [(6, "DuplicateTask")]);
+    // A line on its own is a task.
+    assert_eq!(read("- [ ] T005 Paint it like the hull (see above)").len(), 1);
+}
+
+#[test]
+fn indented_boxes_below_a_heading_are_no_code() {
+    let text = "# Tasks: Boat\n\n## Phase 1: Hull\n\n    - [ ] T001 Caulk\n      the seams\n    - [x] T002 Paint\n\n    - [ ] T003 Launch\n\n## \
+                Phase 2: Deck\n    - [ ] T004 Scrub\n";
+    let read: Vec<(String, String)> =
+        file(text).tasks.into_iter().map(|task| (task.id.to_string(), task.title)).collect();
+    let expected = [("T001", "Caulk the seams"), ("T002", "Paint"), ("T003", "Launch"), ("T004", "Scrub")];
+    assert_eq!(read, expected.map(|(id, title)| (id.to_owned(), title.to_owned())));
+    assert_eq!(codes(text), []);
+    // Behind a paragraph it is an example.
+    let example = "# Tasks: Boat\n\n## Phase 1: Hull\n\n- [ ] T001 Caulk\n\n### Form\n\nA task looks like this:\n\n    - [ ] T001 Caulk\n";
+    assert_eq!((file(example).tasks.len(), file(example).unread.len()), (1, 0));
+    let code = text.replace("- [ ]", "run").replace("- [x]", "run");
+    assert_eq!(file(&code).tasks, []);
+}

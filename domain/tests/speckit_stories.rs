@@ -135,3 +135,26 @@ fn two_items_with_one_number_are_duplicates_if_both_say_who_wants_what() {
     let mentioned = "## User Stories\n\n- **US1**: As a sailor, I want a\n\n### Order\n\n- **US1**: first\n";
     assert_eq!(codes(mentioned), []);
 }
+
+#[test]
+fn headings_with_a_wish_are_stories() {
+    let text = "## User Stories\n\n### As a sailor, I want to steer\n\n1. **Given** a, **When** b, **Then** c\n\n### As the cook of future examples\n\n- I want to \
+                fry fish\n- I want to bake bread\n\n### Roles\n\n- Sailors\n";
+    let (stories, found) = read(text);
+    let summary: Vec<_> = stories.iter().map(|s| (s.key.as_str(), s.title.as_str(), s.scenarios.len())).collect();
+    assert_eq!(summary, [("US1", "As a sailor, I want to steer", 1), ("US2", "As the cook of future examples", 0)]);
+    assert!(stories.iter().all(|story| !story.numbered));
+    assert_eq!(found, []);
+    for other in [
+        "## Overview\n\n### As a sailor, I want to steer\n",
+        "## User Stories\n\n### As a sailor\n\n- Sailors steer\n",
+        "## User Stories\n\n### Out of Scope\n\n#### As a sailor, I want to fly\n",
+        "## User Stories\n\n### As a result\n\n- The boat floats\n",
+    ] {
+        assert_eq!(keys(other), Vec::<String>::new(), "{other}");
+    }
+    // Beside numbers it is a part of the document as before.
+    let beside = "## User Stories\n\n### User Story 1 - Steer (Priority: P1)\n\n### As a sailor, I want to steer\n";
+    assert_eq!(keys(beside), ["US1"]);
+    assert!(read(beside).0[0].numbered);
+}

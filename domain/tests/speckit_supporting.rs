@@ -1,6 +1,6 @@
 //! `research.md`, checklists and `data-model.md`.
 
-use enact_domain::speckit::{Diagnostic, Parsed, checklist, data_model, research};
+use enact_domain::speckit::{Diagnostic, Parsed, checklist, constitution, data_model, plan, research};
 
 fn codes(diagnostics: &[Diagnostic]) -> Vec<(u32, &str)> {
     diagnostics.iter().map(|d| (d.line, d.code)).collect()
@@ -176,4 +176,28 @@ fn entities_are_headings_of_three_forms() {
     let door = &data_model::parse(text.as_bytes()).model.entities[0];
     assert_eq!((door.text.as_str(), door.span.end), ("Opens inwards.", text.trim_end().len()));
     assert_eq!(codes(&data_model::parse(b"# Data Model\n\nnone\n").diagnostics), [(1, "NoEntities")]);
+}
+
+#[test]
+fn a_version_can_be_below_a_heading() {
+    let version = |text: &str| {
+        let text = format!("# Boat\n\n{text}\n\n## I. Float\n\nIt MUST float.\n");
+        constitution::parse(text.as_bytes()).model.version.map(|item| (item.text, item.line))
+    };
+    assert_eq!(version("## Version\n2.1.0"), Some(("2.1.0".to_owned(), 4)));
+    assert_eq!(version("## Versión\n\n**2.1.0**\n\nSince May."), Some(("2.1.0".to_owned(), 5)));
+    assert_eq!(version("## Version\n\nThe hull has versions."), None);
+    assert_eq!(version("## Versions\n\n2.1.0"), None);
+    // The footer counts.
+    assert_eq!(version("## Version\n\n2.1.0\n\n**Version**: 2.2.0"), Some(("2.2.0".to_owned(), 7)));
+}
+
+#[test]
+fn what_counts_something_is_no_placeholder() {
+    let codes = |text: &str| {
+        let parsed = plan::parse(format!("# Implementation Plan: Boat\n\n{text}\n").as_bytes());
+        parsed.diagnostics.iter().map(|d| d.code).filter(|code| *code == "UnfilledTemplate").count()
+    };
+    assert_eq!(codes("the logbook is read [2 READS]"), 0);
+    assert_eq!(codes("the logbook is [LOGBOOK COLOUR]"), 1);
 }

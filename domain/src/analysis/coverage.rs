@@ -237,7 +237,9 @@ fn stories_without_task(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage
         return;
     }
     let mut everything: Option<HashSet<String>> = None;
-    for (story, _) in spec.stories.iter().zip(&coverage.stories).filter(|(_, covered)| covered.tasks.is_empty()) {
+    for (story, _) in
+        spec.stories.iter().zip(&coverage.stories).filter(|(s, covered)| s.numbered && covered.tasks.is_empty())
+    {
         let known = everything.get_or_insert_with(|| {
             tasks.iter().flat_map(|t| [t.title, t.text]).flat_map(|text| terms(&words(text))).collect()
         });

@@ -25,8 +25,9 @@ pub(super) struct Defined {
 impl Defined {
     pub(super) fn new(spec: &Spec) -> Self {
         let requirements = spec.requirements.iter().chain(&spec.success_criteria).map(|r| r.id.as_str());
-        // A single story needs no number, so numbers of stories may belong to another document.
-        let stories = spec.stories.iter().map(|s| s.key.as_str()).filter(|_| spec.stories.len() > 1);
+        // A single story needs no number, and others may have none, so numbers of stories may belong to another document.
+        let numbered = spec.stories.iter().filter(|s| s.numbered && spec.stories.len() > 1);
+        let stories = numbered.map(|s| s.key.as_str());
         let all: Vec<&str> = requirements.chain(stories).collect();
         // An identifier at the beginning of a line, cell or heading may be a definition in a form that the parser does not read.
         let begins = spec.source.lines().filter_map(leading).map(family);

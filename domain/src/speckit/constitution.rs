@@ -58,6 +58,17 @@ fn title(markdown: &Markdown) -> Option<Item> {
     Some(Item { text: text.to_owned(), line: line.number, span: line.span })
 }
 
+/// Words for the version, in lower case.
+const VERSION: [&str; 8] = ["version", "versão", "versión", "versione", "версия", "版本", "バージョン", "버전"];
+
+/// Returns the version that is the paragraph below a heading: `## Version`.
+fn below_heading(markdown: &Markdown) -> Option<Item> {
+    let section = markdown.sections.iter().find(|s| VERSION.contains(&s.title.to_lowercase().as_str()))?;
+    let item = markdown.paragraphs(section.heading + 1..section.own_end).next()?;
+    let text = item.text.trim_matches(['*', '`', ' ']).to_owned();
+    is_version(&text).then_some(Item { text, ..item })
+}
+
 /// Reads every line with the form of the footer; the last one is used.
 fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mut Vec<Diagnostic>) {
     for line in markdown.lines.iter().filter(|l| l.kind == LineKind::Text) {
@@ -65,9 +76,7 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
         let marked = text.contains('|') || text.trim_start().starts_with("**");
         for (name, value) in markdown::fields(text) {
             let field = match name.as_str() {
-                "version" | "versão" | "versión" | "versione" | "версия" | "版本" | "バージョン" | "버전" => {
-                    &mut constitution.version
-                }
+                name if VERSION.contains(&name) => &mut constitution.version,
                 "ratified" | "ratificada" | "ratificado" | "ratifiée" | "ratifié" | "ratifiziert" | "ratificata"
                 | "принята" | "批准日期" | "批准" | "制定日" | "비준" | "제정일" => {
                     &mut constitution.ratified
@@ -106,6 +115,7 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
             *field = Some(Item { text: value, line: line.number, span: line.span });
         }
     }
+    constitution.version = constitution.version.take().or_else(|| below_heading(markdown));
 }
 
 fn principles(markdown: &Markdown) -> Vec<Principle> {

@@ -7,6 +7,11 @@ use serde::{Serialize, Serializer};
 
 use crate::digest::Digest;
 
+mod story;
+
+pub use story::StoryKey;
+pub(super) use story::story_number_len;
+
 /// Identifier of a task as its document writes it: `T001`, `T001a`, `T035.1`, `T071-B`, `TASK-7`, `1.2`; or the one that was assigned to a
 /// task without any, `box-3fa92c1b`. A prime becomes a word, because names of objects cannot contain one: `T028'` is `T028-prime`.
 ///
@@ -30,7 +35,8 @@ impl TaskId {
             let rest = text.strip_prefix(ASSIGNED)?;
             (!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')).then_some(text.len())
         };
-        let len = id_len(text).or_else(|| outline_len(text)).or_else(|| prefixed_len(text)).or_else(assigned)?;
+        let forms = [id_len, parted_len, outline_len, prefixed_len];
+        let len = forms.iter().find_map(|form| form(text)).or_else(assigned)?;
         (len == text.len()).then(|| Self::written(text))
     }
 
@@ -162,70 +168,6 @@ impl Serialize for TaskId {
     }
 }
 
-/// Key of a user story: `US1`, `US1.5`, `US5a`, `US-shared`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StoryKey(String);
-
-impl StoryKey {
-    /// Returns the key of the story with this number as the heading writes it (`1`, `1.5`, `5a`).
-    pub(super) fn from_number(number: &str) -> Self {
-        Self(["US", number].concat())
-    }
-
-    /// Parses a key that is the whole text: `US`, then a number or a hyphen and a word. `US-1` is `US1`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("US").or_else(|| text.strip_prefix("us"))?;
-        let rest = match rest.strip_prefix('-') {
-            Some(number) if number.starts_with(|c: char| c.is_ascii_digit()) => number,
-            _ => rest,
-        };
-        let (head, tail) = (rest.chars().next()?, &rest[rest.chars().next()?.len_utf8()..]);
-        let valid = match head {
-            '0'..='9' => story_number_len(rest) == rest.len(),
-            '-' => !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
-            _ => false,
-        };
-        valid.then(|| Self::from_number(rest))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for StoryKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Serialize for StoryKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-/// Returns the length of the number of a story or phase at the start of `text`: digits, more after dots or before a zero after a hyphen, at
-/// most one letter. `US-013-02` is the second story of feature 013.
-pub(super) fn story_number_len(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let mut len = digits(bytes);
-    if len == 0 || len > 9 {
-        return 0;
-    }
-    while bytes.get(len) == Some(&b'.') && digits(&bytes[len + 1..]) > 0 {
-        len += 1 + digits(&bytes[len + 1..]);
-    }
-    if bytes[len..].starts_with(b"-0") && digits(&bytes[len + 1..]) > 1 {
-        len += 1 + digits(&bytes[len + 1..]);
-    }
-    if bytes.get(len).is_some_and(u8::is_ascii_alphabetic) && !bytes.get(len + 1).is_some_and(u8::is_ascii_alphanumeric)
-    {
-        len += 1;
-    }
-    len
-}
-
 /// Longest identifier, in bytes: what the name of a Task object allows.
 const MAX_ID_BYTES: usize = 63;
 
@@ -348,6 +290,32 @@ pub(super) fn outline_len(text: &str) -> Option<usize> {
     (ends(bytes, len) && len <= MAX_ID_BYTES).then_some(len)
 }
 
+/// Returns the length of a number with hyphens between its parts at the start of `text`: `1-2`, `2-10-3`.
+pub(super) fn parted_len(text: &str) -> Option<usize> {
+    let part = |at: usize| Some(digits(&text.as_bytes()[at..])).filter(|len| (1..=3).contains(len));
+    let mut len = part(0)?;
+    while text[len..].starts_with('-')
+        && let Some(next) = part(len + 1)
+    {
+        len += 1 + next;
+    }
+    (text[..len].contains('-') && ends(text.as_bytes(), len) && len <= MAX_ID_BYTES).then_some(len)
+}
+
+/// Returns whether a number such as `2-1` cannot be a range: `1-2` can be tasks 1 and 2.
+pub(super) fn is_no_range(number: &str) -> bool {
+    let mut parts = number.split('-').filter_map(|part| part.parse::<u32>().ok());
+    let (first, second) = (parts.next(), parts.next());
+    second.is_some() && (parts.next().is_some() || second <= first)
+}
+
+/// Returns the length of the identifier of something that is no task at the start of `text`: `AC-1`, `FR-012`.
+pub(super) fn other_len(text: &str) -> Option<usize> {
+    let letters = text.bytes().take_while(u8::is_ascii_uppercase).count();
+    let prefix = letters + usize::from(text[letters..].starts_with('-'));
+    NOT_TASKS.contains(&&text[..letters]).then(|| numbered_len(text.as_bytes(), prefix)).flatten()
+}
+
 /// Returns the length of an identifier with a prefix of the project's own at the start of `text`: `BE-012`, `SETUP-3a`, `M004`.
 pub(super) fn prefixed_len(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
@@ -402,6 +370,10 @@ impl Mention {
 pub(super) struct Forms {
     /// Whether there are outline numbers such as `1.2`.
     pub(super) outline: bool,
+    /// Whether there are hyphens instead of the dots in them: `1-2`.
+    pub(super) parted: bool,
+    /// Whether the tasks are called issues.
+    pub(super) issues: bool,
     /// Prefixes other than `T`, with their hyphen, if they have one.
     pub(super) prefixes: Vec<String>,
 }
@@ -427,6 +399,9 @@ pub(super) const TASK_WORDS: [&str; 18] = [
     "작업",
     "태스크",
 ];
+
+/// Words for a task in a file whose tasks are called issues. Elsewhere, issues are those of a tracker.
+pub(super) const ISSUE_WORDS: [&str; 2] = ["issues", "issue"];
 
 /// Returns every mention of tasks in `text`, in order. `T016-T018`, `T016–18`, `T011..T015` and `T011 to T015` are ranges.
 pub(super) fn mentions(text: &str, forms: &Forms) -> Vec<Mention> {
@@ -458,7 +433,7 @@ pub(super) fn mentions(text: &str, forms: &Forms) -> Vec<Mention> {
         }
     }
     if forms.outline {
-        outline_mentions(text, &mut found);
+        outline_mentions(text, forms, &mut found);
     }
     if found.len() > 1 && (forms.outline || !forms.prefixes.is_empty()) {
         found.sort_by_key(|m| m.start);
@@ -473,19 +448,21 @@ fn attached(text: &str, start: usize) -> bool {
 }
 
 /// Adds the outline numbers in a text that name tasks: at its beginning, after a word for a task, and after another one.
-fn outline_mentions(text: &str, found: &mut Vec<Mention>) {
+fn outline_mentions(text: &str, forms: &Forms, found: &mut Vec<Mention>) {
+    let number = |text: &str| forms.parted.then(|| parted_len(text)).flatten().or_else(|| outline_len(text));
+    let words = || TASK_WORDS.iter().chain(ISSUE_WORDS.iter().filter(|_| forms.issues));
     let mut end: Option<usize> = None;
     let mut at = 0;
     while let Some(offset) = text[at..].find(|c: char| c.is_ascii_digit()) {
         let start = at + offset;
-        let Some(len) = outline_len(&text[start..]).filter(|_| !attached(text, start) && !text[..start].ends_with('.'))
+        let Some(len) = number(&text[start..]).filter(|_| !attached(text, start) && !text[..start].ends_with('.'))
         else {
             at = start + digits(&text.as_bytes()[start..]);
             continue;
         };
         let before = text[..start].trim_end_matches([' ', '*', '`', '#']);
         let joined = end.is_some_and(|end| is_list(&text[end..start]));
-        let named = TASK_WORDS.iter().any(|word| {
+        let named = words().any(|word| {
             let from = before.len().saturating_sub(word.len());
             before.get(from..).is_some_and(|tail| tail.to_lowercase() == *word)
         });

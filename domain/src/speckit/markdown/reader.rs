@@ -3,6 +3,7 @@
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
 use super::model::{Line, LineKind, ListItem, Row, Span, line_number};
+use super::text::strip_marker;
 use crate::speckit::diagnostic::Diagnostic;
 
 /// Maximum number of unclosed fences or comments after which the reader continues on the next line. The limit keeps the time linear.
@@ -108,6 +109,7 @@ impl<'a> Reader<'a> {
     fn event(&mut self, event: Event<'_>, span: Span) {
         match event {
             Event::Start(Tag::Heading { level, .. }) => self.heading(level as u8, span),
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Indented)) if self.is_indented_list(span) => {}
             Event::Start(Tag::CodeBlock(kind)) => {
                 let fenced = matches!(kind, CodeBlockKind::Fenced(_));
                 self.mark(span, if fenced { LineKind::Verbatim } else { LineKind::Indented });
@@ -152,6 +154,15 @@ impl<'a> Reader<'a> {
             Event::Text(text) if self.cells.is_some() => self.cell.push_str(&text),
             _ => {}
         }
+    }
+
+    /// Returns whether an indented block is a list of boxes directly below a heading: CommonMark reads it as code, which is not meant.
+    fn is_indented_list(&self, span: Span) -> bool {
+        let first = self.line_index(span.start);
+        let text = strip_marker(self.lines[first].span.text(self.source));
+        let boxed = ["[ ] ", "[x] ", "[X] "].iter().any(|mark| text.starts_with(mark));
+        let above = self.lines[..first].iter().rfind(|line| !line.span.text(self.source).trim().is_empty());
+        boxed && above.is_some_and(|line| matches!(line.kind, LineKind::Heading(_)))
     }
 
     fn heading(&mut self, level: u8, span: Span) {

@@ -95,7 +95,9 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
         return false;
     }
     let words = words.trim_end();
-    let named = words.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b' ' | b'-'))
+    // `[1 SELECT]` counts something.
+    let named = !words.starts_with(|c: char| c.is_ascii_digit())
+        && words.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b' ' | b'-'))
         && words.contains(['_', ' '])
         && words.bytes().filter(u8::is_ascii_uppercase).count() >= 4;
     let known = [

@@ -7,7 +7,7 @@ use super::model::UserStory;
 use super::roles::{self, Purpose, Role};
 use super::{stories, unnumbered};
 use crate::speckit::ids::StoryKey;
-use crate::speckit::markdown::{Item, Markdown, Section};
+use crate::speckit::markdown::{Item, Markdown, Section, joined};
 use crate::speckit::words::Table;
 
 /// Words in the titles of sections with user stories.
@@ -119,8 +119,16 @@ pub(super) fn add(markdown: &Markdown, roles: &[Role], found: &mut Vec<UserStory
         while let Some(story) = found.get(begun).filter(|story| story.span.start <= start) {
             (begun, story_end) = (begun + 1, story_end.max(story.span.end));
         }
+        let refers = |at: usize| roles[at].purpose == Purpose::Refers;
+        // What a sailor wants can contain any word.
+        let wish = above && !numbered && start >= story_end && !section.parent.is_some_and(refers);
+        if let Some(line) = wish.then(|| heading(markdown, section)).flatten() {
+            story_end = line.item.span.end;
+            listed.push(vec![line]);
+            continue;
+        }
         let title = at == 0 && section.level == 1;
-        if about[at] && !title && roles[at].purpose != Purpose::Refers && start >= story_end {
+        if about[at] && !title && !refers(at) && start >= story_end {
             let mut lines = lines(markdown, section);
             // Before the first heading of a story, roles and wishes are an overview of the stories below.
             lines.retain(|line| line.numbered.is_some() || !numbered || begun > 0);
@@ -133,6 +141,7 @@ pub(super) fn add(markdown: &Markdown, roles: &[Role], found: &mut Vec<UserStory
     let mut seen: HashMap<StoryKey, bool> = HashMap::new();
     let mut next = 1;
     for line in listed.into_iter().flatten() {
+        let numbered = line.numbered.is_some();
         let (key, title, priority) = line.numbered.unwrap_or_else(|| {
             let number = |number: usize| StoryKey::from_number(&number.to_string());
             while taken.contains(&number(next)) {
@@ -149,9 +158,21 @@ pub(super) fn add(markdown: &Markdown, roles: &[Role], found: &mut Vec<UserStory
         }
         seen.insert(key.clone(), line.says);
         let first = markdown.line_index(line.item.span.start);
-        found.push(stories::story(markdown, (key, title, priority), first..line.end));
+        found.push(UserStory { numbered, ..stories::story(markdown, (key, title, priority), first..line.end) });
     }
     found.sort_by_key(|story| story.span.start);
+}
+
+/// Returns the heading of a section as a story, if it says who wants what: `### As a sailor, I want …`, or `### As a sailor` with wishes
+/// below it.
+fn heading(markdown: &Markdown, section: &Section) -> Option<Line> {
+    let whole = section.heading..section.end;
+    let begins = |title: &str| BEGINNINGS.iter().any(|(begin, _)| title.starts_with(begin));
+    let title = section.title.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let span = markdown.span_of(whole.clone());
+    let says = begins(&title.to_lowercase()) && says(&joined(markdown.clean(span)));
+    let item = Item { text: title.to_owned(), line: markdown.lines[section.heading].number, span };
+    says.then_some(Line { numbered: None, says, item, end: whole.end })
 }
 
 /// Returns the lines of a section with the form of a story.

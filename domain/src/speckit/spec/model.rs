@@ -41,6 +41,9 @@ pub struct Spec {
 pub struct UserStory {
     /// Key: `US1`, `US2a`, `US1.5`.
     pub key: StoryKey,
+    /// Whether the document gives it the number in its key, which otherwise is only its place among the stories.
+    #[serde(skip)]
+    pub numbered: bool,
     /// Title without number and priority.
     pub title: String,
     /// Priority as written, such as `P1`.

@@ -142,7 +142,7 @@ pub(super) fn story(
     let scenarios = scenarios(markdown, lines, &key);
     let line = markdown.lines[whole.start].number;
     let span = markdown.span_of(whole);
-    UserStory { key, title, priority, independent_test, scenarios, line, span }
+    UserStory { key, numbered: true, title, priority, independent_test, scenarios, line, span }
 }
 
 /// Adds the scenarios of a separate section to the story before it, as in the template of 2025: `### Primary User Story`, then

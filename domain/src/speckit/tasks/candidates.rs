@@ -9,8 +9,9 @@ use super::phase::Role;
 use super::scopes::Scope;
 use super::table;
 use crate::speckit::diagnostic::Diagnostic;
-use crate::speckit::ids::{Forms, TaskId};
+use crate::speckit::ids::{self, Forms, TASK_WORDS, TaskId};
 use crate::speckit::markdown::{LineKind, Markdown, Section, Span};
+use crate::speckit::words;
 
 /// A line that may be a task, before lines about the same task are sorted out.
 pub(super) struct Candidate {
@@ -65,7 +66,29 @@ pub(super) fn legend(markdown: &Markdown) -> Legend {
     if kiro {
         legend.kiro();
     }
+    let headings = || markdown.sections.iter().map(|section| markdown.text(section.heading));
+    legend.parted = headings().any(line::is_parted);
+    let issues: HashSet<&str> = headings().filter_map(line::issue).collect();
+    legend.issues = issues.len() > 1 && has_only_headings(markdown, &plain);
     legend
+}
+
+/// Returns whether a document has the title of a task list, but neither boxes nor identifiers of tasks.
+fn has_only_headings(markdown: &Markdown, legend: &Legend) -> bool {
+    let titled = markdown.title(&[]).is_some_and(|title| {
+        let lower = title.text.to_lowercase();
+        TASK_WORDS.iter().any(|word| words::contains(&lower, word))
+    });
+    let is_task = |index: usize| {
+        let heading = match markdown.lines[index].kind {
+            LineKind::Heading(_) => true,
+            LineKind::Text => false,
+            _ => return false,
+        };
+        line::parse(markdown.text(index), heading, legend).is_some()
+    };
+    let row = |row| table::read(markdown, row, legend).is_some();
+    titled && !(0..markdown.lines.len()).any(is_task) && !markdown.rows.iter().any(row)
 }
 
 /// Returns every line that may be a task.
@@ -162,8 +185,8 @@ impl Candidates {
     }
 
     /// Returns the forms of the identifiers in the file.
-    pub(super) fn forms(&self) -> Forms {
-        let mut forms = Forms::default();
+    pub(super) fn forms(&self, legend: &Legend) -> Forms {
+        let mut forms = Forms { parted: legend.parted, issues: legend.issues, ..Forms::default() };
         for candidate in &self.named {
             if candidate.id.is_outline() {
                 forms.outline = true;
@@ -277,6 +300,14 @@ fn section(markdown: &Markdown, heading: usize) -> Option<&Section> {
     Some(&markdown.sections[at])
 }
 
+/// Returns whether the text of a box says which tasks are for something else: `AC-1 → T001, T004`.
+fn is_trace(text: &str) -> bool {
+    let Some(len) = ids::other_len(text) else { return false };
+    let rest = text[len..].trim_start_matches([' ', ':', '*', '`']);
+    let tasks = ["→", "->", "⇒", "=>"].iter().find_map(|arrow| rest.strip_prefix(arrow));
+    tasks.is_some_and(|tasks| ids::id_len(tasks.trim_start_matches([' ', '*', '`'])).is_some())
+}
+
 /// Assigns identifiers to boxes without any: those that are work and not part of another task. `inside` says whether a line is part of a
 /// task, `end` where the item of a line ends. Returns the tasks, and the lines of boxes that are conditions.
 pub(super) fn assign(
@@ -296,7 +327,7 @@ pub(super) fn assign(
         }
         until = end(line);
         let scope = scopes[line];
-        if scope.role != Role::Work {
+        if scope.role != Role::Work || is_trace(&parsed.text) {
             conditions.push(line);
         } else if scope.phase.is_none() && !only_boxes {
             unread.push(line);

@@ -6,7 +6,7 @@
 use super::marks::{self, Legend};
 use super::model::TaskState;
 use super::relations::prefix_len;
-use crate::speckit::ids::{self, Mention, StoryKey, TASK_WORDS};
+use crate::speckit::ids::{self, ISSUE_WORDS, Mention, StoryKey, TASK_WORDS};
 use crate::speckit::markdown::Span;
 
 /// The form by which a line is recognised as a task.
@@ -99,7 +99,7 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
     let mut tags = Tags::default();
     scan.before_id(&mut tags);
     let start = scan.at;
-    let (ids, own_prefix) = scan.ids(form).unwrap_or_else(|| {
+    let (ids, own_prefix) = scan.ids(form, legend).unwrap_or_else(|| {
         scan.at = start;
         (Vec::new(), false)
     });
@@ -132,7 +132,7 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
     let state = if state == TaskState::Done { state } else { stated(&text, &tags).unwrap_or(state) };
     Some(TaskLine {
         form,
-        mention: several || sentence || (!ids.is_empty() && is_only_state(&text)),
+        mention: several || sentence || (!ids.is_empty() && (is_only_state(&text) || refers_back(&text))),
         ids,
         own_prefix,
         checkbox,
@@ -141,6 +141,21 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
         tags,
         text,
     })
+}
+
+/// Returns whether a heading begins with a word for a task and a number with hyphens that is no range: `### Task 2-1: Sew`.
+pub(super) fn is_parted(heading: &str) -> bool {
+    let mut scan = Scan::of_heading(heading);
+    let number = |rest: &str| ids::parted_len(rest).is_some_and(|len| ids::is_no_range(&rest[..len]));
+    scan.task_word(false) && number(scan.rest())
+}
+
+/// Returns the number of a heading such as `## Issue 3 — Sew`.
+pub(super) fn issue(heading: &str) -> Option<&str> {
+    let mut scan = Scan::of_heading(heading);
+    let is_issue = scan.rest().starts_with(['I', 'i']) && scan.task_word(true);
+    let rest = &heading[scan.at..];
+    is_issue.then(|| ids::outline_len(rest)).flatten().map(|len| &rest[..len])
 }
 
 /// Returns the box in a heading, before its title, which begins at `title`, or behind it: `### T004: [x] Write`, `### T005: Sew [x] [P]`.
@@ -174,6 +189,34 @@ fn heading_box(line: &str, title: usize, tags: &mut Tags) -> Option<Span> {
 fn is_only_state(text: &str) -> bool {
     const FEW: usize = 24;
     text.len() <= FEW && marks::worded(text).is_some() && text.split_whitespace().count() <= 2
+}
+
+/// Returns whether a remark in brackets says that the task is elsewhere in the document: `(see above)`.
+fn refers_back(text: &str) -> bool {
+    const WORDS: [&str; 18] = [
+        "see above",
+        "see below",
+        "as above",
+        "same as above",
+        "listed above",
+        "defined above",
+        "described above",
+        "voir ci-dessus",
+        "voir plus haut",
+        "siehe oben",
+        "véase arriba",
+        "ver arriba",
+        "ver acima",
+        "vedi sopra",
+        "см. выше",
+        "見上",
+        "见上",
+        "上記",
+    ];
+    text.split(['(', '（']).skip(1).any(|inner| {
+        let lower = inner.chars().take(24).collect::<String>().to_lowercase();
+        WORDS.iter().any(|word| lower.trim_start().starts_with(word))
+    })
 }
 
 /// Returns the state that a tag or a remark of the line states: `[DEFERRED]`, `SUPERSEDED by T031: …`, `… — DEFERRED (no device)`.
@@ -214,6 +257,14 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    /// Returns a scan of a heading, behind its signs and emphasis.
+    fn of_heading(heading: &'a str) -> Self {
+        let mut scan = Self { line: heading, at: 0, marks: Vec::new(), sign: None };
+        scan.skip(|c| c.is_whitespace() || matches!(c, '#' | '\u{feff}'));
+        scan.before_id(&mut Tags::default());
+        scan
+    }
+
     fn rest(&self) -> &'a str {
         &self.line[self.at..]
     }
@@ -338,10 +389,11 @@ impl<'a> Scan<'a> {
     }
 
     /// Consumes the identifiers of the line; returns whether their prefix is the project's own.
-    fn ids(&mut self, form: Form) -> Option<(Vec<Mention>, bool)> {
+    fn ids(&mut self, form: Form, legend: &Legend) -> Option<(Vec<Mention>, bool)> {
         let bracketed = self.eat("[");
         let mut found = Vec::new();
-        let named = ids::id_len(self.rest()).is_none() && self.task_word();
+        let issues = legend.issues && form == Form::Heading;
+        let named = ids::id_len(self.rest()).is_none() && self.task_word(issues);
         let announced = named || matches!(form, Form::Boxed | Form::Row);
         let mut own = false;
         loop {
@@ -353,7 +405,8 @@ impl<'a> Scan<'a> {
                 return None;
             }
             own |= own_prefix;
-            let mention = ids::mention_at(self.line, self.at, len);
+            let parted = (named && legend.parted).then(|| ids::parted_len(rest)).flatten();
+            let mention = ids::mention_at(self.line, self.at, parted.unwrap_or(len));
             self.at = mention.end;
             found.push(mention);
             let next = self.rest().trim_start().trim_start_matches([',', '/', '+', '&']).trim_start();
@@ -367,14 +420,16 @@ impl<'a> Scan<'a> {
         (!bracketed || self.eat("]")).then_some((found, own))
     }
 
-    /// Skips a word such as `Task` before a number.
-    fn task_word(&mut self) -> bool {
+    /// Skips a word such as `Task` before a number, or `Issue` if tasks are called issues.
+    fn task_word(&mut self, issues: bool) -> bool {
         let rest = self.rest();
+        let first = rest.as_bytes().first();
         // Most lines begin with another letter.
-        if !rest.as_bytes().first().is_some_and(|byte| matches!(byte, b'T' | b't' | b'A' | b'a') || !byte.is_ascii()) {
+        if !first.is_some_and(|byte| matches!(byte, b'T' | b't' | b'A' | b'a' | b'I' | b'i') || !byte.is_ascii()) {
             return false;
         }
-        let Some(word) = TASK_WORDS.iter().find(|word| prefix_len(rest, word).is_some()) else {
+        let mut words = TASK_WORDS.iter().chain(ISSUE_WORDS.iter().filter(|_| issues));
+        let Some(word) = words.find(|word| prefix_len(rest, word).is_some()) else {
             return false;
         };
         let len = prefix_len(rest, word).unwrap_or(word.len());

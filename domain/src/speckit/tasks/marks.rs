@@ -260,9 +260,15 @@ pub(super) fn mark_at(line: &str, open: usize) -> Option<&str> {
 /// Maximum length of an entry of a legend that has no sign between mark and meaning.
 const MAX_LEGEND: usize = 30;
 
-/// The marks of a file, by its legend and otherwise by the usual meaning.
+/// The marks of a file, by its legend and otherwise by the usual meaning, and how it writes numbers of tasks.
 #[derive(Debug, Default)]
-pub(super) struct Legend(BTreeMap<String, TaskState>);
+pub(super) struct Legend {
+    marks: BTreeMap<String, TaskState>,
+    /// Whether numbers of tasks have hyphens between their parts: `Task 1-2` is one task and no range.
+    pub(super) parted: bool,
+    /// Whether tasks are headings such as `Issue 3`.
+    pub(super) issues: bool,
+}
 
 impl Legend {
     /// Returns whether a line contains a mark that a legend can explain. Most lines with brackets contain only `[ ]`, `[P]` and tags.
@@ -309,7 +315,7 @@ impl Legend {
             found.extend(worded(text).map(|state| ((*mark).to_owned(), state)));
         }
         for (mark, state) in found {
-            self.0.entry(mark).or_insert(state);
+            self.marks.entry(mark).or_insert(state);
         }
     }
 
@@ -317,7 +323,7 @@ impl Legend {
     pub(super) fn state(&self, mark: &str) -> Option<TaskState> {
         let mark = mark.trim_matches('\u{fe0f}');
         let plain = if mark.trim().is_empty() { " " } else { mark.trim() };
-        if let Some(state) = self.0.get(plain) {
+        if let Some(state) = self.marks.get(plain) {
             return Some(*state);
         }
         BOXES.iter().find(|(_, marks)| marks.contains(&plain)).map(|(state, _)| *state)
@@ -325,7 +331,7 @@ impl Legend {
 
     /// Uses the marks of Kiro, where `[-]` is in progress, unless the file says otherwise.
     pub(super) fn kiro(&mut self) {
-        self.0.entry("-".to_owned()).or_insert(TaskState::InProgress);
+        self.marks.entry("-".to_owned()).or_insert(TaskState::InProgress);
     }
 }
 

@@ -30,8 +30,8 @@ pub fn parse(bytes: &[u8]) -> Parsed<TasksFile> {
         Ok(read) => read,
         Err(diagnostic) => return Parsed::new(TasksFile::default(), vec![diagnostic]),
     };
-    let (scopes, headings) = scopes::find(&markdown);
     let legend = candidates::legend(&markdown);
+    let (scopes, headings) = scopes::find(&markdown, &legend);
     let mut builder = Builder { scopes, markdown, legend, diagnostics, phases: BTreeMap::new() };
     builder.open_phases(headings);
     let model = builder.build();
@@ -179,7 +179,7 @@ impl Builder {
     /// Returns the lines that are tasks, in order, each identifier once.
     fn accepted(&mut self, items: &[(usize, usize)]) -> Accepted {
         let found = candidates::find(&self.markdown, &self.scopes, &self.legend);
-        let forms = found.forms();
+        let forms = found.forms(&self.legend);
         let mut known: Vec<usize> = found.named.iter().map(|candidate| candidate.line).collect();
         let named = candidates::choose(&self.markdown, found.named, &mut self.diagnostics);
         let mut named = self.grouped(named);

@@ -19,20 +19,19 @@ pub(super) struct Scope {
 }
 
 /// Returns the scope of every line, and the headings that open phases: each with the index of its section.
-pub(super) fn find(markdown: &Markdown) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
+pub(super) fn find(markdown: &Markdown, legend: &Legend) -> (Vec<Scope>, Vec<(usize, PhaseHeading)>) {
     let outside = Scope { phase: None, role: Role::Work, in_story: false, heading: 0 };
     let mut scopes = vec![outside; markdown.lines.len()];
     let mut of_section: Vec<Scope> = Vec::with_capacity(markdown.sections.len());
     let mut headings = Vec::new();
     let mut opened = None;
-    let legend = Legend::default();
     let boxes = boxes(markdown);
     for (index, section) in markdown.sections.iter().enumerate() {
         let above = section.parent.map_or(outside, |parent| of_section[parent]);
         // A phase inside another one ends the outer phase.
         let phase = above.phase.filter(|phase| opened == Some(*phase));
         let above = Scope { phase, in_story: above.in_story && phase.is_some(), heading: section.heading, ..above };
-        let task = line::parse(markdown.text(section.heading), true, &legend).is_some();
+        let task = line::parse(markdown.text(section.heading), true, legend).is_some();
         let numbered = || {
             let work = boxes[section.end] > boxes[section.heading];
             phase::numbered(&section.title).filter(|_| above.phase.is_none() && section.level > 1 && work && !task)
