@@ -173,6 +173,19 @@ fn headings_have_marks_at_either_end() {
 }
 
 #[test]
+fn headings_written_like_list_items_are_tasks() {
+    let text = phase(
+        "### - [x] T001 Sew the hem\n\nWith care.\n\n### - [ ] T002 [P] Iron it in `src/iron.rs`\n\n### * [ ] T003 Pack it\n\n\
+         ### - Notes\n\nNone.\n",
+    );
+    let expected = [("T001", Done), ("T002", Open), ("T003", Open)].map(|(id, state)| (id.to_owned(), state));
+    assert_eq!(states(&text), expected);
+    assert!(diagnostics(&text).is_empty(), "{:?}", diagnostics(&text));
+    let ticked = edit::tick(&text, &TaskId::parse("T002").expect("an id"), true).expect("it has a box");
+    assert!(ticked.contains("### - [x] T002 [P] Iron it"), "{ticked}");
+}
+
+#[test]
 fn an_index_and_its_details_are_one_task() {
     let text = "## Phase 1: Hull\n\n### T001: Keel\n\n- [x] **T001** Lay it in src/keel\n\n### T002: Planks\n\nOf oak.\n\n## Task Execution \
                 Checklist\n\n- [x] T001: it lies\n- [ ] T002: they hold\n";

@@ -259,6 +259,13 @@ fn rest(spec: &Spec) -> Vec<String> {
     stories.chain(items).collect()
 }
 
+#[test]
+fn a_box_before_a_lone_carriage_return_can_be_ticked() {
+    let text = "## Phase 1: Setup\n\n- [⚠] T001 Sew \r# Notes\n";
+    let id = tasks::parse(text.as_bytes()).model.tasks[0].id.clone();
+    assert_eq!(edit::tick(text, &id, true).unwrap(), text.replace('⚠', "x"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -88,8 +88,14 @@ const PROSE: [&str; 22] = [
 /// Parses a task line. Returns none for other lines.
 pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLine> {
     let mut scan = Scan { line, at: 0, marks: Vec::new(), sign: None };
-    scan.skip(|c| c.is_whitespace() || (heading && c == '#') || c == '\u{feff}');
-    let item = !heading && scan.list_marker();
+    scan.skip(|c| c.is_whitespace() || c == '\u{feff}');
+    let item = scan.list_marker();
+    // Markdown also ends a line at a lone carriage return, so that a heading can stand behind a list item.
+    let heading = heading && !item;
+    if heading {
+        scan.skip(|c| c.is_whitespace() || matches!(c, '#' | '\u{feff}'));
+        scan.open_box();
+    }
     let (checkbox, glyph) = if heading { (None, None) } else { (scan.checkbox(item), scan.glyph()) };
     let form = match (heading, checkbox.is_some() || glyph.is_some()) {
         (true, _) => Form::Heading,
@@ -261,6 +267,7 @@ impl<'a> Scan<'a> {
     fn of_heading(heading: &'a str) -> Self {
         let mut scan = Self { line: heading, at: 0, marks: Vec::new(), sign: None };
         scan.skip(|c| c.is_whitespace() || matches!(c, '#' | '\u{feff}'));
+        scan.open_box();
         scan.before_id(&mut Tags::default());
         scan
     }
@@ -295,6 +302,18 @@ impl<'a> Scan<'a> {
         };
         self.at = self.line.len() - after.trim_start().len();
         true
+    }
+
+    /// Skips an empty box at the start of a heading, and the bullet of one that was written like a list item: `### - [ ] T001 Sew`. A box with
+    /// a mark is a tag.
+    fn open_box(&mut self) {
+        let after = self.rest().strip_prefix(['-', '*', '+']).map(str::trim_start);
+        if let Some(after) = after.filter(|after| after.starts_with('[')) {
+            self.at = self.line.len() - after.len();
+        }
+        if self.eat("[ ]") {
+            self.skip(char::is_whitespace);
+        }
     }
 
     /// Skips `[ ]`, `[x]`, `[]`, `[ x ]` or `(x)`, and returns the text between the brackets. Without a space behind it, or without a list
