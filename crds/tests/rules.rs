@@ -150,6 +150,14 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
             json!({"specificationRef": {"name": "a"}, "generate": {"agents": [{"name": "a"}]}}),
         ),
         ("Plan", "generate requires specificationRef", json!({"tasks": null, "generate": {"agents": [{"name": "a"}]}})),
+        (
+            "Plan",
+            "it would judge itself",
+            json!({
+                "tasks": null, "specificationRef": {"name": "a"},
+                "generate": {"agents": [{"name": "a"}, {"name": "b"}], "judges": [{"name": "b"}]},
+            }),
+        ),
         ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "ext::sh -c id"}))),
         ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "/srv/git"}))),
         ("Plan", "the revision must not start with `-`", workspace(json!({"url": git, "revision": "--upload-pack=x"}))),
