@@ -13,10 +13,10 @@ use enact_domain::rules::{self, Rule, Scope, inherit};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 
+use super::change::{Change, check, decisions};
 use super::constitutions::{self, Constitutions};
 use super::report::{FindingChanges, Report, SpecificationImpact};
 use super::specification::{self, Governing};
-use super::{Change, check, decisions};
 use crate::cluster::{Cluster, api_error};
 use crate::document::Document;
 use crate::record::Record;

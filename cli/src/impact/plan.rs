@@ -15,8 +15,9 @@ use enact_domain::stamps::Stamps;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
+use super::change::decisions;
+use super::plans;
 use super::report::Decisions;
-use super::{decisions, plans};
 use crate::cluster::Cluster;
 use crate::history::{self, short};
 use crate::record::Record;

@@ -12,7 +12,7 @@ use enact_domain::revisions::staleness::Effect;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 
-use super::Change;
+use super::change::Change;
 use super::report::{AffectedTask, PlanImpact};
 use crate::cluster::{Cluster, api_error};
 use crate::history;

@@ -12,9 +12,10 @@ use enact_domain::revisions::staleness::compare;
 use enact_domain::rules::Program;
 use kube::ResourceExt as _;
 
+use super::change::{Change, check, decisions};
 use super::constitutions::{self, Constitutions};
+use super::plans;
 use super::report::{FindingChanges, Report};
-use super::{Change, check, decisions, plans};
 use crate::cluster::Cluster;
 use crate::subject::handle;
 

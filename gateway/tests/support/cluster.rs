@@ -82,7 +82,7 @@ impl Cluster {
             "annotations": { "enact.dev/agent": agent },
             "ownerReferences": [{
                 "apiVersion": "enact.dev/v1alpha1", "kind": "Task", "name": format!("task-{agent}"),
-                "uid": format!("uid-task-{agent}"), "controller": true,
+                "uid": format!("uid-task-{}", agent.replace('/', "-")), "controller": true,
             }],
         });
         self.api.put(
