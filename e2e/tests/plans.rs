@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use enact_crds::plan::Phase;
+use enact_e2e::documents::holds;
 use enact_e2e::git::Git;
 use enact_e2e::people::Person;
 use enact_e2e::work::{HOLD, scripted_plan};
@@ -188,16 +189,22 @@ fn a_pod_that_a_user_creates_is_no_attempt() {
 
         // `edit` is the role of Kubernetes itself.
         let editor = Person::of(&stage, "eve", "editors").await?;
+        let exempt = Person::of(&stage, "mallory", "e2e-exempt").await?;
         stage
             .apply(
                 "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: editors}\n\
                  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}\n\
-                 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: eve}]\n",
+                 subjects:\n  - {apiGroup: rbac.authorization.k8s.io, kind: User, name: eve}\n  \
+                 - {apiGroup: rbac.authorization.k8s.io, kind: User, name: mallory}\n",
             )
             .await?;
         let next = format!("{}-2", held.strip_suffix("-1").context("another name")?);
         let pods = [forged(&genuine, &next)?, forged(&genuine, "copy")?];
-        create_and_wait(&stage, &editor.client, &pods).await?;
+        let refused =
+            create_and_wait(&stage, &editor.client, &pods).await.err().context("an editor creates the pod")?;
+        holds(&format!("{refused:#}"), &["only the operator creates pods with the label enact.dev/tenant"])?;
+        // What is behind the policy.
+        create_and_wait(&stage, &exempt.client, &pods).await?;
 
         stage.release(&held)?;
         let plan = stage.finished("victim", Phase::Succeeded, PATIENCE).await?;
