@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use enact_domain::time::Millis;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -22,8 +23,23 @@ const CAPACITY: usize = 4096;
 pub struct Breakers {
     /// By tenant and provider.
     circuits: Mutex<HashMap<String, Circuit>>,
-    /// End of the pause of each provider and model.
-    pauses: Mutex<HashMap<(String, String), Instant>>,
+    /// The pause of each provider and model.
+    pauses: Mutex<HashMap<(String, String), Pause>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    until: Instant,
+    cause: PauseCause,
+}
+
+/// Why a provider asked for a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseCause {
+    /// A limit of requests or tokens per minute.
+    Limit,
+    /// Its quota is used up, until this time if it is known. An attempt that begins meanwhile cannot continue, either.
+    Quota(Option<Millis>),
 }
 
 #[derive(Default)]
@@ -43,8 +59,9 @@ impl Breakers {
     pub fn check(&self, provider: &str, model: &str) -> Result<(), Blocked> {
         let now = Instant::now();
         let pauses = self.pauses.lock();
-        if let Some(until) = pauses.get(&(provider.to_owned(), model.to_owned())).filter(|until| **until > now) {
-            return Err(Blocked::Paused(*until - now));
+        let pause = pauses.get(&(provider.to_owned(), model.to_owned())).filter(|pause| pause.until > now);
+        if let Some(Pause { until, cause }) = pause {
+            return Err(Blocked::Paused(*until - now, *cause));
         }
         drop(pauses);
         let mut circuits = self.circuits.lock();
@@ -84,13 +101,14 @@ impl Breakers {
     }
 
     /// Notes that a provider asked for a pause before the next request for a model.
-    pub fn pause(&self, provider: &str, model: &str, time: Duration) {
+    pub fn pause(&self, provider: &str, model: &str, time: Duration, cause: PauseCause) {
         let now = Instant::now();
         let mut pauses = self.pauses.lock();
         if pauses.len() >= CAPACITY {
-            pauses.retain(|_, until| *until > now);
+            pauses.retain(|_, pause| pause.until > now);
         }
-        pauses.insert((provider.to_owned(), model.to_owned()), now + time.min(MAX_PAUSE));
+        let pause = Pause { until: now + time.min(MAX_PAUSE), cause };
+        pauses.insert((provider.to_owned(), model.to_owned()), pause);
     }
 }
 
@@ -98,7 +116,7 @@ impl Breakers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocked {
     /// It asked for a pause.
-    Paused(Duration),
+    Paused(Duration, PauseCause),
     /// Its circuit is open.
     Open(Duration),
 }
@@ -132,12 +150,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_for_one_model() {
         let breakers = Breakers::default();
-        breakers.pause("p", "m", Duration::from_secs(7));
-        assert_eq!(breakers.check("p", "m"), Err(Blocked::Paused(Duration::from_secs(7))));
+        breakers.pause("p", "m", Duration::from_secs(7), PauseCause::Limit);
+        assert_eq!(breakers.check("p", "m"), Err(Blocked::Paused(Duration::from_secs(7), PauseCause::Limit)));
         breakers.check("p", "n").unwrap();
         tokio::time::advance(Duration::from_secs(7)).await;
         breakers.check("p", "m").unwrap();
-        breakers.pause("p", "m", Duration::MAX);
-        assert_eq!(breakers.check("p", "m"), Err(Blocked::Paused(MAX_PAUSE)));
+        let quota = PauseCause::Quota(Some(Millis(5)));
+        breakers.pause("p", "m", Duration::MAX, quota);
+        assert_eq!(breakers.check("p", "m"), Err(Blocked::Paused(MAX_PAUSE, quota)));
     }
 }

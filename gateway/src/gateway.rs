@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Builder;
 
-use crate::breaker::{Blocked, Breakers};
+use crate::breaker::{Blocked, Breakers, PauseCause};
 use crate::budget::{Budgets, Claim};
 use crate::denial::{Denial, DenialKind};
 use crate::identity::Identifier;
@@ -389,7 +389,9 @@ impl Gateway {
                     self.keys.refused(&candidate.provider.namespace);
                 }
                 if let Some(pause) = pause {
-                    self.breakers.pause(&candidate.circuit, &candidate.model, pause);
+                    let is_quota = denial.kind == DenialKind::ProviderQuota;
+                    let cause = if is_quota { PauseCause::Quota(denial.reset_at) } else { PauseCause::Limit };
+                    self.breakers.pause(&candidate.circuit, &candidate.model, pause, cause);
                 }
                 if is_failure {
                     self.count_failure(candidate);
@@ -493,7 +495,13 @@ fn exceeded(scope: &Scope, balance: &Balance) -> String {
 
 fn is_blocked(id: &str, blocked: Blocked) -> Denial {
     let (kind, why, wait) = match blocked {
-        Blocked::Paused(wait) => (DenialKind::RateLimited, "asked for a pause", wait),
+        Blocked::Paused(wait, PauseCause::Quota(reset_at)) => {
+            let mut denial =
+                Denial::new(DenialKind::ProviderQuota, format!("the quota of the model provider {id} is used up"));
+            denial.reset_at = reset_at;
+            return denial.retry_after(seconds(wait));
+        }
+        Blocked::Paused(wait, PauseCause::Limit) => (DenialKind::RateLimited, "asked for a pause", wait),
         Blocked::Open(wait) => (DenialKind::ProviderUnavailable, "has failed several times", wait),
     };
     Denial::new(kind, format!("the model provider {id} {why}")).retry_after(seconds(wait))

@@ -286,7 +286,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::breaker::Breakers;
+    use crate::breaker::{Breakers, PauseCause};
 
     fn model(provider: &str, api: ProviderApi, model: &str) -> Candidate {
         let provider = Provider {
@@ -336,7 +336,7 @@ mod tests {
         for _ in 0..5 {
             breakers.failed(&circuit("hostile"));
         }
-        breakers.pause(&circuit("hostile"), "n", Duration::from_mins(1));
+        breakers.pause(&circuit("hostile"), "n", Duration::from_mins(1), PauseCause::Limit);
         for model in ["m", "n"] {
             assert!(breakers.check(&circuit("hostile"), model).is_err());
             breakers.check(&circuit("other"), model).unwrap();
