@@ -9,6 +9,7 @@ mod audit;
 mod checkpoints;
 mod config;
 mod contents;
+mod decision_rows;
 mod decisions;
 mod deletions;
 mod deliveries;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::error::StoreError;
 use crate::numbering::NumberedRecord;
 use crate::session::Session;
-use crate::{decisions, deletions};
+use crate::{decision_rows, deletions};
 
 /// Writes `new`, of which the tables contain nothing yet, with one statement for each type of event in it.
 pub(crate) async fn write(session: &mut Session, tenant: &str, new: &[NumberedRecord<'_>]) -> Result<(), StoreError> {
@@ -20,7 +20,7 @@ pub(crate) async fn write(session: &mut Session, tenant: &str, new: &[NumberedRe
     contradictions(session, tenant, records).await?;
     contests(session, tenant, records).await?;
     approvals(session, tenant, records).await?;
-    decisions::write(session, tenant, records).await?;
+    decision_rows::write(session, tenant, records).await?;
     // Last: a batch can contain the start of an attempt of a plan that is deleted.
     deletions::end_attempts(session, tenant, records).await
 }

@@ -1,7 +1,13 @@
 //! Identifiers of requirements and criteria, and the form of their definitions.
 
-use super::roles::Kind;
 use crate::speckit::markdown;
+
+/// Kind of the statements that an identifier names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Requirement,
+    Criterion,
+}
 
 /// Returns the length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
 pub(crate) fn id_len(text: &str) -> Option<usize> {

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::identifiers::Kind;
 use super::model::{Entity, Requirement, Spec, UserStory};
 use super::requirements::Found;
-use super::roles::{self, Kind, Role};
+use super::roles::{self, Role};
 use super::{listed, questions, requirements, stories, unnumbered};
 use crate::speckit::diagnostic::{
     DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, OPEN_QUESTION, Parsed, SpecPart, WRONG_DOCUMENT,

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::identifiers::{definition, is_own, is_requirement, kind_of};
+use super::identifiers::{Kind, definition, is_own, is_requirement, kind_of};
 use super::model::Requirement;
-use super::roles::{self, Kind, Purpose, Role};
+use super::roles::{self, Purpose, Role};
 use crate::speckit::diagnostic::Diagnostic;
 use crate::speckit::markdown::{LineKind, Markdown, Row, Section, Span, joined, strip_marker};
 use crate::text::truncated;

@@ -2,16 +2,9 @@
 
 use std::sync::LazyLock;
 
-use super::identifiers::definition;
+use super::identifiers::{Kind, definition};
 use crate::speckit::markdown::{Markdown, Section};
 use crate::speckit::words::Table;
-
-/// Kind of the statements that a section defines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Requirement,
-    Criterion,
-}
 
 /// Role of the identifiers in a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

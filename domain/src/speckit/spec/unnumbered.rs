@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::identifiers::{ASSIGNED, ASSIGNED_CRITERION, definition, leading};
+use super::identifiers::{ASSIGNED, ASSIGNED_CRITERION, Kind, definition, leading};
 use super::model::Requirement;
 use super::requirements::{Found, requirement};
-use super::roles::{self, Kind, Purpose, Role};
+use super::roles::{self, Purpose, Role};
 use crate::digest::Digest;
 use crate::speckit::constitution::demands;
 use crate::speckit::diagnostic::Diagnostic;
