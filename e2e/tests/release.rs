@@ -287,7 +287,11 @@ fn state(stage: &Stage) -> Result<BTreeMap<String, Value>> {
     let still = objects.filter(|o| !o["metadata"]["name"].as_str().unwrap_or_default().starts_with("through-"));
     let kept = still.map(|o| {
         let (kind, name) = (&o["kind"], &o["metadata"]["name"]);
-        let status = if kind == "Plan" || kind == "Task" { &Value::Null } else { &o["status"] };
+        let mut status = if kind == "Plan" || kind == "Task" { Value::Null } else { o["status"].clone() };
+        // It is that of the last reconcile, and specifications that were applied later count in the next one, with or without an upgrade.
+        if let Some(status) = status.as_object_mut() {
+            status.remove("related");
+        }
         let what = serde_json::json!([o["metadata"]["uid"], o["metadata"]["generation"], o["spec"], status]);
         (format!("{kind}/{name}"), what)
     });
