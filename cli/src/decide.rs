@@ -320,20 +320,25 @@ async fn compared(cluster: &Cluster, subject: &Subject, approved: Option<&str>, 
     Ok(format!("  {since}:\n{}{rest}", lines.join("\n")))
 }
 
+/// Returns the decisions of people on the object with this UID.
+pub async fn decisions_on(cluster: &Cluster, subject: &Subject, uid: Option<&str>) -> Result<Vec<Decision>> {
+    let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
+    let known = cluster.api::<Approval>().list(&ListParams::default().fields(&fields)).await.map_err(api_error)?;
+    let is_about = |a: &&Approval| a.spec.is_about(subject.kind, &subject.name, uid);
+    Ok(known.iter().filter(is_about).filter_map(convert::decision).collect())
+}
+
 /// Returns a line about the approvals and rejections of the content.
 async fn approval_state(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -> String {
     let policy = &content.policy;
     if policy.required == 0 && policy.with_findings.is_empty() {
         return "  spec.approval requires no approval; the minimum of the Tenant applies".into();
     }
-    let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
-    let known = match cluster.api::<Approval>().list(&ListParams::default().fields(&fields)).await {
-        Ok(known) => known,
+    let decisions = match decisions_on(cluster, subject, content.uid.as_deref()).await {
+        Ok(decisions) => decisions,
         // A person may have the right to create Approvals without the right to list them.
-        Err(error) => return format!("  the decisions so far cannot be listed: {:#}", api_error(error)),
+        Err(error) => return format!("  the decisions so far cannot be listed: {error:#}"),
     };
-    let is_about = |a: &&Approval| a.spec.is_about(subject.kind, &subject.name, content.uid.as_deref());
-    let decisions: Vec<Decision> = known.iter().filter(is_about).filter_map(convert::decision).collect();
     let subject = approval::Content {
         digest: digest.to_owned().into(),
         authors: content.authors.clone(),

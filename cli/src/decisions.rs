@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use enact_crds::approval::SubjectKind;
 use enact_domain::decisions::{RecordedDecision, State};
+use enact_domain::names::slug;
+use enact_domain::text::truncated;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -102,10 +104,8 @@ fn export(folder: &Path, decisions: &[RecordedDecision]) -> Result<()> {
 
 /// Returns the name of a decision's file. Only its number identifies it.
 fn file_name(decision: &RecordedDecision) -> String {
-    let lower = decision.question.to_ascii_lowercase();
-    let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let slug: String = words.join("-").chars().take(MAX_SLUG).collect();
-    let slug = slug.trim_end_matches('-');
+    let slug = slug(&decision.question);
+    let slug = truncated(&slug, MAX_SLUG).trim_end_matches('-');
     format!("{:04}-{}.md", decision.id, if slug.is_empty() { "decision" } else { slug })
 }
 

@@ -6,6 +6,11 @@ pub use enact_domain::text::{one_line, safe};
 use jiff::SignedDuration;
 use unicode_width::UnicodeWidthStr as _;
 
+/// Returns all problems in one text.
+pub fn problems<T: ToString>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 /// Returns the width of a text in columns.
 pub fn width(text: &str) -> usize {
     text.width()

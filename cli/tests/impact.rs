@@ -13,12 +13,10 @@ use std::fs;
 use enact_crds::compile;
 use enact_crds::plan::UnreadTasks;
 use enact_domain::digest::Digest;
-use fake::{Answer, Fake, Ran, Request};
+use fake::{ACCOUNT, Answer, Fake, PROXY, Ran, Request, access_to_the_record};
 use objects::{ENACT, list, merge, object, task};
 use serde_json::{Value, json};
 
-const ACCOUNT: &str = "/api/v1/namespaces/demo/serviceaccounts/enact-reader";
-const PROXY: &str = "/api/v1/namespaces/system/services/http:server:read/proxy/v1/namespaces/demo";
 const OLD: &str = "# Feature Specification: Shop\n\n## Requirements\n\n- **FR-001**: The shop MUST sell mugs.\n\
                    - **FR-002**: The shop MUST ship orders.\n";
 const CONTENT: &str = r#"{"tasks":[{"id":"T001","title":"Sell (FR-001)"},{"id":"T002","title":"Ship (FR-002)"},
@@ -117,16 +115,7 @@ fn answer(request: &Request, specification: Value, revision: &str) -> Answer {
             Answer::Text(CONTENT.to_owned())
         }
         ("GET", Some(_)) => Answer::Problem(404, "no such revision"),
-        ("POST", None) if path == format!("{ACCOUNT}/token") => Answer::Ok(json!({
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {},
-            "spec": { "audiences": ["enact-server"], "expirationSeconds": 600 },
-            "status": { "token": "the-token", "expirationTimestamp": "2026-01-01T00:10:00Z" },
-        })),
-        ("GET", None) if path == ACCOUNT => Answer::Ok(json!({
-            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
-            "metadata": { "name": "enact-reader", "annotations": { "enact.dev/server": "system/server" } },
-        })),
-        _ => Answer::Failure(404, "not found"),
+        _ => access_to_the_record(request).unwrap_or(Answer::Failure(404, "not found")),
     }
 }
 

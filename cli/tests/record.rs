@@ -13,13 +13,11 @@ use enact_crds::{PlanSpec, compile};
 use enact_domain::digest::Digest;
 use enact_domain::record::parse_reason;
 use enact_domain::stamps::Stamps;
-use fake::{Answer, Fake, Request};
+use fake::{Answer, Fake, PROXY, Request, access_to_the_record};
 use serde_json::{Value, json};
 
 const SPECIFICATION: &str = "/apis/enact.dev/v1alpha1/namespaces/demo/specifications/shop";
 const PLAN: &str = "/apis/enact.dev/v1alpha1/namespaces/demo/plans/shop";
-const ACCOUNT: &str = "/api/v1/namespaces/demo/serviceaccounts/enact-reader";
-const PROXY: &str = "/api/v1/namespaces/system/services/http:server:read/proxy/v1/namespaces/demo";
 const ONE: &str =
     "# Feature Specification: Shop\n\n## Requirements\n\n- **FR-001**: It MUST sell.\n\n## Assumptions\n\nNone.\n";
 
@@ -74,23 +72,14 @@ impl World {
     }
 
     fn answer(&mut self, request: &Request) -> Answer {
+        if let Some(answer) = access_to_the_record(request) {
+            return answer;
+        }
         let path = request.path.as_str();
         match (request.method.as_str(), path) {
             ("GET", SPECIFICATION) => Answer::Ok(self.object.clone()),
             ("GET", PLAN) => Answer::Ok(self.plan.clone()),
             ("PATCH", SPECIFICATION) => self.patch(&request.body),
-            ("GET", ACCOUNT) => Answer::Ok(json!({
-                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
-                "metadata": { "name": "enact-reader", "annotations": { "enact.dev/server": "system/server" } },
-            })),
-            ("POST", path) if path == format!("{ACCOUNT}/token") => {
-                let asked = json!({ "audiences": ["enact-server"], "expirationSeconds": 600 });
-                assert_eq!(request.body["spec"], asked);
-                Answer::Ok(json!({
-                    "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": asked,
-                    "status": { "token": "the-token", "expirationTimestamp": "2026-01-01T00:10:00Z" },
-                }))
-            }
             ("GET", _) if self.away => Answer::Failure(503, "no endpoints available for service \"http:server:read\""),
             ("GET", path) => match path.strip_prefix(PROXY) {
                 Some(_) if request.token != "the-token" => Answer::Problem(401, "who are you?"),

@@ -5,11 +5,8 @@
 #[path = "support/fake.rs"]
 mod fake;
 
-use fake::{Answer, Fake, Request};
+use fake::{Answer, Fake, PROXY, Request, access_to_the_record};
 use serde_json::{Value, json};
-
-const ACCOUNT: &str = "/api/v1/namespaces/demo/serviceaccounts/enact-reader";
-const PROXY: &str = "/api/v1/namespaces/system/services/http:server:read/proxy/v1/namespaces/demo";
 
 fn logged(task: &str, answer: &str) -> Value {
     json!({
@@ -23,16 +20,10 @@ fn logged(task: &str, answer: &str) -> Value {
 }
 
 fn answer(request: &Request) -> Answer {
+    if let Some(answer) = access_to_the_record(request) {
+        return answer;
+    }
     match (request.method.as_str(), request.path.as_str()) {
-        ("GET", ACCOUNT) => Answer::Ok(json!({
-            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
-            "metadata": { "name": "enact-reader", "annotations": { "enact.dev/server": "system/server" } },
-        })),
-        ("POST", path) if path == format!("{ACCOUNT}/token") => Answer::Ok(json!({
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {},
-            "spec": { "audiences": ["enact-server"], "expirationSeconds": 600 },
-            "status": { "token": "the-token", "expirationTimestamp": "2026-01-01T00:10:00Z" },
-        })),
         ("GET", path) if path == format!("{PROXY}/requests") => {
             let requests = if request.parameter("agent") == "nobody" {
                 json!([])

@@ -244,7 +244,7 @@ fn an_open_list_in_brackets_is_an_example() {
 #[test]
 fn a_story_lacks_only_what_others_have() {
     let bare = "### User Story 2 - Leave\n\nA passenger leaves the ferry.\n";
-    // One of two stories has a test and a priority: that is no rule of the document.
+    // One of two stories has a test and a priority: that is not a rule of the document.
     finds("stories", bare, &["NoScenario"]);
     let later = "### User Story 2 - Leave (Priority: Deferred)\n\n**Independent Test**: Leave.\n\n\
         1. **Given** a passenger, **When** the ferry lands, **Then** the gate opens\n\n";

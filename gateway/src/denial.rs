@@ -91,6 +91,12 @@ impl Denial {
         Self { kind, message: message.into(), retry_after: None, reset_at: None }
     }
 
+    /// Returns the denial while the quota of a provider is used up. `reset_at` is the time of the reset, if it is known.
+    pub fn quota_used_up(provider: &str, reset_at: Option<Millis>) -> Self {
+        let message = format!("the quota of the model provider {provider} is used up");
+        Self { reset_at, ..Self::new(DenialKind::ProviderQuota, message) }
+    }
+
     /// Sets the seconds after which a retry can succeed.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {

@@ -496,10 +496,7 @@ fn exceeded(scope: &Scope, balance: &Balance) -> String {
 fn is_blocked(id: &str, blocked: Blocked) -> Denial {
     let (kind, why, wait) = match blocked {
         Blocked::Paused(wait, PauseCause::Quota(reset_at)) => {
-            let mut denial =
-                Denial::new(DenialKind::ProviderQuota, format!("the quota of the model provider {id} is used up"));
-            denial.reset_at = reset_at;
-            return denial.retry_after(seconds(wait));
+            return Denial::quota_used_up(id, reset_at).retry_after(seconds(wait));
         }
         Blocked::Paused(wait, PauseCause::Limit) => (DenialKind::RateLimited, "asked for a pause", wait),
         Blocked::Open(wait) => (DenialKind::ProviderUnavailable, "has failed several times", wait),

@@ -69,9 +69,7 @@ pub fn judge(id: &str, status: StatusCode, headers: &HeaderMap, body: &[u8], now
     let is_quota = is_quota(status, &error) || (status == StatusCode::TOO_MANY_REQUESTS && pause > Some(QUOTA));
     match status.as_u16() {
         _ if is_quota => {
-            let mut denial =
-                Denial::new(DenialKind::ProviderQuota, format!("the quota of the model provider {id} is used up"));
-            denial.reset_at = pause.map(|pause| later(now, pause.min(RESET)));
+            let denial = Denial::quota_used_up(id, pause.map(|pause| later(now, pause.min(RESET))));
             Verdict::Other { denial, pause: Some(pause.unwrap_or(QUOTA)), is_failure: false }
         }
         401 | 403 => {

@@ -5,17 +5,16 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use enact_crds::approval::{Choice, Subject};
 use enact_crds::subject::{Approvable, ApprovalSubject};
-use enact_crds::{Approval, convert};
 use enact_domain::analysis::Severity;
-use enact_domain::approval::{self, Content, Decision, Verdict, evaluate};
+use enact_domain::approval::{self, Content, Verdict, evaluate};
 use enact_domain::digest::Digest;
 use enact_domain::speckit::Parsed;
 use enact_domain::time::Millis;
 use jiff::Timestamp;
-use kube::api::ListParams;
 
 use super::report::{Decisions, LostDecision};
-use crate::cluster::{Cluster, api_error};
+use crate::cluster::Cluster;
+use crate::decide::decisions_on;
 
 /// A document of an object, and the file that would replace it.
 pub struct Change<'a> {
@@ -50,17 +49,14 @@ pub(super) async fn decisions<K: Approvable>(
     let ApprovalSubject { uid, content, policy } = ApprovalSubject::of(object, None);
     let Some(before) = content else { return Decisions::default() };
     let after = Content { digest: digest.clone(), worst, ..before.clone() };
-    let fields = format!("spec.subject.kind={:?},spec.subject.name={}", subject.kind, subject.name);
-    let known = match cluster.api::<Approval>().list(&ListParams::default().fields(&fields)).await {
-        Ok(known) => known,
+    let decisions = match decisions_on(cluster, subject, uid.as_deref()).await {
+        Ok(decisions) => decisions,
         // A person may have the right to read documents without the right to list Approvals.
         Err(error) => {
-            let needed = format!("the decisions cannot be listed: {:#}", api_error(error));
+            let needed = format!("the decisions cannot be listed: {error:#}");
             return Decisions { lost: Vec::new(), needed: Some(needed) };
         }
     };
-    let is_about = |a: &&Approval| a.spec.is_about(subject.kind, &subject.name, uid.as_deref());
-    let decisions: Vec<Decision> = known.iter().filter(is_about).filter_map(convert::decision).collect();
     let now = Millis(Timestamp::now().as_millisecond());
     let lost = approval::lost(&policy, &before, &after, &decisions, now);
     let needed = match evaluate(&policy, &after, &decisions, now) {

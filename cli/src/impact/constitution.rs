@@ -21,6 +21,7 @@ use crate::cluster::{Cluster, api_error};
 use crate::document::Document;
 use crate::record::Record;
 use crate::subject::handle;
+use crate::text::problems;
 
 /// A Constitution with one of its texts, as the operator reads it.
 struct Read {
@@ -34,10 +35,9 @@ struct Read {
 fn read(object: &Constitution, source: &[u8], inherited: Result<&[Rule], &String>) -> Read {
     let text = ConstitutionText::read(&texts::constitution_content(object, source));
     let own: Vec<Rule> = object.spec.rules.iter().map(convert::rule).collect();
-    let all = inherited.map_err(Clone::clone).and_then(|inherited| {
-        inherit(inherited, &own)
-            .map_err(|loosened| loosened.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    });
+    let all = inherited
+        .map_err(Clone::clone)
+        .and_then(|inherited| inherit(inherited, &own).map_err(|loosened| problems(&loosened)));
     let (evaluated, problem) = match all.and_then(|all| constitutions::programs(&all)) {
         Ok(programs) => {
             let document = rules::Document::constitution(&text.parsed.model);

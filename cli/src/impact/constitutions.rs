@@ -15,6 +15,7 @@ use kube::api::ListParams;
 
 use crate::cluster::{Cluster, api_error};
 use crate::document::Document;
+use crate::text::problems;
 
 /// The Constitutions of a namespace, without that of its Tenant: people read objects of their namespaces.
 pub struct Constitutions {
@@ -63,5 +64,5 @@ pub async fn texts(
 /// # Errors
 /// All problems of the rules.
 pub fn programs(rules: &[Rule]) -> Result<Vec<Program>, String> {
-    compile_all(rules).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    compile_all(rules).map_err(|errors| problems(&errors))
 }

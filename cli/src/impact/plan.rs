@@ -22,7 +22,7 @@ use crate::cluster::Cluster;
 use crate::history::{self, short};
 use crate::record::Record;
 use crate::subject::handle;
-use crate::text::one_line;
+use crate::text::{one_line, problems};
 
 /// How another tasks.md differs from the tasks of a plan.
 #[derive(Debug, Serialize)]
@@ -50,8 +50,7 @@ pub async fn report(cluster: &Cluster, subject: &Subject, path: &Path, bytes: &[
     }
     let (new, ticked) = (compile::from_file(&parsed.model), compile::done_tasks(&parsed.model));
     if let Err(errors) = compile::check(name, &new) {
-        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        bail!("{} cannot be used as the tasks.md of Plan {name}: {}", path.display(), errors.join("; "));
+        bail!("{} cannot be used as the tasks.md of Plan {name}: {}", path.display(), problems(&errors));
     }
     let started = status.started_at.is_some();
     let old = match status.approved_digest.as_ref().filter(|_| started) {

@@ -18,6 +18,7 @@ use crate::cluster::{Cluster, api_error};
 use crate::history;
 use crate::record::Record;
 use crate::status::phase_of;
+use crate::text::problems;
 
 /// Returns the plans of a Specification that the changed text would affect, once it is approved.
 pub async fn affected(
@@ -86,8 +87,7 @@ async fn of_plan(
 /// Compiles the tasks of a plan that has not started.
 async fn planned(cluster: &Cluster, plan: &Plan) -> Result<Compiled> {
     let tasks = history::tasks(cluster, plan).await?;
-    compile::compile(&plan.name_any(), tasks)
-        .map_err(|errors| anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+    compile::compile(&plan.name_any(), tasks).map_err(|errors| anyhow!("{}", problems(&errors)))
 }
 
 /// Returns the phases of a plan's Tasks, by their names.

@@ -16,6 +16,30 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
 
+/// Path of the service account with whose token people read the record.
+pub const ACCOUNT: &str = "/api/v1/namespaces/demo/serviceaccounts/enact-reader";
+/// Beginning of the paths of the record, behind the API server.
+pub const PROXY: &str = "/api/v1/namespaces/system/services/http:server:read/proxy/v1/namespaces/demo";
+
+/// Answers the requests by which the CLI finds the server with the record and gets a token for it. Returns none for other requests.
+pub fn access_to_the_record(request: &Request) -> Option<Answer> {
+    match (request.method.as_str(), request.path.as_str()) {
+        ("GET", ACCOUNT) => Some(Answer::Ok(json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": { "name": "enact-reader", "annotations": { "enact.dev/server": "system/server" } },
+        }))),
+        ("POST", path) if path == format!("{ACCOUNT}/token") => {
+            let asked = json!({ "audiences": ["enact-server"], "expirationSeconds": 600 });
+            assert_eq!(request.body["spec"], asked);
+            Some(Answer::Ok(json!({
+                "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": asked,
+                "status": { "token": "the-token", "expirationTimestamp": "2026-01-01T00:10:00Z" },
+            })))
+        }
+        _ => None,
+    }
+}
+
 /// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {

@@ -32,6 +32,8 @@ use crate::sourcing::agent_job::{self, Advanced, AgentJob, Step};
 use crate::sourcing::{self, Subject};
 pub use judging::ended as ended_judgements;
 
+/// The problem of planners and judges that had not ended when the plan started.
+const STARTED_WITHOUT: &str = "the plan has started without it";
 /// The reason while planners work.
 const PLANNING: &str = "Planning";
 /// The reason when no planner has a usable proposal.
@@ -124,7 +126,7 @@ pub async fn advance(
 pub fn ended(mut proposals: Vec<Proposal>) -> Vec<Proposal> {
     for proposal in proposals.iter_mut().filter(|proposal| proposal.state == ProposalState::Planning) {
         proposal.state = ProposalState::Dropped;
-        proposal.problem = Some("the plan has started without it".to_owned());
+        proposal.problem = Some(STARTED_WITHOUT.to_owned());
         proposal.retry_at = None;
     }
     proposals

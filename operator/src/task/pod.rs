@@ -154,10 +154,7 @@ pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Opti
     }
     let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token];
     let mut mounts = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
-    if let Some(secret) = credentials {
-        volumes.push(secret_volume("git", secret));
-        mounts.push(read_only("git", paths::GIT_CREDENTIALS));
-    }
+    add_git_credentials(credentials, "git", &mut volumes, &mut mounts);
     if let (Kind::Replay, Some(replay)) = (agent.adapter, &agent.replay) {
         volumes.push(config_map("replay", &replay.config_map_ref));
         mounts.push(read_only("replay", paths::REPLAY));
@@ -198,10 +195,7 @@ pub fn for_draft(frame: &Frame, agent: &AgentSpec, clone: Option<(&Workspace, St
     volumes.push(scratch("clone-tmp", frame));
     let mut mounts =
         vec![mount("work", paths::WORK), mount("clone-tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
-    if let Some(secret) = &workspace.credentials_secret_ref {
-        volumes.push(secret_volume("git", secret));
-        mounts.push(read_only("git", paths::GIT_CREDENTIALS));
-    }
+    add_git_credentials(workspace.credentials_secret_ref.as_ref(), "git", volumes, &mut mounts);
     let mut container = container(frame, CLONE, &frame.config.agent_image, mounts);
     container.command = Some(vec![RUNNER.into(), CLONE.into()]);
     container.env = Some(vec![variable(ASSIGNMENT_ENV, &assignment)]);
@@ -219,10 +213,7 @@ pub fn cached_repository(config: &Config, url: &str, credentials: Option<&LocalR
 pub fn for_fetch(frame: &Frame, credentials: Option<&LocalRef>) -> Pod {
     let mut volumes = vec![scratch("work", frame), scratch("tmp", frame), token(frame)];
     let mut mounts = vec![mount("work", paths::WORK), mount("tmp", "/tmp"), read_only("token", &parent(paths::TOKEN))];
-    if let Some(secret) = credentials {
-        volumes.push(secret_volume("git", secret));
-        mounts.push(read_only("git", paths::GIT_CREDENTIALS));
-    }
+    add_git_credentials(credentials, "git", &mut volumes, &mut mounts);
     let mut main = container(frame, names::ROLE_FETCH, &frame.config.agent_image, mounts);
     main.command = Some(vec![RUNNER.into(), names::ROLE_FETCH.into()]);
     main.env = Some(vec![assignment_var(frame)]);
@@ -253,15 +244,22 @@ pub fn for_integration(frame: &Frame, tasks: Option<&LocalRef>, integration: Opt
         read_only("handover", paths::HANDOVER),
         token(),
     ];
-    if let Some(secret) = tasks {
-        volumes.push(secret_volume("git", secret));
-        merge.push(read_only("git", paths::GIT_CREDENTIALS));
-    }
-    if let Some(secret) = integration {
-        volumes.push(secret_volume("git-integration", secret));
-        publish.push(read_only("git-integration", paths::GIT_CREDENTIALS));
-    }
+    add_git_credentials(tasks, "git", &mut volumes, &mut merge);
+    add_git_credentials(integration, "git-integration", &mut volumes, &mut publish);
     pod(frame, vec![step("merge", merge), step("gate", gate)], step("publish", publish), volumes)
+}
+
+/// Adds the Secret with a credential for Git to a pod, as the volume `name`, and mounts it into one container.
+fn add_git_credentials(
+    secret: Option<&LocalRef>,
+    name: &str,
+    volumes: &mut Vec<Volume>,
+    mounts: &mut Vec<VolumeMount>,
+) {
+    if let Some(secret) = secret {
+        volumes.push(secret_volume(name, secret));
+        mounts.push(read_only(name, paths::GIT_CREDENTIALS));
+    }
 }
 
 fn assignment_var(frame: &Frame) -> EnvVar {

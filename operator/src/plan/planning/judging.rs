@@ -12,7 +12,7 @@ use enact_domain::record::{ACTOR, Event, Record};
 use enact_domain::time::Millis;
 use serde_json::json;
 
-use super::{Planning, new_record, suspended};
+use super::{Planning, STARTED_WITHOUT, new_record, suspended};
 use crate::error::Error;
 use crate::sourcing::agent_job::{self, Advanced, AgentJob, Step};
 
@@ -33,7 +33,7 @@ pub(super) struct Judged {
 pub fn ended(mut judgements: Vec<Judgement>) -> Vec<Judgement> {
     for judgement in judgements.iter_mut().filter(|judgement| judgement.state == JudgementState::Judging) {
         judgement.state = JudgementState::Dropped;
-        judgement.verdict.problem = Some("the plan has started without it".to_owned());
+        judgement.verdict.problem = Some(STARTED_WITHOUT.to_owned());
         judgement.verdict.retry_at = None;
     }
     judgements
