@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use enact_service::handler::Handler;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, listen, serve};
+use futures::future::BoxFuture;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -84,9 +85,15 @@ impl App {
 
     /// Serves until `stop`; then lets the running requests end. Checks of packs are abandoned: a cache that starts is empty.
     ///
+    /// The future is boxed, so that it is compiled with this crate and not once more with each test program.
+    ///
     /// # Errors
     /// When it cannot start.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(self.serve(stop))
+    }
+
+    async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
         let [runners, probes] = self.addresses()?;
         tracing::info!(%runners, health = %probes, "listening");
         let Self { http, health_http, cache, limits } = self;

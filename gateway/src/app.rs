@@ -11,6 +11,7 @@ use enact_service::health::{self, Health};
 use enact_service::http::{Limits, listen, serve};
 use enact_service::shares::Shares;
 use enact_store::Store;
+use futures::future::BoxFuture;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -163,9 +164,15 @@ impl App {
 
     /// Serves until `stop`; then lets the running requests end, and writes their usage.
     ///
+    /// The future is boxed, so that it is compiled with this crate and not once more with each test program.
+    ///
     /// # Errors
     /// When it cannot start.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(self.serve(stop))
+    }
+
+    async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
         let [agents, probes] = self.addresses()?;
         tracing::info!(%agents, health = %probes, "listening");
         let health = Health::new(CHECKS);

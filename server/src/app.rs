@@ -9,7 +9,7 @@ use enact_embed::Embedder;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, listen, serve};
 use enact_store::Store;
-use futures::future::OptionFuture;
+use futures::future::{BoxFuture, OptionFuture};
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -134,9 +134,15 @@ impl App {
 
     /// Serves until `stop`; then lets the running requests end.
     ///
+    /// The future is boxed, so that it is compiled with this crate and not once more with each test program.
+    ///
     /// # Errors
     /// When it cannot start.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(self.serve(stop))
+    }
+
+    async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Addresses { deliveries: pods, readings: readers, pushes: git_hosts, health: probes } = self.addresses()?;
         tracing::info!(deliveries = %pods, readings = %readers, pushes = ?git_hosts, health = %probes, "listening");
         let Self { http, read_http, push_http, health_http, intake, reading, pushes, limits } = self;

@@ -8,7 +8,7 @@ use enact_crds::Tenant;
 use enact_service::health::{self, Health};
 use enact_service::http::{Limits, serve};
 use futures::StreamExt as _;
-use futures::future::OptionFuture;
+use futures::future::{BoxFuture, OptionFuture};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client, ResourceExt as _};
@@ -79,9 +79,21 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Res
 
 /// Runs like [`run`], on open listeners for admission, and for health and metrics.
 ///
+/// The future is boxed, so that it is compiled with this crate and not once more with each test program.
+///
 /// # Errors
 /// When it cannot start.
-pub async fn run_on(
+pub fn run_on(
+    https: TcpListener,
+    http: TcpListener,
+    config: Config,
+    client: Client,
+    stop: CancellationToken,
+) -> BoxFuture<'static, Result<(), StartError>> {
+    Box::pin(serve_until(https, http, config, client, stop))
+}
+
+async fn serve_until(
     https: TcpListener,
     http: TcpListener,
     config: Config,
