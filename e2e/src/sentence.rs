@@ -180,7 +180,10 @@ impl<'a> Way<'a> {
             "tests/test_speed.py",
         ];
         ensure!(files.lines().eq(expected), "{files}");
-        self.shows(&["history", "plan/idea"], &["approved by lee"])?;
+        let approvals =
+            "select subject_kind || ' by ' || actor from enact.approvals where approved order by subject_kind";
+        let approvals = self.stage.record(approvals)?;
+        ensure!(approvals == ["Plan by lee", "Specification by lee"], "{approvals:?}");
         self.shows(&["usage", "--by", "agent"], &["analyst", "thorough", "quick"])?;
         let bill = self.stage.whole_bill_equals(&self.server, SERVED.0, SERVED.1).await?;
         println!("from a sentence: the record equals what the model server served: {bill:?}");
