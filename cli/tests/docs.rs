@@ -150,6 +150,17 @@ fn runs(plan: &Plan) {
     compile::compile(name, tasks).unwrap();
 }
 
+/// The end-to-end tests and the demonstration use the files.
+#[test]
+fn the_guide_from_a_sentence_shows_its_examples() {
+    let page = fs::read_to_string(root().join("docs/guide/from-a-sentence.md")).unwrap();
+    let shown: Vec<String> = blocks(&page, "yaml").into_iter().map(|(_, block)| block).collect();
+    for file in ["20-specification.yaml", "30-plan.yaml"] {
+        let text = fs::read_to_string(root().join("examples/from-a-sentence").join(file)).unwrap();
+        assert!(shown.contains(&text), "docs/guide/from-a-sentence.md does not show examples/from-a-sentence/{file}");
+    }
+}
+
 /// Splits a line of shell into words, up to a comment, a pipe or a redirection.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();

@@ -42,6 +42,8 @@ fn every_object_is_one_that_the_api_takes() {
     assert_eq!(pool.kinds(), ["Agent", "Agent", "Plan", "Tenant"]);
     let documents = load(&examples().join("documents"));
     assert_eq!(documents.kinds(), ["Agent", "Constitution", "Plan", "Specification"]);
+    let sentence = load(&examples().join("from-a-sentence"));
+    assert_eq!(sentence.kinds(), ["Agent", "Agent", "Agent", "ModelProvider", "Plan", "Specification"]);
 }
 
 #[test]
@@ -59,6 +61,20 @@ fn references_and_graphs_hold() {
         let graph = graph(&plan).unwrap();
         assert_eq!(graph.len(), plan.spec.tasks.len());
     }
+}
+
+#[test]
+fn a_sentence_has_its_agents() {
+    let example = load(&examples().join("from-a-sentence"));
+    let agents: BTreeSet<String> = example.all::<Agent>().into_iter().filter_map(|a| a.metadata.name).collect();
+    let (specification, plan): (Specification, Plan) = (example.only(), example.only());
+    let generate = plan.spec.generate.as_ref().unwrap();
+    let named = generate.agents.iter().chain(&generate.judges).map(|planner| planner.name.as_str());
+    let drafter = specification.spec.drafting.as_ref().map(|drafting| drafting.agent_ref.name.as_str());
+    for agent in named.chain(drafter).chain(plan.spec.agent_names()) {
+        assert!(agents.contains(agent), "{agent} is not an agent of the example");
+    }
+    assert_eq!(plan.spec.specification_ref.map(|reference| reference.name), specification.metadata.name);
 }
 
 #[test]

@@ -110,6 +110,14 @@ impl ModelServer {
         let found = summary.runs.into_iter().find(|r| r.scenario == scenario && r.id == of_run);
         Ok(found.map_or_else(Bill::default, |r| Bill { requests: r.totals.completed, tokens: r.totals.usage }))
     }
+
+    /// Checks that a bill of the record equals what the server has served to a run, and returns it.
+    fn has_served(&self, recorded: Bill, scenario: &str, run: &str) -> Result<Bill> {
+        let expected = self.served(scenario, run)?;
+        ensure!(expected.requests > 0, "the model server served nothing to {scenario}/{run}");
+        ensure!(recorded == expected, "the record has {recorded:?}, the model server served {expected:?}");
+        Ok(recorded)
+    }
 }
 
 impl Stage {
@@ -119,13 +127,17 @@ impl Stage {
     /// # Errors
     /// If a request stays open, or the record cannot be read.
     pub async fn bill(&self, plan: &Plan) -> Result<Bill> {
-        let uid = plan.uid().context("a Plan without UID")?;
+        self.bill_where(&format!("plan_uid = '{}'", plan.uid().context("a Plan without UID")?)).await
+    }
+
+    /// Returns the bill of the requests of the stage with this condition in SQL.
+    async fn bill_where(&self, condition: &str) -> Result<Bill> {
         let sum = |column: &str| format!("coalesce(sum({column}), 0)");
         let columns = ["input", "cached_input", "cache_write", "output", "reasoning"];
         let sums: Vec<String> = columns.iter().map(|name| sum(&format!("{name}_tokens"))).collect();
         let query = format!(
             "select count(*) filter (where outcome is null), count(*) filter (where http_status = 200), {} \
-             from enact.model_requests where plan_uid = '{uid}' and not self_reported",
+             from enact.model_requests where {condition} and not self_reported",
             sums.join(", ")
         );
         until("settled model requests", PATIENCE, || async {
@@ -149,11 +161,15 @@ impl Stage {
     /// # Errors
     /// If there is a difference, with both bills.
     pub async fn bill_equals(&self, plan: &Plan, server: &ModelServer, scenario: &str, run: &str) -> Result<Bill> {
-        let recorded = self.bill(plan).await?;
-        let expected = server.served(scenario, run)?;
-        ensure!(expected.requests > 0, "the model server served nothing to {scenario}/{run}");
-        ensure!(recorded == expected, "the record has {recorded:?}, the model server served {expected:?}");
-        Ok(recorded)
+        server.has_served(self.bill(plan).await?, scenario, run)
+    }
+
+    /// Does the same as [`Self::bill_equals`] for all requests of the stage: also those of agents that draft, plan and judge.
+    ///
+    /// # Errors
+    /// If there is a difference, with both bills.
+    pub async fn whole_bill_equals(&self, server: &ModelServer, scenario: &str, run: &str) -> Result<Bill> {
+        server.has_served(self.bill_where("true").await?, scenario, run)
     }
 }
 
@@ -206,16 +222,19 @@ pub fn coding_agent(adapter: &str) -> CodingAgent {
 impl CodingAgent {
     /// Returns the manifests of the Agent `coder` and of the ModelProvider `scripted`, with the key that the namespace's Secret has.
     pub fn manifests(self, url: &str) -> String {
-        let Self { adapter, api, model, image, memory } = self;
+        let provider = provider("scripted", self.api, url);
+        format!("{}---\n{provider}---\n{}", keys(KEY), self.agent("coder", "scripted", ""))
+    }
+
+    /// Returns the manifest of an Agent with a model of this provider. `more` are additional lines below its `spec`.
+    pub fn agent(self, name: &str, provider: &str, more: &str) -> String {
+        let Self { adapter, model, image, memory, .. } = self;
         let version = env!("CARGO_PKG_VERSION");
         format!(
-            "{}---\n{}---\n\
-             apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: coder}}\nspec:\n  adapter: {adapter}\n  \
-             image: ghcr.io/enact-dev/{image}:{version}\n  models: [{{provider: scripted, model: {model}}}]\n  \
+            "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: {name}}}\nspec:\n  adapter: {adapter}\n  \
+             image: ghcr.io/enact-dev/{image}:{version}\n  models: [{{provider: {provider}, model: {model}}}]\n  \
              env: [{{name: PYTHONDONTWRITEBYTECODE, value: '1'}}]\n  \
-             resources: {{cpu: 50m, memory: {memory}, ephemeralStorage: 1Gi}}\n---\n",
-            keys(KEY),
-            provider("scripted", api, url),
+             resources: {{cpu: 50m, memory: {memory}, ephemeralStorage: 1Gi}}\n{more}---\n"
         )
     }
 }

@@ -1,4 +1,4 @@
-//! Every scenario that we publish can be used: in the folder `scenarios/` and on the page about the server.
+//! Every scenario that we publish can be used: in the folder `scenarios/`, in the examples, and on the page about the server.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -14,13 +14,14 @@ fn root() -> &'static Path {
 #[test]
 fn published_scenarios_are_valid() {
     let mut count = 0;
-    for entry in fs::read_dir(root().join("scenarios")).unwrap() {
+    let entries = |folder| fs::read_dir(root().join(folder)).unwrap();
+    for entry in entries("scenarios").chain(entries("../examples/model-server/scenarios")) {
         let path = entry.unwrap().path();
         let scenario = Scenario::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert_eq!(path.file_stem().unwrap().to_str(), Some(scenario.name.as_str()));
         count += 1;
     }
-    assert!(count > 1);
+    assert!(count > 3);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use enact_crds::plan::Phase;
 use enact_domain::digest::Digest;
 use enact_e2e::git::Git;
 use enact_e2e::models::{CODING_AGENTS, CodingAgent, KEY, ModelServer, coding_agent, keys, provider};
+use enact_e2e::sentence::Team;
 use enact_e2e::{PATIENCE, on_stage};
 use serde_json::json;
 
@@ -49,6 +50,15 @@ fn qwen_code() {
     builds_the_feature("qwen-code", "QwenCode");
 }
 
+/// Three programs work together, each with another API.
+#[test]
+fn a_sentence_becomes_a_published_branch() {
+    on_stage("sentence-agents", |stage| async move {
+        let [analyst, thorough, quick] = ["QwenCode", "ClaudeCode", "Codex"].map(coding_agent);
+        stage.builds_from_a_sentence(Team { analyst, thorough, quick }).await
+    });
+}
+
 #[test]
 fn claude_code_reports_a_refusal() {
     on_stage("claude-refusal", |stage| async move {
@@ -74,19 +84,13 @@ const TOKEN: &str = "canary-9b1f6c";
 
 /// Returns an Agent with a skill and an MCP server, which only writes the digest of its credential.
 fn agent_with_settings(agent: CodingAgent) -> String {
-    let CodingAgent { adapter, api, model, image, memory } = agent;
-    let version = env!("CARGO_PKG_VERSION");
-    format!(
-        "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: {}}}\nspec:\n  adapter: {adapter}\n  \
-         image: ghcr.io/enact-dev/{image}:{version}\n  models: [{{provider: {}, model: {model}}}]\n  \
-         skills: [{{name: review, configMapRef: {{name: review}}}}]\n  \
-         mcpServers:\n    - name: tracker\n      \
+    let CodingAgent { adapter, api, .. } = agent;
+    let more = format!(
+        "  skills: [{{name: review, configMapRef: {{name: review}}}}]\n  mcpServers:\n    - name: tracker\n      \
          command: [/bin/sh, -c, 'printf %s \"$TRACKER_TOKEN\" | sha256sum > /work/tree/mcp-{adapter}.txt']\n      \
-         env: [{{name: TRACKER_TOKEN, secretKeyRef: {{name: tracker, key: token}}}}]\n  \
-         resources: {{cpu: 50m, memory: {memory}, ephemeralStorage: 1Gi}}\n---\n",
-        adapter.to_lowercase(),
-        api.to_lowercase(),
-    )
+         env: [{{name: TRACKER_TOKEN, secretKeyRef: {{name: tracker, key: token}}}}]\n"
+    );
+    agent.agent(&adapter.to_lowercase(), &api.to_lowercase(), &more)
 }
 
 /// Skills and MCP servers reach every program where it looks for them, and credentials reach only the MCP server.
@@ -142,16 +146,7 @@ fn programs_that_try_again_without_end_are_stopped() {
             .apply(&format!("{}---\n{}", keys(KEY), provider("openai", "OpenAi", &server.url("limited", "all"))))
             .await?;
         let adapters = ["QwenCode", "OpenCode"];
-        let agents = adapters.map(|adapter| {
-            let CodingAgent { image, model, memory, .. } = coding_agent(adapter);
-            format!(
-                "apiVersion: enact.dev/v1alpha1\nkind: Agent\nmetadata: {{name: {}}}\nspec:\n  adapter: {adapter}\n  \
-                 image: ghcr.io/enact-dev/{image}:{}\n  models: [{{provider: openai, model: {model}}}]\n  \
-                 resources: {{cpu: 50m, memory: {memory}, ephemeralStorage: 1Gi}}\n---\n",
-                adapter.to_lowercase(),
-                env!("CARGO_PKG_VERSION")
-            )
-        });
+        let agents = adapters.map(|adapter| coding_agent(adapter).agent(&adapter.to_lowercase(), "openai", ""));
         let tasks = adapters.map(|adapter| {
             format!("    - {{id: {adapter}, title: Write, agentRef: {{name: {}}}}}\n", adapter.to_lowercase())
         });

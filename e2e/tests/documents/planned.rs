@@ -5,6 +5,7 @@ use enact_crds::plan::{Phase, PlanStatus, Proposal, ProposalState};
 use enact_crds::{Agent, Plan, Specification};
 use enact_e2e::documents::{holds, inline, manifest};
 use enact_e2e::git::Git;
+use enact_e2e::own_time::PodClock;
 use enact_e2e::people::Person;
 use enact_e2e::{PATIENCE, Stage, on_stage};
 use serde_json::json;
@@ -208,6 +209,33 @@ fn a_judge_decides_between_proposals() {
         let recorded =
             stage.record("select details ->> 'preference' from enact.audit where event = 'Judgement' order by 1")?;
         ensure!(recorded == ["First", "Second"], "{recorded:?}");
+        Ok(())
+    });
+}
+
+/// The aim is at most one second of Enact's own time. It is not checked, because the machine of the tests is busy.
+#[test]
+fn the_own_time_of_planning_is_printed() {
+    on_stage("planned-time", |stage| async move {
+        let dana = Person::of(&stage, "dana", "developers").await?;
+        let numbers = || 1..=50;
+        let requirements: String =
+            numbers().map(|n| format!("- **FR-{n:03}**: The list MUST show the key of room {n}.\n")).collect();
+        let (before, _) = KEYS.split_once("- **FR-001**").context("no first requirement")?;
+        let (_, after) = KEYS.split_once("\n\n## Success Criteria").context("no criteria")?;
+        let text = format!("{before}{requirements}\n## Success Criteria{after}");
+        let tasks: String = numbers()
+            .map(|n| format!("- [ ] T{n:03} [P] [US1] Show the key of room {n} in `src/room{n}.rs` (FR-{n:03})\n"))
+            .collect();
+        let script = delivers(&format!("# Tasks: Keys\n\n## Phase 1: User Story 1 - Lend a key\n\n{tasks}"));
+        stage.apply(&(agent("one", &script) + &agent("two", &script))).await?;
+        dana.applies(&inline("Specification", "keys", &text, &json!({}))).await?;
+        stage.await_reason::<Specification>("keys", "Approved").await?;
+        let clock = PodClock::start(&stage);
+        dana.enact(&["plan", "keys", "--agents", "one,two", "--approve-groups", "leads"])?;
+        let status = stage.await_reason::<Plan>("keys", "WaitingForApproval").await?.status.unwrap_or_default();
+        println!("planning of 50 requirements by two planners took {}", clock.stop());
+        ensure!(status.generated.is_some() && proposal(&status, "two")?.tasks == Some(50), "{status:#?}");
         Ok(())
     });
 }

@@ -9,3 +9,4 @@ mod limits;
 mod providers;
 mod request_log;
 mod resume;
+mod sentence;

@@ -19,7 +19,8 @@ pub(super) const FLAGS: [&str; 2] =
 /// The plan of the feature, as the import names it.
 pub(super) const PLAN: &str = "f002-text-report";
 const FEATURE: &str = "speckit/specs/002-text-report";
-const SCENARIO: &str = "model-server/scenarios/text-report.yaml";
+/// The scenario of the scripted model server for this feature.
+const SCENARIO: &str = "text-report";
 /// The key of the scripted model server, which is not a secret.
 const SCRIPTED_KEY: &str = "scripted";
 /// The limit on what a demonstration with a model may cost, in US dollars.
@@ -110,13 +111,9 @@ impl Session {
 
     /// Lets the coding agent build the feature, and shows the result and the bill.
     pub(super) fn run(&self, kube: &Kube, images: &Images, clock: &Clock) -> Result<()> {
-        clock.step("The platform adds a model provider, and its key for the model gateway");
-        if self.key.is_none() {
-            model_server(kube, images)?;
-        }
-        kube.apply(&self.provider().to_string(), &[])?;
+        self.add_provider(kube, images, clock, SCENARIO)?;
         clock.step("The developer dana adds an agent, and imports the feature");
-        kube.apply(&self.agent(&images.name(&self.coder.image())?).to_string(), &DEVELOPER)?;
+        kube.apply(&self.agent("coder", &images.name(&self.coder.image())?).to_string(), &DEVELOPER)?;
         kube.apply(&import(kube)?, &DEVELOPER)?;
         let patch = json!({ "spec": { "execution": { "parallelism": 3, "budget": { "usd": BUDGET } } } }).to_string();
         kube.kubectl(["patch", "plan", PLAN, "--namespace", SHOP, "--type=merge", "--patch", &patch])
@@ -133,10 +130,24 @@ impl Session {
         kube.enact(["usage", "--by", "task,model", "--namespace", SHOP]).show()
     }
 
+    /// Returns whether the scripted model server answers.
+    pub(super) fn is_scripted(&self) -> bool {
+        self.key.is_none()
+    }
+
+    /// Adds the model provider, and starts the scripted model server with a scenario if it is needed.
+    pub(super) fn add_provider(&self, kube: &Kube, images: &Images, clock: &Clock, scenario: &str) -> Result<()> {
+        clock.step("The platform adds a model provider, and its key for the model gateway");
+        if self.is_scripted() {
+            model_server(kube, images, scenario)?;
+        }
+        kube.apply(&self.provider(scenario).to_string(), &[])
+    }
+
     /// Returns the ModelProvider, and the Secret that only the model gateway reads.
-    fn provider(&self) -> Value {
+    fn provider(&self, scenario: &str) -> Value {
         let Coder { api, url, .. } = self.coder;
-        let scripted = format!("http://model-server.{GIT_NAMESPACE}.svc:8080/text-report/demo");
+        let scripted = format!("http://model-server.{GIT_NAMESPACE}.svc:8080/{scenario}/demo");
         let url = if self.key.is_some() { url } else { &scripted };
         let key = self.key.as_deref().unwrap_or(SCRIPTED_KEY);
         json!({ "apiVersion": "v1", "kind": "List", "items": [
@@ -153,10 +164,11 @@ impl Session {
         ] })
     }
 
-    fn agent(&self, image: &str) -> Value {
+    /// Returns the manifest of an Agent.
+    pub(super) fn agent(&self, name: &str, image: &str) -> Value {
         json!({
             "apiVersion": "enact.dev/v1alpha1", "kind": "Agent",
-            "metadata": { "name": "coder", "namespace": SHOP },
+            "metadata": { "name": name, "namespace": SHOP },
             "spec": {
                 "adapter": self.coder.adapter,
                 "image": image,
@@ -168,12 +180,17 @@ impl Session {
     }
 }
 
+/// Reads a scenario of the examples.
+pub(super) fn scenario_text(name: &str) -> Result<String> {
+    example(&format!("model-server/scenarios/{name}.yaml"))
+}
+
 /// Starts the scripted model server beside the Git server.
-fn model_server(kube: &Kube, images: &Images) -> Result<()> {
+fn model_server(kube: &Kube, images: &Images, scenario: &str) -> Result<()> {
     let scenarios = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "scenarios", "namespace": GIT_NAMESPACE },
-        "data": { "text-report.yaml": example(SCENARIO)? },
+        "data": { "scenario.yaml": scenario_text(scenario)? },
     });
     kube.apply(&scenarios.to_string(), &[])?;
     kube.apply(&model_server_manifests(&images.name("modelsim")?)?, &[])?;
@@ -218,10 +235,10 @@ mod tests {
 
     #[test]
     fn a_key_selects_the_provider() {
-        let real = session(Some("k")).provider();
+        let real = session(Some("k")).provider(SCENARIO);
         assert_eq!(real["items"][0]["stringData"]["provider"], "k");
         assert_eq!(real["items"][1]["spec"]["baseUrl"], "https://api.anthropic.com");
-        let scripted = session(None).provider();
+        let scripted = session(None).provider(SCENARIO);
         let url = scripted["items"][1]["spec"]["baseUrl"].as_str().unwrap();
         let allowed = FLAGS[0].split_once('{').unwrap().1.trim_end_matches('}');
         assert!(url.starts_with(&format!("http://{allowed}:8080/")), "{url}");
@@ -237,13 +254,13 @@ mod tests {
 
     #[test]
     fn the_agent_has_no_key() {
-        let agent = session(Some("secret")).agent("image").to_string();
+        let agent = session(Some("secret")).agent("coder", "image").to_string();
         assert!(!agent.contains("secret"), "{agent}");
     }
 
     #[test]
     fn the_feature_and_its_scenario_exist() {
-        let text = example(SCENARIO).unwrap();
+        let text = scenario_text(SCENARIO).unwrap();
         let tasks = example(&format!("{FEATURE}/tasks.md")).unwrap();
         let ids: Vec<&str> = tasks.lines().filter_map(|line| line.strip_prefix("- [ ] ")?.split(' ').next()).collect();
         assert_eq!(ids.len(), 14);

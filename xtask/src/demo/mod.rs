@@ -2,11 +2,13 @@
 
 mod coder;
 mod own;
+mod sentence;
 mod show;
 mod steps;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use self::coder::Session;
@@ -34,6 +36,11 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "NAME", value_parser = coder::CODERS.map(|coder| coder.name))]
     agent: Option<String>,
 
+    /// Let coding agents draft a specification from this sentence, plan it twice, judge both plans, and build the better one, with the
+    /// agent that `--agent` names, else Codex. The scripted model server builds the same product from every sentence
+    #[arg(long, value_name = "SENTENCE", value_parser = NonEmptyStringValueParser::new())]
+    from: Option<String>,
+
     /// Model of the coding agent, as its provider calls it; by default one that the agent knows
     #[arg(long, value_name = "NAME", requires = "agent")]
     agent_model: Option<String>,
@@ -52,7 +59,8 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
     if demo.down {
         return down(demo);
     }
-    let session = demo.agent.as_deref().map(|name| Session::of(name, demo.agent_model.as_deref())).transpose()?;
+    let agent = demo.agent.as_deref().or(demo.from.as_ref().map(|_| sentence::DEFAULT_AGENT));
+    let session = agent.map(|name| Session::of(name, demo.agent_model.as_deref())).transpose()?;
     let clock = Clock::start();
     clock.step("Starting a Kubernetes cluster, and building the images");
     let profile = if demo.model { Profile::Development } else { Profile::WithoutModel };
@@ -78,11 +86,20 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
     clock.step("Creating a Git server and the tenant `acme`");
     git_server(&kube, &images)?;
     tenant(&kube)?;
-    match &session {
-        Some(session) => session.run(&kube, &images, &clock)?,
-        None => shop(&kube, &images, &clock)?,
-    }
-    let plan = if session.is_some() { coder::PLAN } else { SHOP };
+    let plan = match (&session, &demo.from) {
+        (Some(session), Some(text)) => {
+            sentence::run(session, text, &kube, &images, &clock)?;
+            sentence::NAME
+        }
+        (Some(session), None) => {
+            session.run(&kube, &images, &clock)?;
+            coder::PLAN
+        }
+        (None, _) => {
+            shop(&kube, &images, &clock)?;
+            SHOP
+        }
+    };
     println!("\nThe demonstration took {:.0} s. {}", clock.seconds(), show::look_further(&kube, plan));
     Ok(())
 }
