@@ -237,6 +237,7 @@ async fn gateway(model: &str, database_url: &str, attempts: usize) {
         default_tenant_namespaces: vec![],
         allowed_private_hosts: vec!["127.0.0.1".into()],
         connections: 2048,
+        client_connections: 2048,
         request_memory: 128,
         replicas: 1,
         tenant_requests_per_minute: None,

@@ -53,9 +53,6 @@ const LIMITS: Limits = Limits {
     http2: None,
 };
 
-/// Part of the connections that one client address may have. An agent can have some hundred streams of subagents.
-const CLIENT_PART: usize = 4;
-
 /// A gateway whose ports are open.
 pub struct App {
     http: TcpListener,
@@ -143,7 +140,7 @@ impl App {
             gateway,
             limits: Limits {
                 connections: usize::from(settings.connections),
-                per_client: usize::from(settings.connections).div_ceil(CLIENT_PART),
+                per_client: usize::from(settings.client_connections),
                 headers: overrides.headers.unwrap_or(LIMITS.headers),
                 shutdown: Duration::from_secs(settings.drain_seconds.into()),
                 ..LIMITS

@@ -48,6 +48,10 @@ pub struct Settings {
     /// Most connections of agents at once.
     #[arg(long, env = "ENACT_CONNECTIONS", default_value_t = 2048, value_parser = clap::value_parser!(u16).range(1..=32768))]
     pub connections: u16,
+    /// Most connections of one client address at once; more are closed. It shrinks with the free connections. An agent can have many streams of
+    /// subagents. Set it to --connections where the network shows the gateway the addresses of nodes instead of those of pods.
+    #[arg(long, env = "ENACT_CLIENT_CONNECTIONS", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=32768))]
+    pub client_connections: u16,
     /// Memory for the bodies of all requests in progress, in MiB; at least 32, the size of the largest request. A tenant gets half of it, and
     /// at least 32. Answers in progress can use half as much in addition.
     #[arg(long, env = "ENACT_REQUEST_MEMORY", default_value_t = 128, value_parser = clap::value_parser!(u16).range(32..=16384))]

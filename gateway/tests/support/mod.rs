@@ -73,6 +73,7 @@ impl Gateway {
             default_tenant_namespaces: vec![],
             allowed_private_hosts: vec!["127.0.0.1".into()],
             connections: 512,
+            client_connections: 512,
             request_memory: 128,
             replicas: 1,
             tenant_requests_per_minute: None,
