@@ -412,7 +412,8 @@ mod tests {
 
     #[tokio::test]
     async fn many_clients_cannot_take_all_connections() {
-        let server = server(Limits { connections: 64, per_client: 8, headers: Duration::from_mins(10), ..LIMITS }).await;
+        let server =
+            server(Limits { connections: 64, per_client: 8, headers: Duration::from_mins(10), ..LIMITS }).await;
         let connect = async |client: u8| {
             let socket = TcpSocket::new_v4().unwrap();
             socket.bind(SocketAddr::from(([127, 0, 0, client], 0))).unwrap();
