@@ -135,6 +135,10 @@ pub struct RateLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
     pub tokens_per_minute: Option<u64>,
+    /// Maximum number of requests at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub concurrent_requests: Option<u32>,
 }
 
 /// Tenants with which an object is shared.

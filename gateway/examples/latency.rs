@@ -242,8 +242,11 @@ async fn gateway(model: &str, database_url: &str, attempts: usize) {
         replicas: 1,
         tenant_requests_per_minute: None,
         tenant_tokens_per_minute: None,
+        tenant_concurrent_requests: None,
         agent_requests_per_minute: None,
         agent_tokens_per_minute: None,
+        attempt_requests_per_minute: None,
+        attempt_concurrent_requests: None,
         drain_seconds: 5,
     };
     let app = App::bind(&settings, cluster.client()).await.unwrap();

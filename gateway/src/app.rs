@@ -105,7 +105,11 @@ impl App {
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
         let metrics = Metrics::new()?;
         let cluster = Cluster::new(client.clone(), &settings.default_tenant_namespaces);
-        let limits = |requests_per_minute, tokens_per_minute| RateLimits { requests_per_minute, tokens_per_minute };
+        let limits = |requests_per_minute, tokens_per_minute, concurrent_requests| RateLimits {
+            requests_per_minute,
+            tokens_per_minute,
+            concurrent_requests,
+        };
         let request_memory = u64::from(settings.request_memory) << 20;
         let gateway = Arc::new(Gateway {
             identifier: Identifier::new(cluster.clone()),
@@ -119,8 +123,13 @@ impl App {
             ledger_slots: Shares::new(LEDGER_SLOTS),
             limiter: Arc::new(Limiter::new(settings.replicas)),
             common_limits: CommonLimits {
-                tenant: limits(settings.tenant_requests_per_minute, settings.tenant_tokens_per_minute),
-                agent: limits(settings.agent_requests_per_minute, settings.agent_tokens_per_minute),
+                tenant: limits(
+                    settings.tenant_requests_per_minute,
+                    settings.tenant_tokens_per_minute,
+                    settings.tenant_concurrent_requests,
+                ),
+                agent: limits(settings.agent_requests_per_minute, settings.agent_tokens_per_minute, None),
+                attempt: limits(settings.attempt_requests_per_minute, None, settings.attempt_concurrent_requests),
             },
             breakers: Breakers::default(),
             waiting: Waiting::default(),

@@ -78,11 +78,12 @@ impl Default for Patience {
     }
 }
 
-/// Limits of the installation: of a tenant that has none of its own, and of every agent.
+/// Limits of the installation: of a tenant that has none of its own, of every agent, and of every attempt.
 #[derive(Clone, Debug, Default)]
 pub struct CommonLimits {
     pub tenant: enact_crds::provider::RateLimits,
     pub agent: enact_crds::provider::RateLimits,
+    pub attempt: enact_crds::provider::RateLimits,
 }
 
 /// Everything that requests share.
@@ -246,7 +247,12 @@ impl Gateway {
         let tenant = call.pod.attempt.tenant.clone();
         let of_tenant = or_default(&self.catalogue.tenant_limits(&tenant), &self.common_limits.tenant);
         let of_agent = lower(&self.catalogue.agent_limits(&namespace, &name), &self.common_limits.agent);
-        let mut limited = vec![(Holder::Tenant(tenant), of_tenant), (Holder::Agent(namespace, name), of_agent)];
+        let (task, number) = attempt_key(&call.pod);
+        let mut limited = vec![
+            (Holder::Tenant(tenant), of_tenant),
+            (Holder::Agent(namespace, name), of_agent),
+            (Holder::Attempt(task, number), self.common_limits.attempt.clone()),
+        ];
         limited.extend(candidate.provider.limits.clone().map(|limits| (Holder::Key(candidate.provider.id()), limits)));
         limited
     }

@@ -78,8 +78,11 @@ impl Gateway {
             replicas: 1,
             tenant_requests_per_minute: None,
             tenant_tokens_per_minute: None,
+            tenant_concurrent_requests: None,
             agent_requests_per_minute: None,
             agent_tokens_per_minute: None,
+            attempt_requests_per_minute: None,
+            attempt_concurrent_requests: None,
             drain_seconds: 20,
         };
         change(&mut settings);
