@@ -478,7 +478,7 @@ pub struct Prompt {
 
 /// Open a shell beside the running agent of a task
 ///
-/// Runs `kubectl exec` in the container of the agent, with its user and environment. You need the right to create pods/exec.
+/// Runs `kubectl exec` in the container of the agent, with its user and environment. You need the ClusterRole enact-attach in the namespace.
 #[derive(Args, Debug)]
 pub struct Attach {
     /// PLAN/TASKID, or the name of a Task

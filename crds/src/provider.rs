@@ -50,6 +50,11 @@ pub struct ModelProviderSpec {
     /// Limits of the key, over all agents that use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<RateLimits>,
+    /// Whether agents may use tools that the provider runs itself: web search, fetching URLs, execution of code, file search, computer use and MCP
+    /// connectors. With them, an agent reaches the Internet through the provider, although its pod cannot. Default: the gateway removes or
+    /// refuses them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hosted_tools: bool,
     /// For a ModelProvider in the namespace of the installation: tenants whose agents may use it. They never get its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_with: Option<Sharing>,
@@ -130,6 +135,10 @@ pub struct RateLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
     pub tokens_per_minute: Option<u64>,
+    /// Maximum number of requests at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub concurrent_requests: Option<u32>,
 }
 
 /// Tenants with which an object is shared.

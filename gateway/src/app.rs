@@ -54,9 +54,6 @@ const LIMITS: Limits = Limits {
     http2: None,
 };
 
-/// Part of the connections that one client address may have. An agent can have some hundred streams of subagents.
-const CLIENT_PART: usize = 4;
-
 /// A gateway whose ports are open.
 pub struct App {
     http: TcpListener,
@@ -109,7 +106,11 @@ impl App {
         let (end, tasks) = (CancellationToken::new(), TaskTracker::new());
         let metrics = Metrics::new()?;
         let cluster = Cluster::new(client.clone(), &settings.default_tenant_namespaces);
-        let limits = |requests_per_minute, tokens_per_minute| RateLimits { requests_per_minute, tokens_per_minute };
+        let limits = |requests_per_minute, tokens_per_minute, concurrent_requests| RateLimits {
+            requests_per_minute,
+            tokens_per_minute,
+            concurrent_requests,
+        };
         let request_memory = u64::from(settings.request_memory) << 20;
         let gateway = Arc::new(Gateway {
             identifier: Identifier::new(cluster.clone()),
@@ -123,8 +124,13 @@ impl App {
             ledger_slots: Shares::new(LEDGER_SLOTS),
             limiter: Arc::new(Limiter::new(settings.replicas)),
             common_limits: CommonLimits {
-                tenant: limits(settings.tenant_requests_per_minute, settings.tenant_tokens_per_minute),
-                agent: limits(settings.agent_requests_per_minute, settings.agent_tokens_per_minute),
+                tenant: limits(
+                    settings.tenant_requests_per_minute,
+                    settings.tenant_tokens_per_minute,
+                    settings.tenant_concurrent_requests,
+                ),
+                agent: limits(settings.agent_requests_per_minute, settings.agent_tokens_per_minute, None),
+                attempt: limits(settings.attempt_requests_per_minute, None, settings.attempt_concurrent_requests),
             },
             breakers: Breakers::default(),
             waiting: Waiting::default(),
@@ -144,7 +150,7 @@ impl App {
             gateway,
             limits: Limits {
                 connections: usize::from(settings.connections),
-                per_client: usize::from(settings.connections).div_ceil(CLIENT_PART),
+                per_client: usize::from(settings.client_connections),
                 headers: overrides.headers.unwrap_or(LIMITS.headers),
                 shutdown: Duration::from_secs(settings.drain_seconds.into()),
                 ..LIMITS

@@ -48,6 +48,10 @@ pub struct Settings {
     /// Most connections of agents at once.
     #[arg(long, env = "ENACT_CONNECTIONS", default_value_t = 2048, value_parser = clap::value_parser!(u16).range(1..=32768))]
     pub connections: u16,
+    /// Most connections of one client address at once; more are closed. It shrinks with the free connections. An agent can have many streams of
+    /// subagents. Set it to --connections where the network shows the gateway the addresses of nodes instead of those of pods.
+    #[arg(long, env = "ENACT_CLIENT_CONNECTIONS", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=32768))]
+    pub client_connections: u16,
     /// Memory for the bodies of all requests in progress, in MiB; at least 32, the size of the largest request. A tenant gets half of it, and
     /// at least 32. Answers in progress can use half as much in addition.
     #[arg(long, env = "ENACT_REQUEST_MEMORY", default_value_t = 128, value_parser = clap::value_parser!(u16).range(32..=16384))]
@@ -56,8 +60,11 @@ pub struct Settings {
     #[arg(long, env = "ENACT_REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub replicas: u32,
     /// Most requests per minute of one tenant whose spec.modelLimits names none.
-    #[arg(long, env = "ENACT_TENANT_REQUESTS_PER_MINUTE")]
+    #[arg(long, env = "ENACT_TENANT_REQUESTS_PER_MINUTE", default_value = "6000")]
     pub tenant_requests_per_minute: Option<u32>,
+    /// Most requests at the same time of one tenant whose spec.modelLimits names none.
+    #[arg(long, env = "ENACT_TENANT_CONCURRENT_REQUESTS", default_value = "512")]
+    pub tenant_concurrent_requests: Option<u32>,
     /// Most tokens per minute of one tenant whose spec.modelLimits names none.
     #[arg(long, env = "ENACT_TENANT_TOKENS_PER_MINUTE")]
     pub tenant_tokens_per_minute: Option<u64>,
@@ -67,6 +74,12 @@ pub struct Settings {
     /// Most tokens per minute of one Agent. Its spec.limits can be lower.
     #[arg(long, env = "ENACT_AGENT_TOKENS_PER_MINUTE")]
     pub agent_tokens_per_minute: Option<u64>,
+    /// Most requests per minute of one attempt.
+    #[arg(long, env = "ENACT_ATTEMPT_REQUESTS_PER_MINUTE", default_value = "600")]
+    pub attempt_requests_per_minute: Option<u32>,
+    /// Most requests at the same time of one attempt.
+    #[arg(long, env = "ENACT_ATTEMPT_CONCURRENT_REQUESTS", default_value = "64")]
+    pub attempt_concurrent_requests: Option<u32>,
     /// Seconds for which running answers may continue when the gateway stops. The grace period of its pod must be longer.
     #[arg(long, env = "ENACT_DRAIN_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub drain_seconds: u32,
@@ -88,5 +101,8 @@ mod tests {
         let cli = Cli::try_parse_from(["enact-gateway", "--database-url", "postgres://x"]).unwrap();
         let Settings { listen, health_listen, .. } = cli.settings;
         assert_eq!([listen, health_listen].map(|address| address.port()), [8090, 8081]);
+        let settings = cli.settings;
+        assert_eq!([settings.tenant_requests_per_minute, settings.tenant_concurrent_requests], [Some(6000), Some(512)]);
+        assert_eq!([settings.attempt_requests_per_minute, settings.attempt_concurrent_requests], [Some(600), Some(64)]);
     }
 }

@@ -78,11 +78,12 @@ impl Default for Patience {
     }
 }
 
-/// Limits of the installation: of a tenant that has none of its own, and of every agent.
+/// Limits of the installation: of a tenant that has none of its own, of every agent, and of every attempt.
 #[derive(Clone, Debug, Default)]
 pub struct CommonLimits {
     pub tenant: enact_crds::provider::RateLimits,
     pub agent: enact_crds::provider::RateLimits,
+    pub attempt: enact_crds::provider::RateLimits,
 }
 
 /// Everything that requests share.
@@ -183,9 +184,7 @@ impl Gateway {
             Some(key) => Some(self.keys.get(&provider.namespace, key).await.map_err(Outcomes::Next)?),
             None => None,
         };
-        let url = target::url(candidate, call.format, call.action, call.stream, call.query.as_deref());
-        let body = counted(call.format.rewrite(document, &candidate.model), &call.memory);
-        let request = target::request(provider, &url, &call.headers, key.as_deref(), body).map_err(Outcomes::Next)?;
+        let request = prepare(call, document, candidate, key.as_deref())?;
         let limited = self.limits(call, candidate);
         let tokens = call.requested.estimate(call.body.len());
         self.limiter.take(&call.pod.attempt.tenant, &limited, tokens.total()).map_err(|reached| {
@@ -248,7 +247,12 @@ impl Gateway {
         let tenant = call.pod.attempt.tenant.clone();
         let of_tenant = or_default(&self.catalogue.tenant_limits(&tenant), &self.common_limits.tenant);
         let of_agent = lower(&self.catalogue.agent_limits(&namespace, &name), &self.common_limits.agent);
-        let mut limited = vec![(Holder::Tenant(tenant), of_tenant), (Holder::Agent(namespace, name), of_agent)];
+        let (task, number) = attempt_key(&call.pod);
+        let mut limited = vec![
+            (Holder::Tenant(tenant), of_tenant),
+            (Holder::Agent(namespace, name), of_agent),
+            (Holder::Attempt(task, number), self.common_limits.attempt.clone()),
+        ];
         limited.extend(candidate.provider.limits.clone().map(|limits| (Holder::Key(candidate.provider.id()), limits)));
         limited
     }
@@ -455,6 +459,25 @@ impl Gateway {
             tracing::warn!(%error, reason = refusal.reason, "cannot record why an attempt cannot continue");
         }
     }
+}
+
+/// Returns the request for a provider: with its model and key, and without its own tools, if it does not allow them.
+fn prepare(
+    call: &Call,
+    document: &Document<'_>,
+    candidate: &Candidate,
+    key: Option<&SecretString>,
+) -> Result<http::Request<http_body_util::Full<Bytes>>, Outcomes> {
+    let provider = &candidate.provider;
+    let body = match &call.requested.hosted {
+        Some(hosted) if !provider.hosted_tools => {
+            let kept = hosted.remove(document, &provider.id()).map_err(Outcomes::Denied)?;
+            call.format.rewrite(&Document::parse(&kept).map_err(Outcomes::Denied)?, &candidate.model)
+        }
+        _ => call.format.rewrite(document, &candidate.model),
+    };
+    let url = target::url(candidate, call.format, call.action, call.stream, call.query.as_deref());
+    target::request(provider, &url, &call.headers, key, counted(body, &call.memory)).map_err(Outcomes::Next)
 }
 
 fn attempt_key(pod: &AgentPod) -> AttemptKey {

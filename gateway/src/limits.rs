@@ -1,5 +1,5 @@
-//! Limits on requests and tokens per minute: of tenants, of agents, and of the keys of providers. Each replica of the gateway applies its
-//! part of them.
+//! Limits on requests and tokens per minute, and on requests in progress: of tenants, of agents, of attempts, and of the keys of providers. Each
+//! replica of the gateway applies its part of them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,6 +17,8 @@ const MINUTE: f64 = 60.0;
 const MINUTES_OF_DEBT: f64 = 60.0;
 /// Time without requests after which a tenant gets no share of a key.
 const ACTIVE: Duration = Duration::from_mins(1);
+/// Time after which a request is repeated that found too many in progress.
+const BUSY: Duration = Duration::from_secs(1);
 /// Most buckets; those that are full are removed when there are more.
 const CAPACITY: usize = 16_384;
 
@@ -26,6 +28,8 @@ pub enum Holder {
     Tenant(String),
     /// Namespace and name.
     Agent(String, String),
+    /// UID of what it works on, and its number.
+    Attempt(String, u32),
     /// `namespace/name` of a provider.
     Key(String),
     /// A tenant's share of a provider's key.
@@ -53,15 +57,20 @@ pub struct Limiter {
 #[derive(Default)]
 struct State {
     buckets: HashMap<(Holder, Unit), Bucket>,
+    /// Number of requests in progress.
+    running: HashMap<Holder, u32>,
     /// Last request of each tenant that uses a key.
     active: HashMap<String, HashMap<String, Instant>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
-#[strum(serialize_all = "lowercase")]
 enum Unit {
+    #[strum(serialize = "requests per minute")]
     Requests,
+    #[strum(serialize = "tokens per minute")]
     Tokens,
+    #[strum(serialize = "concurrent requests")]
+    Concurrent,
 }
 
 /// A limit that is reached; of several, the one with the longest wait.
@@ -78,13 +87,14 @@ impl fmt::Display for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = self.unit;
         match &self.holder {
-            Holder::Tenant(_) => write!(f, "the tenant's limit of {unit} per minute is reached"),
+            Holder::Tenant(_) => write!(f, "the tenant's limit of {unit} is reached"),
             Holder::Agent(namespace, name) => {
-                write!(f, "the limit of {unit} per minute of the Agent {namespace}/{name} is reached")
+                write!(f, "the limit of {unit} of the Agent {namespace}/{name} is reached")
             }
-            Holder::Key(key) => write!(f, "the limit of {unit} per minute of the ModelProvider {key} is reached"),
+            Holder::Attempt(..) => write!(f, "the installation's limit of {unit} of one attempt is reached"),
+            Holder::Key(key) => write!(f, "the limit of {unit} of the ModelProvider {key} is reached"),
             Holder::Share(key, _) => {
-                write!(f, "the tenant's share of the {unit} per minute of the ModelProvider {key} is used up")
+                write!(f, "the tenant's share of the {unit} of the ModelProvider {key} is used up")
             }
         }
     }
@@ -95,6 +105,7 @@ pub fn or_default(own: &RateLimits, default: &RateLimits) -> RateLimits {
     RateLimits {
         requests_per_minute: own.requests_per_minute.or(default.requests_per_minute),
         tokens_per_minute: own.tokens_per_minute.or(default.tokens_per_minute),
+        concurrent_requests: own.concurrent_requests.or(default.concurrent_requests),
     }
 }
 
@@ -106,6 +117,7 @@ pub fn lower(own: &RateLimits, most: &RateLimits) -> RateLimits {
     RateLimits {
         requests_per_minute: least(own.requests_per_minute, most.requests_per_minute),
         tokens_per_minute: least(own.tokens_per_minute, most.tokens_per_minute),
+        concurrent_requests: least(own.concurrent_requests, most.concurrent_requests),
     }
 }
 
@@ -122,24 +134,32 @@ impl Limiter {
         Self { state: Mutex::default(), replicas: replicas.max(1) }
     }
 
-    /// Takes one request with this estimate from all limits, or from none.
+    /// Takes one request with this estimate from all limits, or from none. It is in progress until it is settled.
     ///
     /// # Errors
     /// When a limit is reached.
     pub fn take(&self, tenant: &str, limited: &[Limited], tokens: u64) -> Result<(), Reached> {
         let now = Instant::now();
         let mut state = self.state.lock();
-        let mut rates = Vec::new();
+        let (mut rates, mut slots) = (Vec::new(), Vec::new());
         for (holder, limits) in limited {
             rates.extend(self.rates(holder, limits, 1));
+            slots.push((holder.clone(), self.slots(limits, 1)));
             if let Holder::Key(key) = holder {
                 // Tenants that use a key at the same time get equal shares, so that none of them takes all of it.
                 let active = state.active.entry(key.clone()).or_default();
                 active.retain(|_, at| now.duration_since(*at) < ACTIVE);
                 active.insert(tenant.to_owned(), now);
                 let tenants = u32::try_from(active.len()).unwrap_or(u32::MAX);
-                rates.extend(self.rates(&Holder::Share(key.clone(), tenant.to_owned()), limits, tenants));
+                let share = Holder::Share(key.clone(), tenant.to_owned());
+                rates.extend(self.rates(&share, limits, tenants));
+                slots.push((share, self.slots(limits, tenants)));
             }
+        }
+        let running = |holder: &Holder| state.running.get(holder).copied().unwrap_or_default();
+        if let Some((holder, _)) = slots.iter().find(|(holder, most)| most.is_some_and(|most| running(holder) >= most))
+        {
+            return Err(Reached { wait: BUSY, holder: holder.clone(), unit: Unit::Concurrent });
         }
         if state.buckets.len() >= CAPACITY {
             state.buckets.retain(|_, bucket| now.duration_since(bucket.at).as_secs_f64() < MINUTE);
@@ -165,15 +185,25 @@ impl Limiter {
                 bucket.take(amount(unit, tokens), most_debt);
             }
         }
+        // All are counted, also those without a limit: one can be set while the request runs.
+        for (holder, _) in slots {
+            *state.running.entry(holder).or_default() += 1;
+        }
         Ok(())
     }
 
-    /// Replaces the tokens that were taken for a request by those that it used. What it used in excess delays later requests.
+    /// Ends a request: replaces the tokens that were taken for it by those that it used. What it used in excess delays later requests.
     pub fn settle(&self, tenant: &str, limited: &[Limited], taken: u64, used: u64) {
         let excess = amount(Unit::Tokens, used) - amount(Unit::Tokens, taken);
         let mut state = self.state.lock();
         let mut add = |holder: Holder| {
             let most_debt = holder.most_debt();
+            if let Some(running) = state.running.get_mut(&holder) {
+                *running = running.saturating_sub(1);
+                if *running == 0 {
+                    state.running.remove(&holder);
+                }
+            }
             if let Some(bucket) = state.buckets.get_mut(&(holder, Unit::Tokens)) {
                 bucket.take(excess, most_debt);
             }
@@ -184,6 +214,12 @@ impl Limiter {
             }
             add(holder.clone());
         }
+    }
+
+    /// Returns how many requests may be in progress at this replica, of one of `sharers`.
+    fn slots(&self, limits: &RateLimits, sharers: u32) -> Option<u32> {
+        let part = self.replicas.saturating_mul(sharers.max(1));
+        limits.concurrent_requests.map(|limit| limit.div_ceil(part).max(1))
     }
 
     /// Returns the rates of this replica for one holder, divided among `sharers`.
@@ -217,7 +253,7 @@ fn capacity(per_minute: f64) -> f64 {
 #[allow(clippy::cast_precision_loss, reason = "a limit need not be exact")]
 fn amount(unit: Unit, tokens: u64) -> f64 {
     match unit {
-        Unit::Requests => 1.0,
+        Unit::Requests | Unit::Concurrent => 1.0,
         Unit::Tokens => tokens as f64,
     }
 }
@@ -227,7 +263,7 @@ mod tests {
     use super::*;
 
     fn limits(requests: Option<u32>, tokens: Option<u64>) -> RateLimits {
-        RateLimits { requests_per_minute: requests, tokens_per_minute: tokens }
+        RateLimits { requests_per_minute: requests, tokens_per_minute: tokens, concurrent_requests: None }
     }
 
     fn key(requests: Option<u32>, tokens: Option<u64>) -> Vec<Limited> {
@@ -325,5 +361,22 @@ mod tests {
             assert!(limiter.take("a", &both, 1).is_err());
         }
         assert_eq!(burst(&limiter, "a", &both[..1]), 99);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_in_progress_end_with_their_settlement() {
+        let limiter = Limiter::new(2);
+        let most = RateLimits { concurrent_requests: Some(4), ..RateLimits::default() };
+        let holders = vec![(Holder::Attempt("uid".into(), 1), most.clone()), (Holder::Key("team/p".into()), most)];
+        assert_eq!(burst(&limiter, "a", &holders), 2, "a replica has half of the limit");
+        let reached = limiter.take("a", &holders, 10).unwrap_err();
+        assert_eq!(reached.to_string(), "the installation's limit of concurrent requests of one attempt is reached");
+        assert_eq!(reached.wait, BUSY);
+        limiter.settle("a", &holders, 10, 10);
+        limiter.take("a", &holders, 10).unwrap();
+        for _ in 0..3 {
+            limiter.settle("a", &holders, 10, 10);
+        }
+        assert!(limiter.state.lock().running.is_empty());
     }
 }

@@ -43,6 +43,8 @@ pub struct Provider {
     /// Key of the Secret with the credential.
     pub key: Option<String>,
     pub limits: Option<RateLimits>,
+    /// Whether agents may use the tools that it runs itself.
+    pub hosted_tools: bool,
     /// Whether the installation owns it, so that it may be at a private address.
     pub is_trusted: bool,
 }
@@ -228,6 +230,7 @@ fn candidate(found: &ModelProvider, model: &str, installation: &str, tenant: &st
         base_url: spec.base_url.trim_end_matches('/').to_owned(),
         key: spec.key.clone(),
         limits: spec.limits.clone(),
+        hosted_tools: spec.hosted_tools,
     };
     let pricing = Pricing { own, model: model.to_owned(), at };
     let circuit = format!("{tenant}/{}", provider.id());
@@ -296,6 +299,7 @@ mod tests {
             base_url: "https://x".into(),
             key: None,
             limits: None,
+            hosted_tools: false,
             is_trusted: false,
         };
         let circuit = String::new();

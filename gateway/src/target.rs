@@ -138,6 +138,7 @@ mod tests {
             base_url: base.into(),
             key: Some("k".into()),
             limits: None,
+            hosted_tools: false,
             is_trusted: false,
         };
         let circuit = String::new();

@@ -98,3 +98,27 @@ async fn a_tenants_own_limit_replaces_that_of_the_installation() {
     eventually("the tenant's own limit applies", answers).await;
     assert!(begun.elapsed() < Duration::from_secs(10), "not because of the installation's limit");
 }
+
+#[tokio::test]
+async fn an_attempt_has_few_requests_at_once() {
+    let change = |settings: &mut enact_gateway::config::Settings| settings.attempt_concurrent_requests = Some(1);
+    let gateway = Gateway::start_with(enact_gateway::app::Overrides::default(), change).await;
+    let (sender, answer) = support::provider::Answer::sent();
+    gateway.provider.answer("p", answer);
+    let running = gateway.send(TOKEN, "/v1/chat/completions", &chat("m")).await;
+    assert_eq!(running.status(), 200);
+    let response = gateway.send(TOKEN, "/v1/chat/completions", &chat("m")).await;
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["retry-after"], "1");
+    let body = read(response).await.1;
+    assert!(body.contains("limit of concurrent requests of one attempt"), "{body}");
+    let usage = json!({ "input_tokens": 1, "output_tokens": 1 });
+    gateway.provider.answer("anthropic", support::provider::Answer::json(200, &json!({ "usage": usage })));
+    let body = json!({ "model": "claude-x", "max_tokens": 10, "messages": [{ "role": "user", "content": "hello" }] });
+    let (status, body) = read(gateway.send("token-claude", "/v1/messages", &body).await).await;
+    assert_eq!(status, 200, "another attempt: {body}");
+    drop(sender);
+    read(running).await;
+    gateway.provider.answer("p", answered(1, 1));
+    eventually("the request is not in progress any more", async || gateway.chat("m").await.0 == 200).await;
+}

@@ -18,7 +18,7 @@ use enact_service::pace::Pace;
 use enact_store::Outcome;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use support::{Gateway, TOKEN, answered, chat, eventually, read};
@@ -492,4 +492,24 @@ async fn a_tenant_has_a_part_of_the_connections_to_postgres() {
     }
     let most = gateway.ledger.most_reading.load(Ordering::Relaxed);
     assert!((1..=LEDGER_SLOTS).contains(&most), "{most}");
+}
+
+#[tokio::test]
+async fn one_pod_cannot_hold_all_connections() {
+    let gateway = Gateway::start_with(Overrides::default(), |settings| {
+        (settings.connections, settings.client_connections) = (16, 4);
+    })
+    .await;
+    let mut idle = Vec::new();
+    for _ in 0..64 {
+        idle.push(TcpStream::connect(gateway.address).await.unwrap());
+    }
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(gateway.address).await.unwrap();
+    other.write_all(b"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let answered = tokio::time::timeout(Duration::from_secs(20), other.read_to_end(&mut answer)).await;
+    assert!(answered.is_ok(), "the other pod gets no connection");
+    assert!(answer.starts_with(b"HTTP/1.1 401"), "{}", String::from_utf8_lossy(&answer));
 }

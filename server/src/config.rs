@@ -58,8 +58,8 @@ pub struct Settings {
     /// Most connections of pods at once.
     #[arg(long, env = "ENACT_CONNECTIONS", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=16384))]
     pub connections: u16,
-    /// Most connections of one client address at once; more are closed. A pod needs two. Raise it where the network shows the server the
-    /// addresses of nodes instead of those of pods.
+    /// Most connections of one client address at once; more are closed. It shrinks with the free connections. A pod needs two. Set it to
+    /// --connections where the network shows the server the addresses of nodes instead of those of pods.
     #[arg(long, env = "ENACT_CLIENT_CONNECTIONS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=16384))]
     pub client_connections: u16,
 }

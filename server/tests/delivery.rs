@@ -209,7 +209,7 @@ async fn a_hundred_pods_at_once() {
     let database = Database::migrated().await;
     let api = Api::start(FakeCluster::with_pod("token", "shop-t001-1", SUBJECT, 1)).await;
     // All pods of this test have one address.
-    let flags = ["--embedder=none", "--client-connections=100"];
+    let flags = ["--embedder=none", "--client-connections=512"];
     let (url, headers) = (&database.config().url, Duration::from_secs(30));
     let server = Server::start_as(url, &api, Times::default(), headers, &flags).await;
     let subjects: Vec<String> = (0..100).map(|number| format!("{number:08}-0000-4000-8000-000000000000")).collect();

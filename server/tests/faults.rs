@@ -111,7 +111,8 @@ async fn one_pod_cannot_hold_all_connections() {
     other.write_all(&delivery(SUBJECT, 1, "token", b"").head(body.len())).await.unwrap();
     other.write_all(&body).await.unwrap();
     assert_eq!(http::answer(&mut other).await.status, 201);
-    until(async || (server.metric("enact_server_connections").await == 4).then_some(())).await;
+    // The share of four shrinks with the free connections.
+    until(async || (server.metric("enact_server_connections").await == 3).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

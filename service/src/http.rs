@@ -45,8 +45,8 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 pub struct Limits {
     /// Most connections at once; more wait in the listener's queue.
     pub connections: usize,
-    /// Most connections of one client address at once; more are closed at once. As many as `connections` where one address stands for many
-    /// clients, such as that of a proxy.
+    /// Most connections of one client address at once; more are closed at once. The share shrinks with the connections that are free. As many
+    /// as `connections` where one address stands for many clients, such as that of a proxy: then there are no shares.
     pub per_client: usize,
     /// Longest TLS handshake.
     pub handshake: Duration,
@@ -117,6 +117,8 @@ pub async fn serve<S, B>(
 struct Slots {
     all: Arc<Semaphore>,
     clients: Shares<ClientAddress>,
+    connections: usize,
+    per_client: usize,
     /// When a refused connection was last logged.
     logged: Option<Instant>,
 }
@@ -126,8 +128,21 @@ impl Slots {
         Self {
             all: Arc::new(Semaphore::new(limits.connections)),
             clients: Shares::new(limits.per_client),
+            connections: limits.connections,
+            per_client: limits.per_client,
             logged: None,
         }
+    }
+
+    /// Returns a slot of a client's share, if one is left. With a share that does not shrink, a few clients could hold all connections.
+    fn share(&self, client: &ClientAddress) -> Option<OwnedSemaphorePermit> {
+        let semaphore = self.clients.semaphore(client);
+        let held = self.per_client.saturating_sub(semaphore.available_permits());
+        // The permit of the connection itself is not available any more.
+        let free = self.all.available_permits() + 1;
+        let has_share = self.per_client >= self.connections
+            || held.saturating_mul(self.connections) < self.per_client.saturating_mul(free);
+        if has_share { semaphore.try_acquire_owned().ok() } else { None }
     }
 
     /// Accepts the next connection of a client that has a slot left.
@@ -141,7 +156,7 @@ impl Slots {
             let (stream, address) = listener.accept().await?;
             let client = ClientAddress::from(address);
             // A connection that waited here would take the slot of another client.
-            if let Ok(own) = self.clients.semaphore(&client).try_acquire_owned() {
+            if let Some(own) = self.share(&client) {
                 return Ok((stream, client, [permit, own]));
             }
             if self.logged.is_none_or(|at| at.elapsed() >= REFUSAL_LOG) {
@@ -393,5 +408,26 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(exchange(server.address, get("/ok")).await.ends_with("ok"));
+    }
+
+    #[tokio::test]
+    async fn many_clients_cannot_take_all_connections() {
+        let server =
+            server(Limits { connections: 64, per_client: 8, headers: Duration::from_mins(10), ..LIMITS }).await;
+        let connect = async |client: u8| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::from(([127, 0, 0, client], 0))).unwrap();
+            socket.connect(server.address).await.unwrap()
+        };
+        // With fixed shares, eight clients would hold all connections, and the last one would wait.
+        let mut idle = Vec::new();
+        for client in 10..20 {
+            for _ in 0..16 {
+                idle.push(connect(client).await);
+            }
+        }
+        let answer = exchange_on(connect(99).await, get("/ok")).await;
+        assert!(answer.ends_with("ok"), "{answer}");
+        assert!((40..64).contains(&server.open.get()), "{}", server.open.get());
     }
 }

@@ -264,3 +264,15 @@ annotations:
 {{- define "enact.webhook.secretName" -}}
 {{- include "enact.componentName" (list . "webhook-tls") }}
 {{- end }}
+
+{{- /*
+Whether a namespace is a tenant's, or allows a tenant to own it. The API server's cache of namespaces may be older than the label, but not
+older than the annotation.
+*/}}
+{{- define "enact.admissionPolicy.tenants" -}}
+- name: tenants
+  expression: >-
+    namespaceObject.metadata.?labels[?'enact.dev/tenant'].orValue('') != '' ||
+    namespaceObject.metadata.?annotations[?'enact.dev/allow-tenant'].orValue('') != '' ||
+    namespaceObject.metadata.name in {{ toJson .Values.defaultTenant.namespaces }}
+{{- end }}

@@ -17,6 +17,7 @@ pub(super) fn read(document: &Document<'_>) -> Result<Requested, Denial> {
         max_output: document.field("max_tokens")?,
         choices: 1,
         wants_usage: true,
+        ..Requested::default()
     })
 }
 

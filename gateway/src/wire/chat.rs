@@ -22,6 +22,7 @@ pub(super) fn read(document: &Document<'_>) -> Result<Requested, Denial> {
         max_output: limits.into_iter().flatten().max(),
         choices: document.field("n")?.unwrap_or(1),
         wants_usage: options.and_then(|options| options.include_usage).unwrap_or_default(),
+        ..Requested::default()
     })
 }
 

@@ -37,6 +37,11 @@ impl<'a> Document<'a> {
         })
     }
 
+    /// Returns the names of all fields.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_ref())
+    }
+
     /// Returns a field, if it exists and is not null.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ pub(super) fn read(document: &Document<'_>) -> Result<Requested, Denial> {
         max_output: config.max_output_tokens,
         choices: config.candidate_count.unwrap_or(1),
         wants_usage: true,
+        ..Requested::default()
     })
 }
 

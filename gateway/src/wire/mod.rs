@@ -6,6 +6,7 @@ pub mod document;
 mod elements;
 mod format;
 pub mod gemini;
+mod hosted;
 mod refused;
 mod reported;
 mod request;
@@ -29,12 +30,13 @@ impl Format {
     /// cannot be metered.
     pub fn read(self, document: &Document<'_>) -> Result<Requested, Denial> {
         refused::check(document)?;
-        match self {
+        let requested = match self {
             Self::Anthropic => anthropic::read(document),
             Self::Chat => chat::read(document),
             Self::Responses => responses::read(document),
             Self::Gemini => gemini::read(document),
-        }
+        }?;
+        Ok(Requested { hosted: hosted::find(self, document)?, ..requested })
     }
 
     /// Returns the body for an upstream: with this model, and so that its answer reports usage.

@@ -2,6 +2,8 @@
 
 use enact_domain::usage::Tokens;
 
+use crate::wire::hosted::Hosted;
+
 /// Output that is reserved for a request that does not limit it, in tokens.
 const DEFAULT_OUTPUT: u64 = 16_384;
 /// Largest output that is reserved for one request, in tokens. No model produces more.
@@ -22,6 +24,8 @@ pub struct Requested {
     pub choices: u64,
     /// Whether the client wants usage in the stream; only Chat Completions has a choice.
     pub wants_usage: bool,
+    /// Tools that the provider would run itself.
+    pub hosted: Option<Hosted>,
 }
 
 impl Requested {

@@ -73,12 +73,16 @@ impl Gateway {
             default_tenant_namespaces: vec![],
             allowed_private_hosts: vec!["127.0.0.1".into()],
             connections: 512,
+            client_connections: 512,
             request_memory: 128,
             replicas: 1,
             tenant_requests_per_minute: None,
             tenant_tokens_per_minute: None,
+            tenant_concurrent_requests: None,
             agent_requests_per_minute: None,
             agent_tokens_per_minute: None,
+            attempt_requests_per_minute: None,
+            attempt_concurrent_requests: None,
             drain_seconds: 20,
         };
         change(&mut settings);
