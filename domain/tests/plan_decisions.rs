@@ -152,6 +152,7 @@ fn a_stop_from_outside_is_an_infrastructure_failure() {
 fn external_work_is_repeated_only_if_not_begun() {
     use Reason::{
         ContainerConfigError, DeliveryFailed, Evicted, ImagePullFailed, Lost, RepositoryUnreachable, SandboxFailed,
+        WorkspaceFailed,
     };
     let (graph, mut nodes) = two_tasks();
     nodes.tasks[0].attempts = 1;
@@ -163,7 +164,7 @@ fn external_work_is_repeated_only_if_not_begun() {
             other => panic!("{other:?}"),
         }
     };
-    for reason in [DeliveryFailed, Evicted, Lost, RepositoryUnreachable, Reason::Cancelled] {
+    for reason in [DeliveryFailed, Evicted, Lost, RepositoryUnreachable, WorkspaceFailed, Reason::Cancelled] {
         assert_eq!(then(report(reason)), NextStep::Finish(TaskPhase::Unknown), "{reason:?}");
     }
     for reason in [ImagePullFailed, ContainerConfigError, SandboxFailed] {

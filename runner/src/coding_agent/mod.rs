@@ -138,6 +138,7 @@ impl Work<'_> {
         let watch = gateway.map(|gateway| gateway.watch(stopper));
         // The counter is that of the container and only grows, so only an increase during this run counts.
         let killed_before = out_of_memory_kills();
+        evidence.agent_began = true;
         let end = supervisor.run_with_input(command, input, Some(self.limit(supervisor)));
         if let Some(interrupter) = interrupter {
             interrupter.finish();
