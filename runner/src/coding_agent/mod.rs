@@ -143,7 +143,8 @@ impl Work<'_> {
         if let Some(interrupter) = interrupter {
             interrupter.finish();
         }
-        let answer = watch.map(gateway::Watch::finish).unwrap_or_default();
+        let stops = supervisor.cancelled();
+        let answer = watch.map(|watch| watch.finish(stops)).unwrap_or_default();
         let report = definition.events.report_file.as_ref().map(|path| self.layout.home.join(path));
         let seen = output.finish(report.as_deref());
         evidence.add_transcript(&seen.transcript);
