@@ -497,6 +497,22 @@ fn an_exceeded_budget_is_no_failure() {
 }
 
 #[test]
+fn an_external_effect_that_a_budget_interrupted_is_not_repeated() {
+    let (graph, mut nodes) = funded(1);
+    let node = &mut nodes.tasks[0];
+    (node.attempts, node.external_effect) = (1, true);
+    node.current = CurrentAttempt::Pod {
+        state: report(Reason::BudgetExceeded),
+        created: Millis(0),
+        deleting: None,
+        delivered: None,
+    };
+    let decision = decide_with(3, 9, &graph, &nodes, Millis(0));
+    let Action::End { next, .. } = &decision.actions[0] else { panic!("{:?}", decision.actions) };
+    assert_eq!((*next, decision.state), (NextStep::Finish(TaskPhase::Unknown), PlanState::Unknown));
+}
+
+#[test]
 fn an_exhausted_quota_waits_for_its_reset() {
     let (graph, mut nodes) = funded(1);
     nodes.tasks[0].attempts = 1;
