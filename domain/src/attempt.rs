@@ -213,6 +213,7 @@ pub fn class_of(reason: Reason) -> FailureClass {
         | Reason::Evicted
         | Reason::ImagePullFailed
         | Reason::ContainerConfigError
+        | Reason::WorkspaceFailed
         | Reason::NotAdmitted
         | Reason::SandboxFailed => FailureClass::Infrastructure,
         Reason::Lost => FailureClass::Unknown,
@@ -233,7 +234,8 @@ pub fn exit_code(reason: Reason) -> i32 {
 ///
 /// Only a pod that is not admitted, an image that cannot be pulled, and a sandbox or container that cannot be created fail before any
 /// work. Every other failure can come at any time: an eviction stops a running agent, a repository may be unreachable for the clone or only
-/// for the push, and when the delivery fails, all of the work is done.
+/// for the push, and when the delivery fails, all of the work is done. A runner that cannot use its volumes reports `ContainerConfigError`
+/// before its agent has begun, and `WorkspaceFailed` after that.
 pub fn may_have_worked(reason: Reason) -> bool {
     !matches!(
         reason,

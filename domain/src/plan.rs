@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use crate::agents::health;
 use crate::assignment::{Reason, Report};
-use crate::attempt::{AttemptState, FailureClass, class_of, may_have_worked};
+use crate::attempt::{AttemptState, FailureClass, class_of};
 use crate::delivery::is_final;
 use crate::graph::{Graph, NodeId, PerNode};
 use crate::time::Millis;
@@ -31,7 +31,7 @@ pub use budgets::{Budgets, Funding, Shortage};
 pub use contest::Verdict;
 pub use decision::{Action, Decision, NextStep, Shared};
 pub use ends::{LOST_SECONDS, is_lost};
-use ends::{retries, stopped_phase};
+use ends::{is_effect_unclear, retries, stopped_phase};
 pub use node::{Contest, Contestant, CurrentAttempt, Executor, Node, Numbering, ReportedState, Request, TaskPhase};
 pub use pause::Phases;
 pub use policy::{OnFailure, Policy, Retry};
@@ -349,9 +349,8 @@ impl Scheduler<'_> {
     }
 
     fn after_failure(&mut self, node: &Node, class: FailureClass, reason: Reason) -> NextStep {
-        let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown);
         // The effect may have happened already, and a retry would repeat it, so a person decides.
-        if outside && node.external_effect && may_have_worked(reason) {
+        if node.external_effect && is_effect_unclear(class, reason) {
             return NextStep::Finish(TaskPhase::Unknown);
         }
         match reason {

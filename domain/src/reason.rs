@@ -71,6 +71,8 @@ pub enum Reason {
     ImagePullFailed,
     /// The container cannot be created (a Secret or ConfigMap is missing, a field is refused).
     ContainerConfigError,
+    /// The runner could not use the volumes of the pod, or the local clone, after the agent had begun.
+    WorkspaceFailed,
     /// The cluster does not admit the pod: a policy forbids it, or its RuntimeClass does not exist.
     NotAdmitted,
     /// The node cannot create the sandbox of the pod: it lacks the handler of the RuntimeClass, or its pod network fails.

@@ -152,6 +152,7 @@ fn a_stop_from_outside_is_an_infrastructure_failure() {
 fn external_work_is_repeated_only_if_not_begun() {
     use Reason::{
         ContainerConfigError, DeliveryFailed, Evicted, ImagePullFailed, Lost, RepositoryUnreachable, SandboxFailed,
+        WorkspaceFailed,
     };
     let (graph, mut nodes) = two_tasks();
     nodes.tasks[0].attempts = 1;
@@ -163,7 +164,7 @@ fn external_work_is_repeated_only_if_not_begun() {
             other => panic!("{other:?}"),
         }
     };
-    for reason in [DeliveryFailed, Evicted, Lost, RepositoryUnreachable, Reason::Cancelled] {
+    for reason in [DeliveryFailed, Evicted, Lost, RepositoryUnreachable, WorkspaceFailed, Reason::Cancelled] {
         assert_eq!(then(report(reason)), NextStep::Finish(TaskPhase::Unknown), "{reason:?}");
     }
     for reason in [ImagePullFailed, ContainerConfigError, SandboxFailed] {
@@ -493,6 +494,22 @@ fn an_exceeded_budget_is_no_failure() {
     assert_eq!((same.actions, same.unfunded), (vec![], vec![(Task(0), Shortage::Unchanged)]));
     let raised = decide_with(4, 9, &graph, &nodes, Millis(30_000));
     assert_eq!(raised.actions, [Action::Start { node: Task(0), attempt: 2 }]);
+}
+
+#[test]
+fn an_external_effect_that_a_budget_interrupted_is_not_repeated() {
+    let (graph, mut nodes) = funded(1);
+    let node = &mut nodes.tasks[0];
+    (node.attempts, node.external_effect) = (1, true);
+    node.current = CurrentAttempt::Pod {
+        state: report(Reason::BudgetExceeded),
+        created: Millis(0),
+        deleting: None,
+        delivered: None,
+    };
+    let decision = decide_with(3, 9, &graph, &nodes, Millis(0));
+    let Action::End { next, .. } = &decision.actions[0] else { panic!("{:?}", decision.actions) };
+    assert_eq!((*next, decision.state), (NextStep::Finish(TaskPhase::Unknown), PlanState::Unknown));
 }
 
 #[test]

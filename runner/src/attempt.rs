@@ -38,6 +38,7 @@ pub(crate) fn carry_out(
     // An attempt that was asked to stop has not succeeded, even if its work is complete. The outcome does not change after this line, so
     // that the delivered result, the report and the exit code agree.
     let mut report = outcome.unwrap_or_else(Failure::into_report);
+    report.reason = evidence.reason_of(report.reason);
     if supervisor.cancelled() {
         // Its work may be on its branch all the same.
         report = Report { commit: report.commit, ..Failure::cancelled().into_report() };

@@ -19,8 +19,12 @@ use crate::settings::Settings;
 const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time limit for all requests after the runner was asked to stop: the kubelet kills it soon.
 const TOTAL_TIMEOUT_CANCELLED: Duration = Duration::from_secs(10);
+/// Part of the time of a runner that was asked to stop that a checkpoint leaves for the result.
+const RESULT_RESERVE: Duration = Duration::from_secs(5);
 /// Time limit for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Least time for one request, also if no time is left.
+const MIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit for a request for an assignment, which waits at the server.
 const ASSIGNMENT_TIMEOUT: Duration = Duration::from_secs(ASSIGNMENT_WAIT_SECONDS as u64 + 15);
 /// Most requests to read something.
@@ -117,7 +121,8 @@ pub(crate) fn deliver_checkpoint(
 ) -> Result<(), String> {
     let url = attempt_url(assignment, server, "checkpoint");
     let body = serde_json::to_vec(checkpoint).map_err(|error| error.to_string())?;
-    deliver(supervisor, settings, &Payload { url, media_type: "application/json", body: &body, key: Some(key) })
+    let payload = Payload { url, media_type: "application/json", body: &body, key: Some(key) };
+    deliver_with_reserve(supervisor, settings, &payload, RESULT_RESERVE)
 }
 
 /// Returns the URL of a resource of the attempt at the server.
@@ -172,23 +177,40 @@ pub(crate) fn ask_for_assignment(url: &str, token: &Path) -> Result<Option<Vec<u
 /// # Errors
 /// A message for a person.
 pub(crate) fn deliver(supervisor: &mut Supervisor, settings: &Settings, payload: &Payload) -> Result<(), String> {
-    let agent = agent(REQUEST_TIMEOUT);
+    deliver_with_reserve(supervisor, settings, payload, Duration::ZERO)
+}
+
+/// Delivers as [`deliver`] does. A runner that was asked to stop ends early enough to leave `reserve` for what it does after that.
+fn deliver_with_reserve(
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    payload: &Payload,
+    reserve: Duration,
+) -> Result<(), String> {
     let begun = Instant::now();
     let mut backoff = BACKOFF.build();
     loop {
-        let (message, retry_after) = match post(&agent, payload, &settings.token_file) {
+        // A server that does not answer must not hold up the report of a runner that was asked to stop.
+        let timeout = time_left(supervisor, begun, reserve).clamp(MIN_REQUEST_TIMEOUT, REQUEST_TIMEOUT);
+        let (message, retry_after) = match post(&agent(timeout), payload, &settings.token_file) {
             Ok(()) => return Ok(()),
             Err(RequestError::Permanent(message)) => return Err(message),
             Err(RequestError::Transient { message, retry_after }) => (message, retry_after),
         };
-        // Evaluated in every round, because the request to stop may arrive at any time.
-        let limit = if supervisor.cancelled() { TOTAL_TIMEOUT_CANCELLED } else { TOTAL_TIMEOUT };
         let wait = backoff.next().max(retry_after).unwrap_or_default();
-        if begun.elapsed() + wait > limit {
+        if wait > time_left(supervisor, begun, reserve) {
             return Err(format!("{message} (tried for {} s)", begun.elapsed().as_secs()));
         }
         log(&format!("delivery failed: {message}; trying again in {} ms", wait.as_millis()));
         pause(supervisor, wait);
+    }
+}
+
+/// Returns the time that is left for a delivery. It changes when a request to stop arrives.
+fn time_left(supervisor: &mut Supervisor, begun: Instant, reserve: Duration) -> Duration {
+    match supervisor.time_left() {
+        None => TOTAL_TIMEOUT.saturating_sub(begun.elapsed()),
+        Some(left) => TOTAL_TIMEOUT_CANCELLED.saturating_sub(begun.elapsed()).min(left.saturating_sub(reserve)),
     }
 }
 

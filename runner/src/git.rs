@@ -21,6 +21,13 @@ const NETWORK_LIMIT: Duration = Duration::from_mins(15);
 const LOCAL_LIMIT: Duration = Duration::from_mins(15);
 /// Most bytes of output of one call. Only lists of files can be that long.
 const MAX_OUTPUT: usize = 8 << 20;
+/// The failure of a local call with more output: only an agent leaves so many new files.
+const TOO_MANY_FILES: (Reason, &str) = (
+    Reason::AgentFailed,
+    "there are too many new files in the working tree; add folders of generated files to .gitignore",
+);
+/// The failure of a call to a server with more output.
+const TOO_MANY_REFS: (Reason, &str) = (Reason::InvalidAssignment, "the repository has too many branches and tags");
 /// Most bytes of error output of one call.
 const MAX_ERRORS: usize = 16 << 10;
 /// Proxy settings, which Git gets unchanged.
@@ -177,7 +184,7 @@ impl<'a> Git<'a> {
 
     /// Makes a local call. The caller checks the exit code.
     pub(crate) fn call(&mut self, args: &[&str]) -> Result<Output, Failure> {
-        match self.execute(args, LOCAL_LIMIT)? {
+        match self.execute(args, LOCAL_LIMIT, TOO_MANY_FILES)? {
             Some(output) => Ok(output),
             None => Err(Failure::new(
                 Reason::ContainerConfigError,
@@ -198,7 +205,7 @@ impl<'a> Git<'a> {
         if url.starts_with("ssh://") {
             self.credentials.check_ssh()?;
         }
-        let Some(output) = self.execute(args, NETWORK_LIMIT)? else {
+        let Some(output) = self.execute(args, NETWORK_LIMIT, TOO_MANY_REFS)? else {
             return Err(unreachable(&format!("time limit of {} s exceeded", NETWORK_LIMIT.as_secs())));
         };
         if output.ok() {
@@ -208,8 +215,8 @@ impl<'a> Git<'a> {
         Err(classify(url, self.fields, &output).unwrap_or_else(|| unreachable(&output)))
     }
 
-    /// Runs Git; none if it exceeded the time limit.
-    fn execute(&mut self, args: &[&str], limit: Duration) -> Result<Option<Output>, Failure> {
+    /// Runs Git; none if it exceeded the time limit. `too_long` is reason and message if there is more output than fits into memory.
+    fn execute(&mut self, args: &[&str], limit: Duration, too_long: (Reason, &str)) -> Result<Option<Output>, Failure> {
         let (command, stdout, stderr) = self.command(args).map_err(|error| Failure::program("git", &error))?;
         // The readers start before Git, which would block on a full pipe otherwise.
         let stdout = follow(stdout, MAX_OUTPUT, None);
@@ -218,10 +225,8 @@ impl<'a> Git<'a> {
         let (stdout, stderr) = (collect(stdout), collect(stderr));
         // The start of the output is missing, and a partial list of files would lead to wrong decisions.
         if stdout.is_cut() {
-            return Err(Failure::new(
-                Reason::InvalidAssignment,
-                "the output of git exceeds 8 MiB; the repository has too many files",
-            ));
+            let (reason, message) = too_long;
+            return Err(Failure::new(reason, message));
         }
         let code = match end {
             End::Cancelled => return Err(Failure::cancelled()),

@@ -25,6 +25,8 @@ use crate::secrets::Secrets;
 const GRACE: Duration = Duration::from_secs(10);
 /// Longest time for children that save work after a request to stop. The kubelet waits for 30 s: this, [`GRACE`], and the delivery.
 const SAVING: Duration = Duration::from_secs(8);
+/// Time from a request to stop until the last delivery must end, so that the report is written before the kubelet kills the runner.
+const UNTIL_REPORT: Duration = Duration::from_secs(28);
 
 /// The outcome of a child process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +84,8 @@ pub(crate) struct Supervisor {
     /// Number of children so far.
     children: u64,
     started: Instant,
-    cancelled: bool,
+    /// Time of the first request to stop.
+    stop_requested: Option<Instant>,
     /// Until when children may run after a request to stop; none if they may not.
     saving_until: Option<Instant>,
     secrets: Arc<Secrets>,
@@ -120,7 +123,7 @@ impl Supervisor {
             sender,
             children: 0,
             started,
-            cancelled: false,
+            stop_requested: None,
             saving_until: None,
             secrets: Arc::new(secrets),
         })
@@ -145,12 +148,24 @@ impl Supervisor {
         while let Ok(notice) = self.notices.try_recv() {
             self.note(&notice);
         }
-        self.cancelled
+        self.stop_requested.is_some()
+    }
+
+    /// Returns the time until the report must be written; none if the runner was not asked to stop.
+    pub(crate) fn time_left(&mut self) -> Option<Duration> {
+        self.cancelled();
+        self.stop_requested.map(|at| UNTIL_REPORT.saturating_sub(at.elapsed()))
     }
 
     /// Remembers a request to stop that arrives while no child runs.
     fn note(&mut self, notice: &Notice) {
-        self.cancelled |= matches!(notice, Notice::Signal(signal) if *signal != SIGCHLD);
+        if matches!(notice, Notice::Signal(signal) if *signal != SIGCHLD) {
+            self.note_stop_request();
+        }
+    }
+
+    fn note_stop_request(&mut self) {
+        self.stop_requested.get_or_insert_with(Instant::now);
     }
 
     /// Allows further children after a request to stop, for the time until the kubelet kills the runner. Call it when the agent has ended.
@@ -163,7 +178,7 @@ impl Supervisor {
     /// Waits for `time` or until the runner is asked to stop.
     pub(crate) fn pause(&mut self, time: Duration) {
         let until = Instant::now() + time;
-        while !self.cancelled {
+        while self.stop_requested.is_none() {
             match self.notices.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(notice) => self.note(&notice),
                 Err(_) => break,
@@ -194,7 +209,7 @@ impl Supervisor {
             match results.try_recv() {
                 Ok(result) => return Some(result),
                 Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) if self.cancelled => return None,
+                Err(TryRecvError::Empty) if self.stop_requested.is_some() => return None,
                 Err(TryRecvError::Empty) => {
                     let notice = self.notices.recv().ok()?;
                     self.note(&notice);
@@ -256,11 +271,11 @@ impl Supervisor {
                 // The child saves work after an earlier request.
                 (Some(Notice::Signal(_)), None) if self.saving_until.is_some() => {}
                 (Some(Notice::Signal(_)), None) => {
-                    self.cancelled = true;
+                    self.note_stop_request();
                     stopping = Some(Stopping::begin(group, End::Cancelled)?);
                 }
                 // A request to stop during another stop does not change its outcome or deadline.
-                (Some(Notice::Signal(_)), Some(_)) => self.cancelled = true,
+                (Some(Notice::Signal(_)), Some(_)) => self.note_stop_request(),
                 (Some(Notice::Stop(child)), None) if child == self.children => {
                     stopping = Some(Stopping::begin(group, End::Stopped)?);
                 }

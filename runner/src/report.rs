@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use enact_domain::agents::checkpoint::Checkpoint;
-use enact_domain::assignment::{AttemptResult, GateResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Report, Usage};
+use enact_domain::assignment::{AttemptResult, GateResult, MAX_REPORT_BYTES, MAX_RESULT_BYTES, Reason, Report, Usage};
 use enact_domain::text::truncate;
 
 use crate::agent::MAX_TRANSCRIPT;
@@ -15,11 +15,19 @@ pub(crate) struct Evidence {
     pub(crate) transcript: String,
     pub(crate) gates: Vec<GateResult>,
     pub(crate) usage: Usage,
+    /// Whether the agent or script was started.
+    pub(crate) agent_began: bool,
     /// What a failed attempt leaves for the next one.
     pub(crate) checkpoint: Option<Checkpoint>,
 }
 
 impl Evidence {
+    /// Returns the reason of a failure. `ContainerConfigError` says that nothing was done, so that a task with an external effect is repeated:
+    /// no attempt ends with it once its agent has begun.
+    pub(crate) fn reason_of(&self, reason: Reason) -> Reason {
+        if self.agent_began && reason == Reason::ContainerConfigError { Reason::WorkspaceFailed } else { reason }
+    }
+
     /// Adds lines to the transcript. Of a long one, the last lines are kept.
     pub(crate) fn add_transcript(&mut self, lines: &str) {
         self.transcript.push_str(lines);
@@ -92,8 +100,6 @@ fn json(value: &impl serde::Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use enact_domain::assignment::Reason;
-
     use super::*;
 
     #[test]

@@ -218,6 +218,7 @@ impl Attempt<'_> {
         evidence: &mut Evidence,
     ) -> Failure {
         git.supervisor.allow_saving();
+        failure.reason = evidence.reason_of(failure.reason);
         // A session without its files would be misled.
         let Some(commit) = commit else { return failure };
         let (mut work, mut bundle) = (None, None);
@@ -312,6 +313,7 @@ fn run_script(
     environment: &Environment,
     evidence: &mut Evidence,
 ) -> Result<(), Failure> {
+    evidence.agent_began = true;
     let run = Script { text: script, tree: &layout.tree, environment }.run(supervisor, MAX_TRANSCRIPT)?;
     let checked = run.check("the script", Reason::AgentFailed);
     // The result of a failed attempt has a transcript, too.

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use enact_domain::assignment::Reason;
+use enact_domain::assignment::{Gate, Reason};
 use rustix::process::{Pid, Signal, kill_process};
 
 use support::{EnactServer, GitServer, Pod, eventually};
@@ -127,6 +127,20 @@ fn unwritable_volume_is_an_infrastructure_failure() {
     let git = GitServer::start();
     let ended = Pod::task(&git, "true").with_environment("ENACT_WORK_DIR", "/proc/enact").run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::ContainerConfigError), "{}", ended.log);
+}
+
+/// Checks that no attempt seems to have done nothing after its agent ran: a task with an external effect would be repeated.
+#[test]
+fn a_volume_that_fails_after_the_agent_has_a_reason_of_its_own() {
+    let git = GitServer::start();
+    // The runner finds no name for the directories of the gate.
+    let script = "touch x; i=0; while test $i -lt 1000; do mkdir ../gate-$i; i=$((i+1)); done";
+    let gate = Gate { name: "check".into(), script: "true".into() };
+    let ended = Pod::task(&git, script).with_task(|task| task.gates.push(gate)).run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::WorkspaceFailed), "{}", ended.log);
+    let (kept, branch) = (ended.report.commit, "enact/shop-5f0c1a2b/t001-1");
+    assert_eq!(kept, git.tip(branch));
+    assert!(git.git(&["log", "-1", "--format=%b", branch]).contains("WorkspaceFailed"));
 }
 
 #[test]

@@ -114,6 +114,20 @@ fn nested_repositories_do_not_lose_the_work() {
     assert_eq!(git.git(&["ls-tree", "-r", "--name-only", BRANCH]), ".gitignore\nREADME.md\nsrc.py");
 }
 
+/// Checks that an agent which forgets `.gitignore` fails itself: an invalid assignment would get no further attempt.
+#[test]
+fn too_many_files_are_kept_and_are_a_failure_of_the_agent() {
+    let git = GitServer::start();
+    // Each path has about 250 bytes, and 8 MiB of paths are 34000.
+    let script = "name=$(printf '%0240d' 0); mkdir gen; cd gen; seq 1 36000 | sed \"s/^/$name/\" | xargs touch";
+    let ended = Pod::task(&git, script).run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::AgentFailed), "{}", ended.log);
+    assert!(ended.report.message.contains(".gitignore"), "{}", ended.report.message);
+    assert_eq!(ended.report.commit, git.tip(BRANCH));
+    let count = git.git(&["ls-tree", "-r", "--name-only", BRANCH]).lines().count();
+    assert_eq!(count, 36_001, "the work is kept");
+}
+
 #[test]
 fn conflicts_and_a_rewritten_history_are_kept() {
     let git = GitServer::start();

@@ -7,12 +7,14 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use enact_domain::agents::checkpoint::Checkpoint;
 use enact_domain::agents::message::{self, Message};
 use enact_domain::agents::run::AgentRun;
 use enact_domain::assignment::{Adapter, Assignment, Gate, PreviousFailure, Reason, RetryFrom, TaskWork, Work};
 
+use support::http::{response, serve};
 use support::{Ended, GitServer, Pod, assignment, checkpoint_server, eventually, task};
 
 /// A program that behaves like Claude Code. It keeps its session in HOME.
@@ -266,6 +268,33 @@ fn stopped_pod_keeps_the_work() {
     let second = scene.run(2, SECOND, |_| {});
     succeeded(&second);
     assert_eq!((second.report.outputs["session"].as_str(), scene.show(2, "half.txt").as_str()), ("known", "half"));
+}
+
+/// Checks that gateway and server together do not take longer than the kubelet waits: it would kill the runner before its report.
+#[test]
+fn stopped_pod_reports_in_time_though_nobody_answers() {
+    let url = serve(|request| {
+        if !request.path.ends_with("/runner") {
+            std::thread::sleep(Duration::from_mins(2));
+        }
+        response("204 No Content", &[], b"")
+    });
+    let scene = Scene { server: url.clone(), ..Scene::new() };
+    let pod = scene.pod(1, "begin; echo half > half.txt; while :; do sleep 0.1; done", |task| {
+        if let Adapter::Agent(run) = &mut task.adapter {
+            run.gateway_url = Some(url);
+        }
+    });
+    let container = pod.start("task");
+    eventually("the agent works", || pod.path("work/tree/half.txt").exists());
+    let asked = Instant::now();
+    let killed = std::process::Command::new("kill").args(["-TERM", &container.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let ended = pod.finish(container);
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}: {}", asked.elapsed(), ended.log);
+    assert_eq!(ended.report.reason, Reason::Cancelled, "{}", ended.log);
+    assert_eq!(ended.report.commit, scene.git.tip("enact/shop-5f0c1a2b/t001-1"));
+    assert_eq!(scene.show(1, "half.txt"), "half");
 }
 
 fn message(id: u64, text: &str) -> Message {

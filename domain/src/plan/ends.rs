@@ -53,12 +53,20 @@ pub(super) fn retries(nodes: &PerNode<Node>, phases: &PerNode<TaskPhase>, action
     series.flat_map(|(id, node)| node.series().map(move |series| (id, series))).map(of_series).sum()
 }
 
+/// Returns whether a person must find out if the external effect of a task has happened: the attempt may have done some of its work, and its
+/// end counts against no limit that the author of the task can set to 0.
+pub(super) fn is_effect_unclear(class: FailureClass, reason: Reason) -> bool {
+    let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown);
+    // An attempt that a budget stopped is a task failure, and another one follows as soon as more remains.
+    (outside && may_have_worked(reason)) || reason == Reason::BudgetExceeded
+}
+
 /// Returns the phase of a node whose attempt ends because the plan stops it, or while the plan stops. Work with an external effect that has
 /// begun is for a person to check.
 pub(super) fn stopped_phase(node: &Node, class: FailureClass, reason: Reason) -> TaskPhase {
-    let outside = matches!(class, FailureClass::Infrastructure | FailureClass::Unknown) && may_have_worked(reason);
+    let unclear = is_effect_unclear(class, reason);
     let stopped = matches!(reason, Reason::Cancelled | Reason::DeadlineExceeded) && has_begun(&node.current);
-    if node.external_effect && (outside || stopped) { TaskPhase::Unknown } else { TaskPhase::Cancelled }
+    if node.external_effect && (unclear || stopped) { TaskPhase::Unknown } else { TaskPhase::Cancelled }
 }
 
 /// Returns whether an attempt may have done some of its work.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -98,20 +99,25 @@ impl Gateway {
     /// Asks again and again in another thread, and stops the agent when the gateway refuses its requests.
     pub(super) fn watch(self, stopper: Stopper) -> Watch {
         let (ended, notice) = channel::<()>();
+        let last = Arc::new(Mutex::new(Answer::default()));
+        let known = Arc::clone(&last);
         let thread = std::thread::spawn(move || {
             let client = delivery::agent(TIMEOUT);
-            let mut last = Answer::default();
             let mut reachable = true;
             while matches!(notice.recv_timeout(INTERVAL), Err(RecvTimeoutError::Timeout)) {
                 match self.ask(&client) {
-                    Ok(answer) => (last, reachable) = (answer, true),
+                    Ok(answer) => {
+                        *lock(&known) = answer;
+                        reachable = true;
+                    }
                     Err(problem) if reachable => {
                         log(&format!("the gateway does not answer: {problem}"));
                         reachable = false;
                     }
                     Err(_) => {}
                 }
-                if let Some(refusal) = &last.refusal {
+                let refusal = lock(&known).refusal.clone();
+                if let Some(refusal) = refusal {
                     log(&format!("the gateway refuses requests ({}); stopping the agent", refusal.reason.as_str()));
                     stopper.stop();
                     break;
@@ -119,12 +125,13 @@ impl Gateway {
             }
             // Waits for the end of the agent: until then, requests may still be counted.
             let _ = notice.recv();
+            let last = lock(&known).clone();
             (0..LAST_REQUESTS).find_map(|_| self.ask(&client).ok()).map_or(last.clone(), |answer| Answer {
                 refusal: answer.refusal.or(last.refusal),
                 usage: answer.usage.or(last.usage),
             })
         });
-        Watch { ended, thread }
+        Watch { ended, thread, last }
     }
 
     fn ask(&self, client: &ureq::Agent) -> Result<Answer, String> {
@@ -165,11 +172,21 @@ fn refusal(body: RefusalBody) -> Option<Refusal> {
 pub(super) struct Watch {
     ended: Sender<()>,
     thread: JoinHandle<Answer>,
+    /// The last answer while the agent ran.
+    last: Arc<Mutex<Answer>>,
+}
+
+fn lock(answer: &Mutex<Answer>) -> MutexGuard<'_, Answer> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Watch {
-    /// Ends the thread and returns the last answer. Call it after the agent has ended.
-    pub(super) fn finish(self) -> Answer {
+    /// Ends the thread and returns the last answer. Call it after the agent has ended. If the runner was `asked_to_stop`, it does not wait for
+    /// the gateway: the time until the kubelet kills the runner is for the work.
+    pub(super) fn finish(self, asked_to_stop: bool) -> Answer {
+        if asked_to_stop {
+            return lock(&self.last).clone();
+        }
         let _ = self.ended.send(());
         drop(self.ended);
         self.thread.join().unwrap_or_default()

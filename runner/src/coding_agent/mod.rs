@@ -138,11 +138,13 @@ impl Work<'_> {
         let watch = gateway.map(|gateway| gateway.watch(stopper));
         // The counter is that of the container and only grows, so only an increase during this run counts.
         let killed_before = out_of_memory_kills();
+        evidence.agent_began = true;
         let end = supervisor.run_with_input(command, input, Some(self.limit(supervisor)));
         if let Some(interrupter) = interrupter {
             interrupter.finish();
         }
-        let answer = watch.map(gateway::Watch::finish).unwrap_or_default();
+        let stops = supervisor.cancelled();
+        let answer = watch.map(|watch| watch.finish(stops)).unwrap_or_default();
         let report = definition.events.report_file.as_ref().map(|path| self.layout.home.join(path));
         let seen = output.finish(report.as_deref());
         evidence.add_transcript(&seen.transcript);
