@@ -11,6 +11,7 @@ use crate::server::ServerAddress;
 pub use check::{Check, CheckOutput, DocumentKind};
 pub use decisions::{Decisions, DecisionsOutput};
 pub use diff::{Compared, Diff};
+pub use drift::{Drift, DriftOutput};
 pub use git::Git;
 pub use impact::{Impact, ImpactOutput};
 pub use parse::{DocumentName, Kind, PlanOrTask, SubjectName, kind_and_name};
@@ -23,6 +24,7 @@ pub use planning::{Choose, Explain, NewPlan, Selection};
 mod check;
 mod decisions;
 mod diff;
+mod drift;
 mod git;
 mod impact;
 mod parse;
@@ -98,6 +100,7 @@ pub enum Command {
     /// List Specifications with similar content
     Related(Related),
     Impact(Impact),
+    Drift(Drift),
     /// Show tokens and cost of model requests, and budgets
     Usage(Usage),
     /// Print what agents sent to models and what they got, for tenants with request logging

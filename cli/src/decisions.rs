@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use enact_crds::approval::SubjectKind;
-use enact_domain::decisions::{RecordedDecision, State};
+use enact_crds::convert;
+use enact_domain::decisions::{DecisionOutcome, PlanOutcome, RecordedDecision, State};
 use enact_domain::names::slug;
 use enact_domain::text::truncated;
 use jiff::Timestamp;
@@ -26,7 +27,7 @@ const MAX_SLUG: usize = 60;
 /// The answer of the server.
 #[derive(Debug, Deserialize)]
 struct Answer {
-    decisions: Vec<RecordedDecision>,
+    decisions: Vec<DecisionOutcome>,
 }
 
 /// Prints or exports the decisions of the namespace, of one plan, or of the plans for one specification.
@@ -46,7 +47,7 @@ pub async fn run(cluster: &Cluster, options: &Decisions) -> Result<()> {
     }
     match &options.madr {
         Some(folder) => export(folder, &decisions),
-        None => terminal::print(&(table(&decisions).join("\n") + "\n")),
+        None => terminal::print(&(table(&decisions, options.output == DecisionsOutput::Wide).join("\n") + "\n")),
     }
 }
 
@@ -59,11 +60,14 @@ fn parameters(options: &Decisions) -> Vec<(&'static str, String)> {
     parameter.into_iter().collect()
 }
 
-fn table(decisions: &[RecordedDecision]) -> Vec<String> {
+/// Returns a line for each decision. A wide one ends with what became of the plan.
+fn table(decisions: &[DecisionOutcome], wide: bool) -> Vec<String> {
     const TITLES: [&str; 8] = ["ID", "STATE", "QUESTION", "CHOICE", "PLAN", "PROPOSED BY", "CHOSEN BY", "WHEN (UTC)"];
-    let mut rows = vec![TITLES.map(str::to_owned).to_vec()];
-    rows.extend(decisions.iter().map(|decision| {
-        vec![
+    const OUTCOME: [&str; 6] = ["PLAN STATE", "TASKS", "FAILED ATTEMPTS", "RUN AGAIN", "DISCARDED", "COST"];
+    let more: &[&str] = if wide { &OUTCOME } else { &[] };
+    let mut rows = vec![TITLES.iter().chain(more).map(|title| (*title).to_owned()).collect::<Vec<_>>()];
+    rows.extend(decisions.iter().map(|DecisionOutcome { decision, outcome }| {
+        let mut cells = vec![
             decision.id.to_string(),
             state(decision),
             fit(&decision.question, MAX_CELL_WIDTH),
@@ -72,10 +76,42 @@ fn table(decisions: &[RecordedDecision]) -> Vec<String> {
             one_line(&decision.agent),
             fit(decision.chosen_by.as_deref().unwrap_or("score"), MAX_CELL_WIDTH),
             time(decision, "%Y-%m-%d %H:%M"),
-        ]
+        ];
+        if wide {
+            cells.extend(outcome.as_ref().map_or_else(|| OUTCOME.map(|_| "-".to_owned()), outcome_cells));
+        }
+        cells
     }));
     align(&mut rows);
     rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+}
+
+fn outcome_cells(outcome: &PlanOutcome) -> [String; 6] {
+    let failed = if outcome.failed_tasks > 0 { format!(", {} failed", outcome.failed_tasks) } else { String::new() };
+    [
+        one_line(outcome.state.as_deref().unwrap_or("not started")),
+        format!("{} succeeded{failed}", outcome.succeeded_tasks),
+        format!("{} of {}", outcome.failed_attempts, outcome.attempts),
+        outcome.repeated_tasks.to_string(),
+        outcome.discarded_attempts.to_string(),
+        cost(outcome),
+    ]
+}
+
+/// Returns the cost of a plan; at least the known part.
+fn cost(outcome: &PlanOutcome) -> String {
+    let least = if outcome.unpriced_tokens > 0 { "> " } else { "" };
+    format!("{least}{} USD", convert::usd(outcome.cost_micro_usd))
+}
+
+/// Returns a sentence about what became of a plan.
+fn sentence(plan: &str, outcome: &PlanOutcome) -> String {
+    let [state, tasks, attempts, repeated, discarded, cost] = outcome_cells(outcome);
+    format!(
+        "Plan {} so far: {state}; tasks: {tasks}; {attempts} attempts failed; {repeated} tasks ran again after they had passed; \
+         the work of {discarded} attempts is discarded; it cost {cost}.",
+        one_line(plan)
+    )
 }
 
 /// Returns the state of a decision, and what replaces it.
@@ -93,10 +129,10 @@ fn time(decision: &RecordedDecision, format: &str) -> String {
 }
 
 /// Writes a file for each decision.
-fn export(folder: &Path, decisions: &[RecordedDecision]) -> Result<()> {
+fn export(folder: &Path, decisions: &[DecisionOutcome]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create the directory {}", folder.display()))?;
     for decision in decisions {
-        let path = folder.join(file_name(decision));
+        let path = folder.join(file_name(&decision.decision));
         fs::write(&path, madr(decision)).with_context(|| format!("cannot write {}", path.display()))?;
     }
     terminal::print_line(&format!("{} decisions are written to {}", decisions.len(), folder.display()))
@@ -110,7 +146,7 @@ fn file_name(decision: &RecordedDecision) -> String {
 }
 
 /// Returns a decision as a Markdown Architectural Decision Record. Each text of an agent stays on one line, so that it can add no section.
-fn madr(decision: &RecordedDecision) -> String {
+fn madr(DecisionOutcome { decision, outcome }: &DecisionOutcome) -> String {
     let status = match decision.state {
         State::InForce => "accepted".to_owned(),
         State::Superseded => state(decision),
@@ -127,6 +163,8 @@ fn madr(decision: &RecordedDecision) -> String {
         consequences => format!("\n### Consequences\n\n* {consequences}\n"),
     };
     let supersedes = decision.supersedes.map_or_else(String::new, |id| format!("\n* It supersedes decision {id}."));
+    let outcome = outcome.as_ref().filter(|outcome| outcome.state.is_some());
+    let outcome = outcome.map_or_else(String::new, |outcome| format!("\n* {}", sentence(&decision.plan, outcome)));
     let (plan, specification, agent) =
         (one_line(&decision.plan), one_line(&decision.specification), one_line(&decision.agent));
     format!(
@@ -136,7 +174,7 @@ fn madr(decision: &RecordedDecision) -> String {
          ## Considered Options\n\n{options}\n\
          ## Decision Outcome\n\nChosen option: \"{choice}\", because: {because}\n{consequences}\n\
          ## More Information\n\n\
-         * Agent {agent} proposed it (`{}`); chosen by {chosen_by}.{supersedes}\n",
+         * Agent {agent} proposed it (`{}`); chosen by {chosen_by}.{supersedes}{outcome}\n",
         Value::from(status),
         time(decision, "%Y-%m-%d"),
         Value::from(chosen_by.as_str()),

@@ -13,8 +13,10 @@ mod decide;
 mod decisions;
 mod document;
 mod edit;
+mod drift;
 mod estimate;
 mod explain;
+mod git;
 mod history;
 mod impact;
 mod import;
@@ -81,6 +83,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Search(options) => Box::pin(search::search(&cluster().await?, &options)).await,
         Command::Related(options) => Box::pin(search::related(&cluster().await?, &options)).await,
         Command::Impact(options) => Box::pin(impact::run(&cluster().await?, &options)).await,
+        Command::Drift(options) => Box::pin(drift::run(&cluster().await?, &options)).await,
         Command::Usage(options) => Box::pin(usage::run(&cluster().await?, &options)).await,
         Command::Requests(options) => Box::pin(requests::run(&cluster().await?, &options)).await,
         Command::Prompt(options) => match &options.tasks {

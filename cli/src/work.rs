@@ -1,8 +1,7 @@
 //! `diff PLAN/TASK`: what the last attempt at a task changed, from its branch in Git.
 
-use std::io::ErrorKind;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use enact_crds::Plan;
@@ -12,6 +11,7 @@ use kube::ResourceExt as _;
 
 use crate::cluster::Cluster;
 use crate::control::task_of;
+use crate::git;
 use crate::status::phase_of;
 use crate::terminal::{self, note};
 use crate::text::{one_line, safe};
@@ -40,12 +40,13 @@ pub async fn diff(cluster: &Cluster, plan: &str, id: &str) -> Result<()> {
     let directory = tempfile::tempdir().context("cannot create a directory for the clone")?;
     fetch(directory.path(), &workspace.url, &branch)?;
     let plan_trailer = format!("{}/{plan_name}", plan.namespace().unwrap_or_default());
-    let log = git(directory.path(), &["log", "--first-parent", FORMAT, "HEAD"])?;
+    let log = git::output(directory.path(), &["log", "--first-parent", FORMAT, "HEAD"])?;
     let (head, base) = range(&log, &plan_trailer, id)
         .ok_or_else(|| anyhow!("branch {branch} of {} holds no work of {id}", one_line(&workspace.url)))?;
     let passed = if phase_of(&task) == Phase::Succeeded { "has passed" } else { "has not passed" };
     note(&format!("{id} of Plan {plan_name}: branch {branch}, commit {head}; this work {passed}"));
-    let changes = git(directory.path(), &["diff", "--no-color", "--no-ext-diff", "--no-textconv", &base, &head])?;
+    let changes =
+        git::output(directory.path(), &["diff", "--no-color", "--no-ext-diff", "--no-textconv", &base, &head])?;
     terminal::print(&safe(&changes))
 }
 
@@ -70,8 +71,8 @@ fn range(log: &str, plan: &str, task: &str) -> Option<(String, String)> {
 /// Clones one branch, without the contents of files as far as the server supports that. Git asks for a credential as it always does.
 fn fetch(directory: &Path, url: &str, branch: &str) -> Result<()> {
     let args = ["clone", "--quiet", "--bare", "--filter=blob:none", "--single-branch", "--no-tags", "--branch", branch];
-    let status = command(directory).args(args).args(["--", url, "."]).stderr(Stdio::inherit()).status();
-    if !status.map_err(not_installed)?.success() {
+    let status = git::command(directory).args(args).args(["--", url, "."]).stderr(Stdio::inherit()).status();
+    if !status.map_err(git::not_installed)?.success() {
         bail!(
             "branch {branch} of {} cannot be read. Check that you can read the repository. An attempt that was stopped leaves no branch if it \
              had changed nothing",
@@ -79,28 +80,6 @@ fn fetch(directory: &Path, url: &str, branch: &str) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn git(directory: &Path, args: &[&str]) -> Result<String> {
-    let output = command(directory).args(args).output().map_err(not_installed)?;
-    if !output.status.success() {
-        bail!("`git {}` failed: {}", args[0], one_line(&String::from_utf8_lossy(&output.stderr)));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn command(directory: &Path) -> Command {
-    let mut command = Command::new("git");
-    // Other protocols can run programs of this machine.
-    command.current_dir(directory).env("GIT_ALLOW_PROTOCOL", "https:http:ssh");
-    command
-}
-
-fn not_installed(error: std::io::Error) -> anyhow::Error {
-    match error.kind() {
-        ErrorKind::NotFound => anyhow!("this command needs Git, which is not installed"),
-        _ => anyhow::Error::new(error).context("Git cannot be started"),
-    }
 }
 
 #[cfg(test)]
@@ -123,7 +102,7 @@ mod tests {
     fn git_prints_the_trailers_as_they_are_read() {
         let directory = tempfile::tempdir().unwrap();
         let run = |args: &[&str]| {
-            let mut command = command(directory.path());
+            let mut command = git::command(directory.path());
             for name in ["GIT_AUTHOR", "GIT_COMMITTER"] {
                 command.env(format!("{name}_NAME"), "t").env(format!("{name}_EMAIL"), "t@example.org");
             }
@@ -133,9 +112,9 @@ mod tests {
         run(&["commit", "--quiet", "--allow-empty", "-m", "Begin"]);
         let trailers = "Enact-Task: T002\nEnact-Plan: shop/cart\nEnact-Agent: coder\nEnact-Attempt: 1";
         run(&["commit", "--quiet", "--allow-empty", "-m", "T002: Sum", "-m", trailers]);
-        let ids = git(directory.path(), &["log", "--format=%H"]).unwrap();
+        let ids = git::output(directory.path(), &["log", "--format=%H"]).unwrap();
         let [head, base] = ids.lines().collect::<Vec<_>>()[..] else { panic!("{ids}") };
-        let log = git(directory.path(), &["log", "--first-parent", FORMAT, "HEAD"]).unwrap();
+        let log = git::output(directory.path(), &["log", "--first-parent", FORMAT, "HEAD"]).unwrap();
         assert_eq!(range(&log, "shop/cart", "T002"), Some((head.to_owned(), base.to_owned())), "{log}");
     }
 }

@@ -11,7 +11,12 @@ use fake::{Answer, Fake, PROXY, Request, access_to_the_record};
 use serde_json::{Value, json};
 
 fn decision(id: i64, state: &str, choice: &str, superseded_by: Option<i64>) -> Value {
+    let outcome = json!({
+        "state": "Succeeded", "succeededTasks": 7, "failedTasks": 1, "repeatedTasks": 2, "attempts": 12, "failedAttempts": 3,
+        "discardedAttempts": 4, "tokens": 90_000, "costMicroUsd": 1_500_000, "unpricedTokens": 10, "discardedCostMicroUsd": 300_000,
+    });
     json!({
+        "planUid": "u", "outcome": if id == 12 { outcome } else { json!(null) },
         "id": id, "state": state, "question": "Where are carts stored?", "choice": choice,
         "rationale": "The team\n# runs it\u{1b}[2J", "consequences": "A migration", "alternatives": ["Redis: loses carts"],
         "plan": "cart", "specification": "shop", "specificationDigest": "sha256:aa", "proposal": "sha256:bb", "agent": "claude",
@@ -60,6 +65,20 @@ fn decisions_are_a_table() {
         ]
     );
     assert!(sent(&api).is_empty());
+}
+
+#[test]
+fn a_wide_table_has_what_became_of_the_plan() {
+    let ran = Fake::start(answer).enact(&["decisions", "-o", "wide"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let ends = [
+        "PLAN STATE  TASKS                  FAILED ATTEMPTS  RUN AGAIN  DISCARDED  COST",
+        "Succeeded   7 succeeded, 1 failed  3 of 12          2          4          > 1.50 USD",
+        "-           -                      -                -          -          -",
+        "-           -                      -                -          -          -",
+    ];
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(lines.len() == ends.len() && lines.iter().zip(ends).all(|(line, end)| line.ends_with(end)), "{lines:#?}");
 }
 
 #[test]
@@ -129,6 +148,8 @@ Chosen option: \"Postgres\", because: The team # runs it [2J
 
 * Agent claude proposed it (`sha256:bb`); chosen by dana.
 * It supersedes decision 7.
+* Plan cart so far: Succeeded; tasks: 7 succeeded, 1 failed; 3 of 12 attempts failed; 2 tasks ran again after they had passed; \
+the work of 4 attempts is discarded; it cost > 1.50 USD.
 ";
     assert_eq!(text, expected, "an agent's text adds no section");
     let superseded = fs::read_to_string(folder.join("0007-where-are-carts-stored.md")).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Two decisions are about the same question if its words are the same. They agree if the choices have the same words.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,7 @@ pub struct RecordedDecision {
     pub alternatives: Vec<String>,
     /// Name of the Plan.
     pub plan: String,
+    pub plan_uid: String,
     /// Name of the Specification.
     pub specification: String,
     pub specification_digest: String,
@@ -78,6 +79,51 @@ pub struct RecordedDecision {
     pub supersedes: Option<i64>,
     /// The decision about the same question that replaces this one.
     pub superseded_by: Option<i64>,
+}
+
+/// What became of the plan of a decision so far, as the record has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanOutcome {
+    /// Last phase of the Plan; none if it has not started.
+    pub state: Option<String>,
+    pub succeeded_tasks: u64,
+    pub failed_tasks: u64,
+    /// Number of tasks that ran again after they had passed: their work was stale, or a person requested it.
+    pub repeated_tasks: u64,
+    /// Number of attempts at tasks.
+    pub attempts: u64,
+    /// Number of attempts that failed because of their work, and not because of the infrastructure.
+    pub failed_attempts: u64,
+    /// Number of attempts, those of the integration included, whose work is not a part of the result.
+    pub discarded_attempts: u64,
+    pub tokens: u64,
+    /// The known part of the cost.
+    pub cost_micro_usd: u64,
+    /// The part of the tokens whose price is unknown.
+    pub unpriced_tokens: u64,
+    /// The part of the cost that belongs to the discarded attempts.
+    pub discarded_cost_micro_usd: u64,
+}
+
+/// A decision in the record, with what became of its plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionOutcome {
+    #[serde(flatten)]
+    pub decision: RecordedDecision,
+    /// None for a withdrawn decision: the plan was not carried out with it.
+    pub outcome: Option<PlanOutcome>,
+}
+
+impl DecisionOutcome {
+    /// Adds to decisions what became of their plans, by the UID of the plan.
+    pub fn join(decisions: Vec<RecordedDecision>, outcomes: &BTreeMap<String, PlanOutcome>) -> Vec<Self> {
+        let add = |decision: RecordedDecision| {
+            let outcome = outcomes.get(&decision.plan_uid).filter(|_| decision.state != State::Withdrawn).cloned();
+            Self { decision, outcome }
+        };
+        decisions.into_iter().map(add).collect()
+    }
 }
 
 /// Reads the decisions of a proposal in the order of the document. One without a choice is left out. Repeated questions get a number, since
@@ -216,6 +262,7 @@ runs it already.
             consequences: String::new(),
             alternatives: Vec::new(),
             plan: "basket".into(),
+            plan_uid: "uid-basket".into(),
             specification: "basket".into(),
             specification_digest: "sha256:1".into(),
             proposal: "sha256:2".into(),

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use enact_domain::decisions::DecisionOutcome;
 use enact_domain::record::Kind;
 use enact_domain::time::Millis;
 use enact_domain::usage;
 use enact_embed::Embedder;
-use enact_store::{Embedding, ErrorClass, Query, Revision, RevisionSelector, Store, StoreError};
+use enact_store::{DecisionFilter, Embedding, ErrorClass, Query, Revision, RevisionSelector, Store, StoreError};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -82,6 +83,19 @@ impl Reading {
         self.access.authorize(token, &wanted).await
     }
 
+    async fn decisions(
+        &self,
+        tenant: &str,
+        namespace: &str,
+        filter: &DecisionFilter,
+    ) -> Result<Vec<DecisionOutcome>, Problem> {
+        let found = read(self.store.decisions(tenant, namespace, filter).await)?;
+        let plans: BTreeSet<String> = found.iter().map(|decision| decision.plan_uid.clone()).collect();
+        let plans: Vec<String> = plans.into_iter().collect();
+        let outcomes = read(self.store.plan_outcomes(tenant, &plans).await)?;
+        Ok(DecisionOutcome::join(found, &outcomes))
+    }
+
     async fn find(&self, token: &Token, tenant: &str, request: &ReadRequest) -> Result<Response, Problem> {
         let namespace = &request.namespace;
         match &request.resource {
@@ -121,8 +135,8 @@ impl Reading {
                 Ok(document(MARKDOWN, content))
             }
             Resource::Decisions(filter) => {
-                let found = Box::pin(self.store.decisions(tenant, namespace, filter)).await;
-                Ok(json(&json!({ "decisions": read(found)? })))
+                let found = Box::pin(self.decisions(tenant, namespace, filter)).await?;
+                Ok(json(&json!({ "decisions": found })))
             }
             Resource::Attempts { of, task } => {
                 let found = Box::pin(self.store.attempts_of_task(tenant, namespace, &of.name, task)).await;

@@ -274,6 +274,16 @@ async fn decisions_are_shown_to_whoever_may_get_plans() {
     let first = &found["decisions"][0];
     assert_eq!((&first["choice"], &first["state"]), (&json!("Postgres"), &json!("InForce")), "{found}");
     assert_eq!((&first["plan"], &first["chosenBy"], &first["at"]), (&json!("p"), &json!(null), &json!(500)), "{found}");
+    assert_eq!((&first["planUid"], &first["outcome"]["state"]), (&json!("uid-p"), &json!(null)), "{found}");
+    let records = vec![
+        database::plan_transition("acme", "p", "Running", 600),
+        database::start("acme", "p-t001", 1),
+        database::end("acme", "p-t001", 1, Some("Task"), database::done()),
+    ];
+    database.store().record(records).await.unwrap();
+    let found = server.read("reader", "team/decisions").await.json();
+    let outcome = &found["decisions"][0]["outcome"];
+    assert_eq!((&outcome["state"], &outcome["failedAttempts"]), (&json!("Running"), &json!(1)), "{found}");
     assert_eq!(server.read("reader", "team/decisions?specification=shop").await.json(), found);
     assert_eq!(server.read("reader", "team/decisions?plan=q").await.json(), json!({ "decisions": [] }));
     server.read("elsewhere", "team/decisions").await.assert_problem(403, "forbidden", "plans");

@@ -155,7 +155,7 @@ create table enact.tasks (
 create index tasks_of_plan on enact.tasks (tenant_id, plan_uid);
 comment on table enact.tasks is
     'Tasks with their latest state; the audit log has the earlier ones. Written by the operator when a Task ends or is opened again. '
-    'Not read by a program yet; usage by task (issue 10) and REST name the task of an attempt with it.';
+    'Read by the server (what became of the plans of decisions).';
 
 create table enact.attempts (
     tenant_id      enact.tenant not null,

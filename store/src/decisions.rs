@@ -42,6 +42,7 @@ struct Found {
     consequences: String,
     alternatives: Value,
     plan: String,
+    plan_uid: String,
     specification: String,
     specification_digest: String,
     proposal: String,
@@ -122,7 +123,7 @@ impl Store {
                     )
                     select id as "id!", withdrawn as "withdrawn!", question as "question!", choice as "choice!",
                            rationale as "rationale!", consequences as "consequences!", alternatives as "alternatives!",
-                           plan::text as "plan!", specification::text as "specification!",
+                           plan::text as "plan!", plan_uid::text as "plan_uid!", specification::text as "specification!",
                            specification_digest as "specification_digest!", proposal as "proposal!", agent::text as "agent!",
                            actor as "actor!", (extract(epoch from decided_at) * 1000)::bigint as "at!",
                            case when withdrawn then null else supersedes end as "supersedes?",
@@ -162,6 +163,7 @@ fn recorded(found: Found) -> Result<RecordedDecision, StoreError> {
         alternatives: serde_json::from_value(found.alternatives)
             .map_err(StoreError::unreadable("the alternatives of a decision"))?,
         plan: found.plan,
+        plan_uid: found.plan_uid,
         specification: found.specification,
         specification_digest: found.specification_digest,
         proposal: found.proposal,

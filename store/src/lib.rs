@@ -19,6 +19,7 @@ mod listener;
 mod migrate;
 mod numbering;
 mod objects;
+mod outcomes;
 mod projections;
 mod proposals;
 mod pushes;

@@ -4,12 +4,13 @@
 
 mod support;
 
-use enact_domain::decisions::{Decision, RecordedDecision, State, question_key};
+use enact_domain::decisions::{Decision, PlanOutcome, RecordedDecision, State, question_key};
 use enact_domain::digest::Digest;
 use enact_domain::record::{ACTOR, Event, Kind, Record};
 use enact_domain::time::Millis;
 use enact_store::{DecisionFilter, Store};
-use support::{Database, plan_transition, record, subject};
+use support::usage::{charge, request, settlement};
+use support::{Database, done, end, plan_transition, record, start, subject, task_transition};
 
 /// Returns the choice of a proposal with these decisions for a plan. Its Specification has the name of the plan.
 fn chosen(plan: &str, at: i64, decisions: &[(&str, &str)]) -> Record {
@@ -59,6 +60,7 @@ async fn a_decision_has_its_choice_and_its_options() {
         consequences: String::new(),
         alternatives: vec!["Nothing".into()],
         plan: "cart".into(),
+        plan_uid: "uid-cart".into(),
         specification: "cart".into(),
         specification_digest: Digest::of_bytes(b"a specification").to_string(),
         proposal: Digest::of_bytes(b"a proposal").to_string(),
@@ -143,4 +145,49 @@ async fn decisions_of_the_plan_itself_do_not_count_against_it() {
     assert_eq!(in_force("uid-cart").await, ["Postgres"]);
     assert_eq!(in_force("uid-other").await, ["Postgres"]);
     assert_eq!(store.decisions_in_force("a", "team", "uid-other", &[]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn outcomes_are_those_of_the_plan() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let task = |name: &str, state: &str| task_transition("a", name, state, 3_000);
+    let finished = |name: &str, number: u32, failure: Option<&str>| {
+        [start("a", name, number), end("a", name, number, failure, done())]
+    };
+    // t1 failed once and passed, t2 passed twice, t3 failed.
+    let attempts = [
+        finished("t1", 1, Some("Task")),
+        finished("t1", 2, None),
+        finished("t2", 1, None),
+        finished("t2", 2, None),
+        finished("t3", 1, Some("Infrastructure")),
+    ];
+    store.record(attempts.into_iter().flatten().collect()).await.unwrap();
+    let states = vec![task("t1", "Succeeded"), task("t2", "Succeeded"), task("t3", "Failed")];
+    store.record(states).await.unwrap();
+    store.record(vec![plan_transition("a", "p", "Failed", 4_000)]).await.unwrap();
+    store.open_requests("a", &[request(1, "t1"), request(2, "t2")]).await.unwrap();
+    let settled = [settlement(1, charge(100, 10, 700)), settlement(2, charge(20, 3, None))];
+    store.settle_requests("a", &settled).await.unwrap();
+    let plans = ["uid-p".to_owned(), "uid-q".to_owned()];
+    let outcomes = store.plan_outcomes("a", &plans).await.unwrap();
+    let expected = PlanOutcome {
+        state: Some("Failed".into()),
+        succeeded_tasks: 2,
+        failed_tasks: 1,
+        repeated_tasks: 1,
+        attempts: 5,
+        failed_attempts: 1,
+        // The first attempts of all three tasks.
+        discarded_attempts: 3,
+        tokens: 133,
+        cost_micro_usd: 700,
+        unpriced_tokens: 23,
+        discarded_cost_micro_usd: 700,
+    };
+    assert_eq!(outcomes["uid-p"], expected);
+    assert_eq!(outcomes["uid-q"], PlanOutcome::default(), "it has not started");
+    assert_eq!(store.plan_outcomes("b", &plans).await.unwrap()["uid-p"], PlanOutcome::default(), "another tenant");
+    assert!(store.plan_outcomes("a", &[]).await.unwrap().is_empty());
 }

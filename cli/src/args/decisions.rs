@@ -13,7 +13,7 @@ use super::parse::{SubjectName, subject};
 /// chose it. A later decision about the same question in the namespace supersedes the earlier one.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl enact decisions cart\n  kubectl enact decisions specification/cart -o json\n  kubectl enact decisions --madr docs/decisions"
+    after_help = "Examples:\n  kubectl enact decisions cart\n  kubectl enact decisions specification/cart -o wide\n  kubectl enact decisions --madr docs/decisions"
 )]
 pub struct Decisions {
     /// PLAN, plan/NAME or specification/NAME [default: all decisions of the namespace]
@@ -33,6 +33,8 @@ pub enum DecisionsOutput {
     /// A table, the newest first
     #[default]
     Table,
+    /// The table with what became of each Plan: tasks, failed attempts, tasks that ran again, discarded attempts, cost
+    Wide,
     /// JSON, the newest first
     Json,
 }

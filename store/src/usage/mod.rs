@@ -19,7 +19,9 @@ mod settle;
 
 pub use budgets::BudgetRow;
 pub use logs::{LoggedRequest, RequestLog, RequestLogFilter};
+pub(crate) use model::unsigned;
 pub use model::{ModelRequest, Opened, Outcome, Settlement};
+pub(crate) use plans::continued_reasons;
 pub use plans::{Discarded, FinishedTask};
 pub use query::{UsageFilter, UsageQuery};
 pub use refusals::Refusal;

@@ -212,6 +212,6 @@ pub(super) fn signed(number: u64) -> i64 {
 }
 
 /// Returns a stored number. Counters are never negative.
-pub(super) fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

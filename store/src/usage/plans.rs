@@ -105,6 +105,6 @@ impl Store {
 }
 
 /// Returns the reasons of ends after which the next attempt continues the work: they count as no failure.
-pub(super) fn continued_reasons() -> [&'static str; 2] {
+pub(crate) fn continued_reasons() -> [&'static str; 2] {
     [Reason::BudgetExceeded.as_str(), Reason::ProviderQuota.as_str()]
 }

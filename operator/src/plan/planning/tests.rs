@@ -391,7 +391,7 @@ fn a_plan_without_proposals_says_why() {
 fn decided(question: &str, choice: &str) -> RecordedDecision {
     serde_json::from_value(json!({
         "id": 7, "state": "InForce", "question": question, "choice": choice, "rationale": "", "consequences": "",
-        "alternatives": [], "plan": "older", "specification": "older", "specificationDigest": "sha256:1",
+        "alternatives": [], "plan": "older", "planUid": "u", "specification": "older", "specificationDigest": "sha256:1",
         "proposal": "sha256:2", "agent": "a", "chosenBy": null, "at": 0, "supersedes": null, "supersededBy": null,
     }))
     .unwrap()
