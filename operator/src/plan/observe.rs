@@ -243,8 +243,7 @@ async fn document(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<
         let loaded = Loaded { document, proposals, judgements, conflicts, generated, ..loaded };
         return Ok(Loaded { source: None, source_requeue_at, ..loaded });
     }
-    let loaded =
-        Loaded { proposals: Vec::new(), judgements: Vec::new(), conflicts: None, generated: None, ..loaded };
+    let loaded = Loaded { proposals: Vec::new(), judgements: Vec::new(), conflicts: None, generated: None, ..loaded };
     let Some(source) = plan.spec.source.as_ref().filter(|source| source.inline.is_none()) else {
         sourcing::delete_jobs(&ctx.sourcing, plan).await?;
         return Ok(Loaded { source: None, ..loaded });

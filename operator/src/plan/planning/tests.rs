@@ -342,7 +342,7 @@ fn generate(more: &Value) -> Generate {
 
 fn made(agent: &str, by: Option<&str>) -> Choice {
     let (agent, digest) = (agent.to_owned(), format!("sha256:{agent}"));
-    Choice::Made(GeneratedPlan { agent, digest, by: by.map(str::to_owned), authors: Vec::new() })
+    Choice::Made(GeneratedPlan { agent, digest, by: by.map(str::to_owned), ..GeneratedPlan::default() })
 }
 
 #[test]
