@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use enact_crds::plan::{
-    Generate, Judgement, JudgementState, Proposal, ProposalSelection, ProposalState, ScoreComponent,
-};
+use enact_crds::plan::{Judgement, JudgementState, Proposal, ProposalState, ScoreComponent};
 use enact_domain::condition::Readiness;
 use enact_domain::decisions::Conflict;
 use enact_domain::digest::Digest;
