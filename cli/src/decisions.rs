@@ -70,7 +70,7 @@ fn table(decisions: &[RecordedDecision]) -> Vec<String> {
             fit(&decision.choice, MAX_CELL_WIDTH),
             one_line(&decision.plan),
             one_line(&decision.agent),
-            fit(decision.chosen_by.as_deref().unwrap_or("score"), MAX_CELL_WIDTH),
+            fit(decision.chosen_by.as_deref().unwrap_or("selection"), MAX_CELL_WIDTH),
             time(decision, "%Y-%m-%d %H:%M"),
         ]
     }));
@@ -116,7 +116,7 @@ fn madr(decision: &RecordedDecision) -> String {
         State::Superseded => state(decision),
         State::Withdrawn => "rejected".to_owned(),
     };
-    let chosen_by = decision.chosen_by.as_deref().map_or_else(|| "the score of the proposal".to_owned(), one_line);
+    let chosen_by = decision.chosen_by.as_deref().map_or_else(|| "the selection of the plan".to_owned(), one_line);
     let [question, choice, rationale, consequences] =
         [&decision.question, &decision.choice, &decision.rationale, &decision.consequences].map(|text| one_line(text));
     let options = std::iter::once(&decision.choice).chain(&decision.alternatives);

@@ -89,7 +89,7 @@ pub struct RecordedDecision {
     pub proposal: String,
     /// Name of the Agent that proposed it.
     pub agent: String,
-    /// User who chose the proposal; none if its score decided.
+    /// User who chose the proposal; none if no person did.
     pub chosen_by: Option<String>,
     /// Time of the choice.
     pub at: Millis,
