@@ -44,12 +44,12 @@ pub struct Generate {
     #[serde(default = "default_timeout")]
     #[schemars(range(min = 1, max = 86_400))]
     pub timeout_seconds: u32,
-    /// Maximum number of attempts of each planner, of each comparison of a judge, and of the synthesizer. When what it wrote is not usable, the next attempt
-    /// receives the reason. Default: 3.
+    /// Maximum number of attempts of each planner, of each comparison of a judge, and of the synthesizer. When what it wrote is not usable, the
+    /// next attempt receives the reason. Default: 3.
     #[serde(default = "default_attempts")]
     #[schemars(range(min = 1, max = 10))]
     pub max_attempts: u32,
-    /// Who chooses among the proposals. Default: `BestScore`.
+    /// How one of the proposals is chosen. Default: `BestScore`.
     #[serde(default)]
     pub selection: ProposalSelection,
     /// Proposal that a person has chosen. `kubectl enact choose` writes it; it wins over the selection.
@@ -74,7 +74,7 @@ pub struct Planner {
     pub name: String,
 }
 
-/// Who chooses among the proposals of planners.
+/// How one of the proposals of planners is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum ProposalSelection {
     /// The highest score decides, when all planners have ended; then the lowest number of tasks, then the name of the agent.

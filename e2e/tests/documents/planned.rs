@@ -242,8 +242,7 @@ fn a_synthesizer_combines_proposals() {
         stage.await_reason::<Specification>("keys", "Approved").await?;
         let options = ["--agents", "thorough,hasty", "--agent", "worker"];
         let merging = ["--select", "synthesis", "--synthesizer", "merger"];
-        let refused =
-            dana.enact_error(&[&["plan", "keys"][..], &options[..], &merging[2..]].concat())?;
+        let refused = dana.enact_error(&[&["plan", "keys"][..], &options[..], &merging[2..]].concat())?;
         holds(&refused, &["selection: Synthesis"])?;
         dana.enact(&[&["plan", "keys"][..], &options[..], &merging[..]].concat())?;
         let done = stage.finished("keys", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
