@@ -9,7 +9,7 @@ use crate::analysis::significant_terms;
 
 /// Two questions are similar if they have at least this many significant words in common …
 const LEAST_SHARED: usize = 2;
-/// … and if these are at least two thirds of the words that one of them has. Of two questions with five such words, one word may differ.
+/// … and if these are at least two thirds of the different words of both. Of two questions with five significant words, one may differ.
 const SIMILAR: (usize, usize) = (2, 3);
 /// Maximum number of significant words of a question that are compared, so that long questions cost little.
 const MAX_TERMS: usize = 16;
