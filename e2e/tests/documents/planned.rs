@@ -216,11 +216,9 @@ fn a_judge_decides_between_proposals() {
 fn a_synthesizer_combines_proposals() {
     on_stage("planned-merged", |stage| async move {
         let dana = Person::of(&stage, "dana", "developers").await?;
-        let decided = |choice: &str, more: &str| {
-            let decision = format!("**Decision**: {choice}\n\n**Rationale**: There are few keys.\n\n{more}");
-            format!("## Decisions\n\n### Where do we store the keys?\n\n{decision}## Phase 1")
-        };
-        let hasty = HASTY.replacen("## Phase 1", &decided("Postgres", ""), 1);
+        let decision = "## Decisions\n\n### Where do we store the keys?\n\n**Decision**: Postgres\n\n\
+                        **Rationale**: There are few keys.\n\n## Phase 1";
+        let hasty = HASTY.replacen("## Phase 1", decision, 1);
         // It cites a planner that there is not, and learns from the diagnostics.
         let merges = format!(
             "{}{}{}if test \"$ENACT_ATTEMPT\" = 1; then\n{}exit\nfi\n{}{}",
