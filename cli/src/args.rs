@@ -19,7 +19,7 @@ use parse::{
     answer, digest, document, object_name, plan, plan_name, plan_or_task, recorded_revision, specification, subject,
     usd,
 };
-pub use planning::{Choose, Explain, NewPlan, Selection};
+pub use planning::{Choose, Explain, ExplainOutput, NewPlan, Selection};
 
 mod check;
 mod decisions;

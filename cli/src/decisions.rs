@@ -74,7 +74,7 @@ fn table(decisions: &[DecisionOutcome], wide: bool) -> Vec<String> {
             fit(&decision.choice, MAX_CELL_WIDTH),
             one_line(&decision.plan),
             one_line(&decision.agent),
-            fit(decision.chosen_by.as_deref().unwrap_or("score"), MAX_CELL_WIDTH),
+            fit(decision.chosen_by.as_deref().unwrap_or("selection"), MAX_CELL_WIDTH),
             time(decision, "%Y-%m-%d %H:%M"),
         ];
         if wide {
@@ -152,7 +152,7 @@ fn madr(DecisionOutcome { decision, outcome }: &DecisionOutcome) -> String {
         State::Superseded => state(decision),
         State::Withdrawn => "rejected".to_owned(),
     };
-    let chosen_by = decision.chosen_by.as_deref().map_or_else(|| "the score of the proposal".to_owned(), one_line);
+    let chosen_by = decision.chosen_by.as_deref().map_or_else(|| "the selection of the plan".to_owned(), one_line);
     let [question, choice, rationale, consequences] =
         [&decision.question, &decision.choice, &decision.rationale, &decision.consequences].map(|text| one_line(text));
     let options = std::iter::once(&decision.choice).chain(&decision.alternatives);

@@ -8,7 +8,7 @@ use enact_domain::condition::READY;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use crate::args::{Explain, Kind, kind_and_name};
+use crate::args::{Explain, ExplainOutput, Kind, kind_and_name};
 use crate::cluster::Cluster;
 use crate::control::{Target, task_of};
 use crate::record::{Record, Selected};
@@ -20,7 +20,10 @@ pub async fn run(cluster: &Cluster, options: &Explain) -> Result<()> {
     if let (Some(Kind::Plan), name) = kind_and_name(&options.task)
         && !name.contains('/')
     {
-        return planning::explain(cluster, name).await;
+        return planning::explain(cluster, name, options.output).await;
+    }
+    if options.output == ExplainOutput::Json {
+        bail!("--output json is for plans; name one as plan/NAME");
     }
     let task: Task = match Target::parse(&options.task) {
         Target::TaskOfPlan(plan, id) => task_of(cluster, &plan, &id).await?,

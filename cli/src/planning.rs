@@ -1,19 +1,22 @@
 //! `plan`, `choose` and the proposals of planners.
 
+mod differences;
+
 use anyhow::{Context as _, Result, bail};
 use enact_crds::Plan;
 use enact_crds::document::Finding;
-use enact_crds::plan::{Judgement, JudgementState, Preference, Proposal, ProposalState, ScoreComponent};
+use enact_crds::plan::{GeneratedPlan, Judgement, JudgementState, Preference, Proposal, ProposalState};
 use enact_domain::digest::Digest;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Map, Value, json};
 
-use crate::args::{Choose, Git, NewPlan, Selection};
+use crate::args::{Choose, ExplainOutput, Git, NewPlan, Selection};
 use crate::cluster::{Cluster, api_error};
 use crate::record::Record;
 use crate::terminal;
-use crate::text::{align, one_line};
+use crate::text::{align, one_line, safe};
+use differences::Differences;
 
 /// Cell of a value that does not exist.
 const NOTHING: &str = "-";
@@ -39,8 +42,13 @@ fn manifest(options: &NewPlan) -> Value {
         "selection": match options.select {
             Selection::BestScore => "BestScore",
             Selection::Person => "Person",
+            Selection::Votes => "Votes",
+            Selection::Synthesis => "Synthesis",
         },
     });
+    if let Some(synthesizer) = &options.synthesizer {
+        generate["synthesizer"] = json!({ "name": synthesizer });
+    }
     if !options.judges.is_empty() {
         generate["judges"] = json!(named(&options.judges));
     }
@@ -180,16 +188,37 @@ fn finding_line(finding: &Finding) -> String {
     one_line(&format!("{code} in line {line}: {message}; {remedy}"))
 }
 
-/// Prints the proposals for a plan with all components of their scores.
-pub async fn explain(cluster: &Cluster, name: &str) -> Result<()> {
+/// Prints the proposals for a plan with all components of their scores, and what they decide differently.
+pub async fn explain(cluster: &Cluster, name: &str, output: ExplainOutput) -> Result<()> {
     let plan: Plan = cluster.get(name).await?;
     if plan.spec.generate.is_none() {
         bail!("agents write no tasks for Plan {name}; name a task as {name}/TASKID to see why its agent was selected");
     }
-    lines(&plan).iter().try_for_each(|line| terminal::print_line(line))
+    let differences = differences::read(cluster, &plan).await;
+    match output {
+        ExplainOutput::Json => {
+            let text = serde_json::to_string_pretty(&as_json(&plan, &differences?))?;
+            terminal::print_line(&safe(&text))
+        }
+        ExplainOutput::Table => {
+            let differences = differences.unwrap_or_else(|error| {
+                terminal::note(&format!("what the proposals decide differently cannot be read: {error:#}"));
+                Differences::default()
+            });
+            lines(&plan, &differences).iter().try_for_each(|line| terminal::print_line(line))
+        }
+    }
 }
 
-fn lines(plan: &Plan) -> Vec<String> {
+fn as_json(plan: &Plan, Differences { conflicts, synthesis }: &Differences) -> Value {
+    let status = plan.status.clone().unwrap_or_default();
+    json!({
+        "proposals": status.proposals, "judgements": status.judgements, "conflicts": conflicts, "synthesis": synthesis,
+        "generated": status.generated,
+    })
+}
+
+fn lines(plan: &Plan, differences: &Differences) -> Vec<String> {
     let status = plan.status.clone().unwrap_or_default();
     if status.proposals.is_empty() {
         return vec!["no planner has started: they wait until the Specification is approved".to_owned()];
@@ -197,9 +226,7 @@ fn lines(plan: &Plan) -> Vec<String> {
     let mut lines = table(&status.proposals);
     for proposal in &status.proposals {
         lines.extend([String::new(), format!("{}: {}", one_line(&proposal.agent), summary(proposal))]);
-        let component =
-            |c: &ScoreComponent| one_line(&format!("{} {} of {}: {}", c.name, c.points, c.max, c.explanation));
-        lines.extend(proposal.components.iter().map(|found| format!("  {}", component(found))));
+        lines.extend(proposal.components.iter().map(|found| format!("  {}", one_line(&found.describe()))));
         lines.extend(proposal.findings.iter().map(|found| format!("  {}", finding_line(found))));
     }
     if !status.judgements.is_empty() {
@@ -207,9 +234,14 @@ fn lines(plan: &Plan) -> Vec<String> {
         let judgements = status.judgements.iter().zip(1..);
         lines.extend(judgements.map(|(judgement, number)| format!("  {number}. {}", verdict(judgement))));
     }
-    if let Some(generated) = &status.generated {
-        let by = generated.by.as_ref().map_or_else(|| "by its score".to_owned(), |by| format!("by {}", one_line(by)));
-        lines.extend([String::new(), format!("the proposal of Agent {} was chosen {by}", one_line(&generated.agent))]);
+    lines.extend(differences.lines(plan, &status));
+    if let Some(GeneratedPlan { agent, by, message, .. }) = &status.generated {
+        let why = match (by, message) {
+            (Some(by), _) => format!(" by {}", one_line(by)),
+            (None, Some(message)) => format!(": {}", one_line(message)),
+            (None, None) => " by its score".to_owned(),
+        };
+        lines.extend([String::new(), format!("the proposal of Agent {} was chosen{why}", one_line(agent))]);
     }
     lines
 }
@@ -287,7 +319,7 @@ mod tests {
     #[test]
     fn shows_all_proposals_and_components() {
         assert_eq!(
-            lines(&plan()),
+            lines(&plan(), &Differences::default()),
             [
                 "AGENT   STATE     TASKS  SCORE  REQUIREMENTS  RULES",
                 "claude  Proposed  3      200    150           50",
@@ -310,6 +342,27 @@ mod tests {
     }
 
     #[test]
+    fn says_why_a_proposal_was_chosen() {
+        let mut plan = plan();
+        let mut last = |by: Option<&str>, message: Option<&str>| {
+            let generated = plan.status.as_mut().unwrap().generated.as_mut().unwrap();
+            (generated.by, generated.message) = (by.map(str::to_owned), message.map(str::to_owned));
+            lines(&plan, &Differences::default()).pop().unwrap()
+        };
+        assert_eq!(last(None, None), "the proposal of Agent claude was chosen by its score");
+        assert_eq!(last(None, Some("it has\n9 votes")), "the proposal of Agent claude was chosen: it has 9 votes");
+        assert_eq!(last(Some("dana"), None), "the proposal of Agent claude was chosen by dana");
+    }
+
+    #[test]
+    fn the_output_as_json_has_all_parts() {
+        let value = as_json(&plan(), &Differences::default());
+        assert_eq!((&value["proposals"][0]["score"], &value["generated"]["by"]), (&json!(200), &json!("dana")));
+        assert_eq!((&value["conflicts"], &value["synthesis"]), (&json!([]), &json!([])));
+        assert_eq!(value["judgements"][1]["state"], "Dropped");
+    }
+
+    #[test]
     fn only_a_usable_proposal_can_be_chosen() {
         let plan = plan();
         assert_eq!(proposal_of(&plan, "claude").unwrap().digest.as_deref(), Some("sha256:1"));
@@ -327,6 +380,7 @@ mod tests {
             guidance: None,
             judges: Vec::new(),
             select: Selection::BestScore,
+            synthesizer: None,
             attempts: 3,
             approve_groups: Vec::new(),
             git: Git::default(),
@@ -339,6 +393,12 @@ mod tests {
         assert_eq!(manifest(&options)["spec"], spec);
         options.judges = vec!["opus".into()];
         assert_eq!(manifest(&options)["spec"]["generate"]["judges"], json!([{ "name": "opus" }]));
+        (options.select, options.synthesizer) = (Selection::Synthesis, Some("merger".into()));
+        let generate = &manifest(&options)["spec"]["generate"];
+        assert_eq!((&generate["selection"], &generate["synthesizer"]["name"]), (&json!("Synthesis"), &json!("merger")));
+        (options.select, options.synthesizer) = (Selection::Votes, None);
+        let generate = &manifest(&options)["spec"]["generate"];
+        assert_eq!((&generate["selection"], &generate["synthesizer"]), (&json!("Votes"), &Value::Null));
         options.agent = Some("coder".into());
         options.git.url = Some("https://git.example.org/cart.git".into());
         let spec = &manifest(&options)["spec"];

@@ -60,8 +60,8 @@ fn decisions_are_a_table() {
         [
             "ID  STATE             QUESTION                 CHOICE    PLAN  PROPOSED BY  CHOSEN BY  WHEN (UTC)",
             "12  in force          Where are carts stored?  Postgres  cart  claude       dana       2026-11-01 00:00",
-            "7   superseded by 12  Where are carts stored?  Redis     cart  claude       score      2026-11-01 00:00",
-            "3   withdrawn         Where are carts stored?  A file    cart  claude       score      2026-11-01 00:00",
+            "7   superseded by 12  Where are carts stored?  Redis     cart  claude       selection  2026-11-01 00:00",
+            "3   withdrawn         Where are carts stored?  A file    cart  claude       selection  2026-11-01 00:00",
         ]
     );
     assert!(sent(&api).is_empty());
@@ -154,7 +154,7 @@ the work of 4 attempts is discarded; it cost > 1.50 USD.
     assert_eq!(text, expected, "an agent's text adds no section");
     let superseded = fs::read_to_string(folder.join("0007-where-are-carts-stored.md")).unwrap();
     assert!(
-        superseded.contains("status: \"superseded by 12\"") && superseded.contains("chosen by the score"),
+        superseded.contains("status: \"superseded by 12\"") && superseded.contains("chosen by the selection"),
         "{superseded}"
     );
 }

@@ -438,11 +438,14 @@ pub struct PlanStatus {
     /// State of the source outside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceStatus>,
-    /// Planners and their proposals, for a plan with `generate`.
+    /// Planners and their proposals, for a plan with `generate`; the last one can be that of the synthesizer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["agent".into()]))]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 9))]
     pub proposals: Vec<Proposal>,
+    /// Number of questions that the proposals of planners decide differently, when all planners have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflicts: Option<u32>,
     /// The proposal that is the tasks.md of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated: Option<GeneratedPlan>,

@@ -81,6 +81,11 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
     let images = |allowed: &[&str]| json!({"agentImages": {"allowed": allowed}});
     let (git, workspace) = ("https://git/shop", |fields: Value| json!({"workspace": fields}));
     let key = json!({"name": "llm", "key": "token"});
+    let generate = |fields: Value| {
+        let mut generate = json!({"agents": [{"name": "a"}, {"name": "b"}]});
+        generate.as_object_mut().expect("an object").extend(fields.as_object().expect("fields").clone());
+        json!({"tasks": null, "specificationRef": {"name": "a"}, "generate": generate})
+    };
     vec![
         ("Agent", "the adapter Replay requires the field replay", json!({"adapter": "Replay"})),
         ("Agent", "exactly one of value and secretKeyRef", env(json!({"name": "A"}))),
@@ -157,6 +162,18 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
                 "tasks": null, "specificationRef": {"name": "a"},
                 "generate": {"agents": [{"name": "a"}, {"name": "b"}], "judges": [{"name": "b"}]},
             }),
+        ),
+        ("Plan", "requires the field synthesizer", generate(json!({"selection": "Synthesis"}))),
+        ("Plan", "requires the field synthesizer", generate(json!({"synthesizer": {"name": "c"}}))),
+        (
+            "Plan",
+            "it would combine its own proposal",
+            generate(json!({"selection": "Synthesis", "synthesizer": {"name": "b"}})),
+        ),
+        (
+            "Plan",
+            "it would combine its own proposal",
+            generate(json!({"selection": "Synthesis", "synthesizer": {"name": "c"}, "judges": [{"name": "c"}]})),
         ),
         ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "ext::sh -c id"}))),
         ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "/srv/git"}))),
@@ -244,6 +261,11 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("Specification", from_git(&json!({"path": ".specify/..a/b.md"}))),
         ("Plan", json!({"tasks": null, "source": {"inline": "# Tasks: A"}})),
         ("Plan", json!({"tasks": null, "source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
+        (
+            "Plan",
+            json!({"tasks": null, "specificationRef": {"name": "a"}, "generate": {
+                "agents": [{"name": "a"}], "judges": [{"name": "b"}], "selection": "Synthesis", "synthesizer": {"name": "c"}}}),
+        ),
         ("Plan", json!({"workspace": {"url": "ssh://git/shop", "revision": "v-1", "integration": {"branch": "a/-b"}}})),
         ("Plan", json!({"workspace": {"url": "ssh://git/shop", "integration": {"branch": "enactor/shop"}}})),
         (

@@ -1,6 +1,9 @@
 //! Decisions that proposals for plans make, as in Spec Kit's research.md, and whether they contradict recorded ones.
 //!
-//! Two decisions are about the same question if its words are the same. They agree if the choices have the same words.
+//! Two decisions are about the same question if its words are the same. They agree if the choices have the same words. Between the proposals
+//! for one plan, similar questions count as the same, too.
+
+mod conflicts;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::speckit::{Item, research};
 use crate::text::{self, one_line};
 use crate::time::Millis;
+
+pub use conflicts::{Conflict, Position, conflicts, votes};
 
 /// Maximum number of decisions of one proposal that are read.
 pub const MAX_DECISIONS: usize = 100;
@@ -20,6 +25,10 @@ pub const MAX_QUESTION_BYTES: usize = 256;
 pub const MAX_TEXT_BYTES: usize = 4096;
 /// Maximum length of a choice in a message, in bytes.
 const MAX_QUOTED_BYTES: usize = 80;
+/// Maximum number of sources of one decision that are read.
+const MAX_SOURCES: usize = 16;
+/// Maximum length of the name of a source, in bytes: that of the name of an object.
+const MAX_SOURCE_BYTES: usize = 253;
 
 /// A decision of a proposal. Each text is one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +45,16 @@ pub struct Decision {
     pub alternatives: Vec<String>,
     /// Line in the proposal, counted from 1.
     pub line: u32,
+}
+
+/// A decision of a synthesis, and the proposals that it names as its sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Citation {
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// Names after `**Taken from**`.
+    pub taken_from: Vec<String>,
 }
 
 /// Whether a recorded decision still counts.
@@ -71,7 +90,7 @@ pub struct RecordedDecision {
     pub proposal: String,
     /// Name of the Agent that proposed it.
     pub agent: String,
-    /// User who chose the proposal; none if its score decided.
+    /// User who chose the proposal; none if no person did.
     pub chosen_by: Option<String>,
     /// Time of the choice.
     pub at: Millis,
@@ -129,23 +148,38 @@ impl DecisionOutcome {
 /// Reads the decisions of a proposal in the order of the document. One without a choice is left out. Repeated questions get a number, since
 /// a heading with several decisions does not say what each of them is about.
 pub fn read(document: &[u8]) -> Vec<Decision> {
+    citations(document).into_iter().map(|citation| citation.decision).collect()
+}
+
+/// Reads the decisions of a proposal like [`read`], with their sources.
+pub fn citations(document: &[u8]) -> Vec<Citation> {
     let mut seen: HashMap<String, u32> = HashMap::new();
-    let decision = |found: &research::Decision| {
+    let citation = |found: &research::Decision| {
         let choice = found.decision.as_ref().map(text_of).filter(|choice| !choice.is_empty())?;
         let title = text::message(one_line(&found.title), MAX_QUESTION_BYTES - NUMBER_BYTES);
         let question = if title.is_empty() { choice.clone() } else { title };
         let question = text::message(question, MAX_QUESTION_BYTES - NUMBER_BYTES);
         let count = seen.entry(question_key(&question)).and_modify(|count| *count += 1).or_insert(1);
-        Some(Decision {
+        let decision = Decision {
             question: if *count > 1 { format!("{question} ({count})") } else { question },
             choice,
             rationale: found.rationale.as_ref().map(text_of).unwrap_or_default(),
             consequences: found.consequences.as_ref().map(text_of).unwrap_or_default(),
             alternatives: found.alternatives.iter().map(text_of).take(MAX_ALTERNATIVES).collect(),
             line: found.line,
-        })
+        };
+        Some(Citation { decision, taken_from: found.taken_from.as_ref().map(sources).unwrap_or_default() })
     };
-    research::parse(document).model.decisions.iter().filter_map(decision).take(MAX_DECISIONS).collect()
+    research::parse(document).model.decisions.iter().filter_map(citation).take(MAX_DECISIONS).collect()
+}
+
+/// Returns the names in a list: `claude`, `claude, codex`, `claude and codex`.
+fn sources(item: &Item) -> Vec<String> {
+    let text = text_of(item);
+    let is_around = |c: char| c.is_whitespace() || matches!(c, '*' | '_' | '`' | '"' | '.');
+    let names = text.split([',', ';']).flat_map(|part| part.split(" and ")).map(|name| name.trim_matches(is_around));
+    let names = names.filter(|name| !name.is_empty()).take(MAX_SOURCES);
+    names.map(|name| text::truncated(name, MAX_SOURCE_BYTES).to_owned()).collect()
 }
 
 /// Room for the number of a repeated question, in bytes.
@@ -287,6 +321,22 @@ runs it already.
         };
         assert_eq!(found, [expected]);
         assert_eq!(read(b"# Tasks: Cart\n\n## Phase 1: Setup\n\n- [ ] T001 Cart in `a.rs`\n"), []);
+    }
+
+    #[test]
+    fn reads_the_sources_of_a_decision() {
+        let of = |label: &str| {
+            let text = PROPOSAL.replace("**Alternatives", &format!("{label}\n\n**Alternatives"));
+            citations(text.as_bytes()).remove(0)
+        };
+        let found = of("**Taken from**: claude");
+        assert_eq!(
+            (found.taken_from, found.decision.consequences.as_str()),
+            (vec!["claude".into()], "Carts need a migration.")
+        );
+        assert_eq!(of("**Taken from:** `claude`, codex-2 and `gemini`.").taken_from, ["claude", "codex-2", "gemini"]);
+        assert_eq!(of(&format!("**Taken from**: {}", "a,".repeat(1000))).taken_from.len(), MAX_SOURCES);
+        assert_eq!(citations(PROPOSAL.as_bytes())[0].taken_from, [""; 0]);
     }
 
     #[test]

@@ -177,7 +177,7 @@ pub enum Event {
         /// Digest of the document with the reasons, which the record has.
         digest: Digest,
     },
-    /// A proposal becomes the tasks.md of the plan that is the subject, by its score or by a person, who is the actor. Keyed by `key`.
+    /// A proposal becomes the tasks.md of the plan that is the subject, by the selection or by a person, who is the actor. Keyed by `key`.
     ProposalChosen {
         /// Unique for the subject: the generation of the plan and the digest.
         key: String,

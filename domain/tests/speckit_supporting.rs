@@ -82,6 +82,16 @@ fn a_section_may_hold_several_decisions() {
 }
 
 #[test]
+fn a_decision_may_name_its_sources() {
+    let text = "## Wood\n\n**Decision**: oak\n\n**Consequences**: heavy\n\n**Taken from**: claude, codex\n";
+    let found = research::parse(text.as_bytes()).model.decisions;
+    let part = |item: &Option<enact_domain::speckit::Item>| item.as_ref().map(|item| item.text.clone());
+    let parts = (part(&found[0].consequences), part(&found[0].taken_from));
+    assert_eq!(parts, (Some("heavy".into()), Some("claude, codex".into())));
+    assert_eq!(decisions("# Research\n\n## Wood\n\n**Taken from**: claude\n"), []);
+}
+
+#[test]
 fn a_decision_may_have_consequences() {
     let consequences = |text: &str| {
         let found = research::parse(text.as_bytes()).model.decisions;

@@ -8,10 +8,12 @@ use super::parse::{object_name, plan, plan_name, specification};
 /// Create a Plan whose tasks agents write
 ///
 /// Each of the agents writes a proposal when the Specification is approved. The proposals are checked and scored, and one of them becomes the
-/// tasks of the Plan: the one with the best score, or the one that a person chooses. The Plan is approved like any other.
+/// tasks of the Plan: by its score, by votes, or because a person chooses it; another agent can also combine the best ones. The Plan is
+/// approved like any other.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  kubectl enact plan cart --agents claude,codex\n  \
-    kubectl enact plan cart-again --spec cart --agents claude,codex --select person --guidance 'Use the crate sqlx.'")]
+    kubectl enact plan cart-again --spec cart --agents claude,codex --select person --guidance 'Use the crate sqlx.'\n  \
+    kubectl enact plan cart-merged --spec cart --agents claude,codex --select synthesis --synthesizer merger")]
 pub struct NewPlan {
     /// Name of the Plan
     #[arg(value_parser = plan_name)]
@@ -31,9 +33,12 @@ pub struct NewPlan {
     /// Agents that compare the best proposals without knowing who wrote them, at most 3
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = object_name)]
     pub judges: Vec<String>,
-    /// Who chooses among the proposals
+    /// How one of the proposals is chosen
     #[arg(long, value_enum, default_value_t)]
     pub select: Selection,
+    /// For --select synthesis: agent that combines the best proposals; it neither plans nor judges
+    #[arg(long, value_name = "NAME", required_if_eq("select", "synthesis"), value_parser = object_name)]
+    pub synthesizer: Option<String>,
     /// Maximum number of attempts of each agent
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10))]
     pub attempts: u32,
@@ -44,7 +49,7 @@ pub struct NewPlan {
     pub git: Git,
 }
 
-/// Who chooses among proposals.
+/// How one of several proposals is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Selection {
     /// The highest score decides
@@ -52,6 +57,10 @@ pub enum Selection {
     BestScore,
     /// A person decides, with `kubectl enact choose`
     Person,
+    /// The planners vote on what they decide differently, with the proficiency that their agents declare
+    Votes,
+    /// The synthesizer combines the best proposals
+    Synthesis,
 }
 
 /// Choose the proposal that becomes the tasks of a Plan
@@ -74,10 +83,10 @@ pub struct Choose {
 /// Show why the agent of a task was selected from the pool of its plan, or compare the proposals for a plan
 ///
 /// For a task, prints all agents of the pool with the components of their scores, and why the others were excluded. For a plan whose tasks
-/// agents write, prints all proposals with the components of their scores.
+/// agents write, prints all proposals with the components of their scores, and what they decide differently.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl enact explain task/shop-t004\n  kubectl enact explain shop/T004 --attempt 2\n  kubectl enact explain plan/shop"
+    after_help = "Examples:\n  kubectl enact explain task/shop-t004\n  kubectl enact explain shop/T004 --attempt 2\n  kubectl enact explain plan/shop\n  kubectl enact explain plan/shop -o json"
 )]
 pub struct Explain {
     /// PLAN/TASKID, the name of a Task, or plan/NAME
@@ -86,4 +95,17 @@ pub struct Explain {
     /// Explain this attempt [default: the newest one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub attempt: Option<u32>,
+    /// Form of the output; JSON is for a plan
+    #[arg(short, long, value_enum, default_value_t, conflicts_with = "attempt")]
+    pub output: ExplainOutput,
+}
+
+/// A form of an explanation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExplainOutput {
+    /// Tables
+    #[default]
+    Table,
+    /// JSON
+    Json,
 }

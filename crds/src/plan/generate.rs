@@ -13,6 +13,10 @@ use crate::specification::DraftStatus;
 /// Settings for agents that write the tasks.md.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("has(self.synthesizer) == (has(self.selection) && self.selection == 'Synthesis')").message("selection: Synthesis requires the field synthesizer, and no other selection has it"),
+    validation = Rule::new("!has(self.synthesizer) || (self.agents.all(planner, planner.name != self.synthesizer.name) && (!has(self.judges) || self.judges.all(judge, judge.name != self.synthesizer.name)))").message("the synthesizer cannot be one of agents or judges: it would combine its own proposal, or what it prefers"),
+)]
 pub struct Generate {
     /// Planners: each writes a proposal, at the same time as the others.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -32,19 +36,23 @@ pub struct Generate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub rubric: Option<String>,
-    /// Timeout of one attempt of a planner or judge, in seconds. Default: 900.
+    /// For `selection: Synthesis`: an agent that combines the best three proposals into one of its own when all planners and judges have ended.
+    /// A planner or judge cannot do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synthesizer: Option<Planner>,
+    /// Timeout of one attempt of a planner, judge or synthesizer, in seconds. Default: 900.
     #[serde(default = "default_timeout")]
     #[schemars(range(min = 1, max = 86_400))]
     pub timeout_seconds: u32,
-    /// Maximum number of attempts of each planner, and of each comparison of a judge. When what it wrote is not usable, the next attempt
-    /// receives the reason. Default: 3.
+    /// Maximum number of attempts of each planner, of each comparison of a judge, and of the synthesizer. When what it wrote is not usable, the
+    /// next attempt receives the reason. Default: 3.
     #[serde(default = "default_attempts")]
     #[schemars(range(min = 1, max = 10))]
     pub max_attempts: u32,
-    /// Who chooses among the proposals. Default: `BestScore`.
+    /// How one of the proposals is chosen. Default: `BestScore`.
     #[serde(default)]
     pub selection: ProposalSelection,
-    /// Proposal that a person has chosen. `kubectl enact choose` writes it; it wins over the scores.
+    /// Proposal that a person has chosen. `kubectl enact choose` writes it; it wins over the selection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<ChosenProposal>,
 }
@@ -57,7 +65,7 @@ fn default_attempts() -> u32 {
     3
 }
 
-/// An agent that writes a proposal, or compares proposals.
+/// An agent that writes a proposal, compares proposals, or combines them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Planner {
@@ -66,7 +74,7 @@ pub struct Planner {
     pub name: String,
 }
 
-/// Who chooses among the proposals of planners.
+/// How one of the proposals of planners is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum ProposalSelection {
     /// The highest score decides, when all planners have ended; then the lowest number of tasks, then the name of the agent.
@@ -74,6 +82,12 @@ pub enum ProposalSelection {
     BestScore,
     /// A person decides.
     Person,
+    /// Where proposals decide differently, their planners vote with the proficiency that their Agents declare. The proposal with the most votes
+    /// for its choices is chosen, and among equals the one with the highest score.
+    Votes,
+    /// The synthesizer combines the best three proposals. Its proposal is chosen if, without the points of judges, it has at least the score of
+    /// the best one; else the best one is chosen.
+    Synthesis,
 }
 
 /// A proposal that a person has chosen. The webhook writes author and date into the annotation `enact.dev/chosen`.
@@ -112,16 +126,17 @@ pub enum ProposalState {
     Dropped,
 }
 
-/// A planner and its proposal.
+/// A planner or synthesizer, and its proposal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Proposal {
-    /// Name of the planner.
+    /// Name of the planner, or of the synthesizer.
     pub agent: String,
     /// State of the planner.
     #[serde(default)]
     pub state: ProposalState,
-    /// Digest of the specification, the guidance and the name of the planner. A change of it restarts the planner.
+    /// Digest of the specification, the guidance and the name of the planner; for a synthesizer also of what it combines. A change of it
+    /// restarts the planner.
     pub inputs: String,
     /// Number of attempts that were started.
     #[serde(default)]
@@ -141,6 +156,9 @@ pub struct Proposal {
     /// Components of the score.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<ScoreComponent>,
+    /// Votes for the choices of the proposal where proposals decide differently. They count with `selection: Votes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub votes: Option<u32>,
     /// Findings about the decisions of the proposal: those that contradict a decision in force in the namespace. They do not lower the score.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -255,6 +273,14 @@ pub struct ScoreComponent {
     pub explanation: String,
 }
 
+impl ScoreComponent {
+    /// Returns the component for people: `rules 50 of 50: 0 rules of severity SHOULD are violated`.
+    pub fn describe(&self) -> String {
+        let Self { name, points, max, explanation } = self;
+        format!("{name} {points} of {max}: {explanation}")
+    }
+}
+
 impl From<&Component> for ScoreComponent {
     fn from(component: &Component) -> Self {
         Self {
@@ -270,15 +296,19 @@ impl From<&Component> for ScoreComponent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GeneratedPlan {
-    /// Name of the planner.
+    /// Name of the planner, or of the synthesizer.
     pub agent: String,
     /// Digest of the proposal.
     pub digest: String,
-    /// User who chose it; none if the scores decided.
+    /// User who chose it; none if no person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Users who wrote the planner, and the judges that compared the proposals. They are authors of the plan for `fourEyes`.
+    /// Why it was chosen, if neither a person nor its score alone decided: the votes, or what became of the synthesis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Users who wrote the planner, and the judges that compared the proposals; for a synthesis also the planners whose proposals it combines,
+    /// and after votes all planners. They are authors of the plan for `fourEyes`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 190))]
+    #[schemars(length(max = 260))]
     pub authors: Vec<String>,
 }

@@ -38,6 +38,7 @@ pub use overlap::{SharedItem, SharedItemKind, Sketch, overlap, overlap_findings}
 pub use quality::{Quality, QualityPart};
 pub use questions::{MAX_QUESTIONS, Question, QuestionOrigin, questions};
 pub use report::{MAX_FINDINGS, Report, is_about_others};
+pub(crate) use text::significant_terms;
 pub use vague::is_vague;
 
 use crate::speckit::constitution::Constitution;

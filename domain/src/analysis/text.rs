@@ -209,6 +209,11 @@ pub(super) fn terms(words: &[Word<'_>]) -> Vec<String> {
     found
 }
 
+/// Returns the first significant words of a text as stems, at most `most` of them.
+pub(crate) fn significant_terms(text: &str, most: usize) -> HashSet<String> {
+    terms(&words(text)).into_iter().take(most).collect()
+}
+
 /// Returns a name without case, plural, hyphens and spaces, but with all its words: `SystemPermission` is not `Permission`.
 pub(super) fn name_key(name: &str) -> String {
     let words = words(name);

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Candidate, Component};
+use super::{Candidate, Component, best_of};
 use crate::agents::fence;
 use crate::drafting::PreviousAttempt;
 
@@ -118,9 +118,7 @@ pub fn preference(document: &[u8]) -> Result<Preference, String> {
 
 /// Returns the pairs of proposals that each judge compares, as indices: both orders of each pair of the best ones.
 pub fn pairs(candidates: &[Candidate]) -> Vec<(usize, usize)> {
-    let mut ranked: Vec<usize> = (0..candidates.len()).collect();
-    ranked.sort_by_key(|index| candidates[*index].rank());
-    ranked.truncate(MAX_COMPARED);
+    let ranked = best_of(candidates, MAX_COMPARED);
     let with_others = |first: &usize| {
         let (first, others) = (*first, ranked.iter().copied());
         others.filter(move |second| *second != first).map(move |second| (first, second)).collect::<Vec<_>>()

@@ -1,4 +1,5 @@
-//! Plans that agents write: the prompt of a planner, the check of its proposal, the score by which proposals are compared, and judges.
+//! Plans that agents write: the prompt of a planner, the check of its proposal, the score by which proposals are compared, judges, votes, and
+//! the synthesis of several proposals.
 //!
 //! A proposal is the text of a Spec Kit tasks.md. The same inputs always give the same prompt, problem, score and choice.
 
@@ -7,6 +8,8 @@ mod judging;
 mod paths;
 mod prompt;
 mod score;
+mod synthesis;
+mod voting;
 
 pub use check::check;
 pub use judging::{
@@ -14,6 +17,8 @@ pub use judging::{
 };
 pub use prompt::{PromptInput, prompt};
 pub use score::{Component, Input, MAX_SCORE, Score, score};
+pub use synthesis::{Reasons, SynthesisInput, SynthesisSource, check_citations, synthesis_prompt};
+pub use voting::{elected, voting_weight};
 
 use std::cmp::Reverse;
 
@@ -40,6 +45,14 @@ pub fn best(candidates: &[Candidate]) -> Option<usize> {
     (0..candidates.len()).min_by_key(|index| candidates[*index].rank())
 }
 
+/// Returns the indices of the best proposals, at most `most` of them, the best one first.
+pub fn best_of(candidates: &[Candidate], most: usize) -> Vec<usize> {
+    let mut ranked: Vec<usize> = (0..candidates.len()).collect();
+    ranked.sort_by_key(|index| candidates[*index].rank());
+    ranked.truncate(most);
+    ranked
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -56,6 +69,13 @@ mod tests {
         assert_eq!(best(&[candidate("a", 700, 3), candidate("b", 701, 9)]), Some(1));
         assert_eq!(best(&[candidate("a", 700, 9), candidate("b", 700, 3)]), Some(1));
         assert_eq!(best(&[candidate("b", 700, 3), candidate("a", 700, 3)]), Some(1));
+    }
+
+    #[test]
+    fn the_best_proposals_come_first() {
+        let all = [candidate("a", 1, 3), candidate("b", 9, 3), candidate("c", 9, 2)];
+        assert_eq!((best_of(&all, 2), best_of(&all, 9)), (vec![2, 1], vec![2, 1, 0]));
+        assert!(best_of(&[], 3).is_empty());
     }
 
     proptest! {

@@ -25,7 +25,7 @@ names. Nothing else that you write is kept. You work alone, without a person to 
 ";
 
 /// What the prompt says about the repository, if there is one.
-const REPOSITORY: &str = "
+pub(super) const REPOSITORY: &str = "
 ## The repository
 
 The working directory contains the repository that the tasks change. Read it first: what exists already, how it is built and tested, and
@@ -33,7 +33,7 @@ where new code belongs. Name the paths that it has. Your changes to it are not k
 ";
 
 /// The required form of the document, as a part of the prompt.
-const FORM: &str = "\
+pub(super) const FORM: &str = "\
 The document is Markdown in the form of Spec Kit's `tasks.md`:
 
 1. The title: `# Tasks: <name>`.

@@ -28,6 +28,9 @@ pub struct Decision {
     pub consequences: Option<Item>,
     /// Alternatives that were considered and rejected.
     pub alternatives: Vec<Item>,
+    /// Names of what it was taken from: the text after `**Taken from**`, with which Enact asks for the sources of a synthesis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<Item>,
     /// Line of its heading or label, counted from 1.
     pub line: u32,
     /// Span from the heading or label to the end of the decision.
@@ -70,8 +73,11 @@ enum Part {
     Rationale,
     Consequences,
     Alternatives,
+    TakenFrom,
 }
 
+/// The label of the sources of a decision, in lower case.
+const TAKEN_FROM: &str = "taken from";
 const CONSEQUENCES: [&str; 6] =
     ["consequence", "implication", "consecuencia", "conséquence", "konsequenz", "auswirkung"];
 
@@ -155,6 +161,8 @@ impl Part {
             Some(Self::Rationale)
         } else if starts(&CONSEQUENCES) {
             Some(Self::Consequences)
+        } else if name == TAKEN_FROM {
+            Some(Self::TakenFrom)
         } else {
             None
         }
@@ -317,10 +325,10 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
         // A heading with a decision may be followed by the decision in detail, and a decision may come last.
         (Part::Decision, Some(item)) => item.text != known.title,
         (Part::Rationale, _) => known.rationale.is_some(),
-        (Part::Decision | Part::Alternatives | Part::Consequences, _) => false,
+        (Part::Decision | Part::Alternatives | Part::Consequences | Part::TakenFrom, _) => false,
     });
-    if fresh && piece.part == Part::Consequences {
-        // Other sections have consequences too: they alone are no decision.
+    if fresh && matches!(piece.part, Part::Consequences | Part::TakenFrom) {
+        // Other sections have consequences and sources too: they alone are no decision.
         return;
     }
     if fresh {
@@ -335,6 +343,7 @@ fn add(markdown: &Markdown, found: &mut Vec<(usize, Decision)>, piece: Piece) {
         Part::Decision => decision.decision = Some(piece.item),
         Part::Rationale => decision.rationale = Some(piece.item),
         Part::Consequences => decision.consequences = Some(piece.item),
+        Part::TakenFrom => decision.taken_from = Some(piece.item),
         Part::Alternatives if piece.items.is_empty() => decision.alternatives.push(piece.item),
         Part::Alternatives => decision.alternatives.extend(piece.items),
     }

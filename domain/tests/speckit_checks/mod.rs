@@ -35,7 +35,8 @@ pub fn document(bytes: &[u8]) {
     check.whole(&read.model.source, &read.diagnostics);
     for decision in &read.model.decisions {
         check.span(decision.span, decision.line);
-        check.items(decision.decision.iter().chain(&decision.rationale).chain(&decision.alternatives));
+        let parts = decision.decision.iter().chain(&decision.rationale).chain(&decision.alternatives);
+        check.items(parts.chain(&decision.taken_from));
     }
     let read = checklist::parse(bytes);
     check.whole(&read.model.source, &read.diagnostics);

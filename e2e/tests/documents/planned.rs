@@ -8,7 +8,7 @@ use enact_e2e::git::Git;
 use enact_e2e::own_time::PodClock;
 use enact_e2e::people::Person;
 use enact_e2e::{PATIENCE, Stage, on_stage};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::texts::KEYS;
 
@@ -128,7 +128,7 @@ fn the_best_proposal_is_approved_and_built() {
         )?;
         holds(&dana.enact(&["status", "keys"])?.stdout, &["Proposal of thorough", "4 tasks, chosen"])?;
         let decided = dana.enact(&["decisions", "keys"])?.stdout;
-        holds(&decided, &["in force", "Where are keys stored?", "In a file", "thorough", "score"])?;
+        holds(&decided, &["in force", "Where are keys stored?", "In a file", "thorough", "selection"])?;
         let shown = dana.enact(&["show", "plan/keys", "--proposal", "hasty"])?.stdout;
         ensure!(shown == HASTY, "the losing proposal is kept: {shown}");
         let refused = dana.enact_error(&["show", "plan/keys", "--proposal", "garbage"])?;
@@ -236,6 +236,84 @@ fn the_own_time_of_planning_is_printed() {
         let status = stage.await_reason::<Plan>("keys", "WaitingForApproval").await?.status.unwrap_or_default();
         println!("planning of 50 requirements by two planners took {}", clock.stop());
         ensure!(status.generated.is_some() && proposal(&status, "two")?.tasks == Some(50), "{status:#?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_synthesizer_combines_proposals() {
+    on_stage("planned-merged", |stage| async move {
+        let dana = Person::of(&stage, "dana", "developers").await?;
+        let decision = "## Decisions\n\n### Where do we store the keys?\n\n**Decision**: Postgres\n\n\
+                        **Rationale**: There are few keys.\n\n## Phase 1";
+        let hasty = HASTY.replacen("## Phase 1", decision, 1);
+        // It cites a planner that there is not, and learns from the diagnostics.
+        let merges = format!(
+            "{}{}{}if test \"$ENACT_ATTEMPT\" = 1; then\n{}exit\nfi\n{}{}",
+            unless_asked("## The plan of thorough"),
+            unless_asked("- hasty: Postgres, because: There are few keys."),
+            unless_asked("- thorough: In a file, because: There are few of them."),
+            delivers(&THOROUGH.replacen("**Alternatives", "**Taken from**: nobody\n\n**Alternatives", 1)),
+            unless_asked("which is not one of the plans"),
+            delivers(&THOROUGH.replacen("**Alternatives", "**Taken from**: thorough\n\n**Alternatives", 1)),
+        );
+        let agents = [
+            agent("worker", "echo done"),
+            agent("thorough", &delivers(THOROUGH)),
+            agent("hasty", &delivers(&hasty)),
+            agent("merger", &merges),
+        ];
+        stage.apply(&agents.concat()).await?;
+        dana.applies(&inline("Specification", "keys", KEYS, &json!({}))).await?;
+        stage.await_reason::<Specification>("keys", "Approved").await?;
+        let options = ["--agents", "thorough,hasty", "--agent", "worker"];
+        let merging = ["--select", "synthesis", "--synthesizer", "merger"];
+        let refused = dana.enact_error(&[&["plan", "keys"][..], &options[..], &merging[2..]].concat())?;
+        holds(&refused, &["selection: Synthesis"])?;
+        dana.enact(&[&["plan", "keys"][..], &options[..], &merging[..]].concat())?;
+        let done = stage.finished("keys", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
+        let generated = done.generated.clone().context("no proposal is chosen")?;
+        ensure!(generated.agent == "merger" && generated.by.is_none(), "{generated:#?}");
+        let (merger, best) = (proposal(&done, "merger")?, proposal(&done, "thorough")?);
+        ensure!(merger.attempts == 2 && merger.score == best.score, "{merger:#?}");
+        ensure!(done.conflicts == Some(1) && done.tasks.succeeded == 4, "{done:#?}");
+        let explained = dana.enact(&["explain", "plan/keys"])?.stdout;
+        let parts = ["decided differently:", "Postgres", "In a file", "TAKEN FROM", "it combines the best proposals"];
+        holds(&explained, &parts)?;
+        let json: Value = serde_json::from_str(&dana.enact(&["explain", "plan/keys", "-o", "json"])?.stdout)?;
+        ensure!(json["synthesis"][0]["takenFrom"] == json!(["thorough"]), "{json:#}");
+        ensure!(json["conflicts"][0]["positions"].as_array().map(Vec::len) == Some(2), "{json:#}");
+        let shown = dana.enact(&["show", "plan/keys", "--proposal", "hasty"])?.stdout;
+        ensure!(shown == hasty, "the losing proposal is kept: {shown}");
+        ensure!(recorded(&stage, "ProposalChosen")? == ["system:enact merger"], "{done:#?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn planners_vote_on_what_they_decide_differently() {
+    on_stage("planned-voted", |stage| async move {
+        let expert = |proficiency: u8, document: &str| {
+            let resources = json!({"cpu": "10m", "memory": "64Mi", "ephemeralStorage": "64Mi"});
+            let capabilities = json!([{"name": "rust", "proficiency": proficiency}]);
+            json!({
+                "adapter": "Command", "resources": resources, "script": delivers(document), "capabilities": capabilities,
+            })
+        };
+        let decision = "## Decisions\n\n### Where are the keys stored?\n\n**Decision**: Postgres\n\n## Phase 1";
+        let hasty = HASTY.replacen("## Phase 1", decision, 1);
+        let agents =
+            manifest("Agent", "thorough", &expert(20, THOROUGH)) + &manifest("Agent", "hasty", &expert(90, &hasty));
+        stage.apply(&(agents + &agent("worker", "echo done"))).await?;
+        stage.apply(&inline("Specification", "keys", KEYS, &json!({}))).await?;
+        stage.await_reason::<Specification>("keys", "Approved").await?;
+        stage.enact(&["plan", "keys", "--agents", "thorough,hasty", "--agent", "worker", "--select", "votes"])?;
+        let done = stage.finished("keys", Phase::Succeeded, PATIENCE).await?.status.unwrap_or_default();
+        ensure!(done.generated.as_ref().is_some_and(|generated| generated.agent == "hasty"), "{done:#?}");
+        let (thorough, hasty) = (proposal(&done, "thorough")?, proposal(&done, "hasty")?);
+        ensure!(thorough.votes == Some(20) && hasty.votes == Some(90) && thorough.score > hasty.score, "{done:#?}");
+        let explained = stage.enact(&["explain", "plan/keys"])?;
+        ensure!(explained.contains("weighted votes: thorough 20, hasty 90"), "{explained}");
         Ok(())
     });
 }

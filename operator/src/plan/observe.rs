@@ -74,7 +74,10 @@ fn targets(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Target> {
         targets.extend(constitution_chain(ctx, plan, namespace).targets());
     }
     targets.extend(sourcing::targets(places, plan.spec.source.as_ref(), None));
-    let planners = plan.spec.generate.iter().flat_map(|generate| generate.agents.iter().chain(&generate.judges));
+    let planners = plan.spec.generate.iter().flat_map(|generate| {
+        let planners = generate.agents.iter().chain(&generate.judges);
+        planners.chain(&generate.synthesizer)
+    });
     targets.extend(planners.flat_map(|planner| places.map(|place| Target::new::<Agent>(place, &planner.name))));
     targets
 }
@@ -180,6 +183,7 @@ pub async fn load(ctx: &Context, observed: &Observed, cached: Option<Arc<Content
         source: status.source,
         proposals: status.proposals,
         judgements: status.judgements,
+        conflicts: status.conflicts,
         generated: status.generated,
         content: cached,
         ..Loaded::default()
@@ -233,13 +237,13 @@ fn decisions_on_agents(ctx: &Context, observed: &Observed, content: &Content) ->
 async fn document(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<Loaded, Error> {
     let plan = observed.plan.as_ref();
     if let Some(generate) = &plan.spec.generate {
-        let Planned { document, proposals, judgements, generated, requeue_at } =
+        let Planned { document, proposals, judgements, conflicts, generated, requeue_at } =
             planning::advance(ctx, observed, generate, &loaded.documents).await?;
-        let document = Some(document);
-        let source_requeue_at = requeue_at;
-        return Ok(Loaded { document, proposals, judgements, generated, source: None, source_requeue_at, ..loaded });
+        let (document, source_requeue_at) = (Some(document), requeue_at);
+        let loaded = Loaded { document, proposals, judgements, conflicts, generated, ..loaded };
+        return Ok(Loaded { source: None, source_requeue_at, ..loaded });
     }
-    let loaded = Loaded { proposals: Vec::new(), judgements: Vec::new(), generated: None, ..loaded };
+    let loaded = Loaded { proposals: Vec::new(), judgements: Vec::new(), conflicts: None, generated: None, ..loaded };
     let Some(source) = plan.spec.source.as_ref().filter(|source| source.inline.is_none()) else {
         sourcing::delete_jobs(&ctx.sourcing, plan).await?;
         return Ok(Loaded { source: None, ..loaded });

@@ -147,6 +147,8 @@ pub struct Loaded {
     pub proposals: Vec<Proposal>,
     /// The new `status.judgements`.
     pub judgements: Vec<Judgement>,
+    /// The new `status.conflicts`.
+    pub conflicts: Option<u32>,
     /// The new `status.generated`.
     pub generated: Option<GeneratedPlan>,
     /// Time of the next poll of the source, or of the next check of the planners.

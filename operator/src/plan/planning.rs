@@ -1,19 +1,21 @@
 //! Planning: agents write proposals for a plan with `spec.generate`, and one of them becomes its tasks.md.
 //!
-//! Each planner is a document job with attempts of its own. The status has the state of all of them, the record the text of each proposal.
+//! Each planner is a document job with attempts of its own, and so are judges and the synthesizer. The status has the state of all of them, the
+//! record the text of each proposal.
 
+mod choice;
+mod conflicts;
 mod judging;
+mod synthesis;
 
-use std::collections::BTreeSet;
-
-use enact_crds::plan::{Generate, GeneratedPlan, Judgement, Planner, Proposal, ProposalSelection, ProposalState};
+use enact_crds::plan::{Generate, GeneratedPlan, Judgement, PlanStatus, Planner, Proposal, ProposalState};
 use enact_crds::specification::DraftStatus;
 use enact_domain::condition::Readiness;
 use enact_domain::decisions::{self, Decision};
 use enact_domain::digest::Digest;
 use enact_domain::drafting::{EffectiveConstitution, PreviousAttempt};
 use enact_domain::names;
-use enact_domain::planning::{self, Candidate, PromptInput};
+use enact_domain::planning::{self, PromptInput};
 use enact_domain::record::{ACTOR, Event, Record};
 use enact_domain::rules::Program;
 use enact_domain::stamps::Stamps;
@@ -30,14 +32,13 @@ use crate::context::Membership;
 use crate::error::Error;
 use crate::sourcing::agent_job::{self, Advanced, AgentJob, Step};
 use crate::sourcing::{self, Subject};
+use choice::{Choice, FAILED, authors, choose};
 pub use judging::ended as ended_judgements;
 
 /// The problem of planners and judges that had not ended when the plan started.
 const STARTED_WITHOUT: &str = "the plan has started without it";
 /// The reason while planners work.
 const PLANNING: &str = "Planning";
-/// The reason when no planner has a usable proposal.
-const FAILED: &str = "PlanningFailed";
 
 /// The state of a plan with planners.
 pub struct Planned {
@@ -45,6 +46,7 @@ pub struct Planned {
     pub document: Result<Vec<u8>, Readiness>,
     pub proposals: Vec<Proposal>,
     pub judgements: Vec<Judgement>,
+    pub conflicts: Option<u32>,
     pub generated: Option<GeneratedPlan>,
     /// Time of the next reconcile if no event arrives earlier.
     pub requeue_at: Option<Millis>,
@@ -72,54 +74,37 @@ pub async fn advance(
                 // What they plan is not approved any more, or not wanted.
                 sourcing::delete_others(&ctx.sourcing, &subject, &[]).await?;
             }
-            let (proposals, judgements, generated) = (status.proposals, status.judgements, status.generated);
-            return Ok(Planned { document: Err(missing), proposals, judgements, generated, requeue_at: None });
+            let PlanStatus { proposals, judgements, conflicts, generated, .. } = status;
+            let document = Err(missing);
+            return Ok(Planned { document, proposals, judgements, conflicts, generated, requeue_at: None });
         }
     };
     let proposals = generate.agents.iter().map(|planner| remembered(&assignment, generate, planner));
     let proposals = proposals.collect::<Result<Vec<_>, _>>()?;
     let planning = Planning { ctx, generate, subject: &subject, member, assignment };
-    // Judges start when the status has the proposals of all planners.
+    // Judges start when the status has the proposals of all planners, and the synthesizer when it has all verdicts, too.
     let judgements = planning.judgements(&proposals, &status.judgements)?;
-    let Round { mut proposals, mut records, mut pending, mut requeue_at } =
-        planning.advance(proposals, planning.judges_pods(&judgements)).await?;
+    let synthesis = planning.synthesis(&proposals, &judgements, &status.proposals)?;
+    let pods = planning.judges_pods(&judgements).into_iter().chain(planning.synthesis_pod(synthesis.as_ref()));
+    let Round { mut proposals, mut records, mut pending, requeue_at } =
+        planning.advance(proposals, pods.collect()).await?;
     let judged = planning.judge(&mut proposals, judgements).await?;
-    records.extend(judged.records);
-    requeue_at = [requeue_at, judged.requeue_at].into_iter().flatten().min();
-    let is_judged = judged.pending.is_none();
-    pending = judged.pending.unwrap_or(pending);
-    let mut document = Err(pending);
-    let mut generated = None;
-    let stamps = Stamps::of(observed.plan.annotations(), names::ANNOTATION_CHOSEN);
-    match choose(&observed.name(), generate, &stamps, &proposals, is_judged) {
-        Choice::None => {}
-        Choice::Waits(waits) => document = Err(waits),
-        Choice::Made(mut made) => {
-            made.authors = authors(&made, &proposals, &judged.judgements);
-            let digest = Digest::from(made.digest.clone());
-            if let Some(content) = ctx.record_store.content(&member.tenant, &digest).await? {
-                if status.generated.as_ref() != Some(&made) {
-                    let decisions = decisions::read(&content);
-                    // Another plan may have decided since the proposal was delivered.
-                    let findings = contradictions::find(ctx, observed, member, &decisions).await?;
-                    let is_chosen = |proposal: &&mut Proposal| proposal.agent == made.agent;
-                    proposals.iter_mut().filter(is_chosen).for_each(|proposal| proposal.findings.clone_from(&findings));
-                    records.push(chosen(&planning.assignment, member, &made, decisions));
-                }
-                (document, generated) = (Ok(content), Some(made));
-            } else {
-                // The record lost the proposal: the planner writes another one.
-                let lost = proposals.iter_mut().filter(|proposal| proposal.digest.as_deref() == Some(digest.as_str()));
-                lost.for_each(|proposal| *proposal = restarted(proposal));
-                requeue_at = Some(observed.now);
-                document = Err(Readiness::reconciling(PLANNING, "the record does not hold the chosen proposal"));
-            }
-        }
-    }
+    let conflicts = planning.conflicts(&mut proposals, &status).await?;
+    let synthesized = planning.synthesize(&proposals, &judged, synthesis).await?;
+    records.extend(judged.records.into_iter().chain(synthesized.records));
+    proposals.extend(synthesized.proposal);
+    let has_ended = judged.pending.is_none() && synthesized.pending.is_none();
+    pending = judged.pending.or(synthesized.pending).unwrap_or(pending);
+    let requeue_at = [requeue_at, judged.requeue_at, synthesized.requeue_at].into_iter().flatten().min();
+    let judgements = judged.judgements;
+    let chosen = planning.choose(&mut proposals, &judgements, has_ended).await?;
+    records.extend(chosen.record);
+    let requeue_at = [requeue_at, chosen.requeue_at].into_iter().flatten().min();
     if !records.is_empty() {
         ctx.record(records).await?;
     }
-    Ok(Planned { document, proposals, judgements: judged.judgements, generated, requeue_at })
+    let document = chosen.document.unwrap_or(Err(pending));
+    Ok(Planned { document, proposals, judgements, conflicts, generated: chosen.generated, requeue_at })
 }
 
 /// Returns the planners of a plan that has started: those that have not ended will not.
@@ -195,9 +180,20 @@ struct Round {
     requeue_at: Option<Millis>,
 }
 
+/// The choice among the proposals.
+#[derive(Default)]
+struct Chosen {
+    /// The chosen proposal, or the reason why a person has to do something; none while planners, judges or the synthesizer work.
+    document: Option<Result<Vec<u8>, Readiness>>,
+    generated: Option<GeneratedPlan>,
+    /// A new choice.
+    record: Option<Record>,
+    requeue_at: Option<Millis>,
+}
+
 impl Planning<'_> {
-    /// Reconciles all planners without a proposal. `judges` are the UIDs of the pods of judges.
-    async fn advance(&self, mut proposals: Vec<Proposal>, judges: Vec<String>) -> Result<Round, Error> {
+    /// Reconciles all planners without a proposal. `others` are the UIDs of the pods of judges and of the synthesizer.
+    async fn advance(&self, mut proposals: Vec<Proposal>, others: Vec<String>) -> Result<Round, Error> {
         if self.assignment.observed.plan.spec.suspend {
             return Ok(Round { proposals, records: Vec::new(), pending: suspended(), requeue_at: None });
         }
@@ -223,7 +219,7 @@ impl Planning<'_> {
             .map(|known| known.digest.is_none().then(|| agent_job::adopt(ctx, self.subject, known.clone())))
             .collect();
         let planners = drafts.iter().filter_map(|draft| agent_job::pod_uid(ctx, self.subject, draft.as_ref()?));
-        let kept: Vec<String> = planners.chain(judges).collect();
+        let kept: Vec<String> = planners.chain(others).collect();
         // The pods of agents that are not wanted any more, of proposals that the status has, and of somebody else.
         sourcing::delete_others(ctx, self.subject, &kept).await?;
         let (mut records, mut notes, mut blocked, mut next) = (Vec::new(), Vec::new(), None, None);
@@ -239,14 +235,7 @@ impl Planning<'_> {
             proposal.state =
                 if matches!(step, Step::Failed) { ProposalState::Dropped } else { ProposalState::Planning };
             match step {
-                Step::Delivered(document) => {
-                    if let Some(record) = self.proposed(proposal, &document) {
-                        let decisions = decisions::read(&document);
-                        let observed = self.assignment.observed;
-                        proposal.findings = contradictions::find(self.ctx, observed, self.member, &decisions).await?;
-                        records.push(record);
-                    }
-                }
+                Step::Delivered(document) => records.extend(self.delivered(proposal, &document).await?),
                 Step::Blocked(missing) => blocked = blocked.or(Some(missing)),
                 Step::Failed => {}
                 step => notes.push(note(proposal, job.max_attempts, step)),
@@ -291,6 +280,14 @@ impl Planning<'_> {
         Some(Readiness::stalled("InvalidWorkspace", message))
     }
 
+    /// Sets tasks, score and findings of a proposal that was delivered, and returns its record.
+    async fn delivered(&self, proposal: &mut Proposal, document: &[u8]) -> Result<Option<Record>, Error> {
+        let Some(record) = self.proposed(proposal, document) else { return Ok(None) };
+        let decisions = decisions::read(document);
+        proposal.findings = contradictions::find(self.ctx, self.assignment.observed, self.member, &decisions).await?;
+        Ok(Some(record))
+    }
+
     /// Sets tasks and score of a proposal that was delivered, and returns its record.
     fn proposed(&self, proposal: &mut Proposal, document: &[u8]) -> Option<Record> {
         let Ok(usable) = self.assignment.examine(document) else {
@@ -308,6 +305,42 @@ impl Planning<'_> {
             tasks: usable.tasks,
         };
         Some(new_record(self.assignment.observed, self.member, ACTOR, event))
+    }
+
+    /// Chooses a proposal if it is time, and reads it. `has_ended` says whether judges and synthesizer have ended.
+    async fn choose(
+        &self,
+        proposals: &mut [Proposal],
+        judgements: &[Judgement],
+        has_ended: bool,
+    ) -> Result<Chosen, Error> {
+        let Self { ctx, member, assignment, generate, .. } = self;
+        let observed = assignment.observed;
+        let stamps = Stamps::of(observed.plan.annotations(), names::ANNOTATION_CHOSEN);
+        let mut made = match choose(&observed.name(), generate, &stamps, proposals, has_ended) {
+            Choice::None => return Ok(Chosen::default()),
+            Choice::Waits(waits) => return Ok(Chosen { document: Some(Err(waits)), ..Chosen::default() }),
+            Choice::Made(made) => made,
+        };
+        made.authors = authors(generate, &made, proposals, judgements);
+        let digest = Digest::from(made.digest.clone());
+        let Some(content) = ctx.record_store.content(&member.tenant, &digest).await? else {
+            // The record lost the proposal: its agent writes another one.
+            let lost = proposals.iter_mut().filter(|proposal| proposal.digest.as_deref() == Some(digest.as_str()));
+            lost.for_each(|proposal| *proposal = restarted(proposal));
+            let document = Err(Readiness::reconciling(PLANNING, "the record does not hold the chosen proposal"));
+            return Ok(Chosen { document: Some(document), requeue_at: Some(observed.now), ..Chosen::default() });
+        };
+        let mut record = None;
+        if observed.status().generated.as_ref() != Some(&made) {
+            let decisions = decisions::read(&content);
+            // Another plan may have decided since the proposal was delivered.
+            let findings = contradictions::find(ctx, observed, member, &decisions).await?;
+            let is_chosen = |proposal: &&mut Proposal| proposal.agent == made.agent;
+            proposals.iter_mut().filter(is_chosen).for_each(|proposal| proposal.findings.clone_from(&findings));
+            record = Some(chosen(assignment, member, &made, decisions));
+        }
+        Ok(Chosen { document: Some(Ok(content)), generated: Some(made), record, requeue_at: None })
     }
 }
 
@@ -355,81 +388,6 @@ fn note(proposal: &Proposal, max_attempts: u32, step: Step) -> String {
             )
         }
     }
-}
-
-/// Which proposal becomes the tasks.md.
-#[derive(Debug, PartialEq)]
-enum Choice {
-    /// Planners still work.
-    None,
-    /// A person has to do something.
-    Waits(Readiness),
-    Made(GeneratedPlan),
-}
-
-/// Chooses among the proposals. The choice of a person counts at once; the scores count when all planners and judges have ended. `stamps` say
-/// who made the choice.
-fn choose(plan: &str, generate: &Generate, stamps: &Stamps, proposals: &[Proposal], is_judged: bool) -> Choice {
-    let usable: Vec<&Proposal> = proposals.iter().filter(|p| p.state == ProposalState::Proposed).collect();
-    if let Some(chosen) = &generate.chosen
-        && usable.iter().any(|p| p.agent == chosen.agent && p.digest.as_ref() == Some(&chosen.digest))
-    {
-        let (agent, digest) = (chosen.agent.clone(), chosen.digest.clone());
-        let by = chosen.by(stamps).map(str::to_owned);
-        return Choice::Made(GeneratedPlan { agent, digest, by, authors: Vec::new() });
-    }
-    if !is_judged || proposals.iter().any(|proposal| proposal.state == ProposalState::Planning) {
-        return Choice::None;
-    }
-    let scored = usable.iter().map(|proposal| Candidate {
-        agent: &proposal.agent,
-        score: proposal.score.unwrap_or_default(),
-        tasks: proposal.tasks.unwrap_or_default(),
-    });
-    let candidates: Vec<Candidate> = scored.collect();
-    let Some(best) = planning::best(&candidates).and_then(|index| usable.get(index)) else {
-        return Choice::Waits(failed(proposals));
-    };
-    match generate.selection {
-        ProposalSelection::Person => {
-            let message = format!(
-                "{} proposals wait for the choice of a person; compare them with `kubectl enact explain plan/{plan}`, and choose with \
-                 `kubectl enact choose {plan} --agent {}`",
-                usable.len(),
-                best.agent
-            );
-            Choice::Waits(Readiness::stalled("WaitingForChoice", message))
-        }
-        ProposalSelection::BestScore => Choice::Made(GeneratedPlan {
-            agent: best.agent.clone(),
-            digest: best.digest.clone().unwrap_or_default(),
-            by: None,
-            authors: Vec::new(),
-        }),
-    }
-}
-
-/// Returns who wrote the planner of a proposal, and the judges, whose points count in the choice.
-fn authors(made: &GeneratedPlan, proposals: &[Proposal], judgements: &[Judgement]) -> Vec<String> {
-    let planner = proposals.iter().filter(|p| p.agent == made.agent && p.digest.as_ref() == Some(&made.digest));
-    let judges = judgements.iter().flat_map(|judgement| &judgement.verdict.authors);
-    let all: BTreeSet<&String> = planner.flat_map(|planner| &planner.authors).chain(judges).collect();
-    all.into_iter().cloned().collect()
-}
-
-/// Returns the reason when no planner has a usable proposal.
-fn failed(proposals: &[Proposal]) -> Readiness {
-    let problem = |proposal: &Proposal| {
-        let problem = proposal.problem.as_deref().unwrap_or("the pod was deleted before the operator read its result");
-        format!("Agent {}: {problem}", proposal.agent)
-    };
-    let problems: Vec<String> = proposals.iter().map(problem).collect();
-    let message = format!(
-        "no planner has delivered a usable proposal; change spec.generate (guidance, agents), raise spec.generate.maxAttempts, or write \
-         the tasks into spec.source. The last problems: {}",
-        problems.join("; ")
-    );
-    Readiness::stalled(FAILED, message)
 }
 
 fn chosen(assignment: &Assignment, member: &Membership, made: &GeneratedPlan, decisions: Vec<Decision>) -> Record {

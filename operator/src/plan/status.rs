@@ -205,6 +205,7 @@ fn set_source(new: &mut PlanStatus, loaded: &Loaded) {
     new.source.clone_from(&loaded.source);
     new.proposals.clone_from(&loaded.proposals);
     new.judgements.clone_from(&loaded.judgements);
+    new.conflicts = loaded.conflicts;
     new.generated.clone_from(&loaded.generated);
 }
 

@@ -149,13 +149,15 @@ fn contest_agents(spec: &PlanSpec) -> impl Iterator<Item = (String, &str)> {
     })
 }
 
-/// Returns the planners and judges, with the paths of their names.
+/// Returns the planners, the judges and the synthesizer, with the paths of their names.
 fn planners(spec: &PlanSpec) -> impl Iterator<Item = (String, &str)> {
     let lists = spec.generate.iter().flat_map(|g| [("agents", &g.agents), ("judges", &g.judges)]);
-    lists.flat_map(|(list, agents)| {
+    let listed = lists.flat_map(|(list, agents)| {
         let agents = agents.iter().enumerate();
         agents.map(move |(i, agent)| (format!("spec.generate.{list}[{i}].name"), agent.name.as_str()))
-    })
+    });
+    let synthesizer = spec.generate.iter().filter_map(|generate| generate.synthesizer.as_ref());
+    listed.chain(synthesizer.map(|agent| ("spec.generate.synthesizer.name".to_owned(), agent.name.as_str())))
 }
 
 /// Refuses the choice of a proposal that does not exist: the operator would ignore it. It does not check a stored choice again.

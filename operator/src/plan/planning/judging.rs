@@ -1,6 +1,6 @@
 //! Judges: document jobs whose agents compare the proposals of planners.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use enact_crds::plan::{Judgement, JudgementState, Proposal, ProposalState};
 use enact_crds::specification::DraftStatus;
@@ -12,6 +12,7 @@ use enact_domain::record::{ACTOR, Event, Record};
 use enact_domain::time::Millis;
 use serde_json::json;
 
+use super::choice::FAILED;
 use super::{Planning, STARTED_WITHOUT, new_record, suspended};
 use crate::error::Error;
 use crate::sourcing::agent_job::{self, Advanced, AgentJob, Step};
@@ -137,8 +138,8 @@ impl Planning<'_> {
     }
 
     /// Returns the texts of the proposals by their planners.
-    async fn texts(&self, proposals: &[Proposal]) -> Result<HashMap<String, String>, Error> {
-        let mut texts = HashMap::new();
+    pub(super) async fn texts(&self, proposals: &[Proposal]) -> Result<BTreeMap<String, String>, Error> {
+        let mut texts = BTreeMap::new();
         for proposal in proposals {
             let Some(digest) = proposal.digest.clone().map(Digest::from) else { continue };
             // One that the record has lost is planned again when it is chosen.
@@ -150,7 +151,7 @@ impl Planning<'_> {
     }
 
     /// Reconciles one comparison.
-    async fn compare(&self, judgement: &Judgement, texts: &HashMap<String, String>) -> Result<Advanced, Error> {
+    async fn compare(&self, judgement: &Judgement, texts: &BTreeMap<String, String>) -> Result<Advanced, Error> {
         let field = self.generate.judges.iter().position(|judge| judge.name == judgement.judge);
         let field = format!("spec.generate.judges[{}]", field.unwrap_or_default());
         let known = judgement.verdict.clone();
@@ -179,7 +180,7 @@ impl Planning<'_> {
             timeout_seconds: self.generate.timeout_seconds,
             workspace: None,
             known: Some(&known),
-            failed: super::FAILED,
+            failed: FAILED,
             prompt: &prompt,
             check: &check,
         };

@@ -11,6 +11,8 @@ use serde_json::Value;
 use super::*;
 use crate::testing::Bench;
 
+mod selections;
+
 const SPEC: &str = "# Feature Specification: Keys\n\n## User Scenarios & Testing\n\n### User Story 1 - Lend (Priority: P1)\n\nA key is lent.\n\n\
     ## Requirements\n\n### Functional Requirements\n\n- **FR-001**: The list MUST show every key.\n\
     - **FR-002**: A key MUST expire after 30 days.\n";
@@ -342,7 +344,7 @@ fn generate(more: &Value) -> Generate {
 
 fn made(agent: &str, by: Option<&str>) -> Choice {
     let (agent, digest) = (agent.to_owned(), format!("sha256:{agent}"));
-    Choice::Made(GeneratedPlan { agent, digest, by: by.map(str::to_owned), authors: Vec::new() })
+    Choice::Made(GeneratedPlan { agent, digest, by: by.map(str::to_owned), ..GeneratedPlan::default() })
 }
 
 #[test]

@@ -289,6 +289,16 @@ async fn planners_are_agents_of_the_namespace() {
     );
     let refused = admit(&lookup, &create(&planned("team-b/coder"))).await;
     assert_refused(refused, "invalid", &["spec.generate.agents[1].name", "same namespace"]);
+    let combined = |agent: &str| {
+        let plan = with(planned("coder"), "/spec/generate/selection", json!("Synthesis"));
+        with(plan, "/spec/generate/synthesizer", json!({ "name": agent }))
+    };
+    let warnings = assert_admitted(admit(&lookup, &create(&combined("merger"))).await);
+    assert!(
+        warnings.iter().any(|warning| warning.contains("spec.generate.synthesizer.name: there is no Agent merger"))
+    );
+    let refused = admit(&lookup, &create(&combined("team-b/coder"))).await;
+    assert_refused(refused, "invalid", &["spec.generate.synthesizer.name", "same namespace"]);
 }
 
 #[tokio::test]
