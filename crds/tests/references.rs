@@ -23,7 +23,7 @@ enum Change {
 }
 use Change::{Covered, Irrelevant, OwnApproval, Pinned, ResultApproved, Secret};
 
-const CLASSIFIED: [(&str, Change); 29] = [
+const CLASSIFIED: [(&str, Change); 30] = [
     ("Agent.env[].secretKeyRef", Secret),
     ("Agent.mcpServers[].env[].secretKeyRef", Secret),
     ("Agent.mcpServers[].headers[].secretKeyRef", Secret),
@@ -39,6 +39,7 @@ const CLASSIFIED: [(&str, Change); 29] = [
     ("Plan.agents[].name", Covered),
     ("Plan.generate.agents[].name", ResultApproved),
     ("Plan.generate.judges[].name", ResultApproved),
+    ("Plan.replaces.name", Pinned),
     ("Plan.source.configMapKeyRef", Pinned),
     ("Plan.source.git.credentialsSecretRef", Secret),
     ("Plan.specificationRef", OwnApproval),

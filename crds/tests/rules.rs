@@ -158,6 +158,7 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
                 "generate": {"agents": [{"name": "a"}, {"name": "b"}], "judges": [{"name": "b"}]},
             }),
         ),
+        ("Plan", "name the Plan that it replaces", json!({"replaces": {"name": "a"}})),
         ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "ext::sh -c id"}))),
         ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "/srv/git"}))),
         ("Plan", "the revision must not start with `-`", workspace(json!({"url": git, "revision": "--upload-pack=x"}))),
@@ -244,6 +245,7 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("Specification", from_git(&json!({"path": ".specify/..a/b.md"}))),
         ("Plan", json!({"tasks": null, "source": {"inline": "# Tasks: A"}})),
         ("Plan", json!({"tasks": null, "source": {"configMapKeyRef": {"name": "a", "key": "b"}}})),
+        ("Plan", json!({"replaces": {"name": "a", "because": "It is slow."}})),
         ("Plan", json!({"workspace": {"url": "ssh://git/shop", "revision": "v-1", "integration": {"branch": "a/-b"}}})),
         ("Plan", json!({"workspace": {"url": "ssh://git/shop", "integration": {"branch": "enactor/shop"}}})),
         (

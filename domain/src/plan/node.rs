@@ -142,6 +142,8 @@ pub struct Node {
     pub reported: ReportedState,
     pub retry: Retry,
     pub request: Request,
+    /// Whether the plan that this one replaces has done its work. The node then succeeds without an attempt.
+    pub kept: bool,
     /// Whether a person must decide about the node before an attempt starts.
     pub held: bool,
     /// Whether its work has an effect outside the workspace. Such work is repeated only if it certainly had not begun.
