@@ -19,6 +19,7 @@ use parse::{
     usd,
 };
 pub use planning::{Choose, Explain, NewPlan, Selection};
+pub use replan::Replan;
 
 mod check;
 mod decisions;
@@ -27,6 +28,7 @@ mod git;
 mod impact;
 mod parse;
 mod planning;
+mod replan;
 
 /// Build software on Kubernetes from a constitution and specifications
 ///
@@ -72,6 +74,7 @@ pub enum Command {
     Check(Check),
     Plan(Box<NewPlan>),
     Choose(Choose),
+    Replan(Replan),
     Decisions(Decisions),
     /// Show the progress of plans
     #[command(visible_alias = "st")]

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::args::{Choose, Git, NewPlan, Selection};
 use crate::cluster::{Cluster, api_error};
 use crate::record::Record;
+use crate::replan;
 use crate::terminal;
 use crate::text::{align, one_line};
 
@@ -211,6 +212,7 @@ fn lines(plan: &Plan) -> Vec<String> {
         let by = generated.by.as_ref().map_or_else(|| "by its score".to_owned(), |by| format!("by {}", one_line(by)));
         lines.extend([String::new(), format!("the proposal of Agent {} was chosen {by}", one_line(&generated.agent))]);
     }
+    lines.extend(replan::summary(&plan.spec, status.replaced.as_ref()));
     lines
 }
 

@@ -64,11 +64,11 @@ pub fn kept(
 /// Writes tasks as a tasks.md. A task of a tasks.md has its own line again, so that a copy of it is the same task.
 pub fn markdown(tasks: &[TaskTemplate]) -> String {
     let mut text = String::from("# Tasks\n");
-    let mut phase = None;
+    let (mut number, mut phase) = (0, None);
     for task in tasks {
-        if task.phase.is_some() && task.phase != phase {
-            phase.clone_from(&task.phase);
-            text.push_str(&format!("\n## {}\n\n", phase.as_deref().unwrap_or_default()));
+        if let Some(title) = task.phase.as_deref().filter(|title| Some(*title) != phase) {
+            (number, phase) = (number + 1, Some(title));
+            text.push_str(&format!("\n## Phase {number}: {title}\n\n"));
         }
         match task.prompt.as_deref().filter(|prompt| prompt.contains(&task.id)) {
             Some(prompt) => text.push_str(prompt),
