@@ -166,6 +166,9 @@ impl Scheduler<'_> {
         // Also while the plan stops: the work exists, and another plan can keep it.
         if node.kept && node.exists {
             self.actions.push(Action::Close { node: id, phase: TaskPhase::Succeeded, reason: Reason::Succeeded });
+            if self.stop {
+                return TaskPhase::Succeeded;
+            }
             // Dependents merge what the status shows of the work. So only the next decision starts them.
             self.requeue(Millis(self.now.0 + 1));
             return TaskPhase::Pending;

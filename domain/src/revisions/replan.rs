@@ -95,7 +95,7 @@ mod tests {
         proptest::collection::vec(one, IDS.len()).prop_map(|drawn| {
             let exists = |index: usize| drawn[index].0;
             let depends_on = |index: usize, mask: u8| {
-                (0..index).filter(|other| exists(*other) && mask & (1 << other) != 0).map(|other| IDS[other]).collect()
+                (0..index).filter(|other| exists(*other) && (mask >> *other) & 1 == 1).map(|other| IDS[other]).collect()
             };
             let some = drawn.iter().enumerate().filter(|(index, _)| exists(*index));
             some.map(|(index, (_, is_long, mask))| TaskVersion {
@@ -110,7 +110,7 @@ mod tests {
     proptest! {
         #[test]
         fn kept_work_rests_on_kept_work_only(old in tasks(), new in tasks(), done in 0u8..64) {
-            let finished = old.iter().enumerate().filter(|(index, _)| done & (1 << index) != 0);
+            let finished = old.iter().enumerate().filter(|(index, _)| (done >> *index) & 1 == 1);
             let finished: BTreeSet<&str> = finished.map(|(_, task)| task.id).collect();
             let found = difference(&old, &new, &finished, &BTreeSet::new());
             for id in &found.kept {

@@ -279,7 +279,7 @@ impl Decided<'_> {
     pub fn kept(&self, node: NodeId) -> Option<(&Kept, &str)> {
         let compiled = &self.valid.content.compiled;
         let kept = compiled.kept.get(&compiled.tasks[node.task()?].id)?;
-        Some((kept, self.observed.plan.spec.replaces.as_ref().map_or("", |replaced| &replaced.name)))
+        Some((kept, self.observed.plan.spec.replaces.as_ref().map_or("", |replaced| replaced.name.as_str())))
     }
 
     /// Returns the object that the attempts of a node belong to: its Task, or the Plan for the integration. None if the Task does not
