@@ -100,7 +100,20 @@ fn next_name(name: &str) -> String {
     format!("{base}-{}", number.saturating_add(1))
 }
 
-/// Returns how the tasks of a plan differ from those of the plan that it replaces, for a sentence; none if it replaces none.
+/// Returns how many tasks of a plan differ from those of the plan that it replaces, for a short line; none if it replaces none.
+pub fn counts(spec: &PlanSpec, replaced: Option<&ReplacedStatus>) -> Option<String> {
+    let name = one_line(&spec.replaces.as_ref()?.name);
+    let Some(ReplacedStatus { added, changed, removed, repeated, kept }) = replaced else {
+        return Some(format!("replaces Plan {name}"));
+    };
+    let [added, changed, removed, repeated] = [added, changed, removed, repeated].map(|tasks| tasks.count);
+    let kept = kept.len();
+    Some(format!(
+        "replaces Plan {name}: {added} added, {changed} changed, {removed} removed, {kept} kept, {repeated} done again"
+    ))
+}
+
+/// Returns how the tasks of a plan differ from those of the plan that it replaces, and why, for a sentence; none if it replaces none.
 pub fn summary(spec: &PlanSpec, replaced: Option<&ReplacedStatus>) -> Option<String> {
     let Replaces { name, because } = spec.replaces.as_ref()?;
     let mut text = format!("replaces Plan {}", one_line(name));
@@ -217,6 +230,10 @@ mod tests {
             "replaces Plan cart because “It is slow.”: 60 (T010, T011, T012, T013, T014, T015, T016, T017, T018, T019, …) added, \
              0 changed, 0 removed, 1 (T001) kept, 0 done again"
         );
-        assert_eq!(summary(&PlanSpec::default(), None), None);
+        assert_eq!(
+            counts(&spec, Some(&replaced)).unwrap(),
+            "replaces Plan cart: 60 added, 0 changed, 0 removed, 1 kept, 0 done again"
+        );
+        assert_eq!((summary(&PlanSpec::default(), None), counts(&PlanSpec::default(), None)), (None, None));
     }
 }

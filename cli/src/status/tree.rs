@@ -128,7 +128,7 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
     let is_useful =
         |estimate: &&plan::PlanEstimate| status.started_at.is_none() || estimate.basis != plan::EstimateBasis::Unknown;
     lines.extend(status.proposals.iter().map(|proposal| proposed(proposal, status.generated.as_ref(), display)));
-    let replaced = replan::summary(&plan.spec, status.replaced.as_ref());
+    let replaced = replan::counts(&plan.spec, status.replaced.as_ref());
     lines.extend(replaced.map(|text| display.line().add(FAINT, &text).end()));
     lines.extend(status.estimate.as_ref().filter(is_useful).map(|estimate| estimated(estimate, display)));
     lines.extend(status.usage.as_ref().map(|usage| models(usage, display)));

@@ -88,7 +88,9 @@ fn a_failed_plan_is_replaced_and_its_finished_work_kept() {
         ensure!(differs.added.ids == ["T003"] && differs.changed.ids == ["T002"], "{differs:#?}");
         ensure!(differs.kept == ["T001"] && differs.removed.count + differs.repeated.count == 0, "{differs:#?}");
         let words = ["replaces Plan keys because “No key is broken.”", "1 (T003) added", "1 (T001) kept"];
-        holds(&lee.enact(&["status", "keys-2"])?.stdout, &words)?;
+        holds(&lee.enact(&["explain", "plan/keys-2"])?.stdout, &words)?;
+        let counts = "replaces Plan keys: 1 added, 1 changed, 0 removed, 1 kept, 0 done again";
+        holds(&lee.enact(&["status", "keys-2"])?.stdout, &[counts])?;
         lee.enact(&["approve", "plan/keys-2", "--yes"])?;
 
         let done = stage.finished("keys-2", Phase::Succeeded, PATIENCE).await?;

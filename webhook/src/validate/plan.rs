@@ -118,7 +118,7 @@ fn refuse_change_under_way(request: &Request) -> Result<(), Denial> {
         return Ok(());
     }
     let message = "what a Plan does cannot change once it has started; suspend, cancel, execution (parallelism, priority, …) and approval \
-                   still can. Create another Plan for other work";
+                   still can. Create another Plan for other work; `kubectl enact replan` creates one that keeps the finished work";
     Err(Denial::invalid("spec", message))
 }
 
