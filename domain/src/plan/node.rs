@@ -126,6 +126,7 @@ pub enum Request {
 
 /// State of a node: of a task, or of the integration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts about a node")]
 pub struct Node {
     /// Whether its object exists.
     pub exists: bool,
