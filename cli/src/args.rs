@@ -20,6 +20,7 @@ use parse::{
     usd,
 };
 pub use planning::{Choose, Explain, ExplainOutput, NewPlan, Selection};
+pub use replan::Replan;
 
 mod check;
 mod decisions;
@@ -29,6 +30,7 @@ mod git;
 mod impact;
 mod parse;
 mod planning;
+mod replan;
 
 /// Build software on Kubernetes from a constitution and specifications
 ///
@@ -74,6 +76,7 @@ pub enum Command {
     Check(Check),
     Plan(Box<NewPlan>),
     Choose(Choose),
+    Replan(Replan),
     Decisions(Decisions),
     /// Show the progress of plans
     #[command(visible_alias = "st")]

@@ -20,12 +20,12 @@ use kube::{Resource, ResourceExt as _};
 
 use crate::args::{Approve, Decide};
 use crate::cluster::{Cluster, api_error};
-use crate::estimate;
 use crate::history::{difference, planned, recorded, short};
 use crate::record::Record;
 use crate::subject::{handle, resolve, title};
 use crate::terminal::{self, Paint, note};
 use crate::text::{amount, one_line, some};
+use crate::{estimate, replan};
 
 /// Most findings to show.
 const MAX_FINDINGS: usize = 5;
@@ -433,7 +433,9 @@ fn plan(plan: Plan) -> Content {
     let repository = spec.workspace.as_ref().map_or_else(String::new, |w| format!(" on {}", one_line(&w.url)));
     let specification =
         spec.specification_ref.as_ref().map_or_else(String::new, |s| format!(" for Specification {}", s.name));
-    let summary = format!("{tasks} by {}{repository}{specification}", agents(&spec));
+    let replaced =
+        replan::summary(&spec, status.replaced.as_ref()).map_or_else(String::new, |text| format!("; {text}"));
+    let summary = format!("{tasks} by {}{repository}{specification}{replaced}", agents(&spec));
     Content {
         uid: plan.metadata.uid,
         digest: status.digest,

@@ -21,7 +21,7 @@ use crate::record::{Finding, Record, Revision};
 use crate::subject::{handle, resolve, title};
 use crate::terminal::{self, Paint, note};
 use crate::text::{align, fit, one_line, safe};
-use crate::{compare, planning};
+use crate::{compare, planning, replan};
 
 /// Most revisions in one answer of the server.
 const PAGE: u32 = 50;
@@ -217,7 +217,8 @@ pub async fn planned(cluster: &Cluster, name: &str, digest: &str) -> Result<Stri
     let Plan { metadata, spec, status } = &plan;
     let agents = status.clone().unwrap_or_default().agent_digests();
     let stamps = Stamps::of(&metadata.annotations.clone().unwrap_or_default(), ANNOTATION_ACCEPTED);
-    let content = compile::canonical(spec, &tasks, &agents, &stamps)?;
+    let kept = replan::kept(cluster, &plan, &tasks).await?;
+    let content = compile::canonical(spec, &tasks, &kept, &agents, &stamps)?;
     // A person must review exactly the content that the digest in the Approval names.
     if Digest::of_bytes(content.as_bytes()).as_str() != digest {
         bail!(

@@ -25,6 +25,7 @@ mod message;
 mod planning;
 mod prompt;
 mod record;
+mod replan;
 mod requests;
 mod search;
 mod server;
@@ -65,6 +66,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Import(import) => import::run(&import, target.namespace.as_deref()),
         Command::Plan(options) => Box::pin(planning::create(&cluster().await?, &options)).await,
         Command::Choose(options) => Box::pin(planning::choose(&cluster().await?, &options)).await,
+        Command::Replan(options) => Box::pin(replan::create(&cluster().await?, &options)).await,
         Command::Decisions(options) => Box::pin(decisions::run(&cluster().await?, &options)).await,
         Command::Status(options) => Box::pin(status::run(&cluster().await?, &options)).await,
         Command::Approve(options) => Box::pin(decide::approve(&cluster().await?, &options)).await,

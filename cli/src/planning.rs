@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::args::{Choose, ExplainOutput, Git, NewPlan, Selection};
 use crate::cluster::{Cluster, api_error};
 use crate::record::Record;
+use crate::replan;
 use crate::terminal;
 use crate::text::{align, one_line, safe};
 use differences::Differences;
@@ -243,6 +244,7 @@ fn lines(plan: &Plan, differences: &Differences) -> Vec<String> {
         };
         lines.extend([String::new(), format!("the proposal of Agent {} was chosen{why}", one_line(agent))]);
     }
+    lines.extend(replan::summary(&plan.spec, status.replaced.as_ref()));
     lines
 }
 

@@ -9,6 +9,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use enact_crds::agent_content::AgentDigests;
+use enact_crds::replan::KeptWork;
 use enact_crds::{PlanSpec, compile};
 use enact_domain::digest::Digest;
 use enact_domain::record::parse_reason;
@@ -160,7 +161,7 @@ fn world() -> (Arc<Mutex<World>>, Fake) {
 
 fn canonical(spec: &Value) -> String {
     let spec: PlanSpec = serde_json::from_value(spec.clone()).unwrap();
-    compile::canonical(&spec, &spec.tasks, &AgentDigests::new(), &Stamps::default()).unwrap()
+    compile::canonical(&spec, &spec.tasks, &KeptWork::new(), &AgentDigests::new(), &Stamps::default()).unwrap()
 }
 
 /// Returns a Plan that waits for approval, with the status that the operator writes.

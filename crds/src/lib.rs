@@ -27,6 +27,7 @@ pub mod ownership;
 pub mod plan;
 pub mod prompt;
 pub mod provider;
+pub mod replan;
 pub mod specification;
 pub mod subject;
 pub mod task;

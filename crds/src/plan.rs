@@ -14,6 +14,7 @@ use crate::task::TaskTemplate;
 
 mod agents;
 mod generate;
+mod replaces;
 mod usage;
 
 pub use agents::PlanAgent;
@@ -21,6 +22,7 @@ pub use generate::{
     ChosenProposal, Generate, GeneratedPlan, Judgement, JudgementState, Planner, Preference, Proposal,
     ProposalSelection, ProposalState, ScoreComponent,
 };
+pub use replaces::{ReplacedStatus, Replaces, TaskList};
 pub use usage::{Discarded, EstimateBasis, NumberRange, PlanEstimate, PlanUsage, UsdRange};
 
 /// A graph of tasks over a Git workspace, for one specification.
@@ -39,6 +41,7 @@ pub use usage::{Discarded, EstimateBasis, NumberRange, PlanEstimate, PlanUsage, 
     selectable = ".spec.specificationRef.name",
     selectable = ".status.phase",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= 52").message("the name of a Plan is a prefix of the names of its tasks and pods: use at most 52 characters of a-z, 0-9 and -, and start with a letter"),
+    validation = Rule::new("!has(self.spec.replaces) || self.spec.replaces.name != self.metadata.name").message("replaces.name is the name of this Plan; name the Plan that it replaces, and give this one another name"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Succeeded", type_ = "integer", json_path = ".status.tasks.succeeded"),
     printcolumn(name = "Running", type_ = "integer", json_path = ".status.tasks.running"),
@@ -80,6 +83,9 @@ pub struct PlanSpec {
     /// Planners that write the tasks.md, instead of `tasks` and `source`. They start when the specification is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<Generate>,
+    /// Plan that this one replaces. The work of its finished tasks is kept for tasks that are the same here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaces>,
     /// What happens if the tasks.md has lines that look like tasks and could not be read. Default: `Refuse`.
     #[serde(default)]
     pub unread_tasks: UnreadTasks,
@@ -453,6 +459,9 @@ pub struct PlanStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 18))]
     pub judgements: Vec<Judgement>,
+    /// How the tasks differ from those of the plan that this one replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<ReplacedStatus>,
     /// Coverage of the requirements of the specification by the tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use enact_domain::assignment::VerifiedCommit;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -257,6 +258,15 @@ pub struct TaskStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+impl TaskStatus {
+    /// Returns the branch and the commit of a task that has succeeded.
+    pub fn work(&self) -> Option<VerifiedCommit> {
+        // A failed task has a branch too, with work that has not passed.
+        let verified = Some(self).filter(|status| status.phase == Phase::Succeeded)?;
+        Some(VerifiedCommit { branch: verified.branch.clone()?, commit: verified.commit.clone()? })
+    }
 }
 
 /// State of competing attempts.

@@ -23,7 +23,7 @@ enum Change {
 }
 use Change::{Covered, Irrelevant, OwnApproval, Pinned, ResultApproved, Secret};
 
-const CLASSIFIED: [(&str, Change); 30] = [
+const CLASSIFIED: [(&str, Change); 31] = [
     ("Agent.env[].secretKeyRef", Secret),
     ("Agent.mcpServers[].env[].secretKeyRef", Secret),
     ("Agent.mcpServers[].headers[].secretKeyRef", Secret),
@@ -40,6 +40,7 @@ const CLASSIFIED: [(&str, Change); 30] = [
     ("Plan.generate.agents[].name", ResultApproved),
     ("Plan.generate.judges[].name", ResultApproved),
     ("Plan.generate.synthesizer.name", ResultApproved),
+    ("Plan.replaces.name", Pinned),
     ("Plan.source.configMapKeyRef", Pinned),
     ("Plan.source.git.credentialsSecretRef", Secret),
     ("Plan.specificationRef", OwnApproval),

@@ -175,6 +175,7 @@ fn refused() -> Vec<(&'static str, &'static str, Value)> {
             "it would combine its own proposal",
             generate(json!({"selection": "Synthesis", "synthesizer": {"name": "c"}, "judges": [{"name": "c"}]})),
         ),
+        ("Plan", "name the Plan that it replaces", json!({"replaces": {"name": "a"}})),
         ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "ext::sh -c id"}))),
         ("Plan", "must start with https://, http:// or ssh://", workspace(json!({"url": "/srv/git"}))),
         ("Plan", "the revision must not start with `-`", workspace(json!({"url": git, "revision": "--upload-pack=x"}))),
@@ -266,6 +267,7 @@ fn accepted() -> Vec<(&'static str, Value)> {
             json!({"tasks": null, "specificationRef": {"name": "a"}, "generate": {
                 "agents": [{"name": "a"}], "judges": [{"name": "b"}], "selection": "Synthesis", "synthesizer": {"name": "c"}}}),
         ),
+        ("Plan", json!({"replaces": {"name": "a", "because": "It is slow."}})),
         ("Plan", json!({"workspace": {"url": "ssh://git/shop", "revision": "v-1", "integration": {"branch": "a/-b"}}})),
         ("Plan", json!({"workspace": {"url": "ssh://git/shop", "integration": {"branch": "enactor/shop"}}})),
         (

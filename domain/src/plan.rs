@@ -79,7 +79,7 @@ pub fn decide(policy: &Policy, graph: &Graph, nodes: &PerNode<Node>, shared: &Sh
         let may_get_pod = released && !node.held && !policy.suspended;
         phases[id] = scheduler.advance(id, node, may_get_pod);
         redone |= node.request == Request::Redo && phases[id] == TaskPhase::Pending;
-        if node.exists && released && !phases[id].is_finished() {
+        if node.exists && !node.kept && released && !phases[id].is_finished() {
             ready.extend(scheduler.startable(node).into_iter().map(|series| (id, series)));
         }
     }
@@ -162,6 +162,16 @@ impl Scheduler<'_> {
         }
         if finished {
             return node.phase;
+        }
+        // Also while the plan stops: the work exists, and another plan can keep it.
+        if node.kept && node.exists {
+            self.actions.push(Action::Close { node: id, phase: TaskPhase::Succeeded, reason: Reason::Succeeded });
+            if self.stop {
+                return TaskPhase::Succeeded;
+            }
+            // Dependents merge what the status shows of the work. So only the next decision starts them.
+            self.requeue(Millis(self.now.0 + 1));
+            return TaskPhase::Pending;
         }
         let phase = match &node.contest {
             Some(contest) => self.advance_contest(id, contest, may_get_pod),

@@ -52,6 +52,34 @@ fn an_end_releases_dependents_at_once() {
 }
 
 #[test]
+fn kept_work_succeeds_without_an_attempt() {
+    let (graph, mut nodes) = two_tasks();
+    nodes.tasks[0] = Node { kept: true, ..Node::default() };
+    let created = decide(&policy(), &graph, &nodes, 9, Millis(5));
+    assert_eq!(created.actions, [Action::Create(Task(0))]);
+
+    nodes.tasks[0].exists = true;
+    let closed = Action::Close { node: Task(0), phase: TaskPhase::Succeeded, reason: Reason::Succeeded };
+    let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
+    assert_eq!(decision.actions, [closed.clone()], "its dependents start when the status shows the work");
+    assert!(decision.requeue_at.is_some() && decision.state == PlanState::Running);
+    let cancelled = decide(&Policy { cancelled: true, ..policy() }, &graph, &nodes, 9, Millis(5));
+    assert_eq!(cancelled.actions[0], closed, "another plan can keep it");
+
+    nodes.tasks[0] = Node { exists: true, phase: TaskPhase::Succeeded, ..Node::default() };
+    let next = decide(&policy(), &graph, &nodes, 9, Millis(6));
+    assert_eq!(next.actions, [Action::Start { node: Task(1), attempt: 1 }]);
+}
+
+#[test]
+fn kept_work_that_the_specification_makes_stale_is_redone() {
+    let (graph, mut nodes) = two_tasks();
+    nodes.tasks[0] = Node { kept: true, request: Request::Redo, ..nodes.tasks[0].clone() };
+    let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
+    assert_eq!(decision.actions, [Action::Reopen(Task(0))]);
+}
+
+#[test]
 fn a_vanished_pod_counts_by_its_delivered_report() {
     let (graph, mut nodes) = two_tasks();
     nodes.tasks[0].attempts = 1;

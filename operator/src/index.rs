@@ -473,7 +473,7 @@ impl TaskEntry {
             infrastructure_failures: status.map_or(0, |s| s.infrastructure_failures),
             retry_at: status.and_then(|s| s.retry_at.as_ref()).map(convert::millis),
             parked: status.and_then(|s| s.remaining_budget.as_ref()).map(convert::remaining_limit),
-            work: status.and_then(verified_work),
+            work: status.and_then(TaskStatus::work),
             reported: reported_state(ready.map(|c| c.reason.as_str())),
             contradiction: status.and_then(|s| s.contradiction.clone()),
             contest: status.and_then(|s| s.contest.clone()),
@@ -505,13 +505,6 @@ impl TaskEntry {
         };
         agent.as_deref().filter(|_| shown == attempt)
     }
-}
-
-/// Returns the branch and the commit of a task that has succeeded.
-fn verified_work(status: &TaskStatus) -> Option<VerifiedCommit> {
-    // A failed task has a branch too, with work that has not passed.
-    let verified = Some(status).filter(|status| status.phase == Phase::Succeeded)?;
-    Some(VerifiedCommit { branch: verified.branch.clone()?, commit: verified.commit.clone()? })
 }
 
 fn messages_of(task: &Task) -> Vec<Message> {

@@ -6,11 +6,12 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use enact_crds::approval::Subject;
 use enact_crds::compile;
+use enact_crds::replan::compare;
 use enact_crds::task::{Phase, TaskTemplate};
 use enact_crds::{Plan, convert};
 use enact_domain::digest::Digest;
 use enact_domain::names::{self, ANNOTATION_ACCEPTED};
-use enact_domain::revisions::replan::{Difference, TaskVersion, difference};
+use enact_domain::revisions::replan::Difference;
 use enact_domain::stamps::Stamps;
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -69,7 +70,8 @@ pub async fn report(cluster: &Cluster, subject: &Subject, path: &Path, bytes: &[
     let finished: BTreeSet<&str> = old.iter().filter(is_finished).map(|task| task.id.as_str()).collect();
     let ticked: BTreeSet<&str> = ticked.iter().map(|task| task.id.as_str()).collect();
     let stamps = Stamps::of(plan.annotations(), ANNOTATION_ACCEPTED);
-    let content = compile::canonical(&plan.spec, &new, &status.agent_digests(), &stamps)?;
+    let kept = crate::replan::kept(cluster, &plan, &new).await?;
+    let content = compile::canonical(&plan.spec, &new, &kept, &status.agent_digests(), &stamps)?;
     let digest = Digest::of_bytes(content.as_bytes());
     let approvals = if started {
         Decisions::default()
@@ -81,25 +83,9 @@ pub async fn report(cluster: &Cluster, subject: &Subject, path: &Path, bytes: &[
         namespace: cluster.namespace.clone(),
         started,
         new_digest: digest.to_string(),
-        tasks: difference(&versions(&old), &versions(&new), &finished, &ticked),
+        tasks: compare(&old, &new, &finished, &ticked),
         approvals,
     })
-}
-
-/// Returns tasks as they are compared. Their phases only group them.
-fn versions(tasks: &[TaskTemplate]) -> Vec<TaskVersion<'_>> {
-    let version = |task: &TaskTemplate| -> String {
-        let alone = TaskTemplate { depends_on: Vec::new(), phase: None, ..task.clone() };
-        serde_json::to_string(&alone).unwrap_or_default()
-    };
-    tasks
-        .iter()
-        .map(|task| TaskVersion {
-            id: &task.id,
-            content: version(task),
-            depends_on: task.depends_on.iter().map(String::as_str).collect(),
-        })
-        .collect()
 }
 
 impl PlanReport {
@@ -120,7 +106,7 @@ impl PlanReport {
         }
         if *started {
             lines.push(
-                "the plan has started, so that its tasks cannot change: create another Plan, and tick the tasks whose work is kept"
+                "the plan has started, so that its tasks cannot change: `kubectl enact replan` creates another Plan that keeps the work"
                     .into(),
             );
         }

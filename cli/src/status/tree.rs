@@ -18,7 +18,7 @@ use super::display::{Display, Length};
 use super::snapshot::{ApprovalState, Row, Snapshot};
 use crate::terminal::{BAD, WARNING};
 use crate::text::{amount, elapsed, fit, one_line, pad, some, width};
-use crate::{estimate, planning};
+use crate::{estimate, planning, replan};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BUSY: Style = AnsiColor::Cyan.on_default().bold();
@@ -128,6 +128,8 @@ fn heading(snapshot: &Snapshot, rows: &[Row<'_>], now: Timestamp, display: Displ
     let is_useful =
         |estimate: &&plan::PlanEstimate| status.started_at.is_none() || estimate.basis != plan::EstimateBasis::Unknown;
     lines.extend(status.proposals.iter().map(|proposal| proposed(proposal, status.generated.as_ref(), display)));
+    let replaced = replan::counts(&plan.spec, status.replaced.as_ref());
+    lines.extend(replaced.map(|text| display.line().add(FAINT, &text).end()));
     lines.extend(status.estimate.as_ref().filter(is_useful).map(|estimate| estimated(estimate, display)));
     lines.extend(status.usage.as_ref().map(|usage| models(usage, display)));
     let unfinished = status.phase != plan::Phase::Succeeded;

@@ -126,6 +126,7 @@ pub enum Request {
 
 /// State of a node: of a task, or of the integration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts about a node")]
 pub struct Node {
     /// Whether its object exists.
     pub exists: bool,
@@ -142,6 +143,8 @@ pub struct Node {
     pub reported: ReportedState,
     pub retry: Retry,
     pub request: Request,
+    /// Whether the plan that this one replaces has done its work. The node then succeeds without an attempt.
+    pub kept: bool,
     /// Whether a person must decide about the node before an attempt starts.
     pub held: bool,
     /// Whether its work has an effect outside the workspace. Such work is repeated only if it certainly had not begun.

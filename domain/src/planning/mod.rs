@@ -15,7 +15,7 @@ pub use check::check;
 pub use judging::{
     Comparison, JUDGES, JudgeInput, MAX_COMPARED, MAX_JUDGED, Preference, judge_prompt, judged, pairs, preference,
 };
-pub use prompt::{PromptInput, prompt};
+pub use prompt::{PromptInput, ReplacedPlan, prompt};
 pub use score::{Component, Input, MAX_SCORE, Score, score};
 pub use synthesis::{Reasons, SynthesisInput, SynthesisSource, check_citations, synthesis_prompt};
 pub use voting::{elected, voting_weight};

@@ -83,7 +83,65 @@ pub fn difference(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const IDS: [&str; 6] = ["T001", "T002", "T003", "T004", "T005", "T006"];
+
+    /// Some of six tasks with one of two contents, each with dependencies among those before it.
+    fn tasks() -> impl Strategy<Value = Vec<TaskVersion<'static>>> {
+        let one = (any::<bool>(), any::<bool>(), 0u8..64);
+        proptest::collection::vec(one, IDS.len()).prop_map(|drawn| {
+            let exists = |index: usize| drawn[index].0;
+            let depends_on = |index: usize, mask: u8| {
+                (0..index).filter(|other| exists(*other) && (mask >> *other) & 1 == 1).map(|other| IDS[other]).collect()
+            };
+            let some = drawn.iter().enumerate().filter(|(index, _)| exists(*index));
+            some.map(|(index, (_, is_long, mask))| TaskVersion {
+                id: IDS[index],
+                content: if *is_long { "long" } else { "short" }.to_owned(),
+                depends_on: depends_on(index, *mask),
+            })
+            .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn kept_work_rests_on_kept_work_only(old in tasks(), new in tasks(), done in 0u8..64) {
+            let finished = old.iter().enumerate().filter(|(index, _)| (done >> *index) & 1 == 1);
+            let finished: BTreeSet<&str> = finished.map(|(_, task)| task.id).collect();
+            let found = difference(&old, &new, &finished, &BTreeSet::new());
+            for id in &found.kept {
+                let [before, after] = [&old, &new].map(|plan| plan.iter().find(|task| task.id == id).unwrap());
+                prop_assert!(finished.contains(id.as_str()) && before.content == after.content);
+                for need in before.depends_on.iter().chain(&after.depends_on) {
+                    prop_assert!(found.kept.iter().any(|kept| kept == need), "{} rests on {}", id, need);
+                }
+                prop_assert!(!found.repeated.contains(id));
+            }
+            for task in &new {
+                let is_known = old.iter().any(|other| other.id == task.id);
+                prop_assert_eq!(found.added.iter().any(|id| id == task.id), !is_known);
+                let is_done = finished.contains(task.id);
+                let is_listed = found.kept.iter().chain(&found.repeated).filter(|id| *id == task.id).count();
+                prop_assert_eq!(is_listed, usize::from(is_done), "finished work is kept or repeated");
+            }
+            for task in &old {
+                let is_gone = !new.iter().any(|other| other.id == task.id);
+                prop_assert_eq!(found.removed.iter().any(|id| id == task.id), is_gone);
+            }
+        }
+
+        #[test]
+        fn the_same_plan_keeps_all_work_whose_dependencies_are_finished(old in tasks()) {
+            let finished: BTreeSet<&str> = old.iter().map(|task| task.id).collect();
+            let found = difference(&old, &old, &finished, &BTreeSet::new());
+            prop_assert_eq!(found.kept.len(), old.len());
+            prop_assert!(found.added.is_empty() && found.changed.is_empty() && found.repeated.is_empty());
+        }
+    }
 
     fn task<'a>(id: &'a str, content: &str, depends_on: &[&'a str]) -> TaskVersion<'a> {
         TaskVersion { id, content: content.to_owned(), depends_on: depends_on.to_vec() }

@@ -11,6 +11,7 @@ mod example;
 mod overlapping;
 mod planned;
 mod remembered;
+mod replanned;
 mod ruled;
 mod searched;
 mod stale;

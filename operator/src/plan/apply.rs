@@ -10,7 +10,7 @@ use enact_domain::attempt::AttemptState;
 use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
 use enact_domain::names;
-use enact_domain::plan::{Action, CurrentAttempt, Verdict};
+use enact_domain::plan::{Action, CurrentAttempt, TaskPhase, Verdict};
 use enact_domain::record::Subject;
 use enact_domain::time::Millis;
 use enact_domain::waiting::Waiting;
@@ -175,7 +175,11 @@ async fn carry_out(
                 retry_at: None,
                 ..old
             };
-            change_status(ctx, decided, *node, |_| status::closed(*phase, *reason, now), integration).await
+            let task = |_: &TaskEntry| match decided.kept(*node).filter(|_| *phase == TaskPhase::Succeeded) {
+                Some((kept, plan)) => status::kept(kept, plan, now),
+                None => status::closed(*phase, *reason, now),
+            };
+            change_status(ctx, decided, *node, task, integration).await
         }
         Action::Reopen(node) => {
             let redo = decided.redone_for(*node);

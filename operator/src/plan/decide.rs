@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use enact_crds::plan::{PausedAfter, Phase};
+use enact_crds::replan::Kept;
 use enact_domain::assignment::Report;
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
@@ -272,6 +273,13 @@ impl Decided<'_> {
     pub fn task_entry(&self, node: NodeId) -> Option<&TaskEntry> {
         let name = &self.valid.content.compiled.names[node.task()?];
         self.observed.children.tasks.get(name).map(AsRef::as_ref)
+    }
+
+    /// Returns the work that a task keeps, and the name of the plan that did it.
+    pub fn kept(&self, node: NodeId) -> Option<(&Kept, &str)> {
+        let compiled = &self.valid.content.compiled;
+        let kept = compiled.kept.get(&compiled.tasks[node.task()?].id)?;
+        Some((kept, self.observed.plan.spec.replaces.as_ref().map_or("", |replaced| replaced.name.as_str())))
     }
 
     /// Returns the object that the attempts of a node belong to: its Task, or the Plan for the integration. None if the Task does not

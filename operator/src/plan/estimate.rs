@@ -1,9 +1,13 @@
 //! Estimate: the expected use of models and duration of a plan that has not started.
 
+use std::borrow::Cow;
+
 use enact_crds::AgentSpec;
+use enact_crds::compile::Compiled;
 use enact_crds::plan::PlanEstimate;
 use enact_crds::task::TaskTemplate;
 use enact_domain::agents::needs::Needs;
+use enact_domain::graph::Graph;
 use enact_domain::usage::{self, Sample, Work, Worker};
 
 use super::observed::{Content, Observed};
@@ -15,7 +19,7 @@ pub fn worker(key: String, agent: &AgentSpec) -> Worker {
     Worker { agent: key, model: format!("{}{model}", agent.adapter.as_str()), metered: agent.uses_models() }
 }
 
-/// Returns the estimate of a plan, rounded so that it changes only when it matters. None if an agent
+/// Returns the estimate of the tasks of a plan that run, rounded so that it changes only when it matters. None if an agent
 /// does not exist, and if no task uses models.
 pub fn estimate(observed: &Observed, content: &Content, history: &[Sample]) -> Option<PlanEstimate> {
     let compiled = &content.compiled;
@@ -25,7 +29,7 @@ pub fn estimate(observed: &Observed, content: &Content, history: &[Sample]) -> O
         let name = of_contest.or_else(|| observed.named_agent(task)).or_else(|| pool_member(observed, needs))?;
         Some(worker(format!("{}/{name}", observed.namespace), &observed.agents.get(name)?.spec))
     };
-    let tasks = || compiled.tasks.iter().zip(&compiled.needs);
+    let tasks = || compiled.tasks.iter().zip(&compiled.needs).filter(|(task, _)| !compiled.kept.contains_key(&task.id));
     let workers: Vec<Worker> = tasks().map(|(task, needs)| of_contestant(task, needs, 0)).collect::<Option<_>>()?;
     let further = tasks().flat_map(|(task, needs)| {
         let contestants = task.attempts.as_ref().map_or(1, |attempts| attempts.best_of as usize);
@@ -36,14 +40,27 @@ pub fn estimate(observed: &Observed, content: &Content, history: &[Sample]) -> O
     if !workers.iter().chain(&contestants).any(|worker| worker.metered) {
         return None;
     }
+    let graph = remaining(compiled)?;
     let work = Work {
-        graph: &compiled.graph,
+        graph: &graph,
         workers,
         contestants,
-        priorities: compiled.tasks.iter().map(|task| task.priority).collect(),
+        priorities: tasks().map(|(task, _)| task.priority).collect(),
         parallelism: observed.plan.spec.execution.parallelism.min(of_tenant),
     };
     Some((&usage::estimate(history, &work).rounded()).into())
+}
+
+/// Returns the graph of the tasks that run: not of those whose work is kept.
+fn remaining(compiled: &Compiled) -> Option<Cow<'_, Graph>> {
+    if compiled.kept.is_empty() {
+        return Some(Cow::Borrowed(&compiled.graph));
+    }
+    let runs = |id: &str| !compiled.kept.contains_key(id);
+    let tasks = compiled.tasks.iter().filter(|task| runs(&task.id));
+    let edges =
+        tasks.map(|task| (task.id.as_str(), task.depends_on.iter().map(String::as_str).filter(move |id| runs(id))));
+    Graph::build(edges).ok().map(Cow::Owned)
 }
 
 /// Returns the first agent of the pool that declares what a task needs, or else its first one: which one is selected depends on the load.

@@ -28,6 +28,7 @@ mod nodes;
 mod observe;
 mod observed;
 mod planning;
+mod predecessor;
 mod progress;
 mod proposal;
 mod record;
@@ -89,6 +90,7 @@ pub async fn reconcile(plan: Arc<Plan>, ctx: Arc<Context>) -> Result<Action, Err
     let mut observed = observe::observe(&ctx, runtime.last_write.newest(plan.clone()));
     // Before the early returns: a plan that has just finished must be removed from the impact of its constitutions.
     observe::report_to_constitutions(&ctx, &observed, &plan);
+    observe::report_to_replacements(&ctx, &plan);
     if observed.is_settled(runtime.cache.harmless()) {
         // The pod of the last attempt may end only now.
         let found = Box::pin(deliveries::follow_up(&ctx, &observed, &runtime.attempts)).await?;

@@ -286,6 +286,7 @@ fn rules(observed: &Observed, valid: &Valid, id: NodeId) -> Node {
         return Node { retry: convert::retry(None, fallback), ..Node::default() };
     };
     let rules = Node {
+        kept: valid.content.compiled.kept.contains_key(&task.id),
         retry: convert::retry(task.retry.as_ref(), fallback),
         external_effect: task.external_effect,
         priority: task.priority,
@@ -340,6 +341,7 @@ fn node(
         reported: status.reported,
         request: status.request,
         held: status.held,
+        kept: rules.kept && status.untouched,
         retry: rules.retry,
         external_effect: rules.external_effect && !open.is_some_and(|open| open.lacks_pod),
         priority: rules.priority,
@@ -370,6 +372,8 @@ struct NodeStatus {
     reported: ReportedState,
     request: Request,
     held: bool,
+    /// Whether it is the status of a Task with which nothing has happened yet.
+    untouched: bool,
 }
 
 impl NodeStatus {
@@ -387,6 +391,7 @@ impl NodeStatus {
             reported: reported_state(shown.reason.as_deref()),
             request: Request::None,
             held: false,
+            untouched: false,
         }
     }
 
@@ -417,6 +422,10 @@ impl NodeStatus {
                 reported: task.reported,
                 request: request(task.rerun.as_ref(), task.observed_rerun.as_ref(), task.observed_redo.as_deref()),
                 held,
+                untouched: task.phase == Phase::Pending
+                    && task.attempts == 0
+                    && task.observed_rerun.is_none()
+                    && task.observed_redo.is_none(),
             });
         }
         let status = observed.status().integration.unwrap_or_default();
@@ -432,6 +441,7 @@ impl NodeStatus {
             reported: reported_state(status.reason.as_deref()),
             request: request(rerun, status.observed_rerun.as_ref(), status.observed_redo.as_deref()),
             held,
+            untouched: false,
         })
     }
 

@@ -13,12 +13,14 @@ use enact_domain::names;
 use enact_domain::usage::{Limit, Sample, Worker};
 use enact_store::FinishedTask;
 use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
 
 use super::context::Context;
 use super::digest_cache::ContentDigests;
 use super::estimate;
 use super::observed::{Content, Documents, Loaded, Observed, PromptDocuments, StartedFor};
 use super::planning::{self, Planned};
+use super::predecessor;
 use crate::context::lookup;
 use crate::documents::constitution_chain::{Chain, chain_of_specification};
 use crate::documents::effective_constitution;
@@ -72,6 +74,7 @@ fn targets(ctx: &Context, plan: &Plan, namespace: &str) -> Vec<Target> {
     // Constitutions are checked at the start only: a later amendment does not affect a running plan.
     if !is_started(plan) {
         targets.extend(constitution_chain(ctx, plan, namespace).targets());
+        targets.extend(plan.spec.replaces.iter().map(|replaced| Target::new::<Plan>(namespace, &replaced.name)));
     }
     targets.extend(sourcing::targets(places, plan.spec.source.as_ref(), None));
     let planners = plan.spec.generate.iter().flat_map(|generate| {
@@ -165,6 +168,13 @@ pub fn report_to_constitutions(ctx: &Context, observed: &Observed, cached: &Plan
     let counted = format!("{finished} {tasks}");
     for constitution in ctx.dependents.plan_constitutions.update(&key, governing, &counted) {
         ctx.references.constitutions.requeue_key(&constitution);
+    }
+}
+
+/// Requeues the plans that replace a plan which has ended: they wait for that. `cached` is the plan as the cache shows it.
+pub fn report_to_replacements(ctx: &Context, cached: &Plan) {
+    if cached.status.as_ref().is_some_and(|status| status.phase.is_finished()) {
+        ctx.references.plans.requeue_other_referrers(&Target::of(cached), &ObjectRef::from_obj(cached));
     }
 }
 
@@ -302,6 +312,8 @@ async fn documents(ctx: &Context, observed: &Observed) -> Result<Documents, Erro
     if is_new {
         let chain = chain_of_specification(ctx, &observed.namespace, observed.specification.as_deref());
         documents.constitution = Some(effective_constitution::load(ctx, &ctx.document_cache, &chain).await?);
+        let specification = documents.specification.as_deref();
+        documents.predecessor = predecessor::load(ctx, observed, &member.tenant, specification).await?;
     }
     if let (Some(_), Some(pinned)) = (newer, observed.status().specification_digest) {
         let text = ctx.document_cache.specification_of(&member.tenant, &pinned.into()).await?;

@@ -1,13 +1,14 @@
 //! The inputs of the reconcile of a plan: the object, its children, and the documents that it refers to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::compile::{self, Compiled};
 use enact_crds::document::{Finding, SourceStatus};
 use enact_crds::models::ModelProblem;
-use enact_crds::plan::{Cleanup, GeneratedPlan, Judgement, Phase, PlanStatus, Proposal, Workspace};
+use enact_crds::plan::{Cleanup, GeneratedPlan, Judgement, Phase, PlanStatus, Proposal, ReplacedStatus, Workspace};
+use enact_crds::replan::{self, KeptWork};
 use enact_crds::subject::plan_authors;
 use enact_crds::task::TaskTemplate;
 use enact_crds::validation::FieldError;
@@ -17,7 +18,9 @@ use enact_domain::approval::{Decision, Policy};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
+use enact_domain::planning::ReplacedPlan;
 use enact_domain::record::{Kind, Subject};
+use enact_domain::revisions::replan::Difference;
 use enact_domain::stamps::Stamps;
 use enact_domain::time::Millis;
 use enact_domain::usage::{Limit, Sample};
@@ -48,6 +51,8 @@ pub struct Content {
     /// The lines of the tasks.md that look like tasks and were left out (`unreadTasks: Warn`), and the findings about the decisions of the
     /// chosen proposal; none once the plan has started.
     pub warnings: Vec<Finding>,
+    /// How its tasks differ from those of the plan that it replaces; none once the plan has started.
+    pub replaced: Option<ReplacedStatus>,
 }
 
 impl Content {
@@ -56,7 +61,8 @@ impl Content {
         let canonical =
             String::from_utf8(canonical).ok().filter(|text| Digest::of_bytes(text.as_bytes()) == *digest)?;
         let (compiled, agents) = compile::recorded(plan, &canonical)?;
-        Some(Self { compiled, agents, canonical, digest: digest.clone(), done: Vec::new(), warnings: Vec::new() })
+        let digest = digest.clone();
+        Some(Self { compiled, agents, canonical, digest, done: Vec::new(), warnings: Vec::new(), replaced: None })
     }
 
     /// Returns the digests of its Agents as they are now. One that does not exist now cannot be used, so its digest stays.
@@ -81,6 +87,7 @@ impl Content {
             digest,
             done: self.done.clone(),
             warnings: self.warnings.clone(),
+            replaced: self.replaced.clone(),
         })
     }
 
@@ -97,7 +104,8 @@ impl Content {
             Some(None) => &self.compiled.tasks,
         };
         let stamps = Stamps::of(plan.annotations(), names::ANNOTATION_ACCEPTED);
-        compile::canonical(spec, tasks, &self.agents, &stamps).is_ok_and(|canonical| canonical == self.canonical)
+        compile::canonical(spec, tasks, &self.compiled.kept, &self.agents, &stamps)
+            .is_ok_and(|canonical| canonical == self.canonical)
     }
 }
 
@@ -174,10 +182,52 @@ pub struct Documents {
     pub specification: Option<Arc<SpecificationText>>,
     /// The effective constitution of a plan that has not started.
     pub constitution: Option<Result<EffectiveConstitution, Readiness>>,
+    /// The plan that a plan which has not started replaces, or the reason why it cannot be compared.
+    pub predecessor: Option<Result<Predecessor, Readiness>>,
     /// The revision of the specification that the plan was started for.
     pub started_for: StartedFor,
     /// The documents for the prompts of coding agents; none for a plan without any.
     pub for_prompts: Option<PromptDocuments>,
+}
+
+impl Documents {
+    /// Returns the plan that the plan replaces.
+    ///
+    /// # Errors
+    /// The reason why it cannot be compared.
+    pub fn predecessor(&self) -> Result<Option<&Predecessor>, Readiness> {
+        self.predecessor.as_ref().map(Result::as_ref).transpose().map_err(Clone::clone)
+    }
+}
+
+/// A plan that another one replaces.
+#[derive(Debug)]
+pub struct Predecessor {
+    pub tasks: Vec<TaskTemplate>,
+    /// The work of its finished tasks.
+    pub finished: KeptWork,
+    /// The finished tasks whose work the present revision of the specification makes stale.
+    pub stale: BTreeSet<String>,
+    /// Its tasks as a tasks.md, for planners.
+    pub document: String,
+    /// One line for each task with its state, for planners.
+    pub states: String,
+    /// The reason why the plan that replaces it cannot start yet.
+    pub waits: Option<Readiness>,
+}
+
+impl Predecessor {
+    /// Returns the finished work that a plan with these tasks keeps, and how its tasks differ. `ticked` are the tasks that its tasks.md
+    /// leaves out because they are done.
+    pub fn kept(&self, tasks: &[TaskTemplate], ticked: &[TaskTemplate]) -> (KeptWork, Difference) {
+        let ticked: BTreeSet<&str> = ticked.iter().map(|task| task.id.as_str()).collect();
+        replan::kept(&self.tasks, tasks, &self.finished, &self.stale, &ticked)
+    }
+
+    /// Returns what the prompt of a planner says about it.
+    pub fn for_prompt<'a>(&'a self, remark: Option<&'a str>) -> ReplacedPlan<'a> {
+        ReplacedPlan { tasks: &self.document, states: &self.states, remark }
+    }
 }
 
 /// The documents from which the prompts of coding agents are made.

@@ -139,16 +139,20 @@ fn assignment<'a>(
         return Err(Readiness::reconciling("WaitingForSpecification", message));
     };
     let constitution = constitution.as_ref().map_err(Clone::clone)?;
+    documents.predecessor()?;
     Ok((member, Assignment { observed, documents, specification, constitution }))
 }
 
 /// Returns the state of a planner in the status, if it has the same inputs.
 fn remembered(assignment: &Assignment, generate: &Generate, planner: &Planner) -> Result<Proposal, Error> {
     let workspace = assignment.observed.plan.spec.workspace.as_ref();
-    let inputs = json!({
+    let mut inputs = json!({
         "specification": assignment.specification.digest, "guidance": generate.guidance, "agent": planner.name,
         "repository": workspace.map(|workspace| (&workspace.url, &workspace.revision)),
     });
+    if let Some(replaced) = &assignment.observed.plan.spec.replaces {
+        inputs["replaces"] = json!(replaced);
+    }
     let inputs =
         Digest::of_json(&inputs).map_err(|source| Error::Json { what: "a plan to write", source })?.to_string();
     let mut known = assignment.observed.plan.status.iter().flat_map(|status| &status.proposals);
@@ -200,12 +204,16 @@ impl Planning<'_> {
         let effective = self.assignment.constitution;
         let constitutions: Vec<_> = effective.texts.iter().map(|text| &text.parsed.model).collect();
         let rules: Vec<_> = effective.programs.iter().map(Program::rule).collect();
+        let remark =
+            self.assignment.observed.plan.spec.replaces.as_ref().and_then(|replaced| replaced.because.as_deref());
+        let predecessor = self.assignment.documents.predecessor().ok().flatten();
         let prompt = |previous: Option<PreviousAttempt<'_>>| {
             planning::prompt(&PromptInput {
                 specification: &self.assignment.specification.parsed.model.source,
                 effective: EffectiveConstitution { constitutions: &constitutions, rules: &rules },
                 guidance: self.generate.guidance.as_deref(),
                 has_repository: self.assignment.observed.plan.spec.workspace.is_some(),
+                replaced: predecessor.map(|predecessor| predecessor.for_prompt(remark)),
                 previous,
             })
         };

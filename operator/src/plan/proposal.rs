@@ -41,7 +41,9 @@ impl Assignment<'_> {
         let specification = &self.specification.parsed.model;
         let coverage = compile::coverage(specification, &open);
         planning::check(&parsed, &coverage)?;
-        let content = content_of(self.observed, Some(document)).map_err(|refused| refused.readiness.message)?;
+        let predecessor = self.documents.predecessor().map_err(|missing| missing.message)?;
+        let content =
+            content_of(self.observed, Some(document), predecessor).map_err(|refused| refused.readiness.message)?;
         let evaluation = evaluate(self.observed, self.documents, Some(self.constitution), &content, None);
         if let Some(violation) = &evaluation.violation {
             return Err(violation.message.clone());

@@ -18,7 +18,7 @@ use super::known_budgets::KnownBudgets;
 use super::{limits, warm};
 use crate::error::Error;
 use crate::search;
-use crate::task::contest;
+use crate::task::{contest, status};
 
 /// Proof that a decision is in the record. Only [`record`] makes it, and `apply` demands it.
 pub struct Recorded {
@@ -150,8 +150,11 @@ fn events(decided: &Decided, subject: &Subject, action: &Action) -> Vec<Event> {
         Action::Judge { node, verdict } => judged(decided, *node, verdict),
         Action::Close { node, phase, reason } => {
             let key = closing_key(decided, *node);
-            let message = "stopped before it was started";
-            task_transition(decided, *node, *phase, &key, reason.as_str(), message).into_iter().collect()
+            let (reason, message) = match decided.kept(*node).filter(|_| *phase == TaskPhase::Succeeded) {
+                Some((_, plan)) => (status::KEPT, status::kept_message(plan)),
+                None => (reason.as_str(), "stopped before it was started".to_owned()),
+            };
+            task_transition(decided, *node, *phase, &key, reason, &message).into_iter().collect()
         }
         Action::Reopen(node) => {
             let attempts = decided.nodes[*node].attempts;

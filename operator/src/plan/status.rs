@@ -220,6 +220,10 @@ fn set_content(new: &mut PlanStatus, observed: &Observed, content: &Content) {
         PlanAgent { name: name.clone(), digest: digest.to_string(), namespace, author }
     };
     new.agents = content.agents.iter().map(agent).collect();
+    // A started plan keeps what its approvers saw.
+    if observed.started().is_none() {
+        new.replaced.clone_from(&content.replaced);
+    }
 }
 
 /// Sets the usage of the plan. It changes with each request to a model, so it is written from time to time, when an attempt has failed, and

@@ -6,7 +6,7 @@ use enact_crds::agent::Adapter;
 use enact_crds::agent_content::MAX_AGENTS;
 use enact_crds::compile::Compiled;
 use enact_crds::document::Finding;
-use enact_crds::plan::{PauseAfter, Workspace};
+use enact_crds::plan::{PauseAfter, ReplacedStatus, Workspace};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{AgentSpec, Plan, Specification, compile, convert, validation};
 use enact_domain::agents::needs::Needs;
@@ -23,7 +23,7 @@ use kube::ResourceExt as _;
 
 use super::agent_changes::{self, AgentChange, ChangedContent};
 use super::evaluate::{Evaluation, evaluate};
-use super::observed::{Choice, Content, Loaded, Observed, StartedFor};
+use super::observed::{Choice, Content, Loaded, Observed, Predecessor, StartedFor};
 use super::staleness::Staleness;
 use crate::context::Membership;
 use crate::documents::findings::of_diagnostics;
@@ -272,6 +272,9 @@ fn check_start(
     if let Some(error) = validation::source_author(&observed.policy, observed.plan.spec.source.as_ref()) {
         return Err(Readiness::stalled("AuthorUnknown", error.to_string()));
     }
+    if let Some(waits) = loaded.documents.predecessor()?.and_then(|predecessor| predecessor.waits.clone()) {
+        return Err(waits);
+    }
     // After the rules: people are asked to approve only a plan that violates no MUST rule.
     check_approval(observed, loaded, &content.digest, &evaluation)?;
     if observed.plan.spec.suspend {
@@ -353,26 +356,43 @@ fn compile_content(
         (None, source) => source.as_ref().and_then(|source| source.inline.as_deref()).map(str::as_bytes),
     };
     let digest = document.filter(|_| loaded.document.is_some()).map(Digest::of_bytes);
-    if let Some(cached) = cached
-        .filter(|c| c.generation == generation && c.document == digest && c.content.agents == observed.agent_digests)
-    {
+    let predecessor = loaded.documents.predecessor()?;
+    // What is kept follows the tasks of the predecessor: the content is then compiled each time.
+    if let Some(cached) = cached.filter(|c| {
+        predecessor.is_none()
+            && c.generation == generation
+            && c.document == digest
+            && c.content.agents == observed.agent_digests
+    }) {
         return Ok(cached.clone());
     }
-    let mut content = content_of(observed, document)?;
+    let mut content = content_of(observed, document, predecessor)?;
     content.warnings.extend(loaded.decision_findings().cloned());
     Ok(CachedContent { generation, document: digest, content: Arc::new(content) })
 }
 
-/// Compiles the content of a plan from a tasks.md or, without one, from the tasks in its spec.
+/// Compiles the content of a plan from a tasks.md or, without one, from the tasks in its spec. It keeps finished work of its predecessor.
 ///
 /// # Errors
 /// The reason why it cannot be run, and the findings in the tasks.md.
-pub fn content_of(observed: &Observed, document: Option<&[u8]>) -> Result<Content, Refused> {
+pub fn content_of(
+    observed: &Observed,
+    document: Option<&[u8]>,
+    predecessor: Option<&Predecessor>,
+) -> Result<Content, Refused> {
     let spec = &observed.plan.spec;
     let parsed = document.map(|document| compile::parse(document, spec.unread_tasks));
     let tasks = parsed.as_ref().map_or_else(|| spec.tasks.clone(), compile::open_tasks);
     let diagnostics = parsed.as_ref().map_or(&[][..], |parsed| &parsed.diagnostics);
-    let compiled = compile::compile(&observed.name(), tasks).map_err(|errors| invalid_plan(&errors, diagnostics))?;
+    let mut compiled =
+        compile::compile(&observed.name(), tasks).map_err(|errors| invalid_plan(&errors, diagnostics))?;
+    let done = parsed.as_ref().map(|parsed| compile::done_tasks(&parsed.model)).unwrap_or_default();
+    let mut replaced = None;
+    if let Some(predecessor) = predecessor {
+        let (kept, difference) = predecessor.kept(&compiled.tasks, &done);
+        compiled.kept = kept;
+        replaced = Some(ReplacedStatus::from(&difference));
+    }
     let agents = observed.agent_digests.clone();
     if agents.len() > MAX_AGENTS {
         let message = format!(
@@ -382,7 +402,7 @@ pub fn content_of(observed: &Observed, document: Option<&[u8]>) -> Result<Conten
         return Err(Readiness::stalled("InvalidPlan", message).into());
     }
     let stamps = Stamps::of(observed.plan.annotations(), names::ANNOTATION_ACCEPTED);
-    let canonical = compile::canonical(spec, &compiled.tasks, &agents, &stamps)
+    let canonical = compile::canonical(spec, &compiled.tasks, &compiled.kept, &agents, &stamps)
         .map_err(|e| Readiness::stalled("InvalidPlan", e.to_string()))?;
     if canonical.len() > MAX_CONTENT {
         let message = format!(
@@ -393,9 +413,8 @@ pub fn content_of(observed: &Observed, document: Option<&[u8]>) -> Result<Conten
     }
     let left_out: Vec<Diagnostic> = diagnostics.iter().filter(|d| d.code == UNREAD_TASK).cloned().collect();
     let warnings = of_diagnostics(&left_out);
-    let done = parsed.map(|parsed| compile::done_tasks(&parsed.model)).unwrap_or_default();
     let digest_of_content = Digest::of_bytes(canonical.as_bytes());
-    Ok(Content { digest: digest_of_content, canonical, compiled, agents, done, warnings })
+    Ok(Content { digest: digest_of_content, canonical, compiled, agents, done, warnings, replaced })
 }
 
 fn invalid_plan(errors: &[compile::CompileError], diagnostics: &[Diagnostic]) -> Refused {

@@ -2,6 +2,7 @@
 
 use enact_crds::common::Condition;
 use enact_crds::convert;
+use enact_crds::replan::Kept;
 use enact_crds::task::Phase;
 use enact_domain::assignment::{MAX_MESSAGE_BYTES, Reason, Report};
 use enact_domain::attempt::FailureClass;
@@ -19,6 +20,9 @@ pub const EXECUTED: &str = "Executed";
 pub const VERIFIED: &str = "Verified";
 /// Condition: the result is stored: the commit was pushed, or the report recorded. False for work that is kept, but has not passed.
 pub const DELIVERED: &str = "Delivered";
+
+/// Reason: the work is that of a plan which the plan of the task replaces.
+pub const KEPT: &str = "Kept";
 
 /// The end of an attempt.
 pub struct End<'a> {
@@ -203,6 +207,31 @@ pub fn closed(phase: TaskPhase, reason: Reason, now: Millis) -> Value {
         "retryAt": null,
         "remainingBudget": null,
         "conditions": convert::conditions(&[], readiness.conditions(), None, now),
+    })
+}
+
+/// Returns the message of a task whose work the plan with this name did.
+pub fn kept_message(plan: &str) -> String {
+    format!("Plan {plan}, which this plan replaces, has done this task; its work is kept")
+}
+
+/// Returns the patch for a task whose work is kept from the plan with this name.
+pub fn kept(kept: &Kept, plan: &str, now: Millis) -> Value {
+    let work = kept.work.as_ref();
+    let delivered = match work {
+        Some(work) => format!("commit {} is on branch {}", work.commit, work.branch),
+        None => "the report is recorded".to_owned(),
+    };
+    let mut wanted = Readiness::new(Progress::Ready, KEPT, kept_message(plan)).conditions();
+    wanted.push(DomainCondition::new(EXECUTED, Truth::True, KEPT, kept_message(plan)));
+    wanted.push(DomainCondition::new(DELIVERED, Truth::True, KEPT, delivered));
+    json!({
+        "phase": Phase::Succeeded,
+        "finishedAt": convert::time(now),
+        "commit": work.map(|work| &work.commit),
+        "branch": work.map(|work| &work.branch),
+        "outputs": Some(&kept.outputs).filter(|outputs| !outputs.is_empty()),
+        "conditions": convert::conditions(&[], wanted, None, now),
     })
 }
 

@@ -24,6 +24,7 @@ use crate::request::{Request, annotation, part};
 
 const AGENT: &str = "spec.agentRef";
 const SPECIFICATION: &str = "spec.specificationRef";
+const REPLACED: &str = "spec.replaces.name";
 /// Most bytes of a wrong annotation that are quoted; a digest has 71.
 const MAX_QUOTED: usize = 80;
 
@@ -69,6 +70,10 @@ impl<L: Lookup> Validate<PlanSpec> for Validator<L> {
         if let Some(specification) = &spec.specification_ref {
             warnings.extend(self.warn_unless_exists(request, SPECIFICATION, Kind::Specification, specification).await);
         }
+        if let Some(replaced) = &spec.replaces {
+            let plan = LocalRef { name: replaced.name.clone() };
+            warnings.extend(self.warn_unless_exists(request, REPLACED, Kind::Plan, &plan).await);
+        }
         Ok(warnings)
     }
 }
@@ -113,7 +118,7 @@ fn refuse_change_under_way(request: &Request) -> Result<(), Denial> {
         return Ok(());
     }
     let message = "what a Plan does cannot change once it has started; suspend, cancel, execution (parallelism, priority, …) and approval \
-                   still can. Create another Plan for other work";
+                   still can. Create another Plan for other work; `kubectl enact replan` creates one that keeps the finished work";
     Err(Denial::invalid("spec", message))
 }
 
@@ -130,6 +135,7 @@ fn references(spec: &PlanSpec) -> Vec<Cause> {
     }
     let specification = spec.specification_ref.as_ref();
     causes.extend(specification.and_then(|r| reference::check(SPECIFICATION, Kind::Specification, r)));
+    causes.extend(spec.replaces.as_ref().and_then(|r| reference::check_name(REPLACED, Kind::Plan, &r.name)));
     for (i, task) in spec.tasks.iter().enumerate() {
         let agent = task.agent_ref.as_ref();
         causes.extend(agent.and_then(|r| reference::check(&format!("spec.tasks[{i}].agentRef"), Kind::Agent, r)));

@@ -67,6 +67,30 @@ async fn a_waiting_plan_has_an_estimate_of_enough_tasks() {
 }
 
 #[tokio::test]
+async fn kept_work_costs_nothing() {
+    let mut bench = bench().await;
+    let task = |id: &str, needs: &[&str]| json!({"id": id, "title": "A", "script": "true", "dependsOn": needs});
+    let tasks = [task("T001", &[]), task("T002", &["T001"]), task("T003", &["T002"])];
+    bench.put_plan("old", &json!({"agentRef": {"name": "scripts"}, "tasks": tasks}));
+    for _ in 0..2 {
+        bench.plan("old").await.unwrap();
+    }
+    bench.succeed("old-t001-1").await;
+    for _ in 0..2 {
+        bench.plan("old").await.unwrap();
+    }
+    (0..5).for_each(|_| finish(&bench, "ns/coder"));
+    let approval = json!({"required": 1});
+    let spec =
+        json!({"agentRef": {"name": "coder"}, "approval": approval, "tasks": tasks, "replaces": {"name": "old"}});
+    bench.put_plan("new", &spec);
+    bench.plan("new").await.unwrap();
+    let status = bench.api.get("plans/new")["status"].clone();
+    assert_eq!(status["replaced"]["kept"], json!(["T001"]), "{status}");
+    assert_eq!(status["estimate"]["tokens"]["expected"], 2000, "{status}");
+}
+
+#[tokio::test]
 async fn a_started_plan_keeps_its_estimate_and_shows_its_error() {
     let mut bench = bench().await;
     (0..5).for_each(|_| finish(&bench, "ns/coder"));

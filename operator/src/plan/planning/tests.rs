@@ -419,3 +419,29 @@ async fn the_decisions_of_the_chosen_proposal_are_recorded() {
     let records = bench.record_store.summaries().join("\n");
     assert!(records.contains("p: a chosen by system:enact Postgres"), "{records}");
 }
+
+#[tokio::test]
+async fn planners_read_the_plan_that_is_replaced() {
+    let mut bench = bench(&json!({}), &json!({})).await;
+    delivers(&mut bench, "a", 1, GOOD).await;
+    delivers(&mut bench, "b", 1, POOR).await;
+    reconcile(&mut bench).await;
+    bench.plan("p").await.unwrap();
+    bench.succeed("p-t001-1").await;
+    reconcile(&mut bench).await;
+    let generate = generate(&json!({}));
+    let replaces = json!({"name": "p", "because": "Keys are lost."});
+    let spec = json!({
+        "agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"}, "generate": generate,
+        "replaces": replaces,
+    });
+    bench.put_plan("q", &spec);
+    for _ in 0..3 {
+        bench.plan("q").await.unwrap();
+    }
+    let prompts: Vec<String> = work(&bench).into_iter().map(|(_, work)| work.prompt).collect();
+    assert_eq!(prompts.len(), 2);
+    for part in ["- [ ] T001 [P] [US1] Test the list in `tests/a.rs` (FR-001)", "T001: finished", "Keys are lost."] {
+        assert!(prompts[0].contains(part), "{part}\n{}", prompts[0]);
+    }
+}

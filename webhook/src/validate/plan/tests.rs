@@ -55,6 +55,19 @@ async fn a_pool_names_agents_of_the_namespace() {
 }
 
 #[tokio::test]
+async fn the_replaced_plan_is_one_of_the_namespace() {
+    let replaces = |name: &str| {
+        let spec = json!({ "agentRef": { "name": "coder" }, "tasks": chain(), "replaces": { "name": name } });
+        object("Plan", "shop-2", &spec)
+    };
+    let warnings = assert_admitted(admit(&lookup(), &create(&replaces("shop"))).await);
+    let missing = "spec.replaces.name: there is no Plan shop in namespace team-a";
+    assert!(warnings.len() == 1 && warnings[0].contains(missing), "{warnings:?}");
+    let refused = admit(&lookup(), &create(&replaces("team-b/shop"))).await;
+    assert_refused(refused, "invalid", &["spec.replaces.name", "same namespace"]);
+}
+
+#[tokio::test]
 async fn competing_attempts_are_checked() {
     let contest = |attempts: Value, external: bool| {
         plan(&json!([{ "id": "T001", "title": "a", "attempts": attempts, "externalEffect": external }]))
