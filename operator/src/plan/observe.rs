@@ -233,11 +233,19 @@ fn decisions_on_agents(ctx: &Context, observed: &Observed, content: &Content) ->
 async fn document(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<Loaded, Error> {
     let plan = observed.plan.as_ref();
     if let Some(generate) = &plan.spec.generate {
-        let Planned { document, proposals, judgements, generated, requeue_at } =
+        let Planned { document, proposals, judgements, generated, usage, requeue_at } =
             planning::advance(ctx, observed, generate, &loaded.documents).await?;
         let document = Some(document);
-        let source_requeue_at = requeue_at;
-        return Ok(Loaded { document, proposals, judgements, generated, source: None, source_requeue_at, ..loaded });
+        return Ok(Loaded {
+            document,
+            proposals,
+            judgements,
+            generated,
+            planning_usage: usage,
+            source: None,
+            source_requeue_at: requeue_at,
+            ..loaded
+        });
     }
     let loaded = Loaded { proposals: Vec::new(), judgements: Vec::new(), generated: None, ..loaded };
     let Some(source) = plan.spec.source.as_ref().filter(|source| source.inline.is_none()) else {

@@ -3,10 +3,13 @@
 //! Each planner is a document job with attempts of its own. The status has the state of all of them, the record the text of each proposal.
 
 mod judging;
+mod spending;
 
 use std::collections::BTreeSet;
 
-use enact_crds::plan::{Generate, GeneratedPlan, Judgement, Planner, Proposal, ProposalSelection, ProposalState};
+use enact_crds::plan::{
+    Generate, GeneratedPlan, Judgement, PlanUsage, Planner, Proposal, ProposalSelection, ProposalState,
+};
 use enact_crds::specification::DraftStatus;
 use enact_domain::condition::Readiness;
 use enact_domain::decisions::{self, Decision};
@@ -14,6 +17,7 @@ use enact_domain::digest::Digest;
 use enact_domain::drafting::{EffectiveConstitution, PreviousAttempt};
 use enact_domain::names;
 use enact_domain::planning::{self, Candidate, PromptInput};
+use enact_domain::reason::Reason;
 use enact_domain::record::{ACTOR, Event, Record};
 use enact_domain::rules::Program;
 use enact_domain::stamps::Stamps;
@@ -31,6 +35,7 @@ use crate::error::Error;
 use crate::sourcing::agent_job::{self, Advanced, AgentJob, Step};
 use crate::sourcing::{self, Subject};
 pub use judging::ended as ended_judgements;
+use spending::Spending;
 
 /// The problem of planners and judges that had not ended when the plan started.
 const STARTED_WITHOUT: &str = "the plan has started without it";
@@ -46,6 +51,8 @@ pub struct Planned {
     pub proposals: Vec<Proposal>,
     pub judgements: Vec<Judgement>,
     pub generated: Option<GeneratedPlan>,
+    /// What the plan has spent so far; none if that is not known.
+    pub usage: Option<PlanUsage>,
     /// Time of the next reconcile if no event arrives earlier.
     pub requeue_at: Option<Millis>,
 }
@@ -73,12 +80,20 @@ pub async fn advance(
                 sourcing::delete_others(&ctx.sourcing, &subject, &[]).await?;
             }
             let (proposals, judgements, generated) = (status.proposals, status.judgements, status.generated);
-            return Ok(Planned { document: Err(missing), proposals, judgements, generated, requeue_at: None });
+            return Ok(Planned {
+                document: Err(missing),
+                proposals,
+                judgements,
+                generated,
+                usage: None,
+                requeue_at: None,
+            });
         }
     };
     let proposals = generate.agents.iter().map(|planner| remembered(&assignment, generate, planner));
     let proposals = proposals.collect::<Result<Vec<_>, _>>()?;
-    let planning = Planning { ctx, generate, subject: &subject, member, assignment };
+    let Spending { usage, used_up } = spending::read(ctx, observed, &member.tenant).await?;
+    let planning = Planning { ctx, generate, subject: &subject, member, assignment, used_up };
     // Judges start when the status has the proposals of all planners.
     let judgements = planning.judgements(&proposals, &status.judgements)?;
     let Round { mut proposals, mut records, mut pending, mut requeue_at } =
@@ -119,7 +134,7 @@ pub async fn advance(
     if !records.is_empty() {
         ctx.record(records).await?;
     }
-    Ok(Planned { document, proposals, judgements: judged.judgements, generated, requeue_at })
+    Ok(Planned { document, proposals, judgements: judged.judgements, generated, usage, requeue_at })
 }
 
 /// Returns the planners of a plan that has started: those that have not ended will not.
@@ -183,6 +198,8 @@ struct Planning<'a> {
     subject: &'a Subject,
     member: &'a Membership,
     assignment: Assignment<'a>,
+    /// The reason why no planner or judge may start, if the budget of the plan is used up.
+    used_up: Option<Readiness>,
 }
 
 /// The result of one reconcile of the planners.
@@ -274,6 +291,7 @@ impl Planning<'_> {
             timeout_seconds: self.generate.timeout_seconds,
             workspace: self.assignment.observed.plan.spec.workspace.as_ref(),
             known: Some(known),
+            hold: self.used_up.as_ref(),
             failed: FAILED,
             prompt,
             check,
@@ -424,12 +442,21 @@ fn failed(proposals: &[Proposal]) -> Readiness {
         format!("Agent {}: {problem}", proposal.agent)
     };
     let problems: Vec<String> = proposals.iter().map(problem).collect();
+    let budget = Reason::BudgetExceeded.as_str();
+    // As the pod of an attempt reports it.
+    let is_budget = |proposal: &Proposal| {
+        proposal.problem.as_ref().is_some_and(|problem| problem.starts_with(&format!("{budget}: ")))
+    };
+    let (reason, remedy) = if proposals.iter().any(is_budget) {
+        (budget, "raise the budget that the problems name, and spec.generate.maxAttempts")
+    } else {
+        (FAILED, "change spec.generate (guidance, agents), raise spec.generate.maxAttempts")
+    };
     let message = format!(
-        "no planner has delivered a usable proposal; change spec.generate (guidance, agents), raise spec.generate.maxAttempts, or write \
-         the tasks into spec.source. The last problems: {}",
+        "no planner has delivered a usable proposal; {remedy}, or write the tasks into spec.source. The last problems: {}",
         problems.join("; ")
     );
-    Readiness::stalled(FAILED, message)
+    Readiness::stalled(reason, message)
 }
 
 fn chosen(assignment: &Assignment, member: &Membership, made: &GeneratedPlan, decisions: Vec<Decision>) -> Record {

@@ -55,6 +55,8 @@ pub struct AgentJob<'a> {
     pub workspace: Option<&'a Workspace>,
     /// The state in the status of the object.
     pub known: Option<&'a DraftStatus>,
+    /// Why no attempt may start; those that run continue.
+    pub hold: Option<&'a Readiness>,
     /// The reason of the object if the job cannot be started.
     pub failed: &'static str,
     /// Returns the prompt of an attempt after a previous one.
@@ -83,7 +85,7 @@ pub enum Step {
     Waiting(String),
     /// The last attempt delivered no usable document.
     Failed,
-    /// The agent cannot be used.
+    /// The agent cannot be used, or no attempt may start.
     Blocked(Readiness),
 }
 
@@ -224,6 +226,9 @@ impl AgentJob<'_> {
 
     /// Starts the next attempt; its prompt contains the document of the last one.
     async fn start(&self, mut draft: DraftStatus, document: Option<&str>) -> Result<Advanced, Error> {
+        if let Some(hold) = self.hold {
+            return Ok(Self::after(draft, Step::Blocked(hold.clone()), None));
+        }
         let attempt = draft.attempts + 1;
         let agent_and_pod = self.agent().and_then(|agent| {
             let pod = self.pod(&agent, &draft, attempt, document)?;
