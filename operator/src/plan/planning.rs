@@ -198,7 +198,7 @@ struct Planning<'a> {
     subject: &'a Subject,
     member: &'a Membership,
     assignment: Assignment<'a>,
-    /// The reason why no planner or judge may start, if the budget of the plan is used up.
+    /// The reason why no planner or judge that uses models may start, if the budget of the plan is used up.
     used_up: Option<Readiness>,
 }
 

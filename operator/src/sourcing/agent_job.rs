@@ -55,7 +55,7 @@ pub struct AgentJob<'a> {
     pub workspace: Option<&'a Workspace>,
     /// The state in the status of the object.
     pub known: Option<&'a DraftStatus>,
-    /// Why no attempt may start; those that run continue.
+    /// Why no attempt of an agent that uses models may start; those that run continue.
     pub hold: Option<&'a Readiness>,
     /// The reason of the object if the job cannot be started.
     pub failed: &'static str,
@@ -226,9 +226,6 @@ impl AgentJob<'_> {
 
     /// Starts the next attempt; its prompt contains the document of the last one.
     async fn start(&self, mut draft: DraftStatus, document: Option<&str>) -> Result<Advanced, Error> {
-        if let Some(hold) = self.hold {
-            return Ok(Self::after(draft, Step::Blocked(hold.clone()), None));
-        }
         let attempt = draft.attempts + 1;
         let agent_and_pod = self.agent().and_then(|agent| {
             let pod = self.pod(&agent, &draft, attempt, document)?;
@@ -238,6 +235,9 @@ impl AgentJob<'_> {
             Ok(found) => found,
             Err(missing) => return Ok(Self::after(draft, Step::Blocked(missing), None)),
         };
+        if let Some(hold) = self.hold.filter(|_| agent.spec.uses_models()) {
+            return Ok(Self::after(draft, Step::Blocked(hold.clone()), None));
+        }
         let author = agent.annotations().get(names::ANNOTATION_AUTHOR).cloned();
         let waiting =
             |draft, why: String, seconds| Self::after(draft, Step::Waiting(why), Some(self.now.plus_seconds(seconds)));

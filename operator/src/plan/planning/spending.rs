@@ -19,7 +19,7 @@ use crate::plan::shortage;
 #[derive(Debug, Default)]
 pub(super) struct Spending {
     pub(super) usage: Option<PlanUsage>,
-    /// The reason why no planner or judge may start: the budget is used up.
+    /// The reason why no planner or judge that uses models may start: the budget is used up.
     pub(super) used_up: Option<Readiness>,
 }
 

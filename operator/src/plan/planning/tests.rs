@@ -397,6 +397,12 @@ fn set_budget(bench: &Bench, generation: u32, tokens: u64) {
 #[tokio::test]
 async fn the_budget_of_the_plan_holds_its_planners() {
     let mut bench = bench(&json!({}), &json!({})).await;
+    bench.add_provider(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"name": "claude", "namespace": "ns"},
+        "spec": {"api": "Anthropic", "baseUrl": "https://api.example.org"},
+    }));
+    let models = json!([{"provider": "claude", "model": "claude-5"}]);
+    bench.agent_with("a", json!({"adapter": "Command", "script": "true", "models": models}));
     let scope = Scope::Plan { uid: bench.api.get("plans/p")["metadata"]["uid"].as_str().unwrap().to_owned() };
     set_budget(&bench, 2, 100);
     reconcile(&mut bench).await;
