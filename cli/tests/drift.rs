@@ -179,6 +179,14 @@ fn plan_of_another_repository_is_left_out() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{}", ran.stderr);
     let why = format!("Plan shop is left out: the repository has no commit {elsewhere}");
     assert!(ran.stderr.contains(&why), "{}", ran.stderr);
+    let since = ["drift", "--repository", "shop", "--since", "HEAD"];
+    assert!(api.enact(&since).stderr.contains("Plan shop is left out"), "its paths mean other files");
+    let ran = api.enact(&[&since[..], &["spec/shop"]].concat());
+    assert!(
+        ran.stderr.contains("no file of 1 finished plans"),
+        "a person says that it is this repository: {}",
+        ran.stderr
+    );
     let ran = api.enact(&["drift", "--repository", "."]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains(". is not a Git repository with a commit"), "{}", ran.stderr);

@@ -13,6 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 pub const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 pub const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 
+const PLAN: &str = "Plan";
+
 /// The pod that a token was made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundPod {
@@ -38,12 +40,12 @@ pub struct AttemptPod {
 /// The agent of a pod, and the names under which its usage is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPod {
-    /// For the draft of a document and the probe of an Agent, which belong to no plan, `plan_uid` is empty and `subject_uid` is the UID of the pod: the attempts of
-    /// a document are counted from 1 again when its request changes.
+    /// For the pod of a planner or judge, the draft of a specification and the probe of an Agent, `subject_uid` is the UID of the pod: the
+    /// attempts at a document are counted from 1 again when its request changes. The two last belong to no plan, and `plan_uid` is empty.
     pub attempt: AttemptPod,
-    /// Name of the Plan; empty for the draft of a document.
+    /// Name of the Plan; empty for a pod that belongs to no plan.
     pub plan: String,
-    /// Name of the Task; empty for the draft of a document.
+    /// Name of the Task; empty for a pod that belongs to no task.
     pub task: String,
     /// Namespace and name of the Agent.
     pub agent: (String, String),
@@ -96,7 +98,7 @@ pub fn attempt_pod(
     let plan_uid = label(pod, LABEL_PLAN_UID).ok_or_else(|| missing(LABEL_PLAN_UID))?;
     let attempt = attempt_number(pod)?;
     let is_integration = label(pod, LABEL_ROLE) == Some(INTEGRATION);
-    let kind = if is_integration { "Plan" } else { "Task" };
+    let kind = if is_integration { PLAN } else { "Task" };
     let owner = controller(pod, &[kind]).ok_or_else(|| missing(&format!("{kind} as its controller")))?;
     // The owner reference and the label must agree, because the result is stored under both UIDs.
     if is_integration && owner.uid != plan_uid {
@@ -156,7 +158,7 @@ pub fn tenant_of_cloning_pod(
     let kind = match label(pod, LABEL_ROLE) {
         Some(ROLE_WAITING) => "Agent",
         // A planner.
-        Some(ROLE_DRAFT) => "Plan",
+        Some(ROLE_DRAFT) => PLAN,
         _ => return Ok(attempt_pod(bound, pod, namespace, default_namespaces)?.tenant),
     };
     tenant_of_owned_pod(kind, &bound, pod, namespace, default_namespaces)
@@ -175,26 +177,30 @@ fn tenant_of_owned_pod(
     Ok(tenant)
 }
 
-/// Returns the draft of a document or the probe of an Agent that `pod` works on, with the checks of [`attempt_pod`]. An object of one of the
-/// `kinds` controls the pod.
-fn pod_without_plan(
+/// Returns what `pod` works on without a task: the proposal of a planner, the verdict of a judge, the draft of a specification or the probe of
+/// an Agent, with the checks of [`attempt_pod`]. An object of one of the `kinds` controls the pod. Also returns the name of the Plan, if it is
+/// one.
+fn pod_without_task(
     kinds: &[&str],
     bound: BoundPod,
     pod: &ObjectMeta,
     namespace: &ObjectMeta,
     default_namespaces: &[String],
-) -> Result<AttemptPod, String> {
+) -> Result<(AttemptPod, String), String> {
     let tenant = tenant_of_pod(&bound, pod, namespace, default_namespaces)?.to_owned();
-    controller(pod, kinds).ok_or_else(|| missing(&format!("{} as its controller", kinds.join(" or "))))?;
-    Ok(AttemptPod {
+    let owner = controller(pod, kinds).ok_or_else(|| missing(&format!("{} as its controller", kinds.join(" or "))))?;
+    let plan = Some(owner).filter(|owner| owner.kind == PLAN);
+    let plan_uid = plan.map(|plan| plan.uid.clone()).unwrap_or_default();
+    let attempt = AttemptPod {
         tenant,
         namespace: bound.namespace,
         pod: bound.name,
         subject_uid: bound.uid.clone(),
         pod_uid: bound.uid,
-        plan_uid: String::new(),
+        plan_uid,
         attempt: attempt_number(pod)?,
-    })
+    };
+    Ok((attempt, plan.map(|plan| plan.name.clone()).unwrap_or_default()))
 }
 
 fn attempt_number(pod: &ObjectMeta) -> Result<u32, String> {
@@ -213,20 +219,19 @@ pub fn agent_pod(
     namespace: &ObjectMeta,
     default_namespaces: &[String],
 ) -> Result<AgentPod, String> {
-    let without_plan: Option<&[&str]> = match label(pod, LABEL_ROLE) {
-        // A planner's proposal belongs to no attempt at its plan.
-        Some(ROLE_DRAFT) => Some(&["Specification", "Plan"]),
+    let without_task: Option<&[&str]> = match label(pod, LABEL_ROLE) {
+        // What a planner or judge uses belongs to its plan, and to no attempt at it.
+        Some(ROLE_DRAFT) => Some(&["Specification", PLAN]),
         Some(ROLE_PROBE) => Some(&["Agent"]),
         _ => None,
     };
-    let attempt = match without_plan {
-        Some(kinds) => pod_without_plan(kinds, bound, pod, namespace, default_namespaces)?,
-        None => attempt_pod(bound, pod, namespace, default_namespaces)?,
-    };
     let named = |key: &str| label(pod, key).map(str::to_owned).ok_or_else(|| missing(key));
-    let (plan, task) = match without_plan {
-        Some(_) => (String::new(), String::new()),
-        None => (named(LABEL_PLAN)?, named(LABEL_TASK)?),
+    let (attempt, plan, task) = match without_task {
+        Some(kinds) => {
+            let (attempt, plan) = pod_without_task(kinds, bound, pod, namespace, default_namespaces)?;
+            (attempt, plan, String::new())
+        }
+        None => (attempt_pod(bound, pod, namespace, default_namespaces)?, named(LABEL_PLAN)?, named(LABEL_TASK)?),
     };
     let agent = pod.annotations.as_ref().and_then(|all| all.get(ANNOTATION_AGENT)).filter(|name| !name.is_empty());
     let agent =
@@ -328,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_belongs_to_no_plan() {
+    fn a_draft_belongs_to_no_task_and_a_proposal_to_its_plan() {
         let mut draft = pod(Some("claude"));
         draft.labels = Some(
             [(LABEL_TENANT, "acme"), (LABEL_ROLE, ROLE_DRAFT), (LABEL_ATTEMPT, "1")]
@@ -342,8 +347,11 @@ mod tests {
         assert_eq!((found.plan.as_str(), found.task.as_str(), found.attempt.plan_uid.as_str()), ("", "", ""));
         assert_eq!((found.attempt.subject_uid.as_str(), found.attempt.attempt), ("pod-uid", 1));
         assert_eq!(found.agent_id(), "team/claude");
-        draft.owner_references.as_mut().unwrap()[0].kind = "Plan".into();
-        assert_eq!(identify(&draft).unwrap().plan, "", "a planner's proposal");
+        let owner = &mut draft.owner_references.as_mut().unwrap()[0];
+        (owner.kind, owner.name, owner.uid) = (PLAN.into(), "cart".into(), "cart-uid".into());
+        let planner = identify(&draft).unwrap();
+        assert_eq!((planner.plan.as_str(), planner.task.as_str()), ("cart", ""), "a planner's proposal");
+        assert_eq!((planner.attempt.plan_uid.as_str(), planner.attempt.subject_uid.as_str()), ("cart-uid", "pod-uid"));
         // It is not an attempt, so that the server takes no result from it.
         let bound = BoundPod { namespace: "team".into(), name: "draft".into(), uid: "pod-uid".into() };
         let namespace =

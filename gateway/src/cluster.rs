@@ -1,7 +1,7 @@
 //! Requests to the API server.
 
 use enact_crds::identity::{AgentPod, agent_pod, bound_pod};
-use enact_domain::names::{GATEWAY_AUDIENCE, LABEL_ATTEMPT};
+use enact_domain::names::{self, GATEWAY_AUDIENCE, LABEL_ATTEMPT};
 use enact_service::api_server::{may_review_tokens, pod_runs, user_of_token};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, Client};
@@ -66,7 +66,7 @@ impl Cluster {
         let pod = agent_pod(bound, &pod.metadata, &namespace, &self.default_namespaces).map_err(refused)?;
         if !can_be_recorded(&pod) {
             return Err(refused(format!(
-                "the pod's label {LABEL_ATTEMPT} or the UID of its owner cannot be that of an attempt"
+                "the pod's label {LABEL_ATTEMPT}, or name or UID of its owner, cannot be that of an attempt"
             )));
         }
         Ok(pod)
@@ -75,9 +75,11 @@ impl Cluster {
 
 /// Returns whether Postgres takes the requests of a pod. Tenants can create pods with any number and owner, and one request that it does
 /// not take is refused with all others of its batch, also when it was sent already.
-fn can_be_recorded(AgentPod { attempt, .. }: &AgentPod) -> bool {
+fn can_be_recorded(AgentPod { attempt, plan, .. }: &AgentPod) -> bool {
+    // That of a planner is in the owner reference, whose name the API server does not check.
+    let is_name = plan.is_empty() || names::is_subdomain(plan);
     let is_uid = |uid: &str| uid.len() <= MAX_UID_BYTES && uid.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
-    i32::try_from(attempt.attempt).is_ok() && is_uid(&attempt.subject_uid) && is_uid(&attempt.plan_uid)
+    is_name && i32::try_from(attempt.attempt).is_ok() && is_uid(&attempt.subject_uid) && is_uid(&attempt.plan_uid)
 }
 
 fn refused(why: String) -> Denial {

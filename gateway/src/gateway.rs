@@ -513,7 +513,7 @@ fn exceeded(scope: &Scope, balance: &Balance) -> String {
         let [used, limit] = [balance.used_cost(), limit].map(convert::usd);
         text += &format!(" {used} of {limit} USD are used or reserved;");
     }
-    text + " the budget must be raised before the task can continue"
+    text + " the budget must be raised before the work can continue"
 }
 
 fn is_blocked(id: &str, blocked: Blocked) -> Denial {

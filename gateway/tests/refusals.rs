@@ -70,18 +70,48 @@ async fn a_token_is_valid_while_its_pod_runs() {
     assert!(gateway.provider.seen().is_empty());
 }
 
-#[tokio::test]
-async fn a_draft_is_metered_for_its_agent_and_stopped_by_its_budget() {
-    let gateway = Gateway::start().await;
+/// Creates the pod of `token-draft`, which writes a document for an object of this kind and name.
+fn draft(gateway: &Gateway, kind: &str, name: &str) {
     gateway.cluster.pod("token-draft", "coder");
     let owner = json!([{
-        "apiVersion": "enact.dev/v1alpha1", "kind": "Specification", "name": "cart", "uid": "uid-cart", "controller": true,
+        "apiVersion": "enact.dev/v1alpha1", "kind": kind, "name": name, "uid": "uid-cart", "controller": true,
     }]);
     let labels = json!({
         "enact.dev/role": "draft", "enact.dev/plan": null, "enact.dev/plan-uid": null, "enact.dev/task": null,
     });
     let metadata = json!({ "labels": labels, "ownerReferences": owner });
     gateway.cluster.api.change("pods/pod-token-draft", &json!({ "metadata": metadata }));
+}
+
+#[tokio::test]
+async fn a_planner_is_metered_for_its_plan_and_stopped_by_its_budget() {
+    let gateway = Gateway::start().await;
+    draft(&gateway, "Plan", "cart");
+    gateway.provider.answer("p", answered(90, 60));
+    let ask = async || read(gateway.send("token-draft", "/v1/chat/completions", &chat("m")).await).await;
+    assert_eq!(ask().await.0, 200);
+    let request = gateway.settled(1).await.remove(0).request;
+    assert_eq!((request.plan.as_str(), request.plan_uid.as_str(), request.task.as_str()), ("cart", "uid-cart", ""));
+    gateway.ledger.limit(Scope::Plan { uid: "uid-cart".into() }, 200);
+    let (status, body) = ask().await;
+    assert_eq!((status, body.contains("BudgetExceeded")), (403, true), "{body}");
+    assert!(body.contains("the budget of the plan"), "{body}");
+    assert_eq!(gateway.ledger.refusal("uid-pod-token-draft").unwrap().reason, "BudgetExceeded");
+}
+
+#[tokio::test]
+async fn a_planner_whose_plan_has_no_name_of_kubernetes_is_refused() {
+    let gateway = Gateway::start().await;
+    draft(&gateway, "Plan", &"x".repeat(300));
+    let (status, body) = read(gateway.send("token-draft", "/v1/chat/completions", &chat("m")).await).await;
+    assert_eq!(status, 401, "Postgres would refuse the requests of others with it: {body}");
+    assert!(gateway.provider.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_draft_is_metered_for_its_agent_and_stopped_by_its_budget() {
+    let gateway = Gateway::start().await;
+    draft(&gateway, "Specification", "cart");
     gateway.provider.answer("p", answered(90, 60));
     let ask = async || read(gateway.send("token-draft", "/v1/chat/completions", &chat("m")).await).await;
     assert_eq!(ask().await.0, 200);

@@ -87,7 +87,7 @@ pub fn changes(repository: &Path, base: &str, head: &str) -> Result<BTreeMap<Str
     if authors.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let args = [&["diff"][..], &LIST, &[base, head, "--"]].concat();
+    let args = [&["diff-tree", "-r"][..], &LIST, &[base, head, "--"]].concat();
     let listed = git::limited_output(repository, &args, MAX_LIST_BYTES)?;
     let differing = parse(&listed).into_iter().flat_map(|commit| commit.files);
     let change = |file: Entry| {

@@ -32,6 +32,8 @@ struct Repository<'a> {
     head: String,
     /// The commit from which on changes count for all plans.
     since: Option<String>,
+    /// Whether a person says that all compared plans are of this repository: the namespace can have plans of others.
+    is_certain: bool,
 }
 
 /// Shows which Specifications have finished tasks whose files others have changed.
@@ -45,7 +47,8 @@ pub async fn run(cluster: &Cluster, options: &Drift) -> Result<()> {
         },
         None => None,
     };
-    let repository = Repository { path, head, since };
+    let is_certain = options.specification.is_some();
+    let repository = Repository { path, head, since, is_certain };
     let report = Box::pin(report(cluster, options.specification.as_deref(), &repository)).await?;
     if options.output == DriftOutput::Json {
         return terminal::print_line(&safe(&serde_json::to_string_pretty(&report)?));
@@ -98,13 +101,13 @@ async fn of_plan(
     let name = plan.name_any();
     let commit = plan.status.as_ref().and_then(|status| status.integration.as_ref()?.commit.as_deref());
     let integrated = commit.map(|commit| commits::resolve(repository.path, commit)).transpose()?.flatten();
-    let Some(since) = repository.since.clone().or_else(|| integrated.clone()) else {
+    let since = repository.since.clone().filter(|_| integrated.is_some() || repository.is_certain);
+    let Some(since) = since.or_else(|| integrated.clone()) else {
         let problem = match commit {
-            Some(commit) => {
-                format!("the repository has no commit {commit}; fetch the branch of the plan, or use --since")
-            }
-            None => "it has published no commit; use --since".to_owned(),
+            Some(commit) => format!("the repository has no commit {commit}; fetch the branch of the plan"),
+            None => "it has published no commit".to_owned(),
         };
+        let problem = format!("{problem}, or name the Specification and --since");
         return Ok((PlanDrift { name, problem: Some(problem), ..PlanDrift::default() }, Vec::new()));
     };
     let of_plan = ListParams::default().fields(&format!("spec.planRef.name={name}"));

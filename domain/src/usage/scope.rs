@@ -23,7 +23,7 @@ pub enum Scope {
     Tenant { month: String },
     /// All usage of an Agent by the tenant in a month of UTC.
     Agent { namespace: String, name: String, month: String },
-    /// All attempts of a plan.
+    /// All attempts of a plan, its planners and its judges.
     Plan { uid: String },
     /// All attempts of a task.
     Task { uid: String },

@@ -27,6 +27,9 @@ const FRESH_SECONDS: u32 = 2;
 /// Seconds between two readings of the usage while attempts run.
 const USAGE_SECONDS: u32 = 10;
 
+/// The field with the plan's own budget.
+pub const OWN_BUDGET: &str = "spec.execution.budget";
+
 /// The budgets of a plan in one reconcile.
 #[derive(Debug, Default)]
 pub struct PlanBudgets {
@@ -111,7 +114,7 @@ fn limit_of_plan(observed: &Observed, valid: &Valid) -> PlanLimit {
     let named =
         |(decision, budget): &(Decision, Limit)| (format!("Approval {} by {}", decision.name, decision.user), *budget);
     let limits: Vec<(String, Limit)> =
-        [("spec.execution.budget".to_owned(), own)].into_iter().chain(accepted.map(named)).collect();
+        [(OWN_BUDGET.to_owned(), own)].into_iter().chain(accepted.map(named)).collect();
     let limit = limits.iter().fold(Limit::default(), |lowest, (_, limit)| lowest.lower(*limit));
     // The first one that has the lowest amount, for each unit.
     let tokens = limits.iter().find(|(_, one)| limit.tokens.is_some() && one.tokens == limit.tokens);
@@ -326,18 +329,23 @@ impl PlanBudgets {
     /// Returns the usage of the plan for its status, without the discarded part; none if it has neither used models nor a budget.
     pub fn usage(&self, observed: &Observed) -> Option<PlanUsage> {
         let balance = self.known.balances.get(&Scope::Plan { uid: observed.uid.clone() })?;
-        let tokens = balance.spent.tokens.total();
-        let usage = PlanUsage {
-            tokens,
-            usd: convert::usd(balance.spent.known_cost()),
-            reserved: convert::reserved(balance),
-            budget: convert::budget(&self.plan),
-            budget_set_by: self.plan_set_by.clone(),
-            remaining: convert::left(&Balance { limit: self.plan, ..*balance }),
-            discarded: None,
-        };
-        (tokens > 0 || usage.reserved.is_some() || usage.budget.is_some()).then_some(usage)
+        usage(balance, &PlanLimit { limit: self.plan, set_by: self.plan_set_by.clone() })
     }
+}
+
+/// Returns the usage of a plan with this balance, without the discarded part; none if it has neither used models nor a budget.
+pub fn usage(balance: &Balance, limit: &PlanLimit) -> Option<PlanUsage> {
+    let tokens = balance.spent.tokens.total();
+    let usage = PlanUsage {
+        tokens,
+        usd: convert::usd(balance.spent.known_cost()),
+        reserved: convert::reserved(balance),
+        budget: convert::budget(&limit.limit),
+        budget_set_by: limit.set_by.clone(),
+        remaining: convert::left(&Balance { limit: limit.limit, ..*balance }),
+        discarded: None,
+    };
+    (tokens > 0 || usage.reserved.is_some() || usage.budget.is_some()).then_some(usage)
 }
 
 #[cfg(test)]

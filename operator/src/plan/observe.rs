@@ -247,11 +247,11 @@ fn decisions_on_agents(ctx: &Context, observed: &Observed, content: &Content) ->
 async fn document(ctx: &Context, observed: &Observed, loaded: Loaded) -> Result<Loaded, Error> {
     let plan = observed.plan.as_ref();
     if let Some(generate) = &plan.spec.generate {
-        let Planned { document, proposals, judgements, conflicts, generated, requeue_at } =
+        let Planned { document, proposals, judgements, conflicts, generated, usage, requeue_at } =
             planning::advance(ctx, observed, generate, &loaded.documents).await?;
         let (document, source_requeue_at) = (Some(document), requeue_at);
         let loaded = Loaded { document, proposals, judgements, conflicts, generated, ..loaded };
-        return Ok(Loaded { source: None, source_requeue_at, ..loaded });
+        return Ok(Loaded { planning_usage: usage, source: None, source_requeue_at, ..loaded });
     }
     let loaded = Loaded { proposals: Vec::new(), judgements: Vec::new(), conflicts: None, generated: None, ..loaded };
     let Some(source) = plan.spec.source.as_ref().filter(|source| source.inline.is_none()) else {

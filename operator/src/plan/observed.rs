@@ -7,7 +7,9 @@ use enact_crds::agent_content::{self, AgentDigests};
 use enact_crds::compile::{self, Compiled};
 use enact_crds::document::{Finding, SourceStatus};
 use enact_crds::models::ModelProblem;
-use enact_crds::plan::{Cleanup, GeneratedPlan, Judgement, Phase, PlanStatus, Proposal, ReplacedStatus, Workspace};
+use enact_crds::plan::{
+    Cleanup, GeneratedPlan, Judgement, Phase, PlanStatus, PlanUsage, Proposal, ReplacedStatus, Workspace,
+};
 use enact_crds::replan::{self, KeptWork};
 use enact_crds::subject::plan_authors;
 use enact_crds::task::TaskTemplate;
@@ -159,6 +161,8 @@ pub struct Loaded {
     pub conflicts: Option<u32>,
     /// The new `status.generated`.
     pub generated: Option<GeneratedPlan>,
+    /// What planners and judges of a plan that has not started have used of models.
+    pub planning_usage: Option<PlanUsage>,
     /// Time of the next poll of the source, or of the next check of the planners.
     pub source_requeue_at: Option<Millis>,
     pub documents: Documents,

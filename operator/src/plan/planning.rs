@@ -6,9 +6,10 @@
 mod choice;
 mod conflicts;
 mod judging;
+mod spending;
 mod synthesis;
 
-use enact_crds::plan::{Generate, GeneratedPlan, Judgement, PlanStatus, Planner, Proposal, ProposalState};
+use enact_crds::plan::{Generate, GeneratedPlan, Judgement, PlanStatus, PlanUsage, Planner, Proposal, ProposalState};
 use enact_crds::specification::DraftStatus;
 use enact_domain::condition::Readiness;
 use enact_domain::decisions::{self, Decision};
@@ -34,6 +35,7 @@ use crate::sourcing::agent_job::{self, Advanced, AgentJob, Step};
 use crate::sourcing::{self, Subject};
 use choice::{Choice, FAILED, authors, choose};
 pub use judging::ended as ended_judgements;
+use spending::Spending;
 
 /// The problem of planners and judges that had not ended when the plan started.
 const STARTED_WITHOUT: &str = "the plan has started without it";
@@ -48,6 +50,8 @@ pub struct Planned {
     pub judgements: Vec<Judgement>,
     pub conflicts: Option<u32>,
     pub generated: Option<GeneratedPlan>,
+    /// What the plan has spent so far; none if that is not known.
+    pub usage: Option<PlanUsage>,
     /// Time of the next reconcile if no event arrives earlier.
     pub requeue_at: Option<Millis>,
 }
@@ -76,12 +80,21 @@ pub async fn advance(
             }
             let PlanStatus { proposals, judgements, conflicts, generated, .. } = status;
             let document = Err(missing);
-            return Ok(Planned { document, proposals, judgements, conflicts, generated, requeue_at: None });
+            return Ok(Planned {
+                document,
+                proposals,
+                judgements,
+                conflicts,
+                generated,
+                usage: None,
+                requeue_at: None,
+            });
         }
     };
     let proposals = generate.agents.iter().map(|planner| remembered(&assignment, generate, planner));
     let proposals = proposals.collect::<Result<Vec<_>, _>>()?;
-    let planning = Planning { ctx, generate, subject: &subject, member, assignment };
+    let Spending { usage, used_up } = spending::read(ctx, observed, &member.tenant).await?;
+    let planning = Planning { ctx, generate, subject: &subject, member, assignment, used_up };
     // Judges start when the status has the proposals of all planners, and the synthesizer when it has all verdicts, too.
     let judgements = planning.judgements(&proposals, &status.judgements)?;
     let synthesis = planning.synthesis(&proposals, &judgements, &status.proposals)?;
@@ -104,7 +117,7 @@ pub async fn advance(
         ctx.record(records).await?;
     }
     let document = chosen.document.unwrap_or(Err(pending));
-    Ok(Planned { document, proposals, judgements, conflicts, generated: chosen.generated, requeue_at })
+    Ok(Planned { document, proposals, judgements, conflicts, generated: chosen.generated, usage, requeue_at })
 }
 
 /// Returns the planners of a plan that has started: those that have not ended will not.
@@ -172,6 +185,8 @@ struct Planning<'a> {
     subject: &'a Subject,
     member: &'a Membership,
     assignment: Assignment<'a>,
+    /// The reason why no planner or judge that uses models may start, if the budget of the plan is used up.
+    used_up: Option<Readiness>,
 }
 
 /// The result of one reconcile of the planners.
@@ -271,6 +286,7 @@ impl Planning<'_> {
             timeout_seconds: self.generate.timeout_seconds,
             workspace: self.assignment.observed.plan.spec.workspace.as_ref(),
             known: Some(known),
+            hold: self.used_up.as_ref(),
             failed: FAILED,
             prompt,
             check,

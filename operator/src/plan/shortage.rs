@@ -98,7 +98,7 @@ impl Waiting<'_> {
 }
 
 /// Returns the spent and reserved parts of a limit: `9.80 of 10.00 USD spent, 0.10 USD reserved`.
-fn describe_use(limit: &Limit, spent: &Charge, reserved: Amount) -> String {
+pub fn describe_use(limit: &Limit, spent: &Charge, reserved: Amount) -> String {
     let mut parts = Vec::new();
     if let Some(limit) = limit.cost_micro_usd {
         parts.push(format!("{} of {} USD spent", convert::usd(spent.known_cost()), convert::usd(limit)));

@@ -122,12 +122,13 @@ pub async fn write_blocked(
     if !blocked.findings.is_empty() {
         new.top_findings.clone_from(&blocked.findings);
     }
+    let usage_at = set_planning_usage(&mut new, observed, loaded, last);
     let patched = write_readiness(ctx, observed, new, &blocked.readiness).await?;
     let Readiness { progress, reason, .. } = &blocked.readiness;
     if patched.reason_changed && *progress == Progress::Stalled && !waits_for_people(reason) {
         publish_warning(ctx, observed, &blocked.readiness).await;
     }
-    Ok(LastWrite { result: patched.result.or(last.result.clone()), ..last.clone() })
+    Ok(LastWrite { usage_at, result: patched.result.or(last.result.clone()), ..last.clone() })
 }
 
 /// Writes to the status that no decision is made while the record cannot be written.
@@ -250,6 +251,21 @@ async fn set_usage(ctx: &Context, new: &mut PlanStatus, decided: &Decided<'_>, o
         }
     }
     new.usage = Some(usage);
+}
+
+/// Sets what planners and judges have used. As [`set_usage`], from time to time: each write causes a reconcile, which reads it again. Returns
+/// the time of the last change of the usage.
+fn set_planning_usage(new: &mut PlanStatus, observed: &Observed, loaded: &Loaded, last: &LastWrite) -> Option<Millis> {
+    let Some(usage) = loaded.planning_usage.as_ref().filter(|usage| new.usage.as_ref() != Some(*usage)) else {
+        return last.usage_at;
+    };
+    let same_budget = new.usage.as_ref().is_some_and(|old| old.budget == usage.budget);
+    let is_due = last.usage_at.is_none_or(|at| observed.now >= at.plus_seconds(USAGE_SECONDS));
+    if same_budget && !is_due {
+        return last.usage_at;
+    }
+    new.usage = Some(usage.clone());
+    Some(observed.now)
 }
 
 fn discarded_usage(discarded: &enact_store::Discarded) -> Option<Discarded> {

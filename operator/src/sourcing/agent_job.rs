@@ -55,6 +55,8 @@ pub struct AgentJob<'a> {
     pub workspace: Option<&'a Workspace>,
     /// The state in the status of the object.
     pub known: Option<&'a DraftStatus>,
+    /// Why no attempt of an agent that uses models may start; those that run continue.
+    pub hold: Option<&'a Readiness>,
     /// The reason of the object if the job cannot be started.
     pub failed: &'static str,
     /// Returns the prompt of an attempt after a previous one.
@@ -83,7 +85,7 @@ pub enum Step {
     Waiting(String),
     /// The last attempt delivered no usable document.
     Failed,
-    /// The agent cannot be used.
+    /// The agent cannot be used, or no attempt may start.
     Blocked(Readiness),
 }
 
@@ -233,6 +235,9 @@ impl AgentJob<'_> {
             Ok(found) => found,
             Err(missing) => return Ok(Self::after(draft, Step::Blocked(missing), None)),
         };
+        if let Some(hold) = self.hold.filter(|_| agent.spec.uses_models()) {
+            return Ok(Self::after(draft, Step::Blocked(hold.clone()), None));
+        }
         let author = agent.annotations().get(names::ANNOTATION_AUTHOR).cloned();
         let waiting =
             |draft, why: String, seconds| Self::after(draft, Step::Waiting(why), Some(self.now.plus_seconds(seconds)));

@@ -78,6 +78,7 @@ async fn resume(
         timeout_seconds: drafter.drafting.timeout_seconds,
         workspace: None,
         known: drafter.known,
+        hold: None,
         failed: FAILED,
         prompt: &prompt,
         check: &drafting::validate,

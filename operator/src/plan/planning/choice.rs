@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use enact_crds::plan::{Generate, GeneratedPlan, Judgement, Proposal, ProposalSelection, ProposalState};
 use enact_domain::condition::Readiness;
 use enact_domain::planning::{self, Candidate, MAX_COMPARED};
+use enact_domain::reason::Reason;
 use enact_domain::stamps::Stamps;
 use enact_domain::text;
 
@@ -164,10 +165,19 @@ fn failed(proposals: &[Proposal]) -> Readiness {
         format!("Agent {}: {problem}", proposal.agent)
     };
     let problems: Vec<String> = proposals.iter().map(problem).collect();
+    let budget = Reason::BudgetExceeded.as_str();
+    // As the pod of an attempt reports it.
+    let is_budget = |proposal: &Proposal| {
+        proposal.problem.as_ref().is_some_and(|problem| problem.starts_with(&format!("{budget}: ")))
+    };
+    let (reason, remedy) = if proposals.iter().any(is_budget) {
+        (budget, "raise the budget that the problems name, and spec.generate.maxAttempts")
+    } else {
+        (FAILED, "change spec.generate (guidance, agents), raise spec.generate.maxAttempts")
+    };
     let message = format!(
-        "no planner has delivered a usable proposal; change spec.generate (guidance, agents), raise spec.generate.maxAttempts, or write \
-         the tasks into spec.source. The last problems: {}",
+        "no planner has delivered a usable proposal; {remedy}, or write the tasks into spec.source. The last problems: {}",
         problems.join("; ")
     );
-    Readiness::stalled(FAILED, message)
+    Readiness::stalled(reason, message)
 }

@@ -180,6 +180,7 @@ impl Planning<'_> {
             timeout_seconds: self.generate.timeout_seconds,
             workspace: None,
             known: Some(&known),
+            hold: self.used_up.as_ref(),
             failed: FAILED,
             prompt: &prompt,
             check: &check,

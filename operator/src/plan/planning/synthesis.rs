@@ -216,6 +216,7 @@ impl Planning<'_> {
             timeout_seconds: self.generate.timeout_seconds,
             workspace: self.assignment.observed.plan.spec.workspace.as_ref(),
             known: Some(&known),
+            hold: self.used_up.as_ref(),
             failed: FAILED,
             prompt: &prompt,
             check: &check,

@@ -6,6 +6,7 @@ use enact_domain::assignment::ASSIGNMENT_ENV;
 use enact_domain::decisions::RecordedDecision;
 use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
 use enact_domain::stamps::Stamp;
+use enact_domain::usage::{Balance, Charge, Limit, Scope, Tokens};
 use serde_json::Value;
 
 use super::*;
@@ -377,6 +378,76 @@ fn a_person_chooses_one_digest() {
     stamps.insert(&["a", "sha256:a"], Stamp { by: "dana".into(), date: "2026-01-02".into() });
     assert_eq!(choose("cart", &chosen("sha256:a"), &stamps, &all, true), made("a", Some("dana")));
     assert_eq!(choose("cart", &chosen("sha256:older"), &stamps, &all, true), made("b", None), "another is not chosen");
+}
+
+/// Ends the pod of the first attempt of a planner, which a budget stopped.
+async fn is_stopped_by_a_budget(bench: &mut Bench, agent: &str) {
+    let (pod, _) = work(bench).into_iter().find(|(_, work)| work.agent == agent).unwrap();
+    let report =
+        json!({"reason": "BudgetExceeded", "message": "the budget of the plan does not allow another request"});
+    let ended = json!({"exitCode": 1, "reason": "Error", "message": report.to_string()});
+    let main = json!({"name": "main", "state": {"terminated": ended}});
+    bench.set_job_status(&pod, json!({"phase": "Failed", "containerStatuses": [main]})).await;
+}
+
+/// Sets the budget of the plan in tokens.
+fn set_budget(bench: &Bench, generation: u32, tokens: u64) {
+    let execution = json!({"budget": {"tokens": tokens}});
+    bench.api.change("plans/p", &json!({"metadata": {"generation": generation}, "spec": {"execution": execution}}));
+}
+
+#[tokio::test]
+async fn the_budget_of_the_plan_holds_its_planners() {
+    let mut bench = bench(&json!({}), &json!({})).await;
+    bench.add_provider(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"name": "claude", "namespace": "ns"},
+        "spec": {"api": "Anthropic", "baseUrl": "https://api.example.org"},
+    }));
+    let models = json!([{"provider": "claude", "model": "claude-5"}]);
+    bench.agent_with("a", json!({"adapter": "Command", "script": "true", "models": models}));
+    let scope = Scope::Plan { uid: bench.api.get("plans/p")["metadata"]["uid"].as_str().unwrap().to_owned() };
+    set_budget(&bench, 2, 100);
+    reconcile(&mut bench).await;
+    let limit = Limit { tokens: Some(100), cost_micro_usd: None };
+    assert!(bench.record_store.limits.lock().unwrap().contains(&(scope.clone(), limit)), "the gateway enforces it");
+    let spent = Charge { tokens: Tokens { output: 100, ..Tokens::default() }, ..Charge::default() };
+    let balance = Balance { limit, spent, ..Balance::default() };
+    bench.record_store.balances.lock().unwrap().insert(scope.clone(), balance);
+    is_stopped_by_a_budget(&mut bench, "a").await;
+    reconcile(&mut bench).await;
+    bench.pass(12);
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    let condition = &status["conditions"][0];
+    assert_eq!((reason(&bench).as_str(), &condition["status"]), ("BudgetExceeded", &json!("False")), "{status}");
+    let message = condition["message"].as_str().unwrap();
+    assert!(message.contains("100 of 100 tokens spent; raise spec.execution.budget"), "{message}");
+    let problem = status["proposals"][0]["problem"].as_str().unwrap_or_default();
+    assert!(problem.starts_with("BudgetExceeded: the budget of the plan"), "{status}");
+    assert_eq!((&status["usage"]["tokens"], &status["usage"]["budget"]["tokens"]), (&json!(100), &json!(100)));
+    let attempts = |bench: &Bench| work(bench).iter().filter(|(_, work)| work.attempt == 2).count();
+    assert_eq!(attempts(&bench), 0, "another attempt would be refused");
+
+    set_budget(&bench, 3, 500);
+    reconcile(&mut bench).await;
+    assert_eq!((reason(&bench).as_str(), attempts(&bench)), ("Planning", 1), "{}", self::status(&bench));
+    let limit = Limit { tokens: Some(500), cost_micro_usd: None };
+    assert_eq!(bench.record_store.limits.lock().unwrap().last(), Some(&(scope, limit)));
+}
+
+#[tokio::test]
+async fn a_plan_whose_planners_a_budget_has_stopped_says_so() {
+    let mut bench = bench(&json!({"maxAttempts": 1}), &json!({})).await;
+    for agent in ["a", "b"] {
+        is_stopped_by_a_budget(&mut bench, agent).await;
+    }
+    reconcile(&mut bench).await;
+    let status = status(&bench);
+    assert_eq!(
+        (reason(&bench).as_str(), &status["proposals"][0]["state"]),
+        ("BudgetExceeded", &json!("Dropped")),
+        "{status}"
+    );
 }
 
 #[test]
