@@ -692,3 +692,25 @@ grant update on enact.plans, enact.tasks, enact.attempts to enact_operator;
 grant delete on enact.search_items, enact.contents to enact_operator;
 grant select, delete on enact.outbox to enact_operator;
 grant execute on function enact.claim_record, enact.keep_record, enact.erase_former to enact_operator;
+
+-- Server and gateway add entries about what pods deliver, and none about what the operator and people do. An entry names an attempt that the
+-- operator has recorded, and its pod.
+create policy deliveries on enact.audit as restrictive for insert to enact_app with check (
+    (select pg_has_role(current_user, 'enact_operator', 'member'))
+    or exists (
+        select from enact.attempts a
+        where a.tenant_id = audit.tenant_id and a.subject_uid = audit.subject_uid
+            and audit.actor = 'pod:' || audit.namespace || '/' || a.pod_uid
+            and (audit.event = 'ResultDelivered' and audit.key = a.number::text
+                 or audit.event = 'ResultContradicted' and audit.key in (a.number || '/forged', a.number || '/second'))
+    )
+);
+create policy deliveries on enact.outbox as restrictive for insert to enact_app with check (
+    (select pg_has_role(current_user, 'enact_operator', 'member'))
+    or exists (
+        select from enact.attempts a
+        where a.tenant_id = outbox.tenant_id and a.subject_uid = outbox.subject_uid
+            and outbox.actor = 'pod:' || outbox.namespace || '/' || a.pod_uid
+            and outbox.event in ('ResultDelivered', 'ResultContradicted')
+    )
+);
