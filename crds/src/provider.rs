@@ -121,6 +121,10 @@ pub struct ModelPrice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
     pub cache_write: Option<String>,
+    /// Price of input that the provider writes to its cache for an hour. Default: the price of `cacheWrite`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
+    pub cache_write_hour: Option<String>,
 }
 
 /// Limits on requests to models.

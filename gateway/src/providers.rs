@@ -219,6 +219,7 @@ fn candidate(found: &ModelProvider, model: &str, installation: &str, tenant: &st
             input: micro_usd(&own.input)?,
             cached_input: or_input(&own.cached_input)?,
             cache_write: or_input(&own.cache_write)?,
+            cache_write_hour: own.cache_write_hour.as_deref().and_then(micro_usd),
             output: micro_usd(&own.output)?,
         })
     });

@@ -440,6 +440,7 @@ create table enact.model_requests (
     cache_write_tokens  bigint not null check (cache_write_tokens >= 0),
     output_tokens       bigint not null check (output_tokens >= 0),
     reasoning_tokens    bigint not null check (reasoning_tokens >= 0),
+    cache_write_hour_tokens bigint not null default 0 check (cache_write_hour_tokens between 0 and cache_write_tokens),
     cost_micro_usd      bigint check (cost_micro_usd >= 0),
     outcome             text check (octet_length(outcome) between 1 and 64),
     self_reported       boolean not null,
@@ -457,6 +458,7 @@ comment on table enact.model_requests is
 comment on column enact.model_requests.outcome is 'How the request ended; null while it runs.';
 comment on column enact.model_requests.output_tokens is
     'The tokens and the cost are estimates that the budgets reserve while the request runs, and afterwards what it used.';
+comment on column enact.model_requests.cache_write_hour_tokens is 'The part of cache_write_tokens that the provider keeps for an hour.';
 comment on column enact.model_requests.cost_micro_usd is 'Null if the price of the model is unknown.';
 
 create table enact.budgets (

@@ -59,6 +59,11 @@ impl<'a> Document<'a> {
         Some(raw.get()).filter(|text| *text != "null")
     }
 
+    /// Returns whether a text is in the value of a field.
+    pub fn contains(&self, text: &str) -> bool {
+        self.fields.iter().any(|(_, value)| memchr::memmem::find(value.get().as_bytes(), text.as_bytes()).is_some())
+    }
+
     /// Returns the field `model`.
     ///
     /// # Errors
