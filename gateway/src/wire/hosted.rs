@@ -221,7 +221,7 @@ mod tests {
             (Format::Anthropic, r#""container":{"skills":[]}"#),
             (Format::Chat, r#""web_search_options":{"search_context_size":"low"}"#),
             (Format::Chat, r#""web_search_options":{}"#),
-            (Format::Chat, r#""plugins":[{"id":"web"}]"#),
+            (Format::Chat, r#""Plugins":[{"id":"web"}]"#),
             (Format::Chat, r#""enable_search": true"#),
             (Format::Responses, r#""input":[{"type":"additional_tools","tools":[{"type":"web_search"}]}]"#),
             (Format::Responses, r#""tools":[{"type":"namespace","tools":[{"type":"mcp"}]}]"#),
