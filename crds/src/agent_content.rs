@@ -15,7 +15,8 @@ pub type AgentDigests = BTreeMap<String, Digest>;
 /// Most Agents that one Plan can name: its status lists them.
 pub const MAX_AGENTS: usize = 64;
 
-/// Returns the digest of the content of an Agent. `endpoint` returns API and URL of the ModelProvider that a name refers to.
+/// Returns the digest of the content of an Agent. `endpoint` returns the [endpoint](crate::provider::ModelProviderSpec::endpoint) of the
+/// ModelProvider that a name refers to.
 ///
 /// ConfigMaps are included as the operator read them last. Secrets are not: the operator cannot read them.
 pub fn digest(agent: &Agent, endpoint: impl Fn(&str) -> Option<(Api, String)>) -> Digest {
@@ -93,6 +94,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::provider::ModelProviderSpec;
 
     fn agent(change: &Value) -> Agent {
         let mut spec =
@@ -155,6 +157,18 @@ mod tests {
         let other = json!({"models": [{"provider": "claude", "model": "claude-6"}]});
         assert_ne!(of(&other, "https://api.example.org"), before);
         assert_ne!(models_digest(&agent(&json!({})), |_| None), before, "the provider was deleted");
+    }
+
+    #[test]
+    fn tools_of_the_provider_are_content() {
+        let with = |hosted_tools: bool| {
+            let spec = json!({"api": "OpenAi", "baseUrl": "https://api.example.org", "hostedTools": hosted_tools});
+            let provider: ModelProviderSpec = serde_json::from_value(spec).unwrap();
+            let (agent, endpoint) = (agent(&json!({})), |_: &str| Some(provider.endpoint()));
+            (digest(&agent, endpoint), models_digest(&agent, endpoint))
+        };
+        let (allowed, refused) = (with(true), with(false));
+        assert!(allowed.0 != refused.0 && allowed.1 != refused.1);
     }
 
     #[test]

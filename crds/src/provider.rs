@@ -61,6 +61,14 @@ pub struct ModelProviderSpec {
 }
 
 impl ModelProviderSpec {
+    /// Returns API and URL, with a mark if agents may use the tools that the provider runs: what an approval covers, since it decides what agents
+    /// reach.
+    pub fn endpoint(&self) -> (Api, String) {
+        // No URL has a space.
+        let tools = if self.hosted_tools { " with hosted tools" } else { "" };
+        (self.api, format!("{}{tools}", self.base_url))
+    }
+
     /// Returns whether agents may use the model.
     pub fn allows(&self, model: &str) -> bool {
         self.models.is_empty() || self.models.iter().any(|pattern| is_model(pattern, model))
@@ -121,6 +129,10 @@ pub struct ModelPrice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
     pub cache_write: Option<String>,
+    /// Price of input that the provider writes to its cache for an hour. Default: the price of `cacheWrite`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
+    pub cache_write_hour: Option<String>,
 }
 
 /// Limits on requests to models.

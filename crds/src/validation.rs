@@ -254,6 +254,7 @@ pub fn provider(spec: &ModelProviderSpec, in_installation: bool) -> Vec<FieldErr
             ("output", Some(&price.output)),
             ("cachedInput", price.cached_input.as_ref()),
             ("cacheWrite", price.cache_write.as_ref()),
+            ("cacheWriteHour", price.cache_write_hour.as_ref()),
         ];
         for (name, text) in prices {
             if let Some(text) = text.filter(|text| convert::micro_usd(text).is_none()) {

@@ -12,11 +12,12 @@ fn number() -> impl Strategy<Value = u64> {
 }
 
 fn tokens() -> impl Strategy<Value = Tokens> {
-    (number(), number(), number(), number(), number()).prop_map(
-        |(input, cached_input, cache_write, output, reasoning)| Tokens {
+    (number(), number(), number(), number(), number(), number()).prop_map(
+        |(input, cached_input, cache_write, hour, output, reasoning)| Tokens {
             input,
             cached_input,
             cache_write,
+            cache_write_hour: hour.min(cache_write),
             output,
             reasoning,
         },
@@ -55,7 +56,7 @@ proptest! {
         one in tokens(), more in tokens(),
         (input, cached_input, cache_write, output) in (number(), number(), number(), number()),
     ) {
-        let price = Price { input, cached_input, cache_write, output };
+        let price = Price { input, cached_input, cache_write, cache_write_hour: Some(cache_write.max(input)), output };
         let mut both = one;
         both.add(&more);
         prop_assert!(price.cost(&both) >= price.cost(&one));

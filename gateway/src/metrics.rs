@@ -107,6 +107,7 @@ impl Metrics {
             ("input", tokens.input),
             ("cached-input", tokens.cached_input),
             ("cache-write", tokens.cache_write),
+            ("cache-write-hour", tokens.cache_write_hour),
             ("output", tokens.output),
             ("reasoning", tokens.reasoning),
         ] {

@@ -151,7 +151,7 @@ impl Catalogue {
             models.iter().map(|entry| (entry.provider.as_str(), self.provider(pod, place, &entry.provider))).collect();
         let endpoint = |name: &str| {
             let provider = providers.get(name)?.as_ref()?;
-            Some((provider.spec.api, provider.spec.base_url.clone()))
+            Some(provider.spec.endpoint())
         };
         if pod.models.as_ref().is_some_and(|approved| *approved != agent_content::models_digest(&agent, endpoint)) {
             return Err(models_changed(place, name));
@@ -200,8 +200,8 @@ impl Catalogue {
 /// Returns the denial for an agent whose models, or the endpoints that serve them, were changed.
 fn models_changed(namespace: &str, agent: &str) -> Denial {
     let why = format!(
-        "the models of the Agent {namespace}/{agent}, or the URLs of their ModelProviders, changed after the plan was approved; restore them, \
-         or review them and approve the plan again"
+        "the models of the Agent {namespace}/{agent}, or the URLs or hostedTools of their ModelProviders, changed after the plan was approved; \
+         restore them, or review them and approve the plan again"
     );
     Denial::new(DenialKind::ModelsChanged, why)
 }
@@ -219,6 +219,7 @@ fn candidate(found: &ModelProvider, model: &str, installation: &str, tenant: &st
             input: micro_usd(&own.input)?,
             cached_input: or_input(&own.cached_input)?,
             cache_write: or_input(&own.cache_write)?,
+            cache_write_hour: own.cache_write_hour.as_deref().and_then(micro_usd),
             output: micro_usd(&own.output)?,
         })
     });

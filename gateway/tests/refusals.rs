@@ -184,6 +184,8 @@ async fn changed_models_get_no_request_of_an_approved_plan() {
     assert_eq!(gateway.chat("m").await.0, 200, "no approval covers this attempt");
     gateway.cluster.provider("p", "OpenAi", &url("p"));
     eventually("the provider is restored", async || ask().await.0 == 200).await;
+    gateway.cluster.api.change("modelproviders/p", &json!({ "spec": { "hostedTools": true } }));
+    eventually("tools of the provider were not approved", async || ask().await.0 == 403).await;
 }
 
 #[tokio::test]

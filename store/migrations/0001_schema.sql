@@ -440,6 +440,7 @@ create table enact.model_requests (
     cache_write_tokens  bigint not null check (cache_write_tokens >= 0),
     output_tokens       bigint not null check (output_tokens >= 0),
     reasoning_tokens    bigint not null check (reasoning_tokens >= 0),
+    cache_write_hour_tokens bigint not null default 0 check (cache_write_hour_tokens between 0 and cache_write_tokens),
     cost_micro_usd      bigint check (cost_micro_usd >= 0),
     outcome             text check (octet_length(outcome) between 1 and 64),
     self_reported       boolean not null,
@@ -457,6 +458,7 @@ comment on table enact.model_requests is
 comment on column enact.model_requests.outcome is 'How the request ended; null while it runs.';
 comment on column enact.model_requests.output_tokens is
     'The tokens and the cost are estimates that the budgets reserve while the request runs, and afterwards what it used.';
+comment on column enact.model_requests.cache_write_hour_tokens is 'The part of cache_write_tokens that the provider keeps for an hour.';
 comment on column enact.model_requests.cost_micro_usd is 'Null if the price of the model is unknown.';
 
 create table enact.budgets (
@@ -692,3 +694,25 @@ grant update on enact.plans, enact.tasks, enact.attempts to enact_operator;
 grant delete on enact.search_items, enact.contents to enact_operator;
 grant select, delete on enact.outbox to enact_operator;
 grant execute on function enact.claim_record, enact.keep_record, enact.erase_former to enact_operator;
+
+-- Server and gateway add entries about what pods deliver, and none about what the operator and people do. An entry names an attempt that the
+-- operator has recorded, and its pod.
+create policy deliveries on enact.audit as restrictive for insert to enact_app with check (
+    (select pg_has_role(current_user, 'enact_operator', 'member'))
+    or exists (
+        select from enact.attempts a
+        where a.tenant_id = audit.tenant_id and a.subject_uid = audit.subject_uid
+            and audit.actor = 'pod:' || audit.namespace || '/' || a.pod_uid
+            and (audit.event = 'ResultDelivered' and audit.key = a.number::text
+                 or audit.event = 'ResultContradicted' and audit.key in (a.number || '/forged', a.number || '/second'))
+    )
+);
+create policy deliveries on enact.outbox as restrictive for insert to enact_app with check (
+    (select pg_has_role(current_user, 'enact_operator', 'member'))
+    or exists (
+        select from enact.attempts a
+        where a.tenant_id = outbox.tenant_id and a.subject_uid = outbox.subject_uid
+            and outbox.actor = 'pod:' || outbox.namespace || '/' || a.pod_uid
+            and outbox.event in ('ResultDelivered', 'ResultContradicted')
+    )
+);

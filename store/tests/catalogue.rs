@@ -18,10 +18,10 @@ async fn every_table_forces_row_level_security() {
     let rows = sqlx::query(
         "select c.relname::text as name, c.relrowsecurity and c.relforcerowsecurity as forced,
                 exists (select from pg_attribute a where a.attrelid = c.oid and attname = 'tenant_id' and attnotnull) as has_tenant,
-                (select count(*) from pg_policy where polrelid = c.oid) as policies,
+                (select count(*) from pg_policy where polrelid = c.oid and polpermissive) as policies,
                 pg_get_expr(p.polqual, c.oid) as visible, pg_get_expr(p.polwithcheck, c.oid) as writable,
-                p.polpermissive and p.polcmd = '*' and p.polroles = '{0}' as for_all
-        from pg_class c left join pg_policy p on p.polrelid = c.oid
+                p.polcmd = '*' and p.polroles = '{0}' as for_all
+        from pg_class c left join pg_policy p on p.polrelid = c.oid and p.polpermissive -- the others only limit it
         where c.relnamespace = 'enact'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'migrations'",
     )
     .fetch_all(&mut connection)

@@ -23,7 +23,8 @@ use uuid::Uuid;
 fn assert_denied<T: std::fmt::Debug>(result: Result<T, StoreError>, what: &str) {
     let error = result.expect_err(what);
     assert!(matches!(error, StoreError::Denied { .. }), "{what}: {error}");
-    assert!(error.to_string().contains("permission denied for "), "{what}: {error}");
+    let text = error.to_string();
+    assert!(text.contains("permission denied for ") || text.contains("row-level security policy"), "{what}: {text}");
 }
 
 #[tokio::test]
@@ -87,6 +88,47 @@ async fn only_the_operator_records_decisions() {
     ] {
         let error = connection.execute(statement).await.expect_err(statement);
         assert!(error.to_string().contains("permission denied"), "{statement}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn server_and_gateway_add_entries_about_deliveries_only() {
+    let database = Database::migrated().await;
+    database.store().record(vec![start("a", "t", 1)]).await.unwrap();
+    let mut connection = database.app().await;
+    connection.execute("set enact.tenant = 'a'").await.unwrap();
+    let audit = |actor: &str, event: &str, key: &str| {
+        AssertSqlSafe(format!(
+            "insert into enact.audit (tenant_id, at, actor, event, key, kind, namespace, name, subject_uid, plan_uid, details)
+            values ('a', now(), '{actor}', '{event}', '{key}', 'Task', 'team', 't', 'uid-t', 'uid-p', '{{}}')"
+        ))
+    };
+    let outbox = |actor: &str, event: &str| {
+        AssertSqlSafe(format!(
+            "insert into enact.outbox (tenant_id, at, actor, event, kind, namespace, name, subject_uid, plan_uid, payload)
+            values ('a', now(), '{actor}', '{event}', 'Task', 'team', 't', 'uid-t', 'uid-p', '{{}}')"
+        ))
+    };
+    for (actor, event, key) in [
+        ("ann", "Approval", ""),
+        ("ann", "ControlChanged", "suspend"),
+        ("system:enact", "AttemptFinished", "1"),
+        ("system:enact", "ResultContradicted", "1/pod"),
+        ("ann", "ResultDelivered", "1"),
+        ("pod:team/another", "ResultDelivered", "1"),
+        ("pod:team/pod-t-1", "ResultDelivered", "2"),
+        ("pod:team/pod-t-1", "ResultContradicted", "1/pod"),
+    ] {
+        let error = connection.execute(audit(actor, event, key)).await.expect_err(event);
+        assert!(error.to_string().contains("row-level security policy"), "{actor} {event} {key}: {error}");
+    }
+    for (actor, event) in [("ann", "Approval"), ("ann", "ResultDelivered"), ("pod:team/pod-t-1", "AttemptFinished")] {
+        let error = connection.execute(outbox(actor, event)).await.expect_err(event);
+        assert!(error.to_string().contains("row-level security policy"), "{actor} {event}: {error}");
+    }
+    for (event, key) in [("ResultDelivered", "1"), ("ResultContradicted", "1/second")] {
+        connection.execute(audit("pod:team/pod-t-1", event, key)).await.unwrap();
+        connection.execute(outbox("pod:team/pod-t-1", event)).await.unwrap();
     }
 }
 

@@ -315,3 +315,27 @@ async fn texts_of_requests_are_read_until_they_expire() {
     assert_eq!(database.number("select count(*) from request_logs").await, 2);
     assert_eq!(database.number("select count(*) from model_requests").await, 3, "the usage stays");
 }
+
+#[tokio::test]
+async fn cache_writes_for_an_hour_are_recorded_apart() {
+    let database = Database::migrated().await;
+    let store = database.app_store();
+    let mut reserved = request(1, "t1");
+    (reserved.estimate.tokens.cache_write, reserved.estimate.tokens.cache_write_hour) = (90, 90);
+    store.open_requests("a", &[reserved, request(2, "t1")]).await.unwrap();
+    assert_eq!(database.number("select sum(cache_write_hour_tokens)::bigint from model_requests").await, 90);
+    let mut used = charge(5, 6, 70);
+    (used.tokens.cache_write, used.tokens.cache_write_hour) = (50, 30);
+    let mut false_report = charge(5, 6, 70);
+    (false_report.tokens.cache_write, false_report.tokens.cache_write_hour) = (7, 1000);
+    store.settle_requests("a", &[settlement(1, used), settlement(2, false_report)]).await.unwrap();
+    let query = UsageQuery {
+        from: Millis(0),
+        to: Millis(NOW.0 + 1),
+        group_by: vec![Dimension::Plan],
+        filter: UsageFilter::default(),
+    };
+    let rows = store.usage("a", &query).await.unwrap();
+    let tokens = rows[0].charge.tokens;
+    assert_eq!((tokens.cache_write, tokens.cache_write_hour), (57, 37), "a part is not more than the whole");
+}

@@ -23,17 +23,22 @@ pub struct Price {
     pub cached_input: u64,
     /// Price of input that the provider writes to its cache.
     pub cache_write: u64,
+    /// Price of input that the provider writes to its cache for an hour; none if it is that of `cache_write`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_hour: Option<u64>,
     pub output: u64,
 }
 
 impl Price {
     /// Returns the price of `tokens` in micro-USD, rounded up.
     pub fn cost(&self, tokens: &Tokens) -> u64 {
-        // Each product is below 2^128 / 4, so that their sum cannot overflow.
-        let product = |tokens: u64, price: u64| (u128::from(tokens) * u128::from(price)).min(u128::MAX / 4);
+        // Each product is at most 2^128 / 8, so that their sum cannot overflow.
+        let product = |tokens: u64, price: u64| (u128::from(tokens) * u128::from(price)).min(u128::MAX / 8);
+        let hour = tokens.cache_write_hour.min(tokens.cache_write);
         let millionths = product(tokens.input, self.input)
             + product(tokens.cached_input, self.cached_input)
-            + product(tokens.cache_write, self.cache_write)
+            + product(tokens.cache_write - hour, self.cache_write)
+            + product(hour, self.cache_write_hour.unwrap_or(self.cache_write))
             + product(tokens.output, self.output);
         u64::try_from(millionths.div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
@@ -144,9 +149,11 @@ mod tests {
                 assert!(is_day(&from) && model == model.to_ascii_lowercase(), "{model} {from}");
                 assert_eq!(tiers[0].above, 0, "{model}");
                 assert!(tiers.is_sorted_by_key(|tier| (tier.above, tier.price.input)), "{model}");
-                for Price { input, cached_input, cache_write, output } in tiers.iter().map(|tier| tier.price) {
+                for price in tiers.iter().map(|tier| tier.price) {
+                    let Price { input, cached_input, cache_write, cache_write_hour, output } = price;
                     assert!(0 < cached_input && cached_input <= input && input < output, "{model}");
                     assert!(input <= cache_write && cache_write <= input * 2, "{model}");
+                    assert_eq!(cache_write_hour, (name == "Anthropic").then_some(input * 2), "{model}");
                     assert!((10_000..200_000_000).contains(&output), "{model}: in micro-USD per million tokens");
                 }
                 assert!(price(&model, NOW, 0).is_some() || from.as_str() > "2026-11-30", "{model}");
@@ -202,13 +209,39 @@ mod tests {
 
     #[test]
     fn costs_are_rounded_up() {
-        let price = Price { input: 3_000_000, cached_input: 300_000, cache_write: 3_750_000, output: 15_000_000 };
+        let price = Price {
+            input: 3_000_000,
+            cached_input: 300_000,
+            cache_write: 3_750_000,
+            cache_write_hour: None,
+            output: 15_000_000,
+        };
         let tokens = |input, cached_input, output| Tokens { input, cached_input, output, ..Tokens::default() };
         assert_eq!(price.cost(&tokens(0, 0, 0)), 0);
         assert_eq!(price.cost(&tokens(0, 1, 0)), 1);
         assert_eq!(price.cost(&tokens(1000, 10, 100)), 3000 + 3 + 1500);
-        let all =
-            Tokens { input: u64::MAX, cached_input: u64::MAX, cache_write: u64::MAX, output: u64::MAX, reasoning: 0 };
-        assert_eq!(Price { input: u64::MAX, ..price }.cost(&all), u64::MAX);
+        let all = Tokens {
+            input: u64::MAX,
+            cached_input: u64::MAX,
+            cache_write: u64::MAX,
+            cache_write_hour: u64::MAX,
+            output: u64::MAX,
+            reasoning: 0,
+        };
+        let most = Some(u64::MAX);
+        assert_eq!(Price { input: u64::MAX, cache_write_hour: most, ..price }.cost(&all), u64::MAX);
+    }
+
+    #[test]
+    fn a_cache_of_an_hour_costs_twice_the_input() {
+        let written = |model: &str, cache_write_hour| {
+            let tokens = Tokens { cache_write: 1_000_000, cache_write_hour, ..Tokens::default() };
+            price(model, NOW, tokens.prompt()).unwrap().cost(&tokens)
+        };
+        assert_eq!(written("claude-sonnet-4-5", 0), 3_750_000);
+        assert_eq!(written("claude-sonnet-4-5", 1_000_000), 6_000_000);
+        assert_eq!(written("claude-sonnet-4-5", 400_000), 2_250_000 + 2_400_000);
+        assert_eq!(written("claude-sonnet-4-5", 2_000_000), 6_000_000, "a part is not more than the whole");
+        assert_eq!(written("gemini-2.5-flash", 1_000_000), written("gemini-2.5-flash", 0), "it has one price");
     }
 }

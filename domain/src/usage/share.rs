@@ -7,12 +7,13 @@ pub fn share(charge: &Charge, parts: usize) -> Vec<Charge> {
     (0..count)
         .map(|index| {
             let part = |whole: u64| whole / count + u64::from(index < whole % count);
-            let Tokens { input, cached_input, cache_write, output, reasoning } = charge.tokens;
+            let Tokens { input, cached_input, cache_write, cache_write_hour, output, reasoning } = charge.tokens;
             Charge {
                 tokens: Tokens {
                     input: part(input),
                     cached_input: part(cached_input),
                     cache_write: part(cache_write),
+                    cache_write_hour: part(cache_write_hour),
                     output: part(output),
                     reasoning: part(reasoning),
                 },

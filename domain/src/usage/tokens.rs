@@ -10,10 +10,18 @@ pub struct Tokens {
     pub cached_input: u64,
     /// Input tokens that the provider wrote to its cache.
     pub cache_write: u64,
+    /// The part of `cache_write` that the provider keeps for an hour, which costs more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_write_hour: u64,
     /// Output tokens, including those of reasoning.
     pub output: u64,
     /// The part of `output` that was reasoning. It is informational: `output` determines the price.
     pub reasoning: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Tokens {
@@ -41,6 +49,7 @@ impl Tokens {
         self.input = operation(self.input, other.input);
         self.cached_input = operation(self.cached_input, other.cached_input);
         self.cache_write = operation(self.cache_write, other.cache_write);
+        self.cache_write_hour = operation(self.cache_write_hour, other.cache_write_hour);
         self.output = operation(self.output, other.output);
         self.reasoning = operation(self.reasoning, other.reasoning);
     }
@@ -83,8 +92,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasoning_is_a_part_of_the_output() {
-        let tokens = Tokens { input: 1, cached_input: 2, cache_write: 4, output: 8, reasoning: 7 };
+    fn parts_do_not_count_twice() {
+        let tokens = Tokens { input: 1, cached_input: 2, cache_write: 4, cache_write_hour: 3, output: 8, reasoning: 7 };
         assert_eq!((tokens.prompt(), tokens.total()), (7, 15));
     }
 

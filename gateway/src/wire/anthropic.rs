@@ -17,6 +17,7 @@ pub(super) fn read(document: &Document<'_>) -> Result<Requested, Denial> {
         max_output: document.field("max_tokens")?,
         choices: 1,
         wants_usage: true,
+        caches_for_hour: document.contains("\"1h\""),
         ..Requested::default()
     })
 }
@@ -43,7 +44,14 @@ struct Counts {
     input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
+    cache_creation: Option<CacheCreation>,
     output_tokens: Option<u64>,
+}
+
+/// The part of `cache_creation_input_tokens` that is kept for an hour. The rest is kept for five minutes.
+#[derive(Deserialize)]
+struct CacheCreation {
+    ephemeral_1h_input_tokens: Option<u64>,
 }
 
 pub(super) fn read_usage(event: &[u8], usage: &mut Usage) {
@@ -57,6 +65,10 @@ pub(super) fn read_usage(event: &[u8], usage: &mut Usage) {
             input: counts.input_tokens.unwrap_or(before.input),
             cached_input: counts.cache_read_input_tokens.unwrap_or(before.cached_input),
             cache_write: counts.cache_creation_input_tokens.unwrap_or(before.cache_write),
+            cache_write_hour: counts
+                .cache_creation
+                .and_then(|creation| creation.ephemeral_1h_input_tokens)
+                .unwrap_or(before.cache_write_hour),
             output: counts.output_tokens.unwrap_or(before.output),
             reasoning: 0,
         };
@@ -97,7 +109,8 @@ mod tests {
             br#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":15}}"#,
             &mut usage,
         );
-        let expected = Tokens { input: 25, cached_input: 1000, cache_write: 200, output: 15, reasoning: 0 };
+        let expected =
+            Tokens { input: 25, cached_input: 1000, cache_write: 200, cache_write_hour: 0, output: 15, reasoning: 0 };
         assert_eq!(usage, Usage { tokens: Some(expected), is_final: true });
     }
 
@@ -110,6 +123,41 @@ mod tests {
         );
         assert_eq!(usage.tokens, Some(Tokens { input: 3, output: 4, ..Tokens::default() }));
         assert!(usage.is_final);
+    }
+
+    #[test]
+    fn cache_writes_for_an_hour_are_a_part() {
+        let mut usage = Usage::default();
+        read_usage(
+            br#"{"type":"message_start","message":{"usage":{"input_tokens":5,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200},"output_tokens":1}}}"#,
+            &mut usage,
+        );
+        // The last event repeats the sum, but not its parts.
+        read_usage(
+            br#"{"type":"message_delta","usage":{"cache_creation_input_tokens":300,"cache_creation":null,"output_tokens":9}}"#,
+            &mut usage,
+        );
+        let tokens = usage.tokens.unwrap();
+        assert_eq!((tokens.cache_write, tokens.cache_write_hour, tokens.total()), (300, 200, 314));
+        let mut false_report = Usage::default();
+        read_usage(
+            br#"{"usage":{"cache_creation_input_tokens":3,"cache_creation":{"ephemeral_1h_input_tokens":200}}}"#,
+            &mut false_report,
+        );
+        assert_eq!(false_report.tokens.unwrap().cache_write_hour, 3);
+    }
+
+    #[test]
+    fn a_cache_of_an_hour_is_reserved_at_its_price() {
+        let estimate = |ttl: &str| {
+            let body = format!(
+                r#"{{"model":"m","max_tokens":7,"system":[{{"type":"text","text":"x","cache_control":{{"type":"ephemeral","ttl": "{ttl}"}}}}]}}"#
+            );
+            read(&Document::parse(body.as_bytes()).unwrap()).unwrap().estimate(300)
+        };
+        let hour = Tokens { cache_write: 100, cache_write_hour: 100, output: 7, ..Tokens::default() };
+        assert_eq!(estimate("1h"), hour);
+        assert_eq!(estimate("5m"), Tokens { input: 100, output: 7, ..Tokens::default() });
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub(super) fn read_usage(event: &[u8], usage: &mut Usage) {
         input: prompt - cached,
         cached_input: cached,
         cache_write: 0,
+        cache_write_hour: 0,
         output: counts.completion_tokens.unwrap_or_default(),
         reasoning: reasoning.unwrap_or_default(),
     };
@@ -139,7 +140,8 @@ mod tests {
             br#"{"choices":[],"usage":{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":60},"completion_tokens_details":{"reasoning_tokens":5}}}"#,
             &mut usage,
         );
-        let expected = Tokens { input: 40, cached_input: 60, cache_write: 0, output: 20, reasoning: 5 };
+        let expected =
+            Tokens { input: 40, cached_input: 60, cache_write: 0, cache_write_hour: 0, output: 20, reasoning: 5 };
         assert_eq!(usage, Usage { tokens: Some(expected), is_final: true });
         read_usage(br#"{"usage":{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":9}}}"#, &mut usage);
         assert_eq!(usage.tokens.unwrap().input, 0, "more cached than sent is not possible");

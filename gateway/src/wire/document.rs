@@ -53,10 +53,15 @@ impl<'a> Document<'a> {
         })
     }
 
-    /// Returns the text of a field, if it exists and is not null.
+    /// Returns the text of a field, if it exists and is not null. Some servers ignore the case of names, so it is ignored here, too.
     pub fn raw(&self, name: &str) -> Option<&'a str> {
-        let (_, raw) = self.fields.iter().find(|(key, _)| key == name)?;
+        let (_, raw) = self.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
         Some(raw.get()).filter(|text| *text != "null")
+    }
+
+    /// Returns whether a text is in the value of a field.
+    pub fn contains(&self, text: &str) -> bool {
+        self.fields.iter().any(|(_, value)| memchr::memmem::find(value.get().as_bytes(), text.as_bytes()).is_some())
     }
 
     /// Returns the field `model`.
@@ -75,14 +80,15 @@ impl<'a> Document<'a> {
 
     /// Returns the object with `changes`: JSON values that replace fields or are added.
     pub fn with(&self, changes: &[(&str, &str)]) -> Vec<u8> {
-        let kept = self.fields.iter().filter(|(key, _)| !changes.iter().any(|(name, _)| key == name));
+        let kept =
+            self.fields.iter().filter(|(key, _)| !changes.iter().any(|(name, _)| key.eq_ignore_ascii_case(name)));
         let kept = kept.map(|(key, raw)| (key.as_ref(), raw.get()));
         write(kept.chain(changes.iter().copied()), self.length)
     }
 
     /// Returns the object without a field.
     pub fn without(&self, name: &str) -> Vec<u8> {
-        let kept = self.fields.iter().filter(|(key, _)| key != name);
+        let kept = self.fields.iter().filter(|(key, _)| !key.eq_ignore_ascii_case(name));
         write(kept.map(|(key, raw)| (key.as_ref(), raw.get())), self.length)
     }
 }
@@ -154,6 +160,14 @@ mod tests {
         let without: Value = serde_json::from_slice(&document.without("model")).unwrap();
         assert_eq!(without.get("model"), None);
         assert_eq!(without["name"], json!(1.5));
+    }
+
+    #[test]
+    fn case_does_not_hide_a_field() {
+        let document = Document::parse(br#"{"Model":"a","TOOLS":[]}"#).unwrap();
+        assert_eq!((document.model().unwrap(), document.raw("tools")), (Some("a".into()), Some("[]")));
+        assert_eq!(document.with_model("b"), br#"{"TOOLS":[],"model":"b"}"#);
+        assert_eq!(document.without("tools"), br#"{"Model":"a"}"#);
     }
 
     #[test]

@@ -101,6 +101,7 @@ pub(super) fn read_usage(event: &[u8], usage: &mut Usage) {
         input: (prompt - cached).saturating_add(counts.tool_use_prompt_token_count.unwrap_or_default()),
         cached_input: cached,
         cache_write: 0,
+        cache_write_hour: 0,
         output: counts.candidates_token_count.unwrap_or_default().saturating_add(thoughts),
         reasoning: thoughts,
     };
@@ -136,7 +137,8 @@ mod tests {
 
     #[test]
     fn thoughts_are_output() {
-        let expected = Tokens { input: 63, cached_input: 40, cache_write: 0, output: 15, reasoning: 5 };
+        let expected =
+            Tokens { input: 63, cached_input: 40, cache_write: 0, cache_write_hour: 0, output: 15, reasoning: 5 };
         for event in [
             format!(r#"{{"candidates":[],"usageMetadata":{COUNTS}}}"#),
             format!(r#"[{{"usageMetadata":{{"promptTokenCount":100}}}},{{"usageMetadata":{COUNTS}}}]"#),

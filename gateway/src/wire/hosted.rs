@@ -20,8 +20,8 @@ const FIELDS: [&str; 8] = [
     "web_search",
     "web_search_options",
 ];
-/// Values of these fields with which they have no effect.
-const NOTHING: [&str; 3] = ["false", "[]", "{}"];
+/// Values of these fields with which they have no effect. An empty object is not one: `web_search_options` may be empty.
+const NOTHING: [&str; 2] = ["false", "[]"];
 /// Beginnings of the types of Anthropic's tools that the agent runs, or that search the tools of the request.
 const ANTHROPIC: [&str; 4] = ["bash_", "text_editor_", "memory_", "tool_search_tool_"];
 /// Types of tools of Responses that the agent runs, or that search the tools of the request.
@@ -220,7 +220,8 @@ mod tests {
             (Format::Anthropic, r#""mcp_servers":[{"type":"url","url":"https://x"}]"#),
             (Format::Anthropic, r#""container":{"skills":[]}"#),
             (Format::Chat, r#""web_search_options":{"search_context_size":"low"}"#),
-            (Format::Chat, r#""plugins":[{"id":"web"}]"#),
+            (Format::Chat, r#""web_search_options":{}"#),
+            (Format::Chat, r#""Plugins":[{"id":"web"}]"#),
             (Format::Chat, r#""enable_search": true"#),
             (Format::Responses, r#""input":[{"type":"additional_tools","tools":[{"type":"web_search"}]}]"#),
             (Format::Responses, r#""tools":[{"type":"namespace","tools":[{"type":"mcp"}]}]"#),

@@ -21,6 +21,7 @@ impl Usage {
             input: bounded(tokens.input),
             cached_input: bounded(tokens.cached_input),
             cache_write: bounded(tokens.cache_write),
+            cache_write_hour: bounded(tokens.cache_write_hour.min(tokens.cache_write)),
             output: bounded(tokens.output),
             reasoning: bounded(tokens.reasoning),
         });

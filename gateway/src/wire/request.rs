@@ -24,6 +24,8 @@ pub struct Requested {
     pub choices: u64,
     /// Whether the client wants usage in the stream; only Chat Completions has a choice.
     pub wants_usage: bool,
+    /// Whether the provider may keep the prompt in its cache for an hour, which costs more than other input.
+    pub caches_for_hour: bool,
     /// Tools that the provider would run itself.
     pub hosted: Option<Hosted>,
 }
@@ -39,6 +41,9 @@ impl Requested {
             .unwrap_or(DEFAULT_OUTPUT)
             .saturating_mul(self.choices.max(1))
             .min(MAX_OUTPUT);
+        if self.caches_for_hour {
+            return Tokens { cache_write: input, cache_write_hour: input, output, ..Tokens::default() };
+        }
         Tokens { input, output, ..Tokens::default() }
     }
 }

@@ -69,6 +69,7 @@ pub(super) fn read_usage(event: &[u8], usage: &mut Usage) {
         input: input - cached,
         cached_input: cached,
         cache_write: 0,
+        cache_write_hour: 0,
         output: counts.output_tokens.unwrap_or_default(),
         reasoning: reasoning.unwrap_or_default(),
     };
@@ -83,7 +84,8 @@ mod tests {
 
     #[test]
     fn reads_the_last_event_and_a_plain_answer() {
-        let expected = Tokens { input: 70, cached_input: 30, cache_write: 0, output: 7, reasoning: 2 };
+        let expected =
+            Tokens { input: 70, cached_input: 30, cache_write: 0, cache_write_hour: 0, output: 7, reasoning: 2 };
         for event in [
             format!(r#"{{"type":"response.completed","response":{{"id":"r","output":[],"usage":{COUNTS}}}}}"#),
             format!(r#"{{"id":"r","object":"response","usage":{COUNTS}}}"#),

@@ -130,7 +130,8 @@ mod tests {
     use crate::memory::Memory;
     use crate::wire::reported::MAX_TOKENS;
 
-    const ESTIMATE: Tokens = Tokens { input: 500, cached_input: 0, cache_write: 0, output: 1000, reasoning: 0 };
+    const ESTIMATE: Tokens =
+        Tokens { input: 500, cached_input: 0, cache_write: 0, cache_write_hour: 0, output: 1000, reasoning: 0 };
     const CHAT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"usage\"},\"finish_reason\":null}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n";
     const ANTHROPIC: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\nevent: content_block_delta\ndata: {\"delta\":{\"text\":\"a\"}}\n\nevent: message_delta\ndata: {\"usage\":{\"output_tokens\":4}}\n\nevent: message_stop\ndata: {}\n\n";
     const RESPONSES: &str = "event: response.created\ndata: {\"response\":{\"usage\":null}}\n\nevent: response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":4}}}\n\n";

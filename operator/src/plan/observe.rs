@@ -114,7 +114,7 @@ fn agent_digests(ctx: &Context, tenant: &str, agents: &HashMap<String, Arc<Agent
     let digests = |agent: &Agent| {
         let namespace = agent.namespace().unwrap_or_default();
         ctx.agent_digests.digests(agent, tenant, |provider| match ctx.provider(&namespace, tenant, provider) {
-            Resolved::Found(provider) => Some((provider.api, provider.base_url)),
+            Resolved::Found(provider) => Some(provider.endpoint()),
             Resolved::NotShared | Resolved::NotFound => None,
         })
     };

@@ -68,6 +68,8 @@ impl BalanceRow {
                     input: unsigned(self.spent_input),
                     cached_input: unsigned(self.spent_cached_input),
                     cache_write: unsigned(self.spent_cache_write),
+                    // Of a budget, only the cost is known.
+                    cache_write_hour: 0,
                     output: unsigned(self.spent_output),
                     reasoning: unsigned(self.spent_reasoning),
                 },
@@ -78,6 +80,8 @@ impl BalanceRow {
                     input: unsigned(self.reserved_input),
                     cached_input: unsigned(self.reserved_cached_input),
                     cache_write: unsigned(self.reserved_cache_write),
+                    // Of a budget, only the cost is known.
+                    cache_write_hour: 0,
                     output: unsigned(self.reserved_output),
                     reasoning: 0,
                 },

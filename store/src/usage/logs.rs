@@ -152,7 +152,7 @@ impl Store {
                 sqlx::query!(
                     r#"select r.request_id::text as "id!", (extract(epoch from r.requested_at) * 1000)::bigint as "at!", r.plan, r.task,
                               r.attempt, r.agent, r.provider, r.model, r.outcome, r.http_status, r.input_tokens, r.cached_input_tokens,
-                              r.cache_write_tokens, r.output_tokens, r.reasoning_tokens, r.cost_micro_usd,
+                              r.cache_write_tokens, r.cache_write_hour_tokens, r.output_tokens, r.reasoning_tokens, r.cost_micro_usd,
                               (extract(epoch from l.expires_at) * 1000)::bigint as "expires_at!", l.request, l.request_bytes, l.answer,
                               l.answer_bytes
                     from enact.request_logs l
@@ -189,6 +189,7 @@ impl Store {
                     input: unsigned(row.input_tokens),
                     cached_input: unsigned(row.cached_input_tokens),
                     cache_write: unsigned(row.cache_write_tokens),
+                    cache_write_hour: unsigned(row.cache_write_hour_tokens),
                     output: unsigned(row.output_tokens),
                     reasoning: unsigned(row.reasoning_tokens),
                 },

@@ -108,12 +108,13 @@ impl ModelRequest {
 
 /// Returns the charge with amounts that the counters can hold.
 pub(super) fn bounded(charge: &Charge) -> Charge {
-    let Tokens { input, cached_input, cache_write, output, reasoning } = charge.tokens;
+    let Tokens { input, cached_input, cache_write, cache_write_hour, output, reasoning } = charge.tokens;
     Charge {
         tokens: Tokens {
             input: input.min(MAX_TOKENS),
             cached_input: cached_input.min(MAX_TOKENS),
             cache_write: cache_write.min(MAX_TOKENS),
+            cache_write_hour: cache_write_hour.min(cache_write).min(MAX_TOKENS),
             output: output.min(MAX_TOKENS),
             reasoning: reasoning.min(MAX_TOKENS),
         },
@@ -167,6 +168,8 @@ pub(super) struct Amounts {
     pub input: i64,
     pub cached_input: i64,
     pub cache_write: i64,
+    /// A part of `cache_write`, which budgets do not have: it is in the cost.
+    pub cache_write_hour: i64,
     pub output: i64,
     pub reasoning: i64,
     pub cost: Option<i64>,
@@ -179,6 +182,7 @@ impl From<&Charge> for Amounts {
             input: signed(charge.tokens.input),
             cached_input: signed(charge.tokens.cached_input),
             cache_write: signed(charge.tokens.cache_write),
+            cache_write_hour: signed(charge.tokens.cache_write_hour),
             output: signed(charge.tokens.output),
             reasoning: signed(charge.tokens.reasoning),
             cost: charge.cost_micro_usd.map(signed),
@@ -193,6 +197,7 @@ impl Amounts {
         add(&mut self.input, other.input);
         add(&mut self.cached_input, other.cached_input);
         add(&mut self.cache_write, other.cache_write);
+        add(&mut self.cache_write_hour, other.cache_write_hour);
         add(&mut self.output, other.output);
         add(&mut self.reasoning, other.reasoning);
         if let Some(cost) = other.cost {

@@ -71,15 +71,15 @@ impl Store {
                 "with input as (
                     select * from jsonb_to_recordset($2) as t
                         (id uuid, at bigint, namespace text, plan text, plan_uid text, task text, task_uid text, attempt bigint, agent text,
-                         provider text, model text, input bigint, cached_input bigint, cache_write bigint, output bigint,
+                         provider text, model text, input bigint, cached_input bigint, cache_write bigint, cache_write_hour bigint, output bigint,
                          reasoning bigint, cost bigint, scopes text[])
                 ), reported as (
                     insert into enact.model_requests
                         (tenant_id, request_id, requested_at, namespace, plan, plan_uid, task, task_uid, attempt, agent, provider, model,
-                         input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_micro_usd,
+                         input_tokens, cached_input_tokens, cache_write_tokens, cache_write_hour_tokens, output_tokens, reasoning_tokens, cost_micro_usd,
                          outcome, self_reported)
                     select $1, id, to_timestamp(at / 1000.0), namespace, plan, plan_uid, task, task_uid, attempt, agent, provider, model,
-                           input, cached_input, cache_write, output, reasoning, cost, $3, true
+                           input, cached_input, cache_write, cache_write_hour, output, reasoning, cost, $3, true
                     from input
                     on conflict (tenant_id, request_id) do nothing
                     returning request_id
@@ -205,14 +205,14 @@ async fn insert(session: &mut Session, tenant: &str, requests: &[&ModelRequest])
         r#"with input as (
             select * from jsonb_to_recordset($2) as t
                 (id uuid, at bigint, namespace text, plan text, plan_uid text, task text, task_uid text, attempt bigint, agent text,
-                 provider text, model text, input bigint, cached_input bigint, cache_write bigint, output bigint, reasoning bigint,
+                 provider text, model text, input bigint, cached_input bigint, cache_write bigint, cache_write_hour bigint, output bigint, reasoning bigint,
                  cost bigint, scopes text[])
         ), opened as (
             insert into enact.model_requests
                 (tenant_id, request_id, requested_at, namespace, plan, plan_uid, task, task_uid, attempt, agent, provider, model,
-                 input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_micro_usd, self_reported)
+                 input_tokens, cached_input_tokens, cache_write_tokens, cache_write_hour_tokens, output_tokens, reasoning_tokens, cost_micro_usd, self_reported)
             select $1, id, to_timestamp(at / 1000.0), namespace, plan, plan_uid, task, task_uid, attempt, agent, provider, model,
-                   input, cached_input, cache_write, output, reasoning, cost, false
+                   input, cached_input, cache_write, cache_write_hour, output, reasoning, cost, false
             from input
             on conflict (tenant_id, request_id) do nothing
             returning request_id

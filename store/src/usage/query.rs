@@ -66,6 +66,7 @@ struct Row {
     input: i64,
     cached_input: i64,
     cache_write: i64,
+    cache_write_hour: i64,
     output: i64,
     reasoning: i64,
     cost: Option<i64>,
@@ -73,6 +74,7 @@ struct Row {
     discarded_input: i64,
     discarded_cached_input: i64,
     discarded_cache_write: i64,
+    discarded_cache_write_hour: i64,
     discarded_output: i64,
     discarded_reasoning: i64,
     discarded_cost: Option<i64>,
@@ -135,7 +137,8 @@ async fn groups(
                    case when 'day' = any($2) then to_char(r.requested_at at time zone 'UTC', 'YYYY-MM-DD') end as day,
                    r.requested_at + coalesce(r.duration_ms, 0) * interval '1 millisecond' as at,
                    r.outcome is not null as ended, r.outcome = $8 as estimated, r.self_reported, a.discarded,
-                   r.input_tokens, r.cached_input_tokens, r.cache_write_tokens, r.output_tokens, r.reasoning_tokens, r.cost_micro_usd
+                   r.input_tokens, r.cached_input_tokens, r.cache_write_tokens, r.cache_write_hour_tokens, r.output_tokens,
+                   r.reasoning_tokens, r.cost_micro_usd
             from enact.model_requests r left join attempt a on a.subject_uid = r.task_uid and a.number = r.attempt
             where r.tenant_id = $1 and r.requested_at >= to_timestamp($3::bigint / 1000.0)
                 and r.requested_at < to_timestamp($4::bigint / 1000.0) and ($5::text is null or r.namespace = $5)
@@ -148,6 +151,7 @@ async fn groups(
                coalesce(sum(input_tokens) filter (where ended), 0)::bigint as "input!",
                coalesce(sum(cached_input_tokens) filter (where ended), 0)::bigint as "cached_input!",
                coalesce(sum(cache_write_tokens) filter (where ended), 0)::bigint as "cache_write!",
+               coalesce(sum(cache_write_hour_tokens) filter (where ended), 0)::bigint as "cache_write_hour!",
                coalesce(sum(output_tokens) filter (where ended), 0)::bigint as "output!",
                coalesce(sum(reasoning_tokens) filter (where ended), 0)::bigint as "reasoning!",
                sum(cost_micro_usd) filter (where ended)::bigint as cost,
@@ -156,6 +160,8 @@ async fn groups(
                coalesce(sum(input_tokens) filter (where ended and discarded), 0)::bigint as "discarded_input!",
                coalesce(sum(cached_input_tokens) filter (where ended and discarded), 0)::bigint as "discarded_cached_input!",
                coalesce(sum(cache_write_tokens) filter (where ended and discarded), 0)::bigint as "discarded_cache_write!",
+               coalesce(sum(cache_write_hour_tokens) filter (where ended and discarded), 0)::bigint
+                   as "discarded_cache_write_hour!",
                coalesce(sum(output_tokens) filter (where ended and discarded), 0)::bigint as "discarded_output!",
                coalesce(sum(reasoning_tokens) filter (where ended and discarded), 0)::bigint as "discarded_reasoning!",
                sum(cost_micro_usd) filter (where ended and discarded)::bigint as discarded_cost
@@ -202,6 +208,7 @@ impl Row {
                     input: unsigned(self.input),
                     cached_input: unsigned(self.cached_input),
                     cache_write: unsigned(self.cache_write),
+                    cache_write_hour: unsigned(self.cache_write_hour),
                     output: unsigned(self.output),
                     reasoning: unsigned(self.reasoning),
                 },
@@ -213,6 +220,7 @@ impl Row {
                     input: unsigned(self.discarded_input),
                     cached_input: unsigned(self.discarded_cached_input),
                     cache_write: unsigned(self.discarded_cache_write),
+                    cache_write_hour: unsigned(self.discarded_cache_write_hour),
                     output: unsigned(self.discarded_output),
                     reasoning: unsigned(self.discarded_reasoning),
                 },

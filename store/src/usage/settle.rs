@@ -28,6 +28,7 @@ struct Open {
     input: i64,
     cached_input: i64,
     cache_write: i64,
+    cache_write_hour: i64,
     output: i64,
     reasoning: i64,
     cost: Option<i64>,
@@ -35,8 +36,8 @@ struct Open {
 
 impl Open {
     fn amounts(&self) -> Amounts {
-        let Self { input, cached_input, cache_write, output, reasoning, cost, .. } = *self;
-        Amounts { input, cached_input, cache_write, output, reasoning, cost }
+        let Self { input, cached_input, cache_write, cache_write_hour, output, reasoning, cost, .. } = *self;
+        Amounts { input, cached_input, cache_write, cache_write_hour, output, reasoning, cost }
     }
 }
 
@@ -79,7 +80,8 @@ impl Store {
                 Open,
                 r#"select request_id::text as "id!", (extract(epoch from requested_at) * 1000)::bigint as "at!", plan_uid, task_uid,
                           attempt, agent, outcome is not null as "estimated!", input_tokens as input,
-                          cached_input_tokens as cached_input, cache_write_tokens as cache_write, output_tokens as output,
+                          cached_input_tokens as cached_input, cache_write_tokens as cache_write,
+                          cache_write_hour_tokens as cache_write_hour, output_tokens as output,
                           reasoning_tokens as reasoning, cost_micro_usd as cost
                 from enact.model_requests
                 where tenant_id = $1 and request_id = any($2::text[]::uuid[]) and (outcome is null or outcome = $3)
@@ -120,7 +122,8 @@ impl Store {
                         Open,
                         r#"select request_id::text as "id!", (extract(epoch from requested_at) * 1000)::bigint as "at!", plan_uid,
                                   task_uid, attempt, agent, false as "estimated!", input_tokens as input,
-                                  cached_input_tokens as cached_input, cache_write_tokens as cache_write, output_tokens as output,
+                                  cached_input_tokens as cached_input, cache_write_tokens as cache_write,
+                                  cache_write_hour_tokens as cache_write_hour, output_tokens as output,
                                   reasoning_tokens as reasoning, cost_micro_usd as cost
                         from enact.model_requests
                         where tenant_id = $1 and outcome is null and requested_at < to_timestamp($2::bigint / 1000.0)
@@ -177,12 +180,12 @@ async fn book(
     sqlx::query!(
         "with settled as (
             select * from jsonb_to_recordset($2) as t
-                (id uuid, input bigint, cached_input bigint, cache_write bigint, output bigint, reasoning bigint, cost bigint,
-                 outcome text, http_status integer, first_byte_ms bigint, duration_ms bigint)
+                (id uuid, input bigint, cached_input bigint, cache_write bigint, cache_write_hour bigint, output bigint,
+                 reasoning bigint, cost bigint, outcome text, http_status integer, first_byte_ms bigint, duration_ms bigint)
         ), request as (
             update enact.model_requests r
             set input_tokens = s.input, cached_input_tokens = s.cached_input, cache_write_tokens = s.cache_write,
-                output_tokens = s.output, reasoning_tokens = s.reasoning, cost_micro_usd = s.cost, outcome = s.outcome,
+                cache_write_hour_tokens = s.cache_write_hour, output_tokens = s.output, reasoning_tokens = s.reasoning, cost_micro_usd = s.cost, outcome = s.outcome,
                 http_status = s.http_status, first_byte_ms = s.first_byte_ms, duration_ms = s.duration_ms
             from settled s where r.tenant_id = $1 and r.request_id = s.id
         ), change as (

@@ -70,6 +70,7 @@ pub(super) const CASES: &[Case] = &[
     by_pod("GWY-E1", "use-a-path-as-model", "name paths and URLs as models"),
     by_pod("GWY-E2", "use-the-gateway-as-proxy", "make the gateway fetch a URL inside of the cluster"),
     by_pod("GWY-E2", "use-a-private-provider", "name an address inside of the cluster as provider"),
+    by_pod("GWY-E4", "search-by-the-provider", "search the Internet by a tool that the provider runs"),
     by_pod("GWY-D1", "send-a-huge-request", "announce a request of 3 GiB"),
 ];
 

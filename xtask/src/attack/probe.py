@@ -383,13 +383,13 @@ def gateway_token():
         raise Skip("the installation has no gateway") from None
 
 
-def chat(model="gpt-5", token=None, path="/v1/chat/completions"):
+def chat(model="gpt-5", token=None, path="/v1/chat/completions", **fields):
     token = gateway_token() if token is None else token
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = "Bearer " + token
     message = {"role": "user", "content": "hello"}
-    return ask(P["gateway"], 8090, "POST", path, headers, json.dumps({"model": model, "messages": [message]}))
+    return ask(P["gateway"], 8090, "POST", path, headers, json.dumps({"model": model, "messages": [message], **fields}))
 
 
 @attack("use-no-token")
@@ -421,6 +421,12 @@ def use_a_path_as_model():
     for model in ["../../v1/models", "gpt-5/../../x", "http://169.254.169.254/", "*", "x" * 5000]:
         said = expect(chat(model=model), [400, 403, 404])
     return said
+
+
+@attack("search-by-the-provider")
+def search_by_the_provider():
+    expect(chat(tools=[{"type": "web_search"}]), [400], "hostedTools")
+    return expect(chat(web_search_options={}, plugins=[{"id": "web"}]), [400], "hostedTools")
 
 
 @attack("use-the-gateway-as-proxy")

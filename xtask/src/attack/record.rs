@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = &[
     code("SQL-T1", "write-rows-of-another-tenant", "write rows of another tenant as the application", strange_rows),
     code("SQL-T2", "delete-the-audit-log", "delete entries of the audit log as the application", deleted_audit),
     code("SQL-T2", "change-the-audit-log", "change entries of the audit log as the application", changed_audit),
+    code("SQL-T2", "forge-an-audit-entry", "add an approval to the audit log as the application", forged_audit),
     code("SQL-T3", "exchange-the-owner-of-a-record", "change the owner of a record as the application", changed_owner),
     code("SQL-T3", "claim-a-record", "claim a record as the application", claimed),
     code("SQL-T3", "erase-a-record", "erase a record as the application", erased),
@@ -82,6 +83,12 @@ fn deleted_audit(site: &Site) -> Result<Verdict> {
 
 fn changed_audit(site: &Site) -> Result<Verdict> {
     denied(site, "update enact.audit set tenant_id = tenant_id", "permission denied")
+}
+
+fn forged_audit(site: &Site) -> Result<Verdict> {
+    let entry = "insert into enact.audit (tenant_id, at, actor, event, key, kind, namespace, name, subject_uid, details) \
+                 values ('%own', now(), 'ann', 'Approval', '', 'Approval', '%own', 'forged', 'attack', '{}')";
+    denied(site, entry, "row-level security policy")
 }
 
 fn changed_owner(site: &Site) -> Result<Verdict> {
