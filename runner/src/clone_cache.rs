@@ -1,8 +1,8 @@
 //! The clone cache: packs of the repository that earlier attempts fetched, so that Git fetches only what is new.
 //!
 //! The cache saves time, and decides nothing: the runner asks the Git server for the refs as before, and its own credential must be able to
-//! read them. Git names objects by their content, so that packs of the cache cannot change what a commit contains; the cache has checked
-//! them when they arrived. Every problem with the cache is a line in the log, and Git fetches from its server.
+//! read them. The cache has indexed the packs when they arrived, so that each object has the name of its content, whoever sent it. The runner
+//! trusts these indexes: to check them costs as much as to clone. Every problem with the cache is a line in the log, and Git fetches from its server.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -34,6 +34,8 @@ const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(250))
     .with_max_delay(Duration::from_secs(8))
     .without_max_times();
+/// Longest wait that an answer can ask for. A proxy may name hours, and the runner would give up, or miss its assignment.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(8);
 /// Most bytes of the body of a refusal that are read.
 const MAX_REFUSAL_BYTES: u64 = 4096;
 /// Most characters of a refusal in a message.
@@ -280,7 +282,7 @@ fn refusal(mut response: ureq::http::Response<ureq::Body>) -> RequestError {
         .headers()
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok())
-        .map(Duration::from_secs);
+        .map(|seconds: u64| Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
     let body = response.body_mut().with_config().limit(MAX_REFUSAL_BYTES).read_to_string().unwrap_or_default();
     let message = format!("the server answered {status}: {}", detail(&body));
     if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {

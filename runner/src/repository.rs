@@ -463,8 +463,8 @@ pub(crate) fn nested_repositories(git: &mut Git, base: &str) -> Result<Vec<Strin
     let untracked = git.local(Reason::AgentFailed, &["ls-files", "--others", "--exclude-standard", "-z"])?;
     let mut nested: Vec<String> =
         untracked.split_terminator('\0').filter_map(|path| path.strip_suffix('/')).map(str::to_owned).collect();
-    // The agent may have staged or committed such a link itself.
-    let raw = ["diff", "--cached", "--raw", "--diff-filter=A", "--no-renames", "-z", base];
+    // The agent may have staged or committed such a link itself, also in place of a file.
+    let raw = ["diff", "--cached", "--raw", "--diff-filter=AT", "--no-renames", "-z", base];
     let added = git.local(Reason::AgentFailed, &raw)?;
     let mut fields = added.split_terminator('\0');
     while let (Some(entry), Some(path)) = (fields.next(), fields.next()) {

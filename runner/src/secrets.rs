@@ -3,7 +3,8 @@
 //! Redaction prevents accidents, such as `set -x`, `env`, or an error message with an HTTP header. It does not stop an agent that wants
 //! to reveal a secret.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use enact_domain::agents::mcp::MCP_SECRET_PREFIX;
 use enact_domain::assignment::{AGENT_SECRET_PREFIX, Report};
@@ -18,64 +19,117 @@ const MIN_BYTES: usize = 6;
 const CREDENTIAL_KEYS: [&str; 2] = ["password", "ssh-privatekey"];
 
 /// The secrets that are mounted into this container.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Secrets {
+    /// Files with secrets. The kubelet replaces a token before it expires, and the files of a Secret that somebody changes.
+    files: Vec<PathBuf>,
+    known: RwLock<Known>,
+}
+
+/// The values of secrets, also of those that were replaced: an agent may have read them before.
+#[derive(Debug)]
+struct Known {
+    /// The content of each file when it was read last.
+    contents: Vec<Vec<u8>>,
     /// Sorted by length, the longest first: of two values with the same start, the longer one must be tried first.
     values: Vec<Vec<u8>>,
     /// The bytes with which a value starts.
     starts: [bool; 256],
 }
 
-impl Default for Secrets {
+impl Default for Known {
     fn default() -> Self {
-        Self { values: Vec::new(), starts: [false; 256] }
+        Self { contents: Vec::new(), values: Vec::new(), starts: [false; 256] }
     }
 }
 
 impl Secrets {
     /// Loads the Git credential, the tokens, and the variables of the Agent and of its MCP servers that come from Secrets.
     pub(crate) fn load(settings: &Settings) -> Self {
-        let read = |path: &Path| std::fs::read(path).unwrap_or_default();
-        let mut values: Vec<Vec<u8>> =
-            CREDENTIAL_KEYS.iter().map(|key| read(&settings.git_credentials_dir.join(key))).collect();
-        values.push(read(&settings.token_file));
-        values.push(read(&settings.gateway_token_file));
-        values.push(read(&settings.cache_token_file));
+        let mut files: Vec<PathBuf> =
+            CREDENTIAL_KEYS.iter().map(|key| settings.git_credentials_dir.join(key)).collect();
+        files.extend(
+            [&settings.token_file, &settings.gateway_token_file, &settings.cache_token_file].map(PathBuf::clone),
+        );
+        let mut variables: Vec<Vec<u8>> = Vec::new();
         for (name, value) in std::env::vars_os() {
             let (name, value) = (name.to_string_lossy(), value.into_encoded_bytes());
             if name.starts_with(MCP_SECRET_PREFIX) {
-                values.extend(token_of(&value).map(<[u8]>::to_vec));
+                variables.extend(token_of(&value).map(<[u8]>::to_vec));
             } else if !name.starts_with(AGENT_SECRET_PREFIX) {
                 continue;
             }
-            values.push(value);
+            variables.push(value);
         }
-        Self::new(values.iter().map(Vec::as_slice))
+        let secrets = Self { files, known: RwLock::new(Known::of(variables.iter().map(Vec::as_slice))) };
+        secrets.read_files();
+        secrets
     }
 
     /// Returns these secrets.
     #[cfg(test)]
     pub(crate) fn of(values: &[&[u8]]) -> Self {
-        Self::new(values.iter().copied())
+        Self { files: Vec::new(), known: RwLock::new(Known::of(values.iter().copied())) }
     }
 
-    /// Splits values into lines, because a program may print a value of several lines with indentation or in part.
-    fn new<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
-        let lines = values.flat_map(|value| value.split(|byte| matches!(byte, b'\n' | b'\r')));
-        let mut values: Vec<Vec<u8>> =
-            lines.map(<[u8]>::trim_ascii).filter(|line| line.len() >= MIN_BYTES).map(<[u8]>::to_vec).collect();
-        values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        values.dedup();
-        let mut starts = [false; 256];
-        for value in &values {
-            starts[usize::from(value[0])] = true;
+    /// Adds what the files contain now.
+    fn read_files(&self) {
+        if self.files.is_empty() {
+            return;
         }
-        Self { values, starts }
+        let contents: Vec<Vec<u8>> = self.files.iter().map(|file| std::fs::read(file).unwrap_or_default()).collect();
+        if self.known().contents == contents {
+            return;
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.add(contents.iter().map(Vec::as_slice));
+        known.contents = contents;
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the start of `pending` and redacts it. Bytes that may be the start of a secret stay in `pending`, unless this chunk is the
     /// `last` one.
     pub(crate) fn redact_stream(&self, pending: &mut Vec<u8>, last: bool) -> Vec<u8> {
+        // Read each time: whatever an agent prints, it has read before.
+        self.read_files();
+        self.known().redact(pending, last)
+    }
+
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let redacted = self.redact_stream(&mut text.as_bytes().to_vec(), true);
+        String::from_utf8_lossy(&redacted).into_owned()
+    }
+
+    /// Redacts message, conflicts and outputs of a report.
+    pub(crate) fn redact_report(&self, report: &mut Report) {
+        report.message = self.redact(&report.message);
+        report.conflicts.iter_mut().chain(report.outputs.values_mut()).for_each(|text| *text = self.redact(text));
+    }
+}
+
+impl Known {
+    fn of<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut known = Self::default();
+        known.add(texts);
+        known
+    }
+
+    /// Adds secrets. It splits them into lines, because a program may print a value of several lines with indentation or in part.
+    fn add<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) {
+        let lines = texts.flat_map(|text| text.split(|byte| matches!(byte, b'\n' | b'\r')));
+        let lines = lines.map(<[u8]>::trim_ascii).filter(|line| line.len() >= MIN_BYTES);
+        self.values.extend(lines.map(<[u8]>::to_vec));
+        self.values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.values.dedup();
+        for value in &self.values {
+            self.starts[usize::from(value[0])] = true;
+        }
+    }
+
+    fn redact(&self, pending: &mut Vec<u8>, last: bool) -> Vec<u8> {
         let mut redacted = Vec::with_capacity(pending.len());
         let mut at = 0;
         while at < pending.len() {
@@ -104,17 +158,6 @@ impl Secrets {
         pending.drain(..at);
         redacted
     }
-
-    pub(crate) fn redact(&self, text: &str) -> String {
-        let redacted = self.redact_stream(&mut text.as_bytes().to_vec(), true);
-        String::from_utf8_lossy(&redacted).into_owned()
-    }
-
-    /// Redacts message, conflicts and outputs of a report.
-    pub(crate) fn redact_report(&self, report: &mut Report) {
-        report.message = self.redact(&report.message);
-        report.conflicts.iter_mut().chain(report.outputs.values_mut()).for_each(|text| *text = self.redact(text));
-    }
 }
 
 /// Returns the token of an Authorization header such as `Bearer <token>`: a program may print it without the scheme.
@@ -134,7 +177,7 @@ mod tests {
     }
 
     fn secrets(values: &[&str]) -> Secrets {
-        Secrets::new(values.iter().map(|value| value.as_bytes()))
+        Secrets::of(&values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>())
     }
 
     #[test]

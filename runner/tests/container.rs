@@ -3,10 +3,12 @@
 mod support;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use enact_domain::assignment::{Gate, Reason};
 use rustix::process::{Pid, Signal, kill_process};
 
+use support::http::{response, serve};
 use support::{EnactServer, GitServer, Pod, eventually};
 
 fn terminate(container: &std::process::Child) {
@@ -88,6 +90,20 @@ fn retries_while_the_server_is_busy() {
     let ended = Pod::task(&git, "touch x").with_server(&server).run("task");
     assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
     assert_eq!(server.count(), 3);
+}
+
+#[test]
+fn a_long_wait_that_an_answer_asks_for_does_not_end_the_delivery() {
+    let git = GitServer::start();
+    let refused = AtomicBool::new(false);
+    let url = serve(move |request| {
+        if request.path.ends_with("/result") && !refused.swap(true, Ordering::Relaxed) {
+            return response("503 Service Unavailable", &[("retry-after", "3600")], b"");
+        }
+        response("204 No Content", &[], b"")
+    });
+    let ended = Pod::task(&git, "touch x").with(|assignment| assignment.server_url = Some(url)).run("task");
+    assert_eq!((ended.code, ended.report.reason), (Some(0), Reason::Succeeded), "{}", ended.log);
 }
 
 #[test]

@@ -107,6 +107,14 @@ fn nested_repositories_do_not_lose_the_work() {
         let message = &ended.report.message;
         assert!(message.contains("Git repository of its own") && message.contains(".gitignore"), "{message}");
     }
+    // In place of a file of the repository.
+    let git = GitServer::start();
+    let script = format!(
+        "rm README.md; mkdir README.md; cd README.md; git init -q; {commit}; cd ..; git add README.md; git commit -qm mine; echo s > s"
+    );
+    let ended = Pod::task(&git, &script).run("task");
+    assert_eq!(ended.report.reason, Reason::AgentFailed, "{}", ended.log);
+    assert_eq!(git.git(&["ls-tree", "-r", "--name-only", BRANCH]), "README.md/f\ns");
     // The remedy works.
     let git = GitServer::start();
     let ended = Pod::task(&git, "git init -q tool; echo tool/ > .gitignore; echo s > src.py").run("task");

@@ -328,6 +328,23 @@ fn message_interrupts_the_agent_and_continues_its_session() {
 }
 
 #[test]
+fn work_is_kept_if_the_agent_cannot_be_resumed_with_a_message() {
+    let scene = Scene::new();
+    // The runner cannot write the prompt with the message.
+    let script = "begin; echo known > \"$session\"; echo half > half.txt; rm ../prompt.md; mkdir ../prompt.md; touch ../ready; \
+                  while :; do sleep 0.1; done";
+    let pod = scene.pod(1, script, |_| {});
+    let container = pod.start("task");
+    eventually("the agent works", || pod.path("work/ready").exists());
+    pod.write("messages", &message::format(&[message(1, "Use SQLite.")]));
+    let ended = pod.finish(container);
+    assert_eq!((ended.code, ended.report.reason), (Some(75), Reason::WorkspaceFailed), "{}", ended.log);
+    assert_eq!(ended.report.commit, scene.git.tip("enact/shop-5f0c1a2b/t001-1"));
+    assert_eq!(scene.show(1, "half.txt"), "half");
+    assert_eq!(scene.checkpoint().last_message, 0, "the next attempt gets the message");
+}
+
+#[test]
 fn message_that_came_at_the_end_is_not_lost() {
     let scene = Scene::new();
     let first = scene.pod(

@@ -457,6 +457,21 @@ fn redacts_secrets_in_log_result_and_report() {
 }
 
 #[test]
+fn redacts_a_token_that_was_replaced_while_the_agent_worked() {
+    let git = GitServer::start();
+    let server = EnactServer::start(&[]);
+    // As the kubelet does before the token expires.
+    let script = "cat \"$TOKEN\"; echo fresh.token.value > \"$TOKEN\"; cat \"$TOKEN\"; echo former.token.value";
+    let pod = Pod::task(&git, script).with_server(&server);
+    pod.write("token", "former.token.value\n");
+    let token = pod.path("token");
+    let ended = pod.with_environment("ENACT_ENV_TOKEN", &token.to_string_lossy()).run("task");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(server.result().transcript, "***\n***\n***\n");
+    assert!(!ended.log.contains("token.value"), "{}", ended.log);
+}
+
+#[test]
 fn agent_sees_only_its_own_variables() {
     let git = GitServer::start();
     let pod = Pod::task(&git, "env | cut -d= -f1 | sort > names; printf %s \"$MODEL\" > model; id -u > /dev/null")

@@ -74,25 +74,38 @@ pub(crate) struct Ended {
     refusal: Option<Refusal>,
     flooded: bool,
     last_message: u64,
+    /// Why its session could not be resumed with a message of a person.
+    not_resumed: Option<(Reason, String)>,
 }
 
 impl Work<'_> {
     /// Runs the agent to its end. If a person sends a message meanwhile, the agent is interrupted and its session resumed with the message.
-    /// The result says nothing about success; [`Ended::check`] does.
+    /// The result says nothing about success; [`Ended::check`] does. An error says that the agent was not started: there is no work to keep.
     pub(crate) fn execute(&self, supervisor: &mut Supervisor, evidence: &mut Evidence) -> Result<Ended, Failure> {
         let definition =
             self.run.definition().map_err(|problem| Failure::new(Reason::InvalidAssignment, problem))?.into_owned();
         let mut inbox = Inbox::new(self.settings.messages_file.clone(), self.last_message);
         let mut ended = self.turn(supervisor, evidence, &definition, (self.prompt, self.session), &inbox)?;
         while let Some(session) = ended.resumable() {
+            let known = inbox.last();
             let messages = inbox.take();
             if messages.is_empty() {
                 break;
             }
             show(&messages, evidence);
             let prompt = prompt::interrupted(self.id, &messages);
-            self.layout.write_prompt(&prompt)?;
-            ended = self.turn(supervisor, evidence, &definition, (&prompt, Some(&session)), &inbox)?;
+            let resumed = self
+                .layout
+                .write_prompt(&prompt)
+                .and_then(|()| self.turn(supervisor, evidence, &definition, (&prompt, Some(&session)), &inbox));
+            match resumed {
+                Ok(next) => ended = next,
+                Err(failure) => {
+                    // The work of the turns before is kept, and the next attempt gets the messages.
+                    (ended.last_message, ended.not_resumed) = (known, Some((failure.reason, failure.message)));
+                    return Ok(ended);
+                }
+            }
         }
         ended.last_message = inbox.last();
         Ok(ended)
@@ -165,6 +178,7 @@ impl Work<'_> {
             refusal: answer.refusal,
             flooded: seen.flooded,
             last_message: inbox.last(),
+            not_resumed: None,
         })
     }
 
@@ -246,6 +260,9 @@ impl Ended {
     pub(crate) fn check(&self, changed: bool, outputs: bool) -> Result<(), Failure> {
         let fail = |reason, message: String| Err(Failure::new(reason, message));
         let title = &self.definition.title;
+        if let Some((reason, message)) = &self.not_resumed {
+            return fail(*reason, message.clone());
+        }
         // A refusal comes before the exit code: the model did not answer a request, so that the work is not complete.
         if let (Some(refusal), false) = (&self.refusal, self.end == End::Cancelled) {
             return fail(refusal.reason, refusal.message.clone());
