@@ -72,19 +72,19 @@ pub fn drift(tasks: &[TaskFiles<'_>], changes: &BTreeMap<String, FileChange>) ->
 
 fn of_task(task: &TaskFiles<'_>, changes: &BTreeMap<String, FileChange>) -> Option<TaskDrift> {
     let basis = if task.recorded.is_empty() { Basis::Text } else { Basis::Commits };
-    let changed: BTreeSet<&str> = match basis {
+    let paths: BTreeSet<&str> = match basis {
         Basis::Commits => task.recorded.iter().map(String::as_str).filter(|path| changes.contains_key(*path)).collect(),
         Basis::Text => paths_in(task.text).iter().flat_map(|claimed| claimed_files(claimed, changes)).collect(),
     };
-    if changed.is_empty() {
+    if paths.is_empty() {
         return None;
     }
     let file = |path: &&str| {
         let FileChange { removed, commits } = changes.get(*path)?.clone();
         Some(ChangedFile { path: (*path).to_owned(), removed, test: is_test(path), commits })
     };
-    let files = changed.iter().filter_map(file).take(MAX_FILES).collect();
-    Some(TaskDrift { id: task.id.to_owned(), basis, files, more: changed.len().saturating_sub(MAX_FILES) })
+    let files = paths.iter().filter_map(file).take(MAX_FILES).collect();
+    Some(TaskDrift { id: task.id.to_owned(), basis, files, more: paths.len().saturating_sub(MAX_FILES) })
 }
 
 /// Returns the changed files that a path in a text names: the file, or all files of the directory.
