@@ -205,25 +205,10 @@ fn is_only_state(text: &str) -> bool {
 
 /// Returns whether a remark in brackets says that the task is elsewhere in the document: `(see above)`.
 fn refers_back(text: &str) -> bool {
+    #[rustfmt::skip]
     const WORDS: [&str; 18] = [
-        "see above",
-        "see below",
-        "as above",
-        "same as above",
-        "listed above",
-        "defined above",
-        "described above",
-        "voir ci-dessus",
-        "voir plus haut",
-        "siehe oben",
-        "véase arriba",
-        "ver arriba",
-        "ver acima",
-        "vedi sopra",
-        "см. выше",
-        "見上",
-        "见上",
-        "上記",
+        "see above", "see below", "as above", "same as above", "listed above", "defined above", "described above", "voir ci-dessus",
+        "voir plus haut", "siehe oben", "véase arriba", "ver arriba", "ver acima", "vedi sopra", "см. выше", "見上", "见上", "上記",
     ];
     const LONGEST: usize = 24;
     let brackets = memchr::memchr2_iter(b'(', FULL_WIDTH, text.as_bytes());

@@ -69,7 +69,7 @@ fn words(text: &str, named: bool) -> impl Iterator<Item = &str> {
 
 /// Returns where the word that contains this byte begins. Most words are ASCII, whose bytes need not be decoded.
 fn word_start(text: &str, at: usize) -> usize {
-    let Some(before) = text.as_bytes()[..at].iter().rposition(may_separate) else { return 0 };
+    let Some(before) = text.as_bytes()[..at].iter().rposition(|byte| may_separate(*byte)) else { return 0 };
     if text.as_bytes()[before].is_ascii() {
         return before + 1;
     }
@@ -78,15 +78,15 @@ fn word_start(text: &str, at: usize) -> usize {
 
 /// Returns where the word that contains this byte ends.
 fn word_end(text: &str, at: usize) -> usize {
-    let Some(len) = text.as_bytes()[at..].iter().position(may_separate) else { return text.len() };
+    let Some(len) = text.as_bytes()[at..].iter().position(|byte| may_separate(*byte)) else { return text.len() };
     if text.as_bytes()[at + len].is_ascii() {
         return at + len;
     }
     text[at..].find(separates).map_or(text.len(), |len| at + len)
 }
 
-fn may_separate(byte: &u8) -> bool {
-    !byte.is_ascii() || separates(char::from(*byte))
+fn may_separate(byte: u8) -> bool {
+    !byte.is_ascii() || separates(char::from(byte))
 }
 
 /// Returns whether a character separates words. There are no spaces around full-width ones.
