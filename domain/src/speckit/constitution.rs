@@ -218,14 +218,18 @@ fn musts(markdown: &Markdown, lines: std::ops::Range<usize>) -> Vec<Item> {
 
 /// Returns one past the end of the first sentence: a full stop before white space, or a full-width one.
 pub(crate) fn sentence_end(text: &str) -> usize {
-    let mut characters = text.char_indices().peekable();
-    while let Some((at, c)) = characters.next() {
-        let spaced = characters.peek().is_none_or(|(_, next)| next.is_whitespace());
+    // The text is searched by its bytes, since most are letters. The last one is the first byte of `。`.
+    let mark = |byte: &u8| matches!(byte, b'.' | b'!' | b'?' | 0xE3);
+    let mut from = 0;
+    while let Some(at) = text.as_bytes()[from..].iter().position(mark).map(|at| from + at) {
+        from = at + 1;
+        if text[at..].starts_with('。') {
+            return at + '。'.len_utf8();
+        }
+        let spaced = text.get(from..).is_some_and(|rest| rest.chars().next().is_none_or(char::is_whitespace));
         // The full stop of `e.g.` and `i.e.` does not end a sentence.
-        if (matches!(c, '.' | '!' | '?') && spaced && !text[..at].ends_with("e.g") && !text[..at].ends_with("i.e"))
-            || c == '。'
-        {
-            return at + c.len_utf8();
+        if spaced && !text[..at].ends_with("e.g") && !text[..at].ends_with("i.e") {
+            return from;
         }
     }
     text.len()
@@ -256,8 +260,11 @@ const HAN_DEMANDS: [&str; 6] = ["必须", "必須", "なければならない", 
 
 /// Returns whether a sentence contains a demand, in the words of RFC 2119 or their equivalents in other languages.
 pub(crate) fn demands(sentence: &str) -> bool {
-    let words = || sentence.split(|c: char| !c.is_alphanumeric());
-    words().any(|w| DEMANDS.contains(&w)) || HAN_DEMANDS.iter().any(|w| sentence.contains(w))
+    // Few words begin with two capitals.
+    let capitals = |word: &str| word.bytes().take(2).all(|byte| !byte.is_ascii_lowercase());
+    let mut words = sentence.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| capitals(word) && DEMANDS.contains(&word))
+        || !sentence.is_ascii() && HAN_DEMANDS.iter().any(|word| sentence.contains(word))
 }
 
 fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec<Diagnostic>) {

@@ -43,8 +43,9 @@ impl TaskId {
     /// Returns the identifier that is written like this.
     fn written(text: &str) -> Self {
         let plain = text.trim_end_matches(PRIMES);
-        let primes = text[plain.len()..].chars().count();
-        Self([plain, &PRIME.repeat(primes)].concat())
+        let mut id = plain.to_owned();
+        text[plain.len()..].chars().for_each(|_| id.push_str(PRIME));
+        Self(id)
     }
 
     /// Returns the identifier without any words behind hyphens: `T058` for `T058-edge-case`.
@@ -406,16 +407,15 @@ pub(super) const ISSUE_WORDS: [&str; 2] = ["issues", "issue"];
 /// Returns every mention of tasks in `text`, in order. `T016-T018`, `T016–18`, `T011..T015` and `T011 to T015` are ranges.
 pub(super) fn mentions(text: &str, forms: &Forms) -> Vec<Mention> {
     let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(offset) = text[at..].find('T') {
-        let start = at + offset;
-        match (attached(text, start), id_len(&text[start..])) {
-            (false, Some(len)) => {
-                let mention = mention_at(text, start, len);
-                at = mention.end;
-                found.push(mention);
-            }
-            _ => at = start + 1,
+    let mut end = 0;
+    for start in memchr::memchr_iter(b'T', text.as_bytes()) {
+        if start >= end
+            && let Some(len) = id_len(&text[start..])
+            && !attached(text, start)
+        {
+            let mention = mention_at(text, start, len);
+            end = mention.end;
+            found.push(mention);
         }
     }
     for prefix in &forms.prefixes {

@@ -49,13 +49,15 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a str) -> Self {
-        let mut lines = Vec::new();
+        let bytes = source.as_bytes();
+        let mut lines = Vec::with_capacity(memchr::memchr_iter(b'\n', bytes).count() + 1);
         let mut start = 0;
-        for (index, raw) in source.split_inclusive('\n').enumerate() {
-            let text = raw.trim_end_matches(['\n', '\r']);
+        let last = Some(source.len()).filter(|_| !source.ends_with('\n'));
+        for end in memchr::memchr_iter(b'\n', bytes).map(|at| at + 1).chain(last) {
+            let text = source[start..end].trim_end_matches(['\n', '\r']);
             let span = Span { start, end: start + text.len() };
-            lines.push(Line { number: line_number(index + 1), span, kind: LineKind::Text });
-            start += raw.len();
+            lines.push(Line { number: line_number(lines.len() + 1), span, kind: LineKind::Text });
+            start = end;
         }
         Self {
             source,

@@ -73,10 +73,10 @@ pub(super) fn enclosed<'a>(text: &'a str, open: &'a str, close: u8) -> impl Iter
     // The first `close` or line break at or after all brackets so far. It also is that of the next bracket before it, so that no byte is
     // searched twice, however many brackets are open.
     let mut next = 0;
-    text.match_indices(open).filter_map(move |(start, _)| {
+    memchr::memmem::find_iter(bytes, open).filter_map(move |start| {
         let from = start + open.len();
         if next < from {
-            let found = bytes[from..].iter().position(|byte| *byte == close || *byte == b'\n');
+            let found = memchr::memchr2(close, b'\n', &bytes[from..]);
             next = found.map_or(bytes.len(), |found| from + found);
         }
         (bytes.get(next) == Some(&close)).then(|| Enclosed { start, inner: &text[from..next], end: next + 1 })
@@ -131,9 +131,9 @@ pub(crate) fn joined(text: &str) -> String {
 
 /// Returns whether all white space of a line is single spaces.
 fn is_single_spaced(line: &str) -> bool {
-    let wide = |pair: &[u8]| matches!(pair[0], b'\t'..=b'\r') || pair == b"  ";
-    // The loop has no early exit, so that the compiler can process many pairs in one step.
-    let plain = !line.as_bytes().windows(2).fold(false, |found, pair| found | wide(pair));
+    // The loop has no early exit, so that the compiler can process many bytes in one step.
+    let control = line.bytes().fold(false, |found, byte| found | matches!(byte, b'\t'..=b'\r'));
+    let plain = !control && memchr::memmem::find(line.as_bytes(), b"  ").is_none();
     plain && (line.is_ascii() || !line.contains(|c: char| !c.is_ascii() && c.is_whitespace()))
 }
 

@@ -11,6 +11,11 @@ pub(super) enum Kind {
 
 /// Returns the length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
 pub(crate) fn id_len(text: &str) -> Option<usize> {
+    // Most texts do not begin with two capitals, as all prefixes do.
+    let capitals = text.as_bytes().get(..2).is_some_and(|start| start.iter().all(u8::is_ascii_uppercase));
+    if !capitals {
+        return None;
+    }
     numbered_len(text).or_else(|| named_len(text))
 }
 

@@ -63,9 +63,9 @@ pub(super) fn is_joint(c: char) -> bool {
 
 /// Returns whether a heading in lower case names the only story: `Primary User Story`, `主要使用者故事`.
 pub(super) fn is_primary(lower: &str) -> bool {
-    let story = words::STORY.iter().filter(|word| word.len() > 5).any(|word| lower.contains(word));
     let short = lower.chars().count() <= 40 && !lower.contains(|c: char| c.is_ascii_digit());
-    story && short && PRIMARY.iter().any(|word| words::contains(lower, word))
+    let story = || words::STORY.iter().filter(|word| word.len() > 5).any(|word| lower.contains(word));
+    short && story() && PRIMARY.iter().any(|word| words::contains(lower, word))
 }
 
 /// Splits `Title (Priority: P1) 🎯` into title and priority; the brackets may be full-width.

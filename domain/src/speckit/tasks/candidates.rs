@@ -55,7 +55,9 @@ pub(super) fn legend(markdown: &Markdown) -> Legend {
     let mut kiro = false;
     for (index, line) in markdown.lines.iter().enumerate() {
         let text = markdown.text(index);
-        if !matches!(line.kind, LineKind::Text | LineKind::Table) || !text.contains(['[', '_']) {
+        if !matches!(line.kind, LineKind::Text | LineKind::Table)
+            || memchr::memchr2(b'[', b'_', text.as_bytes()).is_none()
+        {
             continue;
         }
         kiro |= text.trim_start().starts_with("- _Requirements:") || text.trim_start().starts_with("_Requirements:");

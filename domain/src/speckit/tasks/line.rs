@@ -79,6 +79,9 @@ impl Tags {
     }
 }
 
+/// First byte of brackets and signs of full width.
+const FULL_WIDTH: u8 = 0xEF;
+
 /// Words after which an unboxed identifier is the subject of a sentence, not the name of a task.
 const PROSE: [&str; 22] = [
     "and", "or", "to", "can", "could", "must", "should", "may", "might", "will", "depends", "depend", "requires",
@@ -90,6 +93,9 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
     let mut scan = Scan { line, at: 0, marks: Vec::new(), sign: None };
     scan.skip(|c| c.is_whitespace() || c == '\u{feff}');
     let item = scan.list_marker();
+    if !(heading || scan.may_begin()) {
+        return None;
+    }
     // Markdown also ends a line at a lone carriage return, so that a heading can stand behind a list item.
     let heading = heading && !item;
     if heading {
@@ -199,29 +205,17 @@ fn is_only_state(text: &str) -> bool {
 
 /// Returns whether a remark in brackets says that the task is elsewhere in the document: `(see above)`.
 fn refers_back(text: &str) -> bool {
+    #[rustfmt::skip]
     const WORDS: [&str; 18] = [
-        "see above",
-        "see below",
-        "as above",
-        "same as above",
-        "listed above",
-        "defined above",
-        "described above",
-        "voir ci-dessus",
-        "voir plus haut",
-        "siehe oben",
-        "véase arriba",
-        "ver arriba",
-        "ver acima",
-        "vedi sopra",
-        "см. выше",
-        "見上",
-        "见上",
-        "上記",
+        "see above", "see below", "as above", "same as above", "listed above", "defined above", "described above", "voir ci-dessus",
+        "voir plus haut", "siehe oben", "véase arriba", "ver arriba", "ver acima", "vedi sopra", "см. выше", "見上", "见上", "上記",
     ];
-    text.split(['(', '（']).skip(1).any(|inner| {
-        let lower = inner.chars().take(24).collect::<String>().to_lowercase();
-        WORDS.iter().any(|word| lower.trim_start().starts_with(word))
+    const LONGEST: usize = 24;
+    let brackets = memchr::memchr2_iter(b'(', FULL_WIDTH, text.as_bytes());
+    brackets.filter_map(|at| text[at..].strip_prefix(['(', '（'])).any(|inner| {
+        let end = inner.char_indices().nth(LONGEST).map_or(inner.len(), |(at, _)| at);
+        let inner = inner[..end].trim_start();
+        WORDS.iter().any(|word| prefix_len(inner, word).is_some())
     })
 }
 
@@ -242,15 +236,25 @@ fn stated(text: &str, tags: &Tags) -> Option<TaskState> {
     {
         return Some(state);
     }
-    let dashed = ["— ", "– ", " - "].iter().filter_map(|dash| text.rfind(dash).map(|at| &text[at + dash.len()..]));
+    let dashed = ["— ", "– ", " - "].iter().filter_map(|dash| behind_last(text, dash));
     if let Some(state) = dashed.filter(|rest| capitals(rest)).find_map(marks::remark) {
         return Some(state);
     }
     let open = text.trim_end().strip_suffix([')', '）']).and_then(|t| t.rfind(['(', '（']).map(|at| &t[at..]))?;
     let inner = open.trim_start_matches(['(', '（']);
-    let lower = inner.to_lowercase();
-    let plain = PLAIN.iter().any(|word| lower.starts_with(word)) || inner.chars().any(|c| u32::from(c) >= 0x2E80);
-    marks::remark(inner).filter(|_| plain || capitals(inner))
+    marks::remark(inner).filter(|_| {
+        let lower = inner.to_lowercase();
+        PLAIN.iter().any(|word| lower.starts_with(word))
+            || inner.chars().any(|c| u32::from(c) >= 0x2E80)
+            || capitals(inner)
+    })
+}
+
+/// Returns the text behind the last of these dashes, which is found by its byte that is not a space.
+fn behind_last<'a>(text: &'a str, dash: &str) -> Option<&'a str> {
+    let telling = dash.bytes().position(|byte| byte != b' ')?;
+    let places = memchr::memrchr_iter(dash.as_bytes()[telling], text.as_bytes());
+    places.filter_map(|at| text.get(at.checked_sub(telling)?..)).find_map(|rest| rest.strip_prefix(dash))
 }
 
 struct Scan<'a> {
@@ -286,6 +290,13 @@ impl<'a> Scan<'a> {
             self.at += token.len();
         }
         found
+    }
+
+    /// Returns whether the rest of a line that is not a heading can begin a task. Most lines begin with a letter that begins neither a box nor
+    /// an identifier nor a word for a task.
+    fn may_begin(&self) -> bool {
+        let first = self.rest().as_bytes().first();
+        first.is_some_and(|byte| !byte.is_ascii() || b"[(~*_`TtAaIi".contains(byte))
     }
 
     /// Skips the marker of a list item, also one that is not followed by a space, if a box follows. Returns whether there is one.
@@ -506,7 +517,11 @@ impl<'a> Scan<'a> {
 
     /// Returns the rest of the line, without the closing marks of emphasis that was opened before the identifier.
     fn description(&self) -> String {
-        let mut text = self.rest().trim().to_owned();
+        let text = self.rest().trim();
+        if self.marks.is_empty() {
+            return text.to_owned();
+        }
+        let mut text = text.to_owned();
         for mark in &self.marks {
             if let Some(at) = text.find(mark) {
                 text.replace_range(at..at + mark.len(), "");

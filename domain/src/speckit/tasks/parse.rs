@@ -18,8 +18,8 @@ use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Forms, Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Section, Span, joined};
 
-/// Maximum number of tasks in one file.
-pub const MAX_TASKS: usize = 2_000;
+/// Maximum number of tasks in one file, and of one plan. Each of them is an object in the cluster, and can wait for all others.
+pub const MAX_TASKS: usize = 5_000;
 
 /// Maximum number of dependencies that follow from the order of phases. Between two phases of parallel tasks, they are the product of
 /// both sizes.
