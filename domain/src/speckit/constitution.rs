@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, MISSING_VERSION, Parsed, TEMPLATE_NOT_FILLED};
-use super::markdown::{self, Item, LineKind, Markdown, Span, joined, strip_marker};
+use super::markdown::{self, Item, LineKind, Markdown, Section, Span, joined, strip_marker};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Constitution {
@@ -76,9 +76,13 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
         let marked = text.contains('|') || text.trim_start().starts_with("**");
         for (name, value) in markdown::fields(text) {
             let field = match name.as_str() {
-                name if VERSION.contains(&name) => &mut constitution.version,
+                name if VERSION.contains(&name)
+                    || matches!(name, "章程版本" | "宪法版本" | "憲章版本" | "헌법 버전") =>
+                {
+                    &mut constitution.version
+                }
                 "ratified" | "ratificada" | "ratificado" | "ratifiée" | "ratifié" | "ratifiziert" | "ratificata"
-                | "принята" | "批准日期" | "批准" | "制定日" | "비준" | "제정일" => {
+                | "принята" | "批准日期" | "批准" | "制定日" | "制定日期" | "비준" | "제정일" => {
                     &mut constitution.ratified
                 }
                 "last amended"
@@ -119,11 +123,76 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
 }
 
 fn principles(markdown: &Markdown) -> Vec<Principle> {
-    let mut found = Vec::new();
     // Computed once for each title, because many sections may be below a long one.
     let holding: Vec<bool> = markdown.sections.iter().map(|section| holds_principles(&section.title)).collect();
-    for (section, holds) in markdown.sections.iter().zip(&holding) {
-        let (number, name) = numbered(&section.title);
+    let found = named_principles(markdown, &holding);
+    if found.is_empty() { plain_principles(markdown) } else { found }
+}
+
+/// Returns the sections of a constitution that has no heading about principles: those with a number, `## 1. Doors first`, else all with
+/// text of their own. Sections about the document itself are not principles.
+fn plain_principles(markdown: &Markdown) -> Vec<Principle> {
+    const FEWEST: usize = 2;
+    let level = |section: &&Section| section.level == 2 && !is_about_document(&section.title);
+    let all = || markdown.sections.iter().filter(level);
+    let is_numbered = |section: &&Section| numbered(&section.title).0.is_some();
+    let says = |section: &&Section| markdown.prose(section.heading + 1..section.end).is_some();
+    let several = all().filter(is_numbered).count() >= FEWEST;
+    let sections: Vec<&Section> =
+        all().filter(|section| if several { is_numbered(section) } else { says(section) }).collect();
+    if sections.len() < FEWEST {
+        return Vec::new();
+    }
+    sections.into_iter().map(|section| principle(markdown, section)).collect()
+}
+
+/// Returns whether a section of a constitution is about the document: its scope, its history, how it changes.
+fn is_about_document(title: &str) -> bool {
+    const WORDS: [&str; 34] = [
+        "governance",
+        "version",
+        "amendment",
+        "purpose",
+        "preamble",
+        "overview",
+        "introduction",
+        "history",
+        "ratification",
+        "scope",
+        "compliance",
+        "enforcement",
+        "references",
+        "glossary",
+        "changelog",
+        "project",
+        "summary",
+        "context",
+        "table of contents",
+        "document",
+        "gouvernance",
+        "préambule",
+        "gobernanza",
+        "governança",
+        "управление",
+        "преамбула",
+        "治理",
+        "前言",
+        "修订",
+        "거버넌스",
+        "개정",
+        "ガバナンス",
+        "改定",
+        "目次",
+    ];
+    let lower = title.to_lowercase();
+    WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// Returns the principles below headings about them, and those with Roman numbers.
+fn named_principles(markdown: &Markdown, holding: &[bool]) -> Vec<Principle> {
+    let mut found = Vec::new();
+    for (section, holds) in markdown.sections.iter().zip(holding) {
+        let number = numbered(&section.title).0;
         let below = section.parent.is_some_and(|parent| holding[parent]);
         // Roman numbers mark a principle in any section; other numbers are common in all sections.
         let roman = section.level <= 3 && number.as_ref().is_some_and(|n| n.starts_with(char::is_alphabetic));
@@ -132,13 +201,17 @@ fn principles(markdown: &Markdown) -> Vec<Principle> {
         if section.level < 2 || (*holds && (!below || has_parts)) || !(below || roman) {
             continue;
         }
-        let lines = section.heading + 1..section.end;
-        let (heading, span) = (markdown.lines[section.heading], markdown.span_of(section.heading..section.end));
-        let body = Span { start: heading.span.end.min(span.end), end: span.end };
-        let musts = musts(markdown, lines);
-        found.push(Principle { number, name, line: heading.number, span, body, musts });
+        found.push(principle(markdown, section));
     }
     found
+}
+
+fn principle(markdown: &Markdown, section: &Section) -> Principle {
+    let (number, name) = numbered(&section.title);
+    let (heading, span) = (markdown.lines[section.heading], markdown.span_of(section.heading..section.end));
+    let body = Span { start: heading.span.end.min(span.end), end: span.end };
+    let musts = musts(markdown, section.heading + 1..section.end);
+    Principle { number, name, line: heading.number, span, body, musts }
 }
 
 fn holds_principles(title: &str) -> bool {
@@ -146,6 +219,19 @@ fn holds_principles(title: &str) -> bool {
     let words = [
         "core principle",
         "principles",
+        "core values",
+        "core rules",
+        "valeurs fondamentales",
+        "grundwerte",
+        "kernwerte",
+        "valores fundamentales",
+        "valores fundamentais",
+        "valori fondamentali",
+        "основные ценности",
+        "核心价值",
+        "核心價值",
+        "핵심 가치",
+        "コアバリュー",
         "articles",
         "princípios",
         "principios",

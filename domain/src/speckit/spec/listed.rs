@@ -15,6 +15,8 @@ static STORIES: LazyLock<Table> = LazyLock::new(|| {
     Table::new(&[
         "user scenario",
         "user stor",
+        "قصص المستخدم",
+        "سيناريوهات المستخدم",
         "用户场景",
         "用户故事",
         "使用者場景",

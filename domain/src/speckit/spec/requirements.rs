@@ -124,14 +124,22 @@ fn in_section(markdown: &Markdown, section: &Section, role: Role, found: &mut Ve
             pieces.push((markdown.lines[index].number, span, joined(text), None));
         }
     }
+    let mut whole_cells: Vec<(String, String, &Row)> = Vec::new();
     for row in markdown.rows_in(lines).iter().filter(|_| defining) {
         if let Some(at) = id_column(&row.cells) {
             let id = row.cells[at].trim_matches(['*', '`']);
-            pieces.push((row.line, row.span, format!("{id}: {}", row.cells[at + 1..].join(" | ")), Some(row)));
+            let text = row.cells[at + 1..].join(" | ");
+            match definition(id).filter(|(whole, rest)| rest.is_empty() && is_requirement(whole, defining)) {
+                Some((whole, _)) => whole_cells.push((whole.to_owned(), text, row)),
+                None => pieces.push((row.line, row.span, format!("{id}: {text}"), Some(row))),
+            }
         }
     }
     pieces.sort_by_key(|(line, ..)| *line);
     pieces.dedup_by_key(|(line, ..)| *line);
+    for (id, text, row) in &whole_cells {
+        push((id, text), row.line, row.span, Some(row));
+    }
     for (line, span, text, row) in &pieces {
         if let Some(parts) = definition(text).filter(|(id, _)| is_requirement(id, defining)) {
             push(parts, *line, *span, *row);
