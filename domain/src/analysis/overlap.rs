@@ -205,7 +205,9 @@ fn paths(source: &str) -> Vec<(&str, u32)> {
     for (number, line) in (1..).zip(source.lines()) {
         fenced ^= line.trim_start().starts_with("```");
         // The input of a specification names what its author has read.
-        if !fenced && !line.starts_with("**Input**") {
+        // What exists already is used, not changed.
+        let used = ["existing ", "already ", "unchanged"].iter().any(|word| line.contains(word));
+        if !fenced && !used && !line.starts_with("**Input**") {
             found.extend(line.split('`').skip(1).step_by(2).filter(|code| is_path(code)).map(|code| (code, number)));
         }
     }

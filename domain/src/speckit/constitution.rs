@@ -61,6 +61,13 @@ fn title(markdown: &Markdown) -> Option<Item> {
 /// Words for the version, in lower case.
 const VERSION: [&str; 8] = ["version", "versão", "versión", "versione", "версия", "版本", "バージョン", "버전"];
 
+/// Returns whether a label in lower case is that of the version: `version`, `constitution version`, `宪章版本`.
+fn is_version_label(label: &str) -> bool {
+    const ENDS: [&str; 3] = ["版本", "バージョン", "버전"];
+    let han = ENDS.iter().find_map(|end| label.strip_suffix(end)).is_some_and(|name| name.chars().count() <= 3);
+    VERSION.contains(&label) || label == "constitution version" || han
+}
+
 /// Returns the version that is the paragraph below a heading: `## Version`.
 fn below_heading(markdown: &Markdown) -> Option<Item> {
     let section = markdown.sections.iter().find(|s| VERSION.contains(&s.title.to_lowercase().as_str()))?;
@@ -75,17 +82,15 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
         let text = markdown.clean(line.span);
         let marked = text.contains('|') || text.trim_start().starts_with("**");
         for (name, value) in markdown::fields(text) {
-            let field = match name.as_str() {
-                name if VERSION.contains(&name)
-                    || matches!(name, "章程版本" | "宪法版本" | "憲章版本" | "헌법 버전") =>
-                {
-                    &mut constitution.version
-                }
-                "ratified" | "ratificada" | "ratificado" | "ratifiée" | "ratifié" | "ratifiziert" | "ratificata"
-                | "принята" | "批准日期" | "批准" | "制定日" | "制定日期" | "비준" | "제정일" => {
-                    &mut constitution.ratified
-                }
+            // A translation can stand in brackets: `宪章版本（Constitution Version）`.
+            let plain = name.split(['(', '（']).next().unwrap_or_default().trim();
+            let field = match plain {
+                name if is_version_label(name) => &mut constitution.version,
+                "ratified" | "ratification_date" | "ratificada" | "ratificado" | "ratifiée" | "ratifié"
+                | "ratifiziert" | "ratificata" | "принята" | "批准日期" | "批准" | "制定日" | "制定日期" | "비준"
+                | "제정일" => &mut constitution.ratified,
                 "last amended"
+                | "last_amended_date"
                 | "amended"
                 | "última emenda"
                 | "última enmienda"
@@ -129,26 +134,26 @@ fn principles(markdown: &Markdown) -> Vec<Principle> {
     if found.is_empty() { plain_principles(markdown) } else { found }
 }
 
-/// Returns the sections of a constitution that has no heading about principles: those with a number, `## 1. Doors first`, else all with
-/// text of their own. Sections about the document itself are not principles.
+/// Returns the sections of a constitution that has no heading about principles: those with a number, `## 1. Doors first`, else those of a
+/// flat document, which has nothing but sections with text. Sections about the document itself are not principles.
 fn plain_principles(markdown: &Markdown) -> Vec<Principle> {
     const FEWEST: usize = 2;
     let level = |section: &&Section| section.level == 2 && !is_about_document(&section.title);
-    let all = || markdown.sections.iter().filter(level);
+    let sections: Vec<&Section> = markdown.sections.iter().filter(level).collect();
     let is_numbered = |section: &&Section| numbered(&section.title).0.is_some();
-    let says = |section: &&Section| markdown.prose(section.heading + 1..section.end).is_some();
-    let several = all().filter(is_numbered).count() >= FEWEST;
-    let sections: Vec<&Section> =
-        all().filter(|section| if several { is_numbered(section) } else { says(section) }).collect();
-    if sections.len() < FEWEST {
+    let several = sections.iter().copied().filter(|section| is_numbered(section)).count() >= FEWEST;
+    let says = |section: &Section| markdown.prose(section.heading + 1..section.end).is_some();
+    let flat = sections.iter().all(|section| section.own_end == section.end && says(section));
+    if sections.len() < FEWEST || !(several || flat) {
         return Vec::new();
     }
-    sections.into_iter().map(|section| principle(markdown, section)).collect()
+    let chosen = sections.into_iter().filter(|section| !several || is_numbered(section));
+    chosen.map(|section| principle(markdown, section)).collect()
 }
 
 /// Returns whether a section of a constitution is about the document: its scope, its history, how it changes.
 fn is_about_document(title: &str) -> bool {
-    const WORDS: [&str; 34] = [
+    const WORDS: [&str; 35] = [
         "governance",
         "version",
         "amendment",
@@ -176,7 +181,8 @@ fn is_about_document(title: &str) -> bool {
         "управление",
         "преамбула",
         "治理",
-        "前言",
+        "治理",
+        "概述",
         "修订",
         "거버넌스",
         "개정",
@@ -195,7 +201,8 @@ fn named_principles(markdown: &Markdown, holding: &[bool]) -> Vec<Principle> {
         let number = numbered(&section.title).0;
         let below = section.parent.is_some_and(|parent| holding[parent]);
         // Roman numbers mark a principle in any section; other numbers are common in all sections.
-        let roman = section.level <= 3 && number.as_ref().is_some_and(|n| n.starts_with(char::is_alphabetic));
+        let letter = |n: &String| n.starts_with(|c: char| c.is_ascii_alphabetic());
+        let roman = section.level <= 3 && number.as_ref().is_some_and(letter);
         // `Hiring Principles` below `Operating Principles` is a principle, unless it has parts of its own.
         let has_parts = section.own_end < section.end;
         if section.level < 2 || (*holds && (!below || has_parts)) || !(below || roman) {
@@ -267,6 +274,10 @@ fn numbered(title: &str) -> (Option<String>, String) {
     .iter()
     .find_map(|w| plain.strip_prefix(w));
     let rest = worded.unwrap_or(plain);
+    let han = rest.find(|c: char| !"一二三四五六七八九十".contains(c)).unwrap_or(0);
+    if let Some(name) = rest[han..].strip_prefix(['、', '.', '．']).filter(|_| han > 0) {
+        return (Some(rest[..han].to_owned()), name.trim_start().to_owned());
+    }
     let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
     let number = &rest[..len];
     let roman = !number.is_empty() && number.len() <= 6 && number.bytes().all(|b| b"IVXLC".contains(&b));

@@ -159,7 +159,15 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
 pub(crate) fn entity(item: Item) -> Entity {
     let Item { text, line, span } = item;
     let bold = || markdown::bold(&text).map(|(name, rest)| (name, rest.trim_start_matches([' ', ',', '-', '–', '—'])));
-    let plain = || text.split_once([':', '：', '—']);
+    // `User 1:N Boat` is a relation, not a name with a text.
+    let ratio = |at: usize| {
+        let (left, right) = (&text[..at], &text[at + 1..]);
+        left.ends_with(['1', 'N', 'M', '*']) && right.starts_with(['1', '0', 'N', 'M', '*'])
+    };
+    let ends = |(at, mark): &(usize, &str)| *mark != ":" || !ratio(*at);
+    let mut marks = text.match_indices([':', '：', '—']).filter(ends);
+    let colon = marks.next().map(|(at, mark)| (&text[..at], &text[at + mark.len()..]));
+    let plain = || colon;
     let (name, text) = markdown::label(&text).or_else(bold).or_else(plain).unwrap_or((&text, ""));
     Entity { name: name.replace(['*', '`'], "").trim().to_owned(), text: text.trim().to_owned(), line, span }
 }
