@@ -114,9 +114,12 @@ pub(crate) fn definition(text: &str) -> Option<(&str, &str)> {
         return None;
     }
     let text = after.trim_start_matches([':', '：', '—', '–', '-', ' ', '*']);
-    // `PDF417` alone names something else; `**FR-022 notes**:` is about a requirement.
-    let lone = text.is_empty() && !id.contains('-') && !PREFIXES.contains(&prefix(id));
-    (!lone && !is_about(after)).then_some((id, text))
+    (!is_about(after)).then_some((id, text))
+}
+
+/// Returns whether an item is nothing but a word with a number, such as `PDF417`, which names something else than a statement.
+pub(super) fn is_lone((id, text): (&str, &str)) -> bool {
+    text.is_empty() && !id.contains('-') && !PREFIXES.contains(&prefix(id))
 }
 
 /// Returns whether the words behind an identifier say that the line is about its statement: `**FR-022 implementation notes**:`.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::identifiers::{Kind, definition, is_own, is_requirement, kind_of};
+use super::identifiers::{Kind, definition, is_lone, is_own, is_requirement, kind_of};
 use super::model::Requirement;
 use super::roles::{self, Purpose, Role};
 use crate::speckit::diagnostic::Diagnostic;
@@ -141,7 +141,7 @@ fn in_section(markdown: &Markdown, section: &Section, role: Role, found: &mut Ve
         push((id, text), row.line, row.span, Some(row));
     }
     for (line, span, text, row) in &pieces {
-        if let Some(parts) = definition(text).filter(|(id, _)| is_requirement(id, defining)) {
+        if let Some(parts) = definition(text).filter(|parts| is_requirement(parts.0, defining) && !is_lone(*parts)) {
             push(parts, *line, *span, *row);
         }
     }
