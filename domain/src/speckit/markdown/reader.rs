@@ -147,7 +147,8 @@ impl<'a> Reader<'a> {
                 self.cells.iter_mut().for_each(|(_, cells)| cells.push(cell.clone()));
             }
             Event::End(TagEnd::TableRow) => {
-                if let Some((span, cells)) = self.cells.take() {
+                let row = self.cells.take().filter(|(span, _)| !is_glued(span.text(self.source)));
+                if let Some((span, cells)) = row {
                     let line = self.lines[self.line_index(span.start)].number;
                     let table = self.headers.len().saturating_sub(1);
                     self.rows.push(Row { line, span, cells, table });
@@ -259,4 +260,14 @@ fn fence_is_closed(block: &str) -> bool {
     let width = block.chars().take_while(|c| *c == fence).count();
     let last = block.lines().skip(1).last().map_or("", |l| l.trim_start_matches(['>', ' ', '\t']).trim_end());
     last.chars().count() >= width && last.chars().all(|c| c == fence)
+}
+
+/// Returns whether a row is a line directly below a table that does not belong to it: CommonMark makes every line up to the next empty one a
+/// row, also those of a tree of folders.
+fn is_glued(row: &str) -> bool {
+    let text = row.trim_start();
+    let branch = text.strip_prefix('|').map(str::trim_start).unwrap_or(text);
+    !text.contains('|')
+        || branch.starts_with(['├', '└', '│', '┌'])
+        || text.starts_with("|--") && !row.trim_end().ends_with('|')
 }

@@ -22,7 +22,12 @@ pub(crate) fn label(text: &str) -> Option<(&str, &str)> {
 /// Returns the text after a label in `names`, also in the forms `**Label.** text` and `**Label** — text`. Only known names are accepted,
 /// since any sentence may begin in bold.
 pub(super) fn named<'a>(text: &'a str, names: &[&str]) -> Option<&'a str> {
-    let known = |name: &str| names.contains(&name.to_lowercase().as_str());
+    let known = |name: &str| {
+        let lower = name.to_lowercase();
+        // A translation can stand in brackets or behind a slash: `독립 테스트 (Independent Test)`.
+        let mut parts = lower.split(['(', '（', '/']).map(|part| part.trim_end_matches([')', '）', ' ']).trim());
+        names.contains(&lower.as_str()) || parts.any(|part| names.contains(&part))
+    };
     if let Some((name, rest)) = label(text) {
         return known(name).then_some(rest);
     }
@@ -111,7 +116,25 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
         "action",
         "expected outcome",
     ];
-    (named && words != "NEEDS CLARIFICATION") || known.contains(&words)
+    // `[IN PROGRESS]` and `[HIGH PRIORITY]` are states.
+    const STATES: [&str; 14] = [
+        "PROGRESS",
+        "PRIORITY",
+        "CLARIFICATION",
+        "DONE",
+        "COMPLETE",
+        "COMPLETED",
+        "STARTED",
+        "BLOCKED",
+        "REVIEW",
+        "DEFERRED",
+        "NEGOTIABLE",
+        "BREAKING",
+        "SCOPE",
+        "REQUIRED",
+    ];
+    let state = words.rsplit([' ', '_', '-']).next().is_some_and(|last| STATES.contains(&last));
+    (named && !state) || known.contains(&words)
 }
 
 /// Joins wrapped lines with single spaces.

@@ -429,7 +429,8 @@ impl<'a> Scan<'a> {
         loop {
             let rest = self.rest();
             let mut forms = FORMS.iter().filter(|(_, announced_only, _)| announced || !announced_only);
-            let (len, own_prefix) = forms.find_map(|(len, _, own)| Some((len(rest)?, *own)))?;
+            let feature = || ids::feature_len(rest).filter(|_| form == Form::Heading).map(|len| (len, true));
+            let (len, own_prefix) = forms.find_map(|(len, _, own)| Some((len(rest)?, *own))).or_else(feature)?;
             let outline = rest.starts_with(|c: char| c.is_ascii_digit());
             if outline && !named && !is_outline_id(&rest[..len], &rest[len..]) {
                 return None;

@@ -233,7 +233,10 @@ fn phrases(sentence: &str, context: Context, forms: &Forms, found: &mut Vec<Stat
         let (pronoun, named) = objects(sentence, verb, next, forms);
         let earlier = if pronoun { first_operand(left, forms) } else { Vec::new() };
         subject = match (context, from) {
-            (Context::Task, _) => vec![adjacent(left, forms).unwrap_or(Reference::Itself)],
+            (Context::Task, _) => {
+                let other = adjacent(left, forms).or_else(|| remarked(left, &sentence[verb.start..verb.end], forms));
+                vec![other.unwrap_or(Reference::Itself)]
+            }
             (Context::Section, Some(_)) => {
                 adjacent(left, forms).or_else(|| clause_subject(left, forms)).map_or(subject, |own| vec![own])
             }
@@ -398,6 +401,16 @@ fn adjacent(left: &str, forms: &Forms) -> Option<Reference> {
     // A quick check: most words do not end a reference, so that the text before them need not be scanned.
     let last = left.ends_with(char::is_alphanumeric).then(|| located(left, forms).pop()).flatten()?;
     (last.end == left.len()).then_some(last.what)
+}
+
+/// Returns the task in a bracket before a verb, which names the subject: T037 in `its screen wiring (T037) needs`.
+fn remarked(left: &str, verb: &str, forms: &Forms) -> Option<Reference> {
+    const VERBS: [&str; 5] = ["needs", "requires", "depends", "waits", "uses"];
+    VERBS.iter().find(|word| prefix_len(verb, word).is_some())?;
+    let (_, inner) = left.trim_end().strip_suffix(')')?.rsplit_once('(')?;
+    let mut refs = located(inner, forms);
+    let whole = refs.first().is_some_and(|first| first.start == 0 && first.end == inner.len());
+    (whole && refs.len() == 1).then(|| refs.pop()).flatten().map(|found| found.what)
 }
 
 /// Returns the task that begins the last clause before a phrase: T004 in `…, T004 sequential`.
