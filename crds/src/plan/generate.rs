@@ -150,9 +150,9 @@ pub struct Proposal {
     /// Earliest time of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
-    /// Users who had changed the planner last when an attempt started.
+    /// Users who had changed the planner, or a ModelProvider of its models, last when an attempt started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10))]
+    #[schemars(length(max = 90))]
     pub authors: Vec<String>,
 }
 
@@ -277,8 +277,9 @@ pub struct GeneratedPlan {
     /// User who chose it; none if the scores decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Users who wrote the planner, and the judges that compared the proposals. They are authors of the plan for `fourEyes`.
+    /// Users who wrote the planner, the judges that compared the proposals, or ModelProviders of their models. They are authors of the plan for
+    /// `fourEyes`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 190))]
+    #[schemars(length(max = 1710))]
     pub authors: Vec<String>,
 }
