@@ -10,7 +10,7 @@ use enact_e2e::documents::{holds, inline, manifest};
 use enact_e2e::git::Git;
 use enact_e2e::people::Person;
 use enact_e2e::{PATIENCE, Stage, on_stage};
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::texts::KEYS;
@@ -83,8 +83,8 @@ fn a_failed_plan_is_replaced_and_its_finished_work_kept() {
 
         let created = dana.enact(&["replan", "keys", "--because", "No key is broken."])?.stdout;
         holds(&created, &["Plan keys-2 is created in place of Plan keys", "planner"])?;
-        let waits = stage.await_reason::<Plan>("keys-2", "WaitingForApproval").await?;
-        let change = replaced(waits)?;
+        let waiting = stage.await_reason::<Plan>("keys-2", "WaitingForApproval").await?;
+        let change = replaced(waiting)?;
         ensure!(change.added.ids == ["T003"] && change.changed.ids == ["T002"], "{change:#?}");
         ensure!(change.kept == ["T001"] && change.removed.count + change.repeated.count == 0, "{change:#?}");
         let words = ["replaces Plan keys because “No key is broken.”", "1 (T003) added", "1 (T001) kept"];
