@@ -85,14 +85,14 @@ fn independent_tests_have_labels_in_each_language() {
         "独立测试",
         "獨立驗證",
     ] {
-        let text = format!(
+        let document = format!(
             "# Feature Specification: Boat\n\n### User Story 1 - Sail (Priority: P1)\n\n**{label}**: Sail once.\n"
         );
-        let test = feature(&text).stories[0].independent_test.clone().map(|item| item.text);
-        assert_eq!(test.as_deref(), Some("Sail once."), "{label}");
+        let found = feature(&document).stories[0].independent_test.clone().map(|item| item.text);
+        assert_eq!(found.as_deref(), Some("Sail once."), "{label}");
         let phase = format!("# Tasks: Boat\n\n## Phase 1: User Story 1\n\n**{label}**: Sail once.\n\n- [ ] T001 Sew\n");
-        let test = list(&phase).phases[0].independent_test.clone().map(|item| item.text);
-        assert_eq!(test.is_some(), !label.contains('('), "{label}");
+        let found = list(&phase).phases[0].independent_test.clone().map(|item| item.text);
+        assert_eq!(found.is_some(), !label.contains('('), "{label}");
     }
 }
 

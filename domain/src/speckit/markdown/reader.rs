@@ -266,7 +266,7 @@ fn fence_is_closed(block: &str) -> bool {
 /// row, also those of a tree of folders.
 fn is_glued(row: &str) -> bool {
     let text = row.trim_start();
-    let branch = text.strip_prefix('|').map(str::trim_start).unwrap_or(text);
+    let branch = text.strip_prefix('|').map_or(text, str::trim_start);
     !text.contains('|')
         || branch.starts_with(['├', '└', '│', '┌'])
         || text.starts_with("|--") && !row.trim_end().ends_with('|')

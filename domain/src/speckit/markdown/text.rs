@@ -90,6 +90,23 @@ pub(super) fn enclosed<'a>(text: &'a str, open: &'a str, close: u8) -> impl Iter
 
 /// Returns whether the text between square brackets is a placeholder of a template.
 pub(super) fn is_placeholder(inner: &str) -> bool {
+    /// Last words of states such as `[IN PROGRESS]` and `[HIGH PRIORITY]`.
+    const STATES: [&str; 14] = [
+        "PROGRESS",
+        "PRIORITY",
+        "CLARIFICATION",
+        "DONE",
+        "COMPLETE",
+        "COMPLETED",
+        "STARTED",
+        "BLOCKED",
+        "REVIEW",
+        "DEFERRED",
+        "NEGOTIABLE",
+        "BREAKING",
+        "SCOPE",
+        "REQUIRED",
+    ];
     let words = inner.trim_start();
     if words.starts_with("e.g., ") || words.starts_with("e.g. ") {
         return true;
@@ -115,23 +132,6 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
         "initial state",
         "action",
         "expected outcome",
-    ];
-    // `[IN PROGRESS]` and `[HIGH PRIORITY]` are states.
-    const STATES: [&str; 14] = [
-        "PROGRESS",
-        "PRIORITY",
-        "CLARIFICATION",
-        "DONE",
-        "COMPLETE",
-        "COMPLETED",
-        "STARTED",
-        "BLOCKED",
-        "REVIEW",
-        "DEFERRED",
-        "NEGOTIABLE",
-        "BREAKING",
-        "SCOPE",
-        "REQUIRED",
     ];
     let state = words.rsplit([' ', '_', '-']).next().is_some_and(|last| STATES.contains(&last));
     (named && !state) || known.contains(&words)
