@@ -87,8 +87,8 @@ fn a_failed_plan_is_replaced_and_its_finished_work_kept() {
         let change = replaced(waiting)?;
         ensure!(change.added.ids == ["T003"] && change.changed.ids == ["T002"], "{change:#?}");
         ensure!(change.kept == ["T001"] && change.removed.count + change.repeated.count == 0, "{change:#?}");
-        let words = ["replaces Plan keys because “No key is broken.”", "1 (T003) added", "1 (T001) kept"];
-        holds(&lee.enact(&["explain", "plan/keys-2"])?.stdout, &words)?;
+        let expected = ["replaces Plan keys because “No key is broken.”", "1 (T003) added", "1 (T001) kept"];
+        holds(&lee.enact(&["explain", "plan/keys-2"])?.stdout, &expected)?;
         let counts = "replaces Plan keys: 1 added, 1 changed, 0 removed, 1 kept, 0 done again";
         holds(&lee.enact(&["status", "keys-2"])?.stdout, &[counts])?;
         lee.enact(&["approve", "plan/keys-2", "--yes"])?;
