@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Budget, Condition, LocalRef, Resources, Time};
+use crate::common::{Budget, Condition, LocalRef, MonthlyUsage, Resources, Time};
 use crate::provider::{Api, RateLimits, Sharing};
 use crate::warm_pool::{WarmPool, WarmPoolStatus};
 
@@ -436,13 +436,17 @@ pub struct AgentStatus {
     /// For coding agents: what is known about the adapter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<AdapterStatus>,
-    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics; Probed is False for an Agent that is not probed because of its namespace.
+    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics; Probed is False for an Agent that is not probed because of its namespace,
+    /// and BudgetLow is True while at least 80 % of the monthly budget is spent.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// Number of running attempts, for an Agent of a pool or with a concurrency. Refreshed every ten minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<u32>,
+    /// Use of models in this month, while the Agent has a monthly budget. Refreshed every ten minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<MonthlyUsage>,
     /// For an Agent with a warm pool: its pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_pool: Option<WarmPoolStatus>,
