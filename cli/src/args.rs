@@ -372,7 +372,7 @@ pub struct Related {
     after_help = "Examples:\n  kubectl enact usage\n  kubectl enact usage --plan shop --by task,model\n  kubectl enact usage --by day,model --from 2026-11-01 --to 2026-11-30 -o csv"
 )]
 pub struct Usage {
-    /// Dimensions to group by: namespace, plan, task, attempt, requirement, agent, provider, model, day
+    /// Dimensions to group by: namespace, specification, plan, task, attempt, requirement, agent, provider, model, day
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "plan", value_parser = DIMENSIONS)]
     pub by: Vec<String>,
     /// First day, or time [default: the first day of this month in UTC]
@@ -393,8 +393,8 @@ pub struct Usage {
 }
 
 /// The dimensions of usage.
-const DIMENSIONS: [&str; 9] =
-    ["namespace", "plan", "task", "attempt", "requirement", "agent", "provider", "model", "day"];
+const DIMENSIONS: [&str; 10] =
+    ["namespace", "specification", "plan", "task", "attempt", "requirement", "agent", "provider", "model", "day"];
 
 /// A form of the report on usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
