@@ -14,10 +14,10 @@ pub use diff::{Compared, Diff};
 pub use drift::{Drift, DriftOutput};
 pub use git::Git;
 pub use impact::{Impact, ImpactOutput};
-pub use parse::{DocumentName, Kind, PlanOrTask, SubjectName, kind_and_name};
+pub use parse::{DocumentName, Kind, PlanOrAgent, PlanOrTask, SubjectName, kind_and_name};
 use parse::{
-    answer, digest, document, object_name, plan, plan_name, plan_or_task, recorded_revision, specification, subject,
-    usd,
+    answer, digest, document, object_name, plan, plan_name, plan_or_agent, plan_or_task, recorded_revision,
+    specification, subject, usd,
 };
 pub use planning::{Choose, Explain, ExplainOutput, NewPlan, Selection};
 pub use replan::Replan;
@@ -128,10 +128,12 @@ pub enum Command {
     /// Keep the stale tasks of a plan as they are and continue
     #[command(after_help = "Example: kubectl enact keep shop")]
     Keep(ConfirmedPlan),
-    /// Suspend a plan: start no new attempts, let running ones finish
-    Suspend(PlanName),
-    /// Resume a plan that is suspended or paused after a phase
-    Resume(PlanName),
+    /// Suspend a plan or an agent: start no new attempts, let running ones finish
+    #[command(after_help = "Examples:\n  kubectl enact suspend shop\n  kubectl enact suspend agent/claude")]
+    Suspend(Suspended),
+    /// Resume an agent that is suspended, or a plan that is suspended or paused after a phase
+    #[command(after_help = "Examples:\n  kubectl enact resume shop\n  kubectl enact resume agent/claude")]
+    Resume(Suspended),
     /// Change how a plan runs, also while it runs
     Set(Set),
     /// Cancel a plan permanently
@@ -522,10 +524,10 @@ pub struct Retry {
 }
 
 #[derive(Args, Debug)]
-pub struct PlanName {
-    /// Name of the Plan
-    #[arg(value_parser = plan)]
-    pub plan: String,
+pub struct Suspended {
+    /// Name of the Plan, or agent/NAME
+    #[arg(value_name = "PLAN|agent/NAME", value_parser = plan_or_agent)]
+    pub target: PlanOrAgent,
 }
 
 /// Change how a plan runs, also while it runs

@@ -89,6 +89,10 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub concurrency: Option<u32>,
+    /// Whether to start no attempts with this agent. Running attempts continue, and tasks wait or get another agent of their pool. It can be
+    /// changed without another approval of plans.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
     /// Budget of a calendar month (UTC) for all attempts of this agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_budget: Option<Budget>,
@@ -124,6 +128,11 @@ pub struct AgentSpec {
 }
 
 impl AgentSpec {
+    /// Returns the maximum number of running attempts at which another one may start; none without a limit.
+    pub fn attempt_limit(&self) -> Option<u32> {
+        if self.suspend { Some(0) } else { self.concurrency }
+    }
+
     /// Returns whether its attempts use models, whose usage is recorded.
     pub fn uses_models(&self) -> bool {
         self.adapter.is_coding_agent() || !self.models.is_empty()

@@ -40,7 +40,7 @@ pub struct Candidate {
     pub name: String,
     /// Proficiency by capability, from 1 to 100.
     pub capabilities: BTreeMap<String, u8>,
-    /// Maximum number of running attempts.
+    /// Maximum number of running attempts; 0 for an agent that is suspended.
     pub concurrency: Option<u32>,
     /// Number of running attempts.
     pub running: u32,
@@ -206,10 +206,13 @@ fn effective(needs: &Needs, pool: &[&Candidate]) -> Vec<String> {
     kept
 }
 
-/// Returns the exclusion of an agent that has as many running attempts as it may have.
+/// Returns the exclusion of an agent that has as many running attempts as it may have, or is suspended.
 pub fn busy(candidate: &Candidate) -> Option<Exclusion> {
     let concurrency = candidate.concurrency.filter(|concurrency| candidate.running >= *concurrency)?;
-    let message = format!("is busy ({} of {concurrency} attempts)", candidate.running);
+    let message = match concurrency {
+        0 => "is suspended (spec.suspend of the Agent)".to_owned(),
+        _ => format!("is busy ({} of {concurrency} attempts)", candidate.running),
+    };
     Some(Exclusion { reason: ExclusionReason::Busy, message })
 }
 

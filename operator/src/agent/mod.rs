@@ -13,7 +13,7 @@ pub mod watches;
 use std::sync::Arc;
 
 use enact_crds::{Agent, AgentStatus, ModelProvider, agent_content};
-use enact_domain::condition::{Progress, Readiness};
+use enact_domain::condition::{Progress, Readiness, waits_for_people};
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
@@ -106,7 +106,7 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     if let Some(pool) = &pool {
         ctx.warm_pods.counted(&key, pool.counted);
     }
-    if is_transition && readiness.progress == Progress::Stalled {
+    if is_transition && readiness.progress == Progress::Stalled && !waits_for_people(&readiness.reason) {
         ctx.event(&*object, EventType::Warning, &readiness.reason, readiness.message).await;
     }
     if let Some(tenant) = tenant.filter(|_| object.spec.uses_models()) {

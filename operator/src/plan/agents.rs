@@ -65,7 +65,7 @@ fn candidate(ctx: &Context, observed: &Observed, valid: &Valid, name: &str) -> C
     Candidate {
         name: name.to_owned(),
         capabilities: capabilities.map(|capability| (capability.name.clone(), capability.proficiency)).collect(),
-        concurrency: agent.spec.concurrency,
+        concurrency: agent.spec.attempt_limit(),
         running: ctx.limiter.running_of(&valid.member.tenant, &observed.namespace, name),
         unusable: unusable(observed, name, agent),
         exhausted_until: ctx.agent_health.exhausted_until(
@@ -93,7 +93,9 @@ fn unusable(observed: &Observed, name: &str, agent: &Agent) -> Option<String> {
     let status = agent.status.as_ref()?;
     let is_current = status.observed_generation == agent.metadata.generation;
     let ready = status.conditions.iter().find(|condition| condition.type_ == READY)?;
-    (is_current && ready.status == "False").then(|| format!("{}: {}", ready.reason, ready.message))
+    // A suspended agent is excluded by its limit, as one that tasks name.
+    let is_unusable = is_current && ready.status == "False" && !agent.spec.suspend;
+    is_unusable.then(|| format!("{}: {}", ready.reason, ready.message))
 }
 
 /// Adds the executor to each series of attempts at a task.

@@ -60,12 +60,14 @@ fn exclusions_name_their_cause() {
     let busy = Candidate { concurrency: Some(2), running: 2, ..agent("busy", &[("rust", 90)]) };
     let broken = Candidate { unusable: Some("its image cannot be pulled".into()), ..agent("broken", &[("rust", 90)]) };
     let exhausted = Candidate { exhausted_until: Some(Millis(1_796_083_199_999)), ..agent("used", &[("rust", 90)]) };
-    let pool = [agent("docs", &[("docs", 90)]), busy, broken, exhausted];
+    let suspended = Candidate { concurrency: Some(0), ..agent("paused", &[("rust", 90)]) };
+    let pool = [agent("docs", &[("docs", 90)]), busy, broken, exhausted, suspended];
     let needs = stated(&["rust"]);
     let expected = [
         "broken cannot be used: its image cannot be pulled",
         "busy is busy (2 of 2 attempts)",
         "docs lacks rust",
+        "paused is suspended (spec.suspend of the Agent)",
         "used has used up its quota, which is reset at 2026-11-30 23:59 UTC",
     ];
     assert_eq!(shown(&needs, &pool), expected);
