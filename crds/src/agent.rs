@@ -367,6 +367,11 @@ pub struct Capability {
     #[serde(default = "default_proficiency", skip_serializing_if = "is_default_proficiency")]
     #[schemars(range(min = 1, max = 100))]
     pub proficiency: u8,
+    /// What one attempt at a task that needs it is expected to cost, in US dollars, as a decimal number: `0.40`. The selection from a pool uses
+    /// it until the record has the cost of such attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
+    pub expected_usd: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

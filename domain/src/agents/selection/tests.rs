@@ -88,6 +88,29 @@ fn derived_needs_exclude_only_while_an_agent_has_them() {
 }
 
 #[test]
+fn a_declared_cost_counts_until_costs_are_recorded() {
+    let declared = |name: &str, cost: u64| Candidate {
+        expected_costs: [("rust".to_owned(), cost)].into(),
+        ..agent(name, &[("rust", 50)])
+    };
+    let points = |pool: &[Candidate]| {
+        let selection = select(&stated(&["rust"]), &pool.iter().collect::<Vec<_>>());
+        let price = |evaluated: Evaluated| match evaluated.outcome {
+            Outcome::Score(score) => (evaluated.agent, score.price),
+            Outcome::Excluded(exclusion) => panic!("{exclusion:?}"),
+        };
+        selection.candidates.into_iter().map(price).collect::<BTreeMap<_, _>>()
+    };
+    let expected = |pairs: &[(&str, u32)]| -> BTreeMap<String, u32> {
+        pairs.iter().map(|(name, price)| ((*name).to_owned(), *price)).collect()
+    };
+    let mut pool = [declared("cheap", 100_000), declared("dear", 400_000), agent("unknown", &[("rust", 50)])];
+    assert_eq!(points(&pool), expected(&[("cheap", 100), ("dear", 25), ("unknown", 50)]));
+    pool[1].history = [("rust".to_owned(), history(1, 1, Some(50_000)))].into();
+    assert_eq!(points(&pool), expected(&[("cheap", 50), ("dear", 100), ("unknown", 50)]), "the record counts more");
+}
+
+#[test]
 fn a_late_exclusion_moves_an_agent_back() {
     let pool = [agent("a", &[]), agent("b", &[]), agent("c", &[])];
     let mut selection = select(&Needs::default(), &pool.iter().collect::<Vec<_>>());
@@ -127,6 +150,7 @@ prop_compose! {
             capabilities: rust.into_iter().map(|rust| ("rust".to_owned(), rust)).collect(),
             concurrency, running, preference,
             history: [("rust".to_owned(), history)].into(),
+            expected_costs: BTreeMap::new(),
             unusable: broken.then(|| "it is broken".to_owned()),
             exhausted_until: exhausted.then_some(Millis(1)),
         }

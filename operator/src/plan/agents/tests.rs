@@ -134,6 +134,16 @@ async fn a_named_agent_has_its_concurrency() {
 }
 
 #[tokio::test]
+async fn the_agent_with_the_lower_declared_cost_gets_the_task() {
+    let mut bench = bench(&[task("T001", &["rust"])]).await;
+    let capabilities = |usd: &str| json!([{"name": "rust", "proficiency": 80, "expectedUsd": usd}]);
+    bench.agent_with("backend", json!({"adapter": "Command", "capabilities": capabilities("2.00")}));
+    bench.agent_with("writer", json!({"adapter": "Command", "capabilities": capabilities("0.50")}));
+    start(&mut bench, "p").await;
+    assert_eq!(agent_of_pod(&bench, "p-t001-1"), "writer");
+}
+
+#[tokio::test]
 async fn a_suspended_agent_starts_nothing_and_what_runs_continues() {
     let mut bench = bench(&[task("T001", &["rust"]), task("T002", &["rust"]), task("T003", &[])]).await;
     start(&mut bench, "p").await;
