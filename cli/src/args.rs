@@ -14,10 +14,10 @@ pub use diff::{Compared, Diff};
 pub use drift::{Drift, DriftOutput};
 pub use git::Git;
 pub use impact::{Impact, ImpactOutput};
-pub use parse::{DocumentName, Kind, PlanOrTask, SubjectName, kind_and_name};
+pub use parse::{DocumentName, Kind, PlanOrAgent, PlanOrTask, SubjectName, kind_and_name};
 use parse::{
-    answer, digest, document, object_name, plan, plan_name, plan_or_task, recorded_revision, specification, subject,
-    usd,
+    answer, digest, document, object_name, plan, plan_name, plan_or_agent, plan_or_task, recorded_revision,
+    specification, subject, usd,
 };
 pub use planning::{Choose, Explain, ExplainOutput, NewPlan, Selection};
 pub use replan::Replan;
@@ -128,10 +128,12 @@ pub enum Command {
     /// Keep the stale tasks of a plan as they are and continue
     #[command(after_help = "Example: kubectl enact keep shop")]
     Keep(ConfirmedPlan),
-    /// Suspend a plan: start no new attempts, let running ones finish
-    Suspend(PlanName),
-    /// Resume a plan that is suspended or paused after a phase
-    Resume(PlanName),
+    /// Suspend a plan or an agent: start no new attempts, let running ones finish
+    #[command(after_help = "Examples:\n  kubectl enact suspend shop\n  kubectl enact suspend agent/claude")]
+    Suspend(Suspended),
+    /// Resume an agent that is suspended, or a plan that is suspended or paused after a phase
+    #[command(after_help = "Examples:\n  kubectl enact resume shop\n  kubectl enact resume agent/claude")]
+    Resume(Suspended),
     /// Change how a plan runs, also while it runs
     Set(Set),
     /// Cancel a plan permanently
@@ -372,7 +374,7 @@ pub struct Related {
     after_help = "Examples:\n  kubectl enact usage\n  kubectl enact usage --plan shop --by task,model\n  kubectl enact usage --by day,model --from 2026-11-01 --to 2026-11-30 -o csv"
 )]
 pub struct Usage {
-    /// Dimensions to group by: namespace, plan, task, attempt, requirement, agent, provider, model, day
+    /// Dimensions to group by: namespace, specification, plan, task, attempt, requirement, agent, provider, model, day
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "plan", value_parser = DIMENSIONS)]
     pub by: Vec<String>,
     /// First day, or time [default: the first day of this month in UTC]
@@ -393,8 +395,8 @@ pub struct Usage {
 }
 
 /// The dimensions of usage.
-const DIMENSIONS: [&str; 9] =
-    ["namespace", "plan", "task", "attempt", "requirement", "agent", "provider", "model", "day"];
+const DIMENSIONS: [&str; 10] =
+    ["namespace", "specification", "plan", "task", "attempt", "requirement", "agent", "provider", "model", "day"];
 
 /// A form of the report on usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -522,10 +524,10 @@ pub struct Retry {
 }
 
 #[derive(Args, Debug)]
-pub struct PlanName {
-    /// Name of the Plan
-    #[arg(value_parser = plan)]
-    pub plan: String,
+pub struct Suspended {
+    /// Name of the Plan, or agent/NAME
+    #[arg(value_name = "PLAN|agent/NAME", value_parser = plan_or_agent)]
+    pub target: PlanOrAgent,
 }
 
 /// Change how a plan runs, also while it runs

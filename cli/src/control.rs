@@ -1,9 +1,9 @@
-//! `retry`, `redo`, `keep`, `suspend`, `resume` and `cancel`: commands that control a plan.
+//! `retry`, `redo`, `keep`, `suspend`, `resume` and `cancel`: commands that control a plan, and `suspend` and `resume` of an agent.
 
 use anyhow::{Result, bail};
 use enact_crds::plan::{PausedAfter, Stale};
 use enact_crds::task::Phase;
-use enact_crds::{Plan, Task};
+use enact_crds::{Agent, Plan, Task};
 use enact_domain::names::{
     self, ANNOTATION_KEEP, ANNOTATION_REDO, ANNOTATION_RERUN, ANNOTATION_RESUMED_AFTER, rerun_number,
 };
@@ -12,7 +12,7 @@ use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::args::{ConfirmedPlan, Kind, kind_and_name};
+use crate::args::{ConfirmedPlan, Kind, PlanOrAgent, kind_and_name};
 use crate::cluster::{Cluster, api_error};
 use crate::status::phase_of;
 use crate::terminal;
@@ -216,14 +216,34 @@ fn summary(stale: &Stale, redo: bool) -> String {
     )
 }
 
-/// Suspends a plan.
-pub async fn suspend(cluster: &Cluster, plan: &str) -> Result<()> {
-    patch(cluster, plan, &json!({ "spec": { "suspend": true } })).await?;
-    terminal::print_line(&format!("Plan {plan} is suspended; running attempts may finish"))
+/// Suspends a plan or an agent.
+pub async fn suspend(cluster: &Cluster, target: &PlanOrAgent) -> Result<()> {
+    let change = json!({ "spec": { "suspend": true } });
+    let suspended = match target {
+        PlanOrAgent::Plan(plan) => {
+            patch(cluster, plan, &change).await?;
+            format!("Plan {plan}")
+        }
+        PlanOrAgent::Agent(agent) => {
+            patch_agent(cluster, agent, &change).await?;
+            format!("Agent {agent}")
+        }
+    };
+    terminal::print_line(&format!("{suspended} is suspended; running attempts may finish"))
 }
 
-/// Resumes a plan that is suspended, or that has paused after a phase.
-pub async fn resume(cluster: &Cluster, name: &str) -> Result<()> {
+/// Resumes an agent that is suspended, or a plan that is suspended or has paused after a phase.
+pub async fn resume(cluster: &Cluster, target: &PlanOrAgent) -> Result<()> {
+    match target {
+        PlanOrAgent::Plan(plan) => resume_plan(cluster, plan).await,
+        PlanOrAgent::Agent(agent) => {
+            patch_agent(cluster, agent, &json!({ "spec": { "suspend": false } })).await?;
+            terminal::print_line(&format!("Agent {agent} is resumed"))
+        }
+    }
+}
+
+async fn resume_plan(cluster: &Cluster, name: &str) -> Result<()> {
     let plan: Plan = cluster.get(name).await?;
     let paused = plan.status.as_ref().and_then(|status| status.paused_after.as_ref());
     let mut change = json!({ "spec": { "suspend": false } });
@@ -253,6 +273,11 @@ pub async fn cancel(cluster: &Cluster, options: &ConfirmedPlan) -> Result<()> {
 
 async fn patch(cluster: &Cluster, plan: &str, patch: &Value) -> Result<Plan> {
     plans(cluster).patch(plan, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(api_error)
+}
+
+async fn patch_agent(cluster: &Cluster, agent: &str, patch: &Value) -> Result<Agent> {
+    let agents: Api<Agent> = cluster.api();
+    agents.patch(agent, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(api_error)
 }
 
 fn plans(cluster: &Cluster) -> Api<Plan> {

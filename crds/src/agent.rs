@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Budget, Condition, LocalRef, Resources, Time};
+use crate::common::{Budget, Condition, LocalRef, MonthlyUsage, Resources, Time};
 use crate::provider::{Api, RateLimits, Sharing};
 use crate::warm_pool::{WarmPool, WarmPoolStatus};
 
@@ -89,6 +89,10 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub concurrency: Option<u32>,
+    /// Whether to start no attempts with this agent. Running attempts continue, and tasks wait or get another agent of their pool. It can be
+    /// changed without another approval of plans.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
     /// Budget of a calendar month (UTC) for all attempts of this agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_budget: Option<Budget>,
@@ -124,6 +128,11 @@ pub struct AgentSpec {
 }
 
 impl AgentSpec {
+    /// Returns the maximum number of running attempts at which another one may start; none without a limit.
+    pub fn attempt_limit(&self) -> Option<u32> {
+        if self.suspend { Some(0) } else { self.concurrency }
+    }
+
     /// Returns whether its attempts use models, whose usage is recorded.
     pub fn uses_models(&self) -> bool {
         self.adapter.is_coding_agent() || !self.models.is_empty()
@@ -358,6 +367,11 @@ pub struct Capability {
     #[serde(default = "default_proficiency", skip_serializing_if = "is_default_proficiency")]
     #[schemars(range(min = 1, max = 100))]
     pub proficiency: u8,
+    /// What one attempt at a task that needs it is expected to cost, in US dollars, as a decimal number: `0.40`. The selection from a pool uses
+    /// it until the record has the cost of such attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
+    pub expected_usd: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -436,13 +450,17 @@ pub struct AgentStatus {
     /// For coding agents: what is known about the adapter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<AdapterStatus>,
-    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics; Probed is False for an Agent that is not probed because of its namespace.
+    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics; Probed is False for an Agent that is not probed because of its namespace,
+    /// and BudgetLow is True while at least 80 % of the monthly budget is spent.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// Number of running attempts, for an Agent of a pool or with a concurrency. Refreshed every ten minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<u32>,
+    /// Use of models in this month, while the Agent has a monthly budget. Refreshed every ten minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<MonthlyUsage>,
     /// For an Agent with a warm pool: its pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_pool: Option<WarmPoolStatus>,

@@ -36,6 +36,7 @@ pub fn digest(agent: &Agent, endpoint: impl Fn(&str) -> Option<(Api, String)>) -
         max_turns: _,
         capabilities: _,
         concurrency: _,
+        suspend: _,
         monthly_budget: _,
         limits: _,
         probe: _,
@@ -128,7 +129,7 @@ mod tests {
         for load in [
             json!({"concurrency": 3, "resources": {"cpu": 2}, "capabilities": [{"name": "rust"}]}),
             json!({"monthlyBudget": {"usd": "1"}, "limits": {"requestsPerMinute": 9}, "probe": "Off", "maxTurns": 7}),
-            json!({"shareWith": {"allTenants": true}, "warmPool": {"size": 2}}),
+            json!({"shareWith": {"allTenants": true}, "warmPool": {"size": 2}, "suspend": true}),
         ] {
             assert_eq!(digest_of(&load), before, "{load}");
         }

@@ -229,6 +229,28 @@ pub struct Budget {
     pub usd: Option<String>,
 }
 
+/// Use of models by a tenant or an agent in one month.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MonthlyUsage {
+    /// Month in UTC: `2026-11`.
+    pub month: String,
+    /// Tokens used.
+    #[serde(default)]
+    pub tokens: u64,
+    /// Cost in US dollars, as a decimal number. Requests to models without a known price are not included.
+    #[serde(default)]
+    pub usd: String,
+    /// The part that requests in progress have reserved, in addition to what was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Budget>,
+    /// The monthly budget.
+    pub budget: Budget,
+    /// The part of the budget that is neither used nor reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Budget>,
+}
+
 /// A command that must succeed before work is accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

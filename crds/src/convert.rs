@@ -8,7 +8,9 @@ use enact_domain::waiting::Waiting;
 use enact_domain::{analysis, approval, assignment, attempt, condition, plan as scheduling, rules};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::common::{ApprovalPolicy, Budget, Condition, Gate, RetryFrom, RetryPolicy, Time, WaitingStatus};
+use crate::common::{
+    ApprovalPolicy, Budget, Condition, Gate, MonthlyUsage, RetryFrom, RetryPolicy, Time, WaitingStatus,
+};
 use crate::task::{Attempts, Better, ContestantStatus, Measurement};
 use crate::{approval as api, document, plan, task};
 
@@ -84,6 +86,19 @@ pub fn reserved(balance: &Balance) -> Option<Budget> {
 /// Returns what is left of the limits of a balance; none without limits.
 pub fn left(balance: &Balance) -> Option<Budget> {
     budget(&Limit { tokens: balance.remaining_tokens(), cost_micro_usd: balance.remaining_cost() })
+}
+
+/// Returns the use of models in a month, of which `budget` is the limit. The limit of the balance may still be the one before the last change
+/// of the spec.
+pub fn monthly_usage(month: String, budget: &Budget, balance: &Balance) -> MonthlyUsage {
+    MonthlyUsage {
+        month,
+        tokens: balance.spent.tokens.total(),
+        usd: usd(balance.spent.known_cost()),
+        reserved: reserved(balance),
+        remaining: left(&Balance { limit: limit(budget), ..*balance }),
+        budget: budget.clone(),
+    }
 }
 
 /// Returns the upper bound of an estimate as a budget: of its cost, or of its tokens if no cost is expected. None if neither is known.

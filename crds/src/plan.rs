@@ -386,7 +386,8 @@ pub struct PlanStatus {
     /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics.
+    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics; BudgetLow is True while at least 80 % of the budget is spent and the
+    /// plan has not finished.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

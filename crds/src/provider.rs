@@ -133,6 +133,37 @@ pub struct ModelPrice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
     pub cache_write_hour: Option<String>,
+    /// Prices of requests with long prompts, which replace the prices above. Default: long prompts have the same price.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub long_prompts: Vec<LongPromptPrice>,
+}
+
+/// Prices of requests with long prompts, in US dollars per million tokens. All tokens of such a request have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LongPromptPrice {
+    /// Number of tokens of the prompt above which the prices apply.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub above: u64,
+    /// Price of input.
+    #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
+    pub input: String,
+    /// Price of output.
+    #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
+    pub output: String,
+    /// Price of input that the provider has cached. Default: the price of input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
+    pub cached_input: Option<String>,
+    /// Price of input that the provider writes to its cache. Default: the price of input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
+    pub cache_write: Option<String>,
+    /// Price of input that the provider writes to its cache for an hour. Default: the price of `cacheWrite`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"), length(max = 13))]
+    pub cache_write_hour: Option<String>,
 }
 
 /// Limits on requests to models.

@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::agent_images::AgentImages;
-use crate::common::{ApprovalPolicy, Budget, Condition, NamespacedRef, bytes_schema, cpu_schema, quantity};
+use crate::common::{
+    ApprovalPolicy, Budget, Condition, MonthlyUsage, NamespacedRef, bytes_schema, cpu_schema, quantity,
+};
 use crate::provider::RateLimits;
 
 /// A team or customer that owns namespaces of the cluster and is isolated from all other tenants.
@@ -238,7 +240,7 @@ pub struct TenantStatus {
     /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics.
+    /// Conditions Ready, Reconciling and Stalled, with kstatus semantics; BudgetLow is True while at least 80 % of the monthly budget is spent.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -253,27 +255,5 @@ pub struct TenantStatus {
     pub running_attempts: u32,
     /// Use of models in this month, while the tenant has a monthly budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<TenantUsage>,
-}
-
-/// Use of models by a tenant in one month.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TenantUsage {
-    /// Month in UTC: `2026-11`.
-    pub month: String,
-    /// Tokens used.
-    #[serde(default)]
-    pub tokens: u64,
-    /// Cost in US dollars, as a decimal number. Requests to models without a known price are not included.
-    #[serde(default)]
-    pub usd: String,
-    /// The part that requests in progress have reserved, in addition to what was used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reserved: Option<Budget>,
-    /// The monthly budget.
-    pub budget: Budget,
-    /// The part of the budget that is neither used nor reserved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remaining: Option<Budget>,
+    pub usage: Option<MonthlyUsage>,
 }

@@ -249,20 +249,31 @@ pub fn provider(spec: &ModelProviderSpec, in_installation: bool) -> Vec<FieldErr
     for (i, price) in spec.prices.iter().enumerate() {
         let field = format!("spec.prices[{i}]");
         errors.extend(model_pattern(&format!("{field}.model"), &price.model));
-        let prices = [
-            ("input", Some(&price.input)),
-            ("output", Some(&price.output)),
-            ("cachedInput", price.cached_input.as_ref()),
-            ("cacheWrite", price.cache_write.as_ref()),
-            ("cacheWriteHour", price.cache_write_hour.as_ref()),
-        ];
-        for (name, text) in prices {
-            if let Some(text) = text.filter(|text| convert::micro_usd(text).is_none()) {
-                let message = format!(
-                    "`{}` is not an amount of US dollars; write a decimal number such as 3.00, with at most six decimal places",
-                    text.escape_debug()
-                );
-                errors.push(FieldError::new(format!("{field}.{name}"), message));
+        errors.extend(amounts(
+            &field,
+            [
+                ("input", Some(&price.input)),
+                ("output", Some(&price.output)),
+                ("cachedInput", price.cached_input.as_ref()),
+                ("cacheWrite", price.cache_write.as_ref()),
+                ("cacheWriteHour", price.cache_write_hour.as_ref()),
+            ],
+        ));
+        for (j, long) in price.long_prompts.iter().enumerate() {
+            let field = format!("{field}.longPrompts[{j}]");
+            errors.extend(amounts(
+                &field,
+                [
+                    ("input", Some(&long.input)),
+                    ("output", Some(&long.output)),
+                    ("cachedInput", long.cached_input.as_ref()),
+                    ("cacheWrite", long.cache_write.as_ref()),
+                    ("cacheWriteHour", long.cache_write_hour.as_ref()),
+                ],
+            ));
+            if price.long_prompts[..j].iter().any(|other| other.above == long.above) {
+                let message = format!("prompts above {} tokens have a price already; remove one of them", long.above);
+                errors.push(FieldError::new(format!("{field}.above"), message));
             }
         }
         if spec.prices[..i].iter().any(|other| other.model == price.model) {
@@ -275,6 +286,20 @@ pub fn provider(spec: &ModelProviderSpec, in_installation: bool) -> Vec<FieldErr
         errors.push(FieldError::new("spec.shareWith", message));
     }
     errors
+}
+
+/// Checks amounts of US dollars, in the fields with these names below `field`.
+fn amounts(field: &str, prices: [(&str, Option<&String>); 5]) -> Vec<FieldError> {
+    let wrong = prices.into_iter().filter_map(|(name, text)| Some((name, text?)));
+    let wrong = wrong.filter(|(_, text)| convert::micro_usd(text).is_none());
+    let error = |(name, text): (&str, &String)| {
+        let message = format!(
+            "`{}` is not an amount of US dollars; write a decimal number such as 3.00, with at most six decimal places",
+            text.escape_debug()
+        );
+        FieldError::new(format!("{field}.{name}"), message)
+    };
+    wrong.map(error).collect()
 }
 
 /// Checks the form of a provider's URL. The gateway decides which addresses it may connect to.
@@ -452,7 +477,10 @@ mod tests {
             spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             serde_json::from_value::<ModelProviderSpec>(spec).unwrap()
         };
-        let price = json!({"model": "qwen*", "input": "0.5", "output": "2", "cachedInput": "0.05"});
+        let long = json!({"above": 200_000, "input": "1", "output": "4", "cacheWriteHour": "2"});
+        let price = json!({
+            "model": "qwen*", "input": "0.5", "output": "2", "cachedInput": "0.05", "longPrompts": [long],
+        });
         let good = spec(&json!({"models": ["qwen3-coder", "gpt-*", "*"], "prices": [price]}));
         assert_eq!(provider(&good, false), []);
         for url in [
@@ -474,6 +502,7 @@ mod tests {
         }
         let wrong = json!({"models": ["a*b", "a b"], "shareWith": {"allTenants": true}, "prices": [
             price, price, {"model": "x", "input": "1e3", "output": "-1", "cacheWrite": "1.1234567"},
+            {"model": "y", "input": "1", "output": "2", "longPrompts": [long, {"above": 200_000, "input": "", "output": "3"}]},
         ]});
         assert_eq!(
             fields(provider(&spec(&wrong), false)),
@@ -484,6 +513,8 @@ mod tests {
                 "spec.prices[2].input",
                 "spec.prices[2].output",
                 "spec.prices[2].cacheWrite",
+                "spec.prices[3].longPrompts[1].input",
+                "spec.prices[3].longPrompts[1].above",
                 "spec.shareWith"
             ]
         );

@@ -1,7 +1,7 @@
 //! Programs that tests run: kubectl, Helm and Enact's own.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +31,14 @@ pub fn program(name: &str) -> Result<Command> {
         )
         .join(name),
     };
-    Ok(Command::new(path))
+    let mut command = Command::new(path);
+    // `enact attach` starts kubectl.
+    if let Some(kubectl) = std::env::var_os("ENACT_E2E_KUBECTL").as_deref().map(Path::new).and_then(Path::parent) {
+        let others = std::env::var_os("PATH").unwrap_or_default();
+        command
+            .env("PATH", std::env::join_paths([kubectl.to_owned()].into_iter().chain(std::env::split_paths(&others)))?);
+    }
+    Ok(command)
 }
 
 const HOW: &str = "run these tests with `cargo xtask test cluster`";

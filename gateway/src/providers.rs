@@ -9,11 +9,11 @@ use enact_crds::agent_content;
 use enact_crds::convert::micro_usd;
 use enact_crds::identity::AgentPod;
 use enact_crds::models::{Resolved, resolve, resolve_agent};
-use enact_crds::provider::{Api as ProviderApi, ModelProviderSpec, RateLimits, is_model};
+use enact_crds::provider::{Api as ProviderApi, ModelPrice, ModelProviderSpec, RateLimits, is_model};
 use enact_crds::tenant::RequestLogging;
 use enact_crds::{Agent, ModelProvider, Tenant};
 use enact_domain::time::Millis;
-use enact_domain::usage::{Price, Tokens, price};
+use enact_domain::usage::{Price, Tier, Tokens, of_tiers, price};
 use futures::StreamExt as _;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
@@ -66,10 +66,11 @@ pub struct Candidate {
     pub pricing: Pricing,
 }
 
-/// The price of a model: the provider's own, or the one that Enact knows, which can depend on the length of the prompt.
+/// The price of a model: the provider's own, or the one that Enact knows. Both can depend on the length of the prompt.
 #[derive(Clone, Debug, Default)]
 pub struct Pricing {
-    own: Option<Price>,
+    /// Prices of the provider, by the length of the prompt; empty when it has none for the model.
+    own: Vec<Tier>,
     model: String,
     at: Millis,
 }
@@ -77,7 +78,8 @@ pub struct Pricing {
 impl Pricing {
     /// Returns the cost of a request in micro-USD; none when the price is not known.
     pub fn cost(&self, tokens: &Tokens) -> Option<u64> {
-        let price = self.own.or_else(|| price(&self.model, self.at, tokens.prompt()))?;
+        let prompt = tokens.prompt();
+        let price = of_tiers(&self.own, prompt).or_else(|| price(&self.model, self.at, prompt))?;
         Some(price.cost(tokens))
     }
 }
@@ -213,16 +215,7 @@ fn candidate(found: &ModelProvider, model: &str, installation: &str, tenant: &st
     if !spec.allows(model) {
         return None;
     }
-    let own = spec.prices.iter().find(|price| is_model(&price.model, model)).and_then(|own| {
-        let or_input = |text: &Option<String>| text.as_deref().map_or_else(|| micro_usd(&own.input), micro_usd);
-        Some(Price {
-            input: micro_usd(&own.input)?,
-            cached_input: or_input(&own.cached_input)?,
-            cache_write: or_input(&own.cache_write)?,
-            cache_write_hour: own.cache_write_hour.as_deref().and_then(micro_usd),
-            output: micro_usd(&own.output)?,
-        })
-    });
+    let own = spec.prices.iter().find(|price| is_model(&price.model, model)).and_then(tiers).unwrap_or_default();
     let provider = Provider {
         is_trusted: namespace == installation,
         namespace,
@@ -236,6 +229,32 @@ fn candidate(found: &ModelProvider, model: &str, installation: &str, tenant: &st
     let pricing = Pricing { own, model: model.to_owned(), at };
     let circuit = format!("{tenant}/{}", provider.id());
     Some(Candidate { provider: Arc::new(provider), circuit, model: model.to_owned(), pricing })
+}
+
+/// Returns the prices of a provider for a model, by the length of the prompt; none when one of them is not a number.
+fn tiers(own: &ModelPrice) -> Option<Vec<Tier>> {
+    let cache = [&own.cached_input, &own.cache_write, &own.cache_write_hour].map(Option::as_deref);
+    let mut tiers = vec![Tier { above: 0, price: own_price(&own.input, &own.output, cache)? }];
+    for long in &own.long_prompts {
+        let cache = [&long.cached_input, &long.cache_write, &long.cache_write_hour].map(Option::as_deref);
+        tiers.push(Tier { above: long.above, price: own_price(&long.input, &long.output, cache)? });
+    }
+    tiers.sort_by_key(|tier| tier.above);
+    Some(tiers)
+}
+
+/// Returns the price of these amounts of US dollars; none when one of them is not a number. `cache` has those of reading the cache, writing
+/// it, and writing it for an hour.
+fn own_price(input: &str, output: &str, cache: [Option<&str>; 3]) -> Option<Price> {
+    let [cached_input, cache_write, cache_write_hour] = cache;
+    let or_input = |text: Option<&str>| micro_usd(text.unwrap_or(input));
+    Some(Price {
+        input: micro_usd(input)?,
+        cached_input: or_input(cached_input)?,
+        cache_write: or_input(cache_write)?,
+        cache_write_hour: cache_write_hour.and_then(micro_usd),
+        output: micro_usd(output)?,
+    })
 }
 
 /// Orders the candidates for a request: those with the requested model first, and then the others, which replace them when they fail.

@@ -58,11 +58,12 @@ pub fn url(candidate: &Candidate, format: Format, action: Action, stream: bool, 
     if kept.is_empty() { url } else { format!("{url}?{}", kept.join("&")) }
 }
 
-/// Joins a base URL and a path of the API. Some base URLs end with a version, as for OpenAI's own libraries, and others do not.
+/// Joins a base URL and a path of the API. Some base URLs end with a version, as for OpenAI's own libraries, or with the name of a front end that
+/// has none, as those of Gemini and Vertex AI; others do not.
 fn versioned(base: &str, version: &str, path: &str) -> String {
     let last = base.rsplit('/').next().unwrap_or_default();
     let is_version = last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    if (is_version && !last.contains('.')) || last == "openai" {
+    if (is_version && !last.contains('.')) || matches!(last, "openai" | "openapi") {
         return format!("{base}/{path}");
     }
     format!("{base}/{version}/{path}")
@@ -152,6 +153,11 @@ mod tests {
             ("https://api.openai.com/v1", "https://api.openai.com/v1/chat/completions"),
             ("https://openrouter.ai/api/v1", "https://openrouter.ai/api/v1/chat/completions"),
             ("https://g.example/v1beta/openai", "https://g.example/v1beta/openai/chat/completions"),
+            ("https://b.example/openai/v1", "https://b.example/openai/v1/chat/completions"),
+            (
+                "https://v.example/v1/projects/p/locations/l/endpoints/openapi",
+                "https://v.example/v1/projects/p/locations/l/endpoints/openapi/chat/completions",
+            ),
             ("http://modelsim:8080/happy/run-1", "http://modelsim:8080/happy/run-1/v1/chat/completions"),
             ("https://v2.example", "https://v2.example/v1/chat/completions"),
         ] {

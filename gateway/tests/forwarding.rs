@@ -158,7 +158,10 @@ async fn the_price_of_the_provider_counts() {
     let gateway = Gateway::start().await;
     let spec = json!({
         "api": "OpenAi", "baseUrl": format!("{}/p", gateway.provider.url()), "key": "main",
-        "prices": [{ "model": "m*", "input": "2", "output": "10.50" }],
+        "prices": [{
+            "model": "m*", "input": "2", "output": "10.50",
+            "longPrompts": [{ "above": 5000, "input": "4", "output": "20", "cachedInput": "0.5" }],
+        }],
     });
     gateway.cluster.provider_with("p", &spec);
     gateway.provider.answer("p", answered(1000, 100));
@@ -166,9 +169,17 @@ async fn the_price_of_the_provider_counts() {
     let settled = gateway.settled(1).await.remove(0);
     assert_eq!(settled.settlement.charge.cost_micro_usd, Some(2000 + 1050));
     assert!(settled.request.estimate.cost_micro_usd.is_some());
+    gateway.provider.answer("p", answered(5001, 100));
+    assert_eq!(gateway.chat("m").await.0, 200);
+    let long = gateway.settled(2).await.remove(1);
+    assert_eq!(
+        long.settlement.charge.cost_micro_usd,
+        Some(20_004 + 2000),
+        "the whole request has the price of a long prompt"
+    );
     gateway.provider.answer("q", answered(1, 1));
     assert_eq!(gateway.chat("m2").await.0, 200);
-    assert_eq!(gateway.settled(2).await[1].settlement.charge.cost_micro_usd, None, "the price of m2 is not known");
+    assert_eq!(gateway.settled(3).await[2].settlement.charge.cost_micro_usd, None, "the price of m2 is not known");
     assert!(gateway.metrics().await.contains("enact_gateway_unpriced_requests_total 1"));
 }
 

@@ -1,11 +1,14 @@
-//! Thresholds of budgets: the Events that warn once when a budget is nearly or completely spent.
+//! Thresholds of budgets: the Events that warn once when a budget is nearly or completely spent, and the condition that remains.
 
-use enact_crds::common::Budget;
+use enact_crds::common::{Budget, MonthlyUsage};
 use enact_crds::convert;
+use enact_domain::condition::{Condition, Truth};
 
 /// The part of a budget, in thousandths, at which the first warning is published.
 const LOW: u64 = 800;
 const EXHAUSTED: u64 = 1000;
+/// Type of the condition of an object whose budget has passed a threshold.
+const BUDGET_LOW: &str = "BudgetLow";
 
 /// A threshold that usage has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +31,18 @@ impl Threshold {
         if part >= EXHAUSTED { Some(Self::Exhausted) } else { (part >= LOW).then_some(Self::Low) }
     }
 
-    /// Returns the reason of the Event.
+    /// Returns the highest threshold that the usage of a month has passed.
+    pub fn of_month(usage: &MonthlyUsage) -> Option<Self> {
+        Self::of(usage.tokens, &usage.usd, &usage.budget)
+    }
+
+    /// Returns the threshold that the usage of a month has passed since `old`.
+    pub fn passed_since(old: Option<&MonthlyUsage>, new: &MonthlyUsage) -> Option<Self> {
+        let before = old.filter(|old| old.month == new.month).and_then(Self::of_month);
+        Self::of_month(new).filter(|now| before < Some(*now))
+    }
+
+    /// Returns the reason of the Event and of the condition.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Low => "BudgetLow",
@@ -38,15 +52,25 @@ impl Threshold {
 
     /// Returns the note of the Event; `whose` is `the plan` or a tenant and month.
     pub fn note(self, whose: &str, tokens: u64, usd: &str, budget: &Budget) -> String {
-        let share = match self {
-            Self::Low => "at least 80 % of the budget",
-            Self::Exhausted => "the whole budget",
-        };
+        let share = self.share();
         let spent = describe(&Budget {
             tokens: budget.tokens.map(|_| tokens),
             usd: budget.usd.as_ref().map(|_| usd.to_owned()),
         });
         format!("{share} of {whose} is spent: {spent} of {}", describe(budget))
+    }
+
+    /// Returns the condition of the object. Its message has no amount that was spent, so that it changes with threshold and budget only.
+    pub fn condition(self, whose: &str, budget: &Budget, remedy: &str) -> Condition {
+        let message = format!("{} of {whose}, {}, is spent; {remedy}", self.share(), describe(budget));
+        Condition::new(BUDGET_LOW, Truth::True, self.reason(), message)
+    }
+
+    fn share(self) -> &'static str {
+        match self {
+            Self::Low => "at least 80 % of the budget",
+            Self::Exhausted => "the whole budget",
+        }
     }
 }
 
@@ -79,6 +103,34 @@ mod tests {
         assert_eq!(Threshold::of(0, "0", &budget(Some(0), None)), Some(Threshold::Exhausted));
         assert_eq!(Threshold::of(u64::MAX, "0", &budget(Some(1), None)), Some(Threshold::Exhausted));
         assert_eq!(Threshold::of(5, "5", &budget(None, None)), None);
+    }
+
+    #[test]
+    fn a_month_warns_once_for_each_threshold() {
+        let usage = |month: &str, usd: &str| MonthlyUsage {
+            month: month.into(),
+            usd: usd.into(),
+            budget: Budget { tokens: None, usd: Some("10.00".into()) },
+            ..MonthlyUsage::default()
+        };
+        let passed = |old: Option<&MonthlyUsage>, new| Threshold::passed_since(old, &new);
+        let (little, low) = (usage("2026-11", "7.99"), usage("2026-11", "8.00"));
+        assert_eq!(passed(None, usage("2026-11", "8.00")), Some(Threshold::Low));
+        assert_eq!(passed(Some(&little), usage("2026-11", "8.10")), Some(Threshold::Low));
+        assert_eq!(passed(Some(&low), usage("2026-11", "9.90")), None);
+        assert_eq!(passed(Some(&low), usage("2026-11", "10.00")), Some(Threshold::Exhausted));
+        assert_eq!(passed(Some(&low), usage("2026-12", "8.00")), Some(Threshold::Low), "a month begins anew");
+    }
+
+    #[test]
+    fn a_condition_names_the_remedy_and_no_amount_that_changes() {
+        let budget = Budget { tokens: None, usd: Some("10.00".into()) };
+        let condition = Threshold::Low.condition("the plan", &budget, "raise spec.execution.budget");
+        assert_eq!((condition.type_.as_str(), condition.reason.as_str()), ("BudgetLow", "BudgetLow"));
+        assert_eq!(
+            condition.message,
+            "at least 80 % of the budget of the plan, 10.00 USD, is spent; raise spec.execution.budget"
+        );
     }
 
     #[test]

@@ -229,6 +229,40 @@ async fn requirements_divide_the_usage_of_a_task() {
 }
 
 #[tokio::test]
+async fn plans_of_a_specification_are_added_up() {
+    let database = Database::migrated().await;
+    let store = scene(&database).await;
+    let second = ModelRequest { plan: "again".into(), plan_uid: "uid-q".into(), ..request(7, "t7") };
+    store.open_requests("a", &[second]).await.unwrap();
+    store.settle_requests("a", &[settlement(7, charge(1, 1, 70))]).await.unwrap();
+    let tasks = json!([{ "id": "T1", "requirements": ["FR-001"] }]);
+    let content = |specification| json!({ "specificationRef": { "name": specification }, "tasks": tasks }).to_string();
+    for (uid, name, specification) in [("uid-p", "shop", "old"), ("uid-p", "shop", "cart"), ("uid-q", "again", "cart")]
+    {
+        let mut plan = subject(Kind::Plan, name);
+        plan.uid = uid.into();
+        store.record(vec![revision("a", plan, &content(specification))]).await.unwrap();
+    }
+    let rows = store.usage("a", &query(&[Dimension::Specification])).await.unwrap();
+    assert_eq!(totals(&rows, Dimension::Specification), [("cart".to_owned(), 350, Some(3100))]);
+    assert!(rows[0].plan.is_none() && rows[0].namespace.as_deref() == Some("team"), "{rows:?}");
+    let rows = store.usage("a", &query(&[Dimension::Specification, Dimension::Plan])).await.unwrap();
+    let row = |name: &str, tokens, cost| (name.to_owned(), tokens, Some(cost));
+    assert_eq!(totals(&rows, Dimension::Plan), [row("again", 2, 70), row("shop", 348, 3030)]);
+    let rows = store.usage("a", &query(&[Dimension::Specification, Dimension::Requirement])).await.unwrap();
+    assert!(rows.iter().all(|row| row.specification.as_deref() == Some("cart")), "{rows:?}");
+    assert_eq!(rows.iter().map(|row| row.charge.known_cost()).sum::<u64>(), 3100);
+}
+
+#[tokio::test]
+async fn usage_of_a_plan_without_a_record_has_no_specification() {
+    let database = Database::migrated().await;
+    let store = scene(&database).await;
+    let rows = store.usage("a", &query(&[Dimension::Specification])).await.unwrap();
+    assert_eq!(totals(&rows, Dimension::Specification), [("(none)".to_owned(), 348, Some(3030))]);
+}
+
+#[tokio::test]
 async fn usage_of_a_plan_without_a_record_has_no_requirement() {
     let database = Database::migrated().await;
     let store = scene(&database).await;

@@ -68,7 +68,8 @@ fn handling_fields(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Constitution | Kind::Specification => &["suspend", "approval"],
         Kind::Plan => &["suspend", "cancel", "execution", "approval"],
-        Kind::Tenant | Kind::Task | Kind::ModelProvider | Kind::Agent | Kind::Approval => &[],
+        Kind::Agent => &["suspend"],
+        Kind::Tenant | Kind::Task | Kind::ModelProvider | Kind::Approval => &[],
     }
 }
 

@@ -63,7 +63,8 @@ pub(super) fn digest(text: &str) -> Result<String, String> {
 }
 
 /// The kinds that arguments name, each with the words for it: as kubectl prints and accepts them.
-const KINDS: [(Kind, &[&str]); 4] = [
+const KINDS: [(Kind, &[&str]); 5] = [
+    (Kind::Agent, &["agent", "agents", "ag", "agent.enact.dev"]),
     (Kind::Constitution, &["constitution", "constitutions", "const", "constitution.enact.dev"]),
     (Kind::Specification, &["specification", "specifications", "spec", "specification.enact.dev"]),
     (Kind::Plan, &["plan", "plans", "pl", "plan.enact.dev"]),
@@ -73,6 +74,7 @@ const KINDS: [(Kind, &[&str]); 4] = [
 /// The kind of an object that an argument names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    Agent,
     Constitution,
     Specification,
     Plan,
@@ -109,6 +111,21 @@ pub(super) fn plan(text: &str) -> Result<String, String> {
     name_of(Kind::Plan, text).map(str::to_owned)
 }
 
+/// A Plan or an Agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanOrAgent {
+    Plan(String),
+    Agent(String),
+}
+
+/// Parses the name of a Plan, alone or with its kind, or `agent/NAME`.
+pub(super) fn plan_or_agent(text: &str) -> Result<PlanOrAgent, String> {
+    match kind_and_name(text) {
+        (Some(Kind::Agent), _) => Ok(PlanOrAgent::Agent(name_of(Kind::Agent, text)?.to_owned())),
+        _ => Ok(PlanOrAgent::Plan(plan(text)?)),
+    }
+}
+
 /// Parses `KIND/NAME`, or a name alone.
 pub(super) fn subject(text: &str) -> Result<SubjectName, String> {
     let (kind, name) = kind_and_name(text);
@@ -117,7 +134,7 @@ pub(super) fn subject(text: &str) -> Result<SubjectName, String> {
         Some(Kind::Specification) => Some(SubjectKind::Specification),
         Some(Kind::Plan) => Some(SubjectKind::Plan),
         None if !text.contains('/') => None,
-        Some(Kind::Task) | None => {
+        Some(Kind::Task | Kind::Agent) | None => {
             return Err("it must be constitution/NAME, specification/NAME, plan/NAME, or a name alone".into());
         }
     };
@@ -211,6 +228,17 @@ mod tests {
         }
         assert!(specification("plan/shop").unwrap_err().contains("the name of a Specification"));
         assert!(plan("shop/T001").is_err() && plan("Shop").is_err());
+    }
+
+    #[test]
+    fn a_plan_needs_no_kind_and_an_agent_does() {
+        for text in ["shop", "plan/shop", "plan.enact.dev/shop"] {
+            assert_eq!(plan_or_agent(text), Ok(PlanOrAgent::Plan("shop".into())), "{text}");
+        }
+        for text in ["agent/claude", "agents/claude", "agent.enact.dev/claude"] {
+            assert_eq!(plan_or_agent(text), Ok(PlanOrAgent::Agent("claude".into())), "{text}");
+        }
+        assert!(plan_or_agent("agent/").is_err() && plan_or_agent("task/shop").is_err());
     }
 
     #[test]

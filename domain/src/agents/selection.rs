@@ -40,7 +40,7 @@ pub struct Candidate {
     pub name: String,
     /// Proficiency by capability, from 1 to 100.
     pub capabilities: BTreeMap<String, u8>,
-    /// Maximum number of running attempts.
+    /// Maximum number of running attempts; 0 for an agent that is suspended.
     pub concurrency: Option<u32>,
     /// Number of running attempts.
     pub running: u32,
@@ -48,6 +48,8 @@ pub struct Candidate {
     pub preference: u8,
     /// Past attempts by capability, and by [`ANY_CAPABILITY`].
     pub history: BTreeMap<String, History>,
+    /// Declared costs of an attempt in micro-USD by capability, which count until the cost of past attempts is known.
+    pub expected_costs: BTreeMap<String, u64>,
     /// Why no attempt can use the agent, if so.
     pub unusable: Option<String>,
     /// When the quota at its model provider is reset, while it is used up.
@@ -63,7 +65,8 @@ pub struct Score {
     pub success: u32,
     /// Free share of the agent's concurrency.
     pub load: u32,
-    /// Median cost of the cheapest candidate, divided by that of this one. Half of it if the cost is unknown.
+    /// Median cost of the cheapest candidate, divided by that of this one; the declared cost while no cost is recorded. Half of the points if
+    /// neither is known.
     pub price: u32,
     /// Preference of the pool.
     pub preference: u32,
@@ -206,10 +209,13 @@ fn effective(needs: &Needs, pool: &[&Candidate]) -> Vec<String> {
     kept
 }
 
-/// Returns the exclusion of an agent that has as many running attempts as it may have.
+/// Returns the exclusion of an agent that has as many running attempts as it may have, or is suspended.
 pub fn busy(candidate: &Candidate) -> Option<Exclusion> {
     let concurrency = candidate.concurrency.filter(|concurrency| candidate.running >= *concurrency)?;
-    let message = format!("is busy ({} of {concurrency} attempts)", candidate.running);
+    let message = match concurrency {
+        0 => "is suspended (spec.suspend of the Agent)".to_owned(),
+        _ => format!("is busy ({} of {concurrency} attempts)", candidate.running),
+    };
     Some(Exclusion { reason: ExclusionReason::Busy, message })
 }
 
@@ -260,17 +266,24 @@ fn score(candidate: &Candidate, needs: &[String], cheapest: Option<u64>) -> Scor
     }
 }
 
-/// Returns the mean of the median costs for the needs that are known.
+/// Returns the mean of the costs for the needs that are known: of past attempts, else as the agent declares it.
 fn cost(candidate: &Candidate, needs: &[String]) -> Option<u64> {
-    let known: Vec<u64> = histories(candidate, needs).filter_map(|history| history.median_cost_micro_usd).collect();
+    let cost = |need: &str| {
+        let past = candidate.history.get(need).and_then(|history| history.median_cost_micro_usd);
+        past.or_else(|| candidate.expected_costs.get(need).copied())
+    };
+    let known: Vec<u64> = keys(needs).filter_map(cost).collect();
     (!known.is_empty()).then(|| mean(known.into_iter()))
 }
 
 /// Returns the histories of an agent for each need; for a task without needs that of all attempts.
 fn histories<'a>(candidate: &'a Candidate, needs: &'a [String]) -> impl Iterator<Item = History> + 'a {
-    let any = needs.is_empty().then_some(ANY_CAPABILITY);
-    let keys = needs.iter().map(String::as_str).chain(any);
-    keys.map(|key| candidate.history.get(key).copied().unwrap_or_default())
+    keys(needs).map(|key| candidate.history.get(key).copied().unwrap_or_default())
+}
+
+/// Returns the keys of histories that count for a task.
+fn keys(needs: &[String]) -> impl Iterator<Item = &str> {
+    needs.iter().map(String::as_str).chain(needs.is_empty().then_some(ANY_CAPABILITY))
 }
 
 fn mean(values: impl Iterator<Item = u64>) -> u64 {

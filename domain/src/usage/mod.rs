@@ -14,7 +14,7 @@ mod tokens;
 pub use admission::{Demand, admit};
 pub use balance::{Balance, Limit};
 pub use estimate::{Basis, Estimate, MIN_SAMPLES, Range, Sample, Work, Worker, deviation_percent, estimate};
-pub use price::{Price, price};
+pub use price::{Price, Tier, of_tiers, price};
 pub use scope::{Scope, day, minute, month};
 pub use share::share;
 pub use tokens::{Charge, Tokens};

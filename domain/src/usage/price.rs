@@ -61,11 +61,17 @@ struct Entry {
 }
 
 /// The price of requests whose prompt has more tokens than `above`.
-#[derive(Deserialize)]
-struct Tier {
-    above: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Tier {
+    pub above: u64,
     #[serde(flatten)]
-    price: Price,
+    pub price: Price,
+}
+
+/// Returns the price of a request whose prompt has this number of tokens; none without tiers. The tiers are in the order of `above`, which is 0
+/// in the first one.
+pub fn of_tiers(tiers: &[Tier], prompt: u64) -> Option<Price> {
+    tiers.iter().rfind(|tier| tier.above == 0 || tier.above < prompt).map(|tier| tier.price)
 }
 
 /// The tiers of a model from a day on, for each such day.
@@ -92,7 +98,7 @@ pub fn price(model: &str, at: Millis, prompt: u64) -> Option<Price> {
     let (_, tiers) = ends
         .filter(|end| is_version(&model[*end..]))
         .find_map(|end| TABLE.get(&model[..end])?.range(..=day.clone()).next_back())?;
-    tiers.iter().rfind(|tier| tier.above == 0 || tier.above < prompt).map(|tier| tier.price)
+    of_tiers(tiers, prompt)
 }
 
 /// Returns the model's name without the prefixes of routers (`openai/gpt-5`) and of Bedrock (`eu.anthropic.claude-…`).
@@ -139,11 +145,13 @@ mod tests {
         assert_eq!(vendors.keys().collect::<Vec<_>>(), ["Anthropic", "Google", "OpenAI", "Qwen"]);
         let is_day = |text: &str| text.len() == 10 && text.starts_with("20") && text.split('-').count() == 3;
         for (name, vendor) in vendors {
+            let text = |field: &str| vendor[field].as_str().unwrap().to_owned();
+            let compared = text("compared");
+            assert!(text("page").starts_with("https://"), "{name} names the vendor's page");
             assert!(
-                vendor["source"].as_str().unwrap().starts_with("https://"),
-                "{name} says where its prices are from"
+                !text("comparedWith").is_empty() && is_day(&compared),
+                "{name} says with what it was compared, and when"
             );
-            assert!(is_day(vendor["checked"].as_str().unwrap()), "{name} says when they were compared");
             let Vendor { models } = serde_json::from_value(vendor).unwrap();
             for Entry { model, from, tiers } in models {
                 assert!(is_day(&from) && model == model.to_ascii_lowercase(), "{model} {from}");

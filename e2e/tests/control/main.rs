@@ -2,6 +2,7 @@
 //! agents.
 
 mod agents;
+mod attach;
 mod ends;
 mod order;
 mod pool;

@@ -91,6 +91,10 @@ pub fn decide(
         ),
         Recorded::Found | Recorded::None => match skill {
             Some(message) => Readiness::stalled("SourceMissing", message),
+            None if spec.suspend => {
+                let message = "no attempt starts with this agent, and running attempts continue; set spec.suspend to false to resume it";
+                Readiness::stalled("Suspended", message)
+            }
             None => Readiness::ready("Valid", "the agent can be used"),
         },
     }
@@ -174,6 +178,7 @@ mod tests {
             readiness(decide(&with_skill, place(true), &Recorded::None, None, problem))
         };
         let unable = json!({"adapter": "Codex", "maxTurns": 3});
+        let suspended = json!({"adapter": "Command", "suspend": true});
         insta::assert_snapshot!(
             [
                 shown(None, true, &Recorded::None),
@@ -184,6 +189,13 @@ mod tests {
                 shown(None, true, &Recorded::new("work", None)),
                 shown(None, true, &Recorded::new("work", Some(&["README".into()]))),
                 readiness(decide(&serde_json::from_value(unable).unwrap(), place(true), &Recorded::None, None, None)),
+                readiness(decide(
+                    &serde_json::from_value(suspended).unwrap(),
+                    place(true),
+                    &Recorded::None,
+                    None,
+                    None
+                )),
                 skill(None),
                 skill(Some(&["README.md".into()])),
                 skill(Some(&["SKILL.md".into()])),

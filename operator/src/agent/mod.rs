@@ -1,5 +1,6 @@
 //! The controller of Agents, which checks whether pods can run them, and reports what the record has about them.
 
+mod budget;
 mod config_maps;
 pub mod context;
 pub mod decide;
@@ -11,9 +12,8 @@ pub mod watches;
 
 use std::sync::Arc;
 
-use enact_crds::{Agent, AgentStatus, ModelProvider, agent_content, convert};
-use enact_domain::condition::{Progress, Readiness};
-use enact_domain::usage::Scope;
+use enact_crds::{Agent, AgentStatus, ModelProvider, agent_content};
+use enact_domain::condition::{Progress, Readiness, waits_for_people};
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::controller::Action;
@@ -88,31 +88,30 @@ pub async fn reconcile(object: Arc<Agent>, ctx: Arc<Context>) -> Result<Action, 
     };
     let api = Api::<Agent>::namespaced(ctx.client.clone(), &namespace);
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let conditions = readiness.conditions().into_iter().chain(not_probed).collect();
     let mut status = AgentStatus {
         observed_generation: object.metadata.generation,
         adapter: object.spec.adapter_status(),
-        conditions: patch::conditions(&*object, old, conditions, ctx.now()),
         probe: probed.status.clone(),
         config_maps: maps.status(),
         ..AgentStatus::default()
     };
     statistics::add(&ctx, &object, tenant.as_deref(), &mut status).await;
+    let conditions = readiness.conditions().into_iter().chain(not_probed).chain(budget::condition(&object, &status));
+    status.conditions = patch::conditions(&*object, old, conditions.collect(), ctx.now());
     let pool = pool::keep(&ctx, &object, readiness.progress == Progress::Ready, &mut status).await?;
     let is_transition = !old.iter().any(|c| c.reason == readiness.reason);
     patch::status(&ctx, &api, object.as_ref(), object.status.as_ref(), &status).await?;
+    budget::warn(&ctx, &object, &status).await;
     probe::clean_up(&ctx, &object, &probed).await?;
     if let Some(pool) = &pool {
         ctx.warm_pods.counted(&key, pool.counted);
     }
-    if is_transition && readiness.progress == Progress::Stalled {
+    if is_transition && readiness.progress == Progress::Stalled && !waits_for_people(&readiness.reason) {
         ctx.event(&*object, EventType::Warning, &readiness.reason, readiness.message).await;
     }
     if let Some(tenant) = tenant.filter(|_| object.spec.uses_models()) {
         // After the status, which does not depend on Postgres.
-        let limit = object.spec.monthly_budget.as_ref().map(convert::limit).unwrap_or_default();
-        let scope = |month| Scope::Agent { namespace: namespace.clone(), name: object.name_any(), month };
-        ctx.monthly_budgets.write(&*ctx.record_store, &tenant, limit, ctx.now(), scope).await?;
+        budget::write_limit(&ctx, &object, &tenant).await?;
     }
     let pool_at = pool.and_then(|pool| pool.again_at);
     Ok(Action::requeue(probe::wait(ctx.now(), [tried_again_at, probed.requeue_at, pool_at], RESYNC)))

@@ -1,4 +1,4 @@
-//! The statistics of an Agent: its load, and its success and cost by capability.
+//! The statistics of an Agent: its load, its use of models, and its success and cost by capability.
 
 use enact_crds::agent::CapabilityStatus;
 use enact_crds::{Agent, AgentStatus, convert};
@@ -6,6 +6,7 @@ use enact_domain::agents::selection::History;
 use enact_domain::time::Millis;
 use kube::ResourceExt as _;
 
+use super::budget;
 use super::context::Context;
 use crate::agent_histories::ByCapability;
 use crate::context::RESYNC;
@@ -23,7 +24,12 @@ pub async fn add(ctx: &Context, object: &Agent, tenant: Option<&str>, status: &m
         status.running = old.running;
         status.capabilities.clone_from(&old.capabilities);
     }
-    let Some(tenant) = tenant.filter(|_| is_due(ctx, &key, ctx.now())) else { return };
+    let Some(tenant) = tenant else { return };
+    let is_due = is_due(ctx, &key, ctx.now());
+    status.usage = budget::usage(ctx, object, tenant, is_due).await;
+    if !is_due {
+        return;
+    }
     status.running = Some(ctx.limiter.running_of(tenant, &namespace, &key.1)).filter(|running| *running > 0);
     if object.spec.capabilities.is_empty() {
         status.capabilities.clear();

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use enact_crds::{Agent, validation};
+use enact_crds::agent::Capability;
+use enact_crds::{Agent, AgentSpec, convert, validation};
 use enact_domain::agents::needs::Needs;
 use enact_domain::agents::selection::Candidate;
 use enact_domain::condition::READY;
@@ -65,8 +66,9 @@ fn candidate(ctx: &Context, observed: &Observed, valid: &Valid, name: &str) -> C
     Candidate {
         name: name.to_owned(),
         capabilities: capabilities.map(|capability| (capability.name.clone(), capability.proficiency)).collect(),
-        concurrency: agent.spec.concurrency,
+        concurrency: agent.spec.attempt_limit(),
         running: ctx.limiter.running_of(&valid.member.tenant, &observed.namespace, name),
+        expected_costs: expected_costs(&agent.spec),
         unusable: unusable(observed, name, agent),
         exhausted_until: ctx.agent_health.exhausted_until(
             &(observed.namespace.clone(), name.to_owned()),
@@ -75,6 +77,14 @@ fn candidate(ctx: &Context, observed: &Observed, valid: &Valid, name: &str) -> C
         ),
         ..Candidate::default()
     }
+}
+
+/// Returns the declared costs of an attempt by capability.
+fn expected_costs(spec: &AgentSpec) -> BTreeMap<String, u64> {
+    let cost = |capability: &Capability| {
+        Some((capability.name.clone(), convert::micro_usd(capability.expected_usd.as_deref()?)?))
+    };
+    spec.capabilities.iter().filter_map(cost).collect()
 }
 
 /// Returns why no attempt can use an agent of the pool, with the remedy.
@@ -93,7 +103,9 @@ fn unusable(observed: &Observed, name: &str, agent: &Agent) -> Option<String> {
     let status = agent.status.as_ref()?;
     let is_current = status.observed_generation == agent.metadata.generation;
     let ready = status.conditions.iter().find(|condition| condition.type_ == READY)?;
-    (is_current && ready.status == "False").then(|| format!("{}: {}", ready.reason, ready.message))
+    // A suspended agent is excluded by its limit, as one that tasks name.
+    let is_unusable = is_current && ready.status == "False" && !agent.spec.suspend;
+    is_unusable.then(|| format!("{}: {}", ready.reason, ready.message))
 }
 
 /// Adds the executor to each series of attempts at a task.

@@ -3,7 +3,7 @@
 use enact_crds::plan::{Discarded, Phase, PlanAgent, PlanStatus, PlanUsage, TaskCounts};
 use enact_crds::{Plan, convert};
 use enact_domain::analysis::Category;
-use enact_domain::condition::{Progress, Readiness, waits_for_people};
+use enact_domain::condition::{Condition, Progress, Readiness, waits_for_people};
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::time::Millis;
@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt as _};
 
 use super::apply::Applied;
 use super::context::Context;
-use super::decide::Decided;
+use super::decide::{Decided, Outcome};
 use super::estimate;
 use super::evaluate::{Evaluation, coverage};
 use super::observed::{Choice, Content, Loaded, Observed};
@@ -52,9 +52,11 @@ pub async fn write(
 ) -> Result<Written, Error> {
     let observed = decided.observed;
     let old = observed.status();
-    let mut new = applied_status(decided, applied, &old);
+    let outcome = decided.outcome(applied.failure.as_ref());
+    let mut new = applied_status(decided, applied, &outcome, &old);
     set_usage(ctx, &mut new, decided, &old, last).await;
     set_error(&mut new);
+    set_conditions(&mut new, observed, &outcome.readiness);
     let active = !decided.decision.actions.is_empty() || old.usage != new.usage || old.phase != new.phase;
     // Only with another change: it alone is not worth a write.
     if active && old != new {
@@ -160,10 +162,9 @@ pub async fn write_record_failure(
 }
 
 /// Returns the status of a plan after a decision was applied.
-fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> PlanStatus {
+fn applied_status(decided: &Decided, applied: &Applied, outcome: &Outcome, old: &PlanStatus) -> PlanStatus {
     let (observed, valid) = (decided.observed, decided.valid);
     let now = observed.now;
-    let outcome = decided.outcome(applied.failure.as_ref());
     let mut new = old.clone();
     new.observed_generation = observed.plan.metadata.generation;
     set_source(&mut new, decided.loaded);
@@ -197,8 +198,26 @@ fn applied_status(decided: &Decided, applied: &Applied, old: &PlanStatus) -> Pla
     }
     let wait = decided.waits().map(|waits| waits.first).or_else(|| decided.waits_for_slot());
     new.waiting = waits::of_plan(observed, &outcome.readiness, wait.as_ref()).filter(|_| !new.phase.is_finished());
-    new.conditions = patch::conditions(observed.plan.as_ref(), &old.conditions, outcome.readiness.conditions(), now);
     new
+}
+
+/// Sets the conditions: readiness, and a budget that is nearly or completely spent, as the usage of the status shows it.
+fn set_conditions(new: &mut PlanStatus, observed: &Observed, readiness: &Readiness) {
+    let budget = new.usage.as_ref().filter(|_| !new.phase.is_finished()).and_then(budget_condition);
+    let wanted = readiness.conditions().into_iter().chain(budget).collect();
+    new.conditions = patch::conditions(observed.plan.as_ref(), &new.conditions, wanted, observed.now);
+}
+
+/// Returns the condition that the budget of the plan is nearly or completely spent; none if it is not.
+fn budget_condition(usage: &PlanUsage) -> Option<Condition> {
+    let threshold = threshold(usage)?;
+    let remedy = format!("it is set by {}; raise it before the tasks wait for it", usage.budget_set_by.join(" and "));
+    Some(threshold.condition("the plan", usage.budget.as_ref()?, &remedy))
+}
+
+/// Returns the highest threshold of the budget that the usage has passed.
+fn threshold(usage: &PlanUsage) -> Option<Threshold> {
+    Threshold::of(usage.tokens, &usage.usd, usage.budget.as_ref()?)
 }
 
 /// Sets where the tasks.md comes from.
@@ -292,10 +311,7 @@ fn set_error(new: &mut PlanStatus) {
 
 /// Publishes an Event when the usage in the status has passed a threshold of the budget.
 async fn warn_of_budget(ctx: &Context, observed: &Observed, old: &PlanStatus, new: &PlanStatus) {
-    let passed = |status: &PlanStatus| {
-        let usage = status.usage.as_ref()?;
-        Threshold::of(usage.tokens, &usage.usd, usage.budget.as_ref()?)
-    };
+    let passed = |status: &PlanStatus| status.usage.as_ref().and_then(threshold);
     let (Some(threshold), Some(usage)) = (passed(new), new.usage.as_ref()) else { return };
     if passed(old) < Some(threshold)
         && let Some(budget) = &usage.budget
@@ -355,9 +371,8 @@ async fn write_readiness(
     mut new: PlanStatus,
     readiness: &Readiness,
 ) -> Result<Patched, Error> {
-    let wanted = readiness.conditions();
     new.waiting = waits::of_plan(observed, readiness, None).filter(|_| !new.phase.is_finished());
-    new.conditions = patch::conditions(observed.plan.as_ref(), &new.conditions, wanted, observed.now);
+    set_conditions(&mut new, observed, readiness);
     patch_status(ctx, observed, &new).await
 }
 

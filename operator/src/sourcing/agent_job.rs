@@ -245,6 +245,11 @@ impl AgentJob<'_> {
         let authors: Vec<String> = author.into_iter().chain(of_providers).collect();
         let waiting =
             |draft, why: String, seconds| Self::after(draft, Step::Waiting(why), Some(self.now.plus_seconds(seconds)));
+        if agent.spec.suspend {
+            // A change of the Agent requeues the object.
+            let why = format!("the Agent {} is suspended; set its spec.suspend to false to go on", self.agent);
+            return Ok(waiting(draft, why, WATCH_SECONDS));
+        }
         match job_pods::start(self.ctx, self.member, JobRole::Draft, &pod, &authors).await? {
             StartResult::Started(uid) => {
                 draft.attempts = attempt;

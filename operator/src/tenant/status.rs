@@ -1,10 +1,10 @@
 //! Status: writes a Tenant's status.
 
-use enact_crds::tenant::TenantUsage;
+use enact_crds::common::MonthlyUsage;
 use enact_crds::{Tenant, TenantStatus, convert};
-use enact_domain::condition::{Progress, READY, Readiness};
+use enact_domain::condition::{Condition, Progress, READY, Readiness};
 use enact_domain::time::Millis;
-use enact_domain::usage::{Balance, month};
+use enact_domain::usage::month;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::events::EventType;
@@ -37,38 +37,37 @@ fn status(object: &Tenant, seen: &Observed, decision: &Decision, failure: Option
         }
         Some(error) => (Readiness::reconciling("SettingUp", error.to_string()).conditions(), old.namespaces),
     };
+    let usage = usage(object, &old, seen);
+    let wanted = wanted.into_iter().chain(usage.as_ref().and_then(|usage| budget_condition(object, usage))).collect();
     TenantStatus {
         observed_generation: object.metadata.generation,
         conditions: patch::conditions(object, &old.conditions, wanted, now),
         namespaces,
         active_plans: seen.active_plans,
         running_attempts: seen.running_attempts,
-        usage: usage(object, &old, seen),
+        usage,
     }
 }
 
 /// Returns the use of models in this month; the last known one while the record store is unavailable.
-fn usage(object: &Tenant, old: &TenantStatus, seen: &Observed) -> Option<TenantUsage> {
-    let budget = object.spec.monthly_budget.clone()?;
+fn usage(object: &Tenant, old: &TenantStatus, seen: &Observed) -> Option<MonthlyUsage> {
+    let budget = object.spec.monthly_budget.as_ref()?;
     let Some(balance) = &seen.usage else { return old.usage.clone() };
-    Some(TenantUsage {
-        month: month(seen.now),
-        tokens: balance.spent.tokens.total(),
-        usd: convert::usd(balance.spent.known_cost()),
-        reserved: convert::reserved(balance),
-        // The limit of the record may still be the one before the last change of the spec.
-        remaining: convert::left(&Balance { limit: convert::limit(&budget), ..*balance }),
-        budget,
-    })
+    Some(convert::monthly_usage(month(seen.now), budget, balance))
+}
+
+/// Returns the condition that the monthly budget is nearly or completely spent; none if it is not.
+fn budget_condition(object: &Tenant, usage: &MonthlyUsage) -> Option<Condition> {
+    let whose = format!("Tenant {} for {}", object.name_any(), usage.month);
+    let remedy = "raise spec.monthlyBudget, or wait for the next month";
+    Some(Threshold::of_month(usage)?.condition(&whose, &usage.budget, remedy))
 }
 
 /// Publishes an Event when the usage in the status has passed a threshold of the monthly budget.
 async fn warn_of_budget(object: &Tenant, ctx: &Context, new: &TenantStatus) {
-    let passed = |usage: &TenantUsage| Threshold::of(usage.tokens, &usage.usd, &usage.budget);
     let Some(usage) = &new.usage else { return };
     let old = object.status.as_ref().and_then(|status| status.usage.as_ref());
-    let before = old.filter(|old| old.month == usage.month).and_then(passed);
-    if let Some(threshold) = passed(usage).filter(|now| before < Some(*now)) {
+    if let Some(threshold) = Threshold::passed_since(old, usage) {
         let whose = format!("Tenant {} for {}", object.name_any(), usage.month);
         let note = threshold.note(&whose, usage.tokens, &usage.usd, &usage.budget);
         ctx.event(object, EventType::Warning, threshold.reason(), note).await;

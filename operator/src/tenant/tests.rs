@@ -404,6 +404,30 @@ async fn shows_what_is_left_of_the_monthly_budget() {
     assert_eq!(bench.api.get("tenants/acme")["status"]["usage"], expected);
 }
 
+#[tokio::test]
+async fn a_monthly_budget_that_is_nearly_spent_is_a_condition() {
+    let mut bench = bench().await;
+    bench.api.change("tenants/acme", &json!({"spec": {"monthlyBudget": {"usd": "5.00"}}}));
+    let scope = || Scope::Tenant { month: "2026-01".into() };
+    let spend = |cost| {
+        let spent = Charge { cost_micro_usd: Some(cost), ..Charge::default() };
+        bench.record_store.balances.lock().unwrap().insert(scope(), Balance { spent, ..Balance::default() });
+    };
+    spend(4_000_000);
+    bench.tenant("acme").await.unwrap();
+    let conditions = bench.api.get("tenants/acme")["status"]["conditions"].clone();
+    let low = conditions.as_array().unwrap().iter().find(|condition| condition["type"] == "BudgetLow").unwrap();
+    assert_eq!((&low["status"], &low["reason"]), (&json!("True"), &json!("BudgetLow")));
+    assert_eq!(
+        low["message"],
+        "at least 80 % of the budget of Tenant acme for 2026-01, 5.00 USD, is spent; raise spec.monthlyBudget, or wait for the next month"
+    );
+    bench.api.change("tenants/acme", &json!({"spec": {"monthlyBudget": {"usd": "50.00"}}}));
+    bench.tenant("acme").await.unwrap();
+    let conditions = bench.api.get("tenants/acme")["status"]["conditions"].to_string();
+    assert!(!conditions.contains("BudgetLow"), "{conditions}");
+}
+
 /// Delivers an object by its watch, as the API server has it now.
 async fn sync(bench: &Bench, kind: ObjectKind, key: &str) {
     deliver(bench, kind, bench.api.get(key)).await;

@@ -16,6 +16,7 @@ mod refusals;
 mod requirements;
 mod rows;
 mod settle;
+mod specifications;
 
 pub use budgets::BudgetRow;
 pub use logs::{LoggedRequest, RequestLog, RequestLogFilter};

@@ -8,7 +8,8 @@ use enact_domain::usage::{Charge, Tokens};
 use super::model::{Outcome, unsigned};
 use super::plans::continued_reasons;
 use super::requirements::{Requirements, split};
-use super::rows::{Dimension, Group, UsageRow};
+use super::rows::{Dimension, Group, UsageRow, combine};
+use super::specifications;
 use crate::error::StoreError;
 use crate::session::Session;
 use crate::store::Store;
@@ -88,17 +89,25 @@ impl Store {
     pub async fn usage(&self, tenant: &str, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         let dimensions = query.dimensions();
         let by_requirement = dimensions.contains(&Dimension::Requirement);
-        let mut rows = self
+        let by_specification = dimensions.contains(&Dimension::Specification);
+        let (groups, mut rows) = self
             .transaction("read usage", tenant, async |session: &mut Session| {
-                let groups = groups(session, tenant, query, &dimensions).await?;
-                if !by_requirement {
-                    return Ok(groups.into_iter().map(|group| group.row).collect::<Vec<_>>());
+                let mut groups = groups(session, tenant, query, &dimensions).await?;
+                let count = groups.len();
+                if by_specification {
+                    specifications::add(session, tenant, &mut groups).await?;
                 }
-                let requirements = Requirements::read(session, tenant, &groups).await?;
-                Ok(split(&groups, &requirements))
+                if by_requirement {
+                    let requirements = Requirements::read(session, tenant, &groups).await?;
+                    return Ok((count, combine(split(&groups, &requirements))));
+                }
+                let rows = groups.into_iter().map(|group| group.row).collect();
+                // Plans can have the same specification.
+                Ok((count, if by_specification { combine(rows) } else { rows }))
             })
             .await?;
-        if i64::try_from(rows.len()).unwrap_or(i64::MAX) > MAX_ROWS {
+        // The database returns no more groups than one too many, so that their sums would be too low.
+        if i64::try_from(groups.max(rows.len())).unwrap_or(i64::MAX) > MAX_ROWS {
             return Err(StoreError::Invalid {
                 what: "usage",
                 problem: format!(
@@ -128,7 +137,7 @@ async fn groups(
         ), request as (
             select case when 'namespace' = any($2::text[]) then r.namespace end as namespace,
                    case when 'plan' = any($2) then r.plan end as plan,
-                   case when 'requirement' = any($2) then r.plan_uid end as plan_uid,
+                   case when 'requirement' = any($2) or 'specification' = any($2) then r.plan_uid end as plan_uid,
                    case when 'task' = any($2) or 'requirement' = any($2) then r.task end as task,
                    case when 'attempt' = any($2) then r.attempt end as attempt,
                    case when 'agent' = any($2) then r.agent end as agent,
@@ -190,6 +199,7 @@ impl Row {
     fn group(self, by_task: bool) -> Group {
         let row = UsageRow {
             namespace: self.namespace,
+            specification: None,
             plan: self.plan,
             task: self.task.clone().filter(|_| by_task),
             attempt: self.attempt.map(i32::unsigned_abs),

@@ -1,6 +1,6 @@
 //! The division of usage among the requirements of tasks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use enact_domain::names::task_name;
 use enact_domain::record::Kind;
@@ -51,32 +51,14 @@ impl Requirements {
     }
 }
 
-/// Divides each group equally among the requirements of its task, so that the sums stay the same, and adds up the parts of each
-/// requirement.
+/// Divides each group equally among the requirements of its task, so that the sums stay the same.
 pub(super) fn split(groups: &[Group], requirements: &Requirements) -> Vec<UsageRow> {
-    let mut rows: BTreeMap<(Vec<Option<String>>, Option<u32>), UsageRow> = BTreeMap::new();
-    for group in groups {
+    let of_group = |group: &Group| {
         let names = requirements.of(group);
-        for (part, name) in parts(&group.row, names.len()).into_iter().zip(names) {
-            let row = &group.row;
-            let texts = [&row.namespace, &row.plan, &row.task, &row.agent, &row.provider, &row.model, &row.day];
-            let key = texts.into_iter().cloned().chain([Some(name.clone())]).collect();
-            let whole = rows.entry((key, row.attempt)).or_insert_with(|| UsageRow {
-                requirement: Some(name),
-                namespace: row.namespace.clone(),
-                plan: row.plan.clone(),
-                task: row.task.clone(),
-                attempt: row.attempt,
-                agent: row.agent.clone(),
-                provider: row.provider.clone(),
-                model: row.model.clone(),
-                day: row.day.clone(),
-                ..UsageRow::default()
-            });
-            add(whole, &part);
-        }
-    }
-    rows.into_values().collect()
+        let parts = parts(&group.row, names.len()).into_iter().zip(names);
+        parts.map(|(part, name)| UsageRow { requirement: Some(name), ..part }).collect::<Vec<_>>()
+    };
+    groups.iter().flat_map(of_group).collect()
 }
 
 /// Returns equal parts of the numbers of a row. Requests count for every part: a request is not divisible.
@@ -92,16 +74,4 @@ fn parts(row: &UsageRow, count: usize) -> Vec<UsageRow> {
             ..row.clone()
         })
         .collect()
-}
-
-/// Adds the numbers of `part`.
-fn add(whole: &mut UsageRow, part: &UsageRow) {
-    whole.last_at = whole.last_at.max(part.last_at);
-    whole.requests += part.requests;
-    whole.running += part.running;
-    whole.estimated += part.estimated;
-    whole.self_reported += part.self_reported;
-    whole.unpriced_tokens += part.unpriced_tokens;
-    whole.charge.add(&part.charge);
-    whole.discarded.add(&part.discarded);
 }

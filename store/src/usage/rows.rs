@@ -1,5 +1,8 @@
 //! The rows of an answer about usage, and the dimensions that they can have.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use enact_domain::time::Millis;
 use enact_domain::usage::Charge;
 use serde::Serialize;
@@ -11,6 +14,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 #[strum(serialize_all = "camelCase")]
 pub enum Dimension {
     Namespace,
+    Specification,
     Plan,
     Task,
     Attempt,
@@ -35,7 +39,7 @@ impl Dimension {
         match self {
             Self::Attempt => &[Self::Namespace, Self::Plan, Self::Task],
             Self::Task | Self::Requirement => &[Self::Namespace, Self::Plan],
-            Self::Plan => &[Self::Namespace],
+            Self::Plan | Self::Specification => &[Self::Namespace],
             _ => &[],
         }
     }
@@ -47,6 +51,9 @@ impl Dimension {
 pub struct UsageRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// The Specification of the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub specification: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +95,7 @@ impl UsageRow {
     pub fn value(&self, dimension: Dimension) -> Option<String> {
         match dimension {
             Dimension::Namespace => self.namespace.clone(),
+            Dimension::Specification => self.specification.clone(),
             Dimension::Plan => self.plan.clone(),
             Dimension::Task => self.task.clone(),
             Dimension::Attempt => self.attempt.map(|attempt| attempt.to_string()),
@@ -100,7 +108,34 @@ impl UsageRow {
     }
 }
 
-/// A group as the database returns it, by plan and task as well if requirements are wanted.
+/// Adds up the rows with the same values of the dimensions.
+pub(super) fn combine(rows: Vec<UsageRow>) -> Vec<UsageRow> {
+    let mut sums: BTreeMap<Vec<Option<String>>, UsageRow> = BTreeMap::new();
+    for row in rows {
+        let key = Dimension::ALL.iter().map(|dimension| row.value(*dimension)).collect();
+        match sums.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(row);
+            }
+            Entry::Occupied(mut entry) => add(entry.get_mut(), &row),
+        }
+    }
+    sums.into_values().collect()
+}
+
+/// Adds the numbers of `part`.
+fn add(whole: &mut UsageRow, part: &UsageRow) {
+    whole.last_at = whole.last_at.max(part.last_at);
+    whole.requests += part.requests;
+    whole.running += part.running;
+    whole.estimated += part.estimated;
+    whole.self_reported += part.self_reported;
+    whole.unpriced_tokens += part.unpriced_tokens;
+    whole.charge.add(&part.charge);
+    whole.discarded.add(&part.discarded);
+}
+
+/// A group as the database returns it, by plan and task as well if requirements are wanted, and by plan if specifications are.
 pub(super) struct Group {
     pub plan_uid: Option<String>,
     /// Name of the Task object.

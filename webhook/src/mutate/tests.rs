@@ -124,6 +124,16 @@ async fn the_author_of_a_model_provider_is_who_changed_it_last() {
 }
 
 #[tokio::test]
+async fn who_suspends_an_agent_is_named_and_does_not_become_its_author() {
+    let old = with(object("Agent", "o", &json!({ "adapter": "Command", "script": "make" })), AUTHOR, json!("bob"));
+    let after = stamped(&update(&old, &with(old.clone(), "/spec/suspend", json!(true)))).await;
+    assert_eq!(after.pointer(AUTHOR), Some(&json!("bob")));
+    let changes = Changes::parse(after.pointer(CHANGES).and_then(Value::as_str));
+    let by_whom = changes.iter().map(|(control, change)| format!("{control} {}", change.by)).collect::<Vec<_>>();
+    assert_eq!(by_whom, [format!("suspend {ANN}")]);
+}
+
+#[tokio::test]
 async fn a_control_names_who_changed_it_last() {
     let changes = |object: &Value| Changes::parse(object.pointer(CHANGES).and_then(Value::as_str));
     let by_whom = |object: &Value| {

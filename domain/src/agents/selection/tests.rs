@@ -60,12 +60,14 @@ fn exclusions_name_their_cause() {
     let busy = Candidate { concurrency: Some(2), running: 2, ..agent("busy", &[("rust", 90)]) };
     let broken = Candidate { unusable: Some("its image cannot be pulled".into()), ..agent("broken", &[("rust", 90)]) };
     let exhausted = Candidate { exhausted_until: Some(Millis(1_796_083_199_999)), ..agent("used", &[("rust", 90)]) };
-    let pool = [agent("docs", &[("docs", 90)]), busy, broken, exhausted];
+    let suspended = Candidate { concurrency: Some(0), ..agent("paused", &[("rust", 90)]) };
+    let pool = [agent("docs", &[("docs", 90)]), busy, broken, exhausted, suspended];
     let needs = stated(&["rust"]);
     let expected = [
         "broken cannot be used: its image cannot be pulled",
         "busy is busy (2 of 2 attempts)",
         "docs lacks rust",
+        "paused is suspended (spec.suspend of the Agent)",
         "used has used up its quota, which is reset at 2026-11-30 23:59 UTC",
     ];
     assert_eq!(shown(&needs, &pool), expected);
@@ -83,6 +85,29 @@ fn derived_needs_exclude_only_while_an_agent_has_them() {
     assert_eq!(needs(&["cobol", "docs"]), ["docs"], "no agent has cobol");
     assert_eq!(select(&derived(&["rust", "docs"]), &pool).eligible().collect::<Vec<_>>(), ["backend"]);
     assert_eq!(select(&stated(&["rust", "docs"]), &pool).eligible().count(), 0, "stated needs always count");
+}
+
+#[test]
+fn a_declared_cost_counts_until_costs_are_recorded() {
+    let declared = |name: &str, cost: u64| Candidate {
+        expected_costs: [("rust".to_owned(), cost)].into(),
+        ..agent(name, &[("rust", 50)])
+    };
+    let points = |pool: &[Candidate]| {
+        let selection = select(&stated(&["rust"]), &pool.iter().collect::<Vec<_>>());
+        let price = |evaluated: Evaluated| match evaluated.outcome {
+            Outcome::Score(score) => (evaluated.agent, score.price),
+            Outcome::Excluded(exclusion) => panic!("{exclusion:?}"),
+        };
+        selection.candidates.into_iter().map(price).collect::<BTreeMap<_, _>>()
+    };
+    let expected = |pairs: &[(&str, u32)]| -> BTreeMap<String, u32> {
+        pairs.iter().map(|(name, price)| ((*name).to_owned(), *price)).collect()
+    };
+    let mut pool = [declared("cheap", 100_000), declared("dear", 400_000), agent("unknown", &[("rust", 50)])];
+    assert_eq!(points(&pool), expected(&[("cheap", 100), ("dear", 25), ("unknown", 50)]));
+    pool[1].history = [("rust".to_owned(), history(1, 1, Some(50_000)))].into();
+    assert_eq!(points(&pool), expected(&[("cheap", 50), ("dear", 100), ("unknown", 50)]), "the record counts more");
 }
 
 #[test]
@@ -125,6 +150,7 @@ prop_compose! {
             capabilities: rust.into_iter().map(|rust| ("rust".to_owned(), rust)).collect(),
             concurrency, running, preference,
             history: [("rust".to_owned(), history)].into(),
+            expected_costs: BTreeMap::new(),
             unusable: broken.then(|| "it is broken".to_owned()),
             exhausted_until: exhausted.then_some(Millis(1)),
         }

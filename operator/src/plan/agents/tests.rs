@@ -134,6 +134,54 @@ async fn a_named_agent_has_its_concurrency() {
 }
 
 #[tokio::test]
+async fn the_agent_with_the_lower_declared_cost_gets_the_task() {
+    let mut bench = bench(&[task("T001", &["rust"])]).await;
+    let capabilities = |usd: &str| json!([{"name": "rust", "proficiency": 80, "expectedUsd": usd}]);
+    bench.agent_with("backend", json!({"adapter": "Command", "capabilities": capabilities("2.00")}));
+    bench.agent_with("writer", json!({"adapter": "Command", "capabilities": capabilities("0.50")}));
+    start(&mut bench, "p").await;
+    assert_eq!(agent_of_pod(&bench, "p-t001-1"), "writer");
+}
+
+#[tokio::test]
+async fn a_suspended_agent_starts_nothing_and_what_runs_continues() {
+    let mut bench = bench(&[task("T001", &["rust"]), task("T002", &["rust"]), task("T003", &[])]).await;
+    start(&mut bench, "p").await;
+    assert_eq!(agent_of_pod(&bench, "p-t003-1"), "writer");
+    let mut suspended = agent(&[("rust", 80)], Some(1));
+    suspended["suspend"] = json!(true);
+    bench.agent_with("backend", suspended);
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(bench.api.get("tasks/p-t001")["status"]["phase"], "Succeeded", "what runs continues");
+    assert!(!bench.api.has("pods/p-t002-1"));
+    bench.pass(2);
+    bench.plan("p").await.unwrap();
+    let (reason, message) = ready(&bench, "p");
+    assert_eq!(reason, "WaitingForAgent");
+    assert!(
+        message.contains("task T002: backend is suspended (spec.suspend of the Agent), writer lacks rust"),
+        "{message}"
+    );
+    bench.agent_with("backend", agent(&[("rust", 80)], Some(1)));
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t002-1"));
+}
+
+#[tokio::test]
+async fn a_task_waits_for_its_named_agent_that_is_suspended() {
+    let mut bench = bench(&[task("T001", &[])]).await;
+    bench.agent_with("backend", json!({"adapter": "Command", "suspend": true}));
+    bench.api.change("plans/p", &json!({"spec": {"agents": null, "agentRef": {"name": "backend"}}}));
+    start(&mut bench, "p").await;
+    assert!(!bench.api.has("pods/p-t001-1"));
+    assert!(ready(&bench, "p").1.contains("backend is suspended"), "{:?}", ready(&bench, "p"));
+    bench.agent_with("backend", json!({"adapter": "Command"}));
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"));
+}
+
+#[tokio::test]
 async fn a_recorded_start_keeps_its_agent_after_a_crash() {
     let mut bench = bench(&[task("T001", &[])]).await;
     bench.plan("p").await.unwrap();

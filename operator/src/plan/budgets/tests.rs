@@ -141,6 +141,19 @@ async fn a_task_without_budget_waits_until_it_is_raised() {
         "tokens": 9500, "usd": "0.95", "budget": usd("1.00"), "budgetSetBy": ["spec.execution.budget"], "remaining": usd("0.05"),
     });
     assert_eq!(plan["status"]["usage"], usage);
+    let low =
+        plan["status"]["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "BudgetLow");
+    assert_eq!(
+        low.map(|condition| (&condition["status"], &condition["reason"], &condition["message"])),
+        Some((
+            &json!("True"),
+            &json!("BudgetLow"),
+            &json!(
+                "at least 80 % of the budget of the plan, 1.00 USD, is spent; it is set by spec.execution.budget; raise it before the tasks \
+                 wait for it"
+            )
+        ))
+    );
     insta::assert_snapshot!(ready(&bench).1);
     bench.api.writes();
     bench.pass(40);
@@ -155,6 +168,8 @@ async fn a_task_without_budget_waits_until_it_is_raised() {
     raise(&bench, "budget", "2.00");
     bench.plan("p").await.unwrap();
     assert!(bench.api.has("pods/p-t001-2"), "{:?}", ready(&bench));
+    let conditions = bench.api.get("plans/p")["status"]["conditions"].to_string();
+    assert!(!conditions.contains("BudgetLow"), "{conditions}");
     let limits = bench.record_store.limits.lock().unwrap().clone();
     assert!(limits.contains(&(plan_scope(&bench, "p"), cents(200))), "{limits:?}");
 }
