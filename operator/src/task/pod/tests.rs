@@ -138,6 +138,19 @@ fn a_private_image_of_another_tenant_is_not_taken_from_the_node() {
 }
 
 #[test]
+fn an_image_of_a_tenant_runs_the_installations_runner() {
+    let agent: AgentSpec = serde_json::from_value(json!({"adapter": "Command", "image": "python:3"})).unwrap();
+    let mut spec = framed(&integration(0), |frame| for_agent(frame, "task", &agent, None)).spec.unwrap();
+    let (runner, agent) = (spec.init_containers.unwrap().remove(0), spec.containers.remove(0));
+    let config = config();
+    assert_eq!(runner.image, config.runner_image.or(Some(config.agent_image)));
+    assert_eq!(agent.image.as_deref(), Some("python:3"));
+    assert_eq!(agent.command.unwrap()[0], format!("{INJECTED}/enact-runner"));
+    let mut injected = agent.volume_mounts.unwrap().into_iter().filter(|mount| mount.mount_path == INJECTED);
+    assert_eq!(injected.next().and_then(|mount| mount.read_only), Some(true));
+}
+
+#[test]
 fn credentials_of_mcp_servers_are_not_variables_of_the_agent() {
     let agent: AgentSpec = serde_json::from_value(json!({
         "adapter": "Codex", "env": [{"name": "KEY", "secretKeyRef": {"name": "llm", "key": "token"}}],
