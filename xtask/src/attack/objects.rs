@@ -293,6 +293,26 @@ pub(super) const CASES: &[Case] = &[
     ),
     create(
         "ADM-D3",
+        "request-all-cpu",
+        "let a container use all processors of its node",
+        KubeEditor,
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: attack, namespace: %own}\n\
+         spec: {automountServiceAccountToken: false, securityContext: {runAsNonRoot: true, runAsUser: 10001, seccompProfile: {type: \
+         RuntimeDefault}}, containers: [{name: a, image: attack, resources: {limits: {cpu: '64'}}, securityContext: \
+         {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]}\n",
+        &["maximum cpu usage per Container"],
+    ),
+    create(
+        "ADM-D3",
+        "exceed-a-count",
+        "create more Constitutions than the quota of the tenant",
+        Owner,
+        object!("Constitution", "source: {inline: '# Constitution'}"),
+        // The second text is that of a quota whose use the API server has not counted yet.
+        &["exceeded quota|status unknown for quota", "count/constitutions.enact.dev"],
+    ),
+    create(
+        "ADM-D3",
         "evaluate-without-end",
         "write a rule that takes for ever",
         Owner,
