@@ -187,11 +187,11 @@ async fn a_rule_sees_the_whole_policy_of_a_plan() {
         let mut approval = policy.clone();
         approval["required"] = json!(1);
         let task = json!({"id": "T001", "title": "t", "script": "true"});
-        bench.put_plan("q", &json!({"agentRef": {"name": "scripts"}, "tasks": [task], "approval": approval}));
-        bench.plan("q").await.unwrap();
-        let findings = bench.api.get("plans/q")["status"]["topFindings"].to_string();
+        let plan = format!("{name}-{broken}");
+        bench.put_plan(&plan, &json!({"agentRef": {"name": "scripts"}, "tasks": [task], "approval": approval}));
+        bench.plan(&plan).await.unwrap();
+        let findings = bench.api.get(&format!("plans/{plan}"))["status"]["topFindings"].to_string();
         assert_eq!(findings.contains(&format!("rule {name}")), broken, "{policy}: {findings}");
-        bench.api.remove("plans/q");
     }
 }
 
