@@ -95,7 +95,7 @@ fn each_threat_is_shown_or_accepted() {
             if source.is_empty() {
                 unknown.push(format!("{id}: {file}"));
             }
-            if tests.is_empty() && file.ends_with(".rs") {
+            if tests.is_empty() && Path::new(file).extension().is_some_and(|end| end == "rs") {
                 unknown.push(format!("{id}: a test in {file}"));
             }
             unknown.extend(tests.iter().filter(|name| !has_test(&source, name)).map(|name| format!("{id}: {name}")));
