@@ -19,6 +19,10 @@ pub struct AgentImages {
     /// Whether an image must be named by its digest, which names its content: `registry.example.org/agents/codex@sha256:…`.
     #[serde(default)]
     pub require_digest: bool,
+    /// Whether nodes ask the registry for each pod of an Agent that names an image, with the credentials of the pod's namespace. Otherwise a
+    /// pod can use a private image of another tenant that is on its node already.
+    #[serde(default)]
+    pub always_pull: bool,
 }
 
 impl AgentImages {

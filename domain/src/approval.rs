@@ -167,6 +167,23 @@ impl Policy {
         self.minimum.as_ref().map_or(0, |minimum| minimum.least_approvals()).max(self.required)
     }
 
+    /// Returns the machines that count for the policy or for its minimum.
+    pub fn all_machines(&self) -> BTreeSet<&str> {
+        let of_minimum = self.minimum.iter().flat_map(|minimum| minimum.all_machines());
+        self.machines.iter().map(String::as_str).chain(of_minimum).collect()
+    }
+
+    /// Returns the requirements while findings are open, of the policy and of its minimum.
+    pub fn all_with_findings(&self) -> impl Iterator<Item = &WithFindings> {
+        self.with_findings.iter().chain(self.minimum.iter().flat_map(|minimum| &minimum.with_findings))
+    }
+
+    /// Returns the seconds after which an approval does not satisfy both the policy and its minimum any more; none if it does not expire.
+    pub fn shortest_validity(&self) -> Option<u32> {
+        let of_minimum = self.minimum.as_ref().and_then(|minimum| minimum.expires_after);
+        self.expires_after.into_iter().chain(of_minimum).min()
+    }
+
     /// Returns the policy of an object whose Tenant has a minimum: both must be satisfied, whatever the object says.
     #[must_use]
     pub fn with_minimum(self, minimum: Option<Self>) -> Self {

@@ -1,8 +1,8 @@
 //! The language of rules: what it can express, its errors, and the fields that a rule sees.
 
 use enact_domain::rules::{
-    Budget, Document, DocumentMetadata, Gate, MAX_RULES, Outcome, PlanInput, Rule, Scope, Strength, TaskInput, compile,
-    compile_all,
+    Budget, Document, DocumentMetadata, FindingPolicy, Gate, MAX_RULES, Outcome, PlanInput, Rule, Scope, Strength,
+    TaskInput, compile, compile_all,
 };
 use enact_domain::speckit;
 
@@ -83,6 +83,13 @@ fn plan() -> PlanInput {
         name: "doors-1".into(),
         tasks: vec![task("T001", &[]), task("T002", &["T001"])],
         parallelism: 3,
+        approver_machines: vec!["system:serviceaccount:ci:bot".into()],
+        approval_expires_after_seconds: 3600,
+        approvals_with_findings: vec![FindingPolicy {
+            at_least: "High".into(),
+            required: 2,
+            groups: vec!["security".into()],
+        }],
         ..PlanInput::default()
     }
 }
@@ -125,6 +132,8 @@ fn plan_tasks_and_constitution_have_their_fields() {
     for expression in [
         "plan.name == 'doors-1' && plan.parallelism == 3 && !plan.approvalRequired",
         "plan.requiredApprovals == 0 && !plan.fourEyes && plan.approverGroups.size() == 0",
+        "plan.approverMachines.join() == 'system:serviceaccount:ci:bot' && plan.approvalExpiresAfterSeconds == 3600",
+        "plan.approvalsWithFindings.all(p, p.atLeast == 'High' && p.required == 2 && p.groups[0] == 'security')",
         "plan.tasks.filter(t, 'T001' in t.dependsOn).map(t, t.id).join() == 'T002'",
         "plan.tasks.all(t, t.paths.join(',') == 'src/' + t.id + '.rs,README.md')",
         "plan.tasks.all(t, t.gates[0].name == 'lint' && t.retryLimit == 2 && t.timeoutSeconds == 60 && t.phase == 'Setup')",

@@ -9,14 +9,19 @@ use ring::hmac::{HMAC_SHA256, Key, sign};
 use serde_json::json;
 use support::api::Api;
 use support::database::Database;
-use support::http::{Answer, Request, send};
+use support::http::{self, Answer, Request, send};
 use support::{PATIENCE, Server, scene};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// The secret as text, and in base64 as in a Secret.
 const SECRET: (&str, &str) = ("a secret of shop and its host", "YSBzZWNyZXQgb2Ygc2hvcCBhbmQgaXRzIGhvc3Q=");
 const BODY: &str =
     r#"{"ref": "refs/heads/main", "repository": {"clone_url": "https://git.example.com/shop/specs.git"}}"#;
+
+/// Most notifications that the server receives at once, half of them for one namespace.
+const SLOTS: usize = 16;
 
 /// Starts a server for which the namespace `team` has the secret.
 async fn knowing() -> (Database, Api, Server) {
@@ -93,6 +98,30 @@ async fn nobody_elses_word_is_taken() {
         assert_eq!(push(&server, &signed(namespace, SECRET.0, BODY)).await.status, 404, "{namespace}");
     }
     assert_eq!(api.asked("secrets"), asked, "nothing is asked about a name that is not a namespace");
+}
+
+/// A sender is unknown until its body has arrived, and who knows the name of a namespace can send to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_senders_hold_no_other_namespace_up() {
+    let (_database, api, server) = knowing().await;
+    let secret = json!({ "webhook": SECRET.1 });
+    api.change(|cluster| drop(cluster.secrets.insert(("other".into(), "enact-push".into()), secret)));
+    let head = signed("team", "a guess of somebody", BODY).head(BODY.len());
+    let mut slow = Vec::new();
+    for _ in 0..SLOTS {
+        let mut stream = TcpStream::connect(server.pushes).await.unwrap();
+        stream.write_all(&[head.as_slice(), b"{"].concat()).await.unwrap();
+        slow.push(stream);
+    }
+    push(&server, &signed("other", SECRET.0, BODY)).await.assert_status(202);
+    let mut cut = 0;
+    for mut stream in slow {
+        let answer = http::answer(&mut stream).await;
+        assert!(answer.status >= 400, "{}", answer.text());
+        cut += usize::from(answer.status == 408);
+    }
+    assert!(cut >= SLOTS / 2, "{cut} bodies were cut");
+    push(&server, &signed("team", SECRET.0, BODY)).await.assert_status(202);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,15 +2,19 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 
 use crate::error::StoreError;
+
+/// Environment variable of the driver, which the chart sets to `verify-full` if a CA is known.
+const SSL_MODE_ENV: &str = "PGSSLMODE";
 
 /// Settings for connections to Postgres as a program.
 #[derive(Clone)]
 pub struct Config {
-    /// `postgres://user:password@host:port/database`; its parameters `sslmode` and `sslrootcert` configure TLS. The user is a member
-    /// of the role `enact_app`, and of `enact_operator` for the operator, and neither a superuser nor the owner of the schema.
+    /// `postgres://user:password@host:port/database`; its parameters `sslmode` and `sslrootcert` configure TLS, but do not
+    /// weaken `PGSSLMODE=verify-full`. The user is a member of the role `enact_app`, and of `enact_operator` for the operator, and neither
+    /// a superuser nor the owner of the schema.
     pub url: String,
     /// Maximum number of connections of this process.
     pub max_connections: u32,
@@ -67,5 +71,33 @@ pub(crate) fn connect_options(url: &str) -> Result<PgConnectOptions, StoreError>
         return Err(StoreError::Invalid { what: "postgres.url", problem: "must start with postgres://".to_owned() });
     }
     let options = PgConnectOptions::from_str(url).map_err(StoreError::while_doing("read postgres.url"))?;
+    let options = verified(options, std::env::var(SSL_MODE_ENV).ok().as_deref());
     Ok(options.application_name("enact").options([("search_path", "enact,pg_temp")]))
+}
+
+/// Returns options that verify the server's certificate if the environment demands it. The driver would prefer the `sslmode` of the URL, and
+/// URLs of database providers often contain one that verifies nothing, such as `require`.
+fn verified(options: PgConnectOptions, mode: Option<&str>) -> PgConnectOptions {
+    match mode.map(str::parse::<PgSslMode>) {
+        Some(Ok(mode @ PgSslMode::VerifyFull)) => options.ssl_mode(mode),
+        _ => options,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_does_not_weaken_verification() {
+        let mode = |url: &str, environment: Option<&str>| {
+            verified(PgConnectOptions::from_str(url).unwrap(), environment).get_ssl_mode()
+        };
+        for query in ["", "?sslmode=disable", "?ssl-mode=prefer", "?sslmode=require", "?sslmode=verify-ca"] {
+            let url = format!("postgres://h/db{query}");
+            assert!(matches!(mode(&url, Some("verify-full")), PgSslMode::VerifyFull), "{url}");
+        }
+        assert!(matches!(mode("postgres://h/db?sslmode=require", None), PgSslMode::Require));
+        assert!(matches!(mode("postgres://h/db?sslmode=verify-full", Some("prefer")), PgSslMode::VerifyFull));
+    }
 }

@@ -137,6 +137,16 @@ fn open_findings_ask_for_more_people_and_for_others() {
 }
 
 #[test]
+fn findings_require_approvals_of_what_else_needs_none() {
+    let security = WithFindings { at_least: Severity::High, required: 1, groups: vec!["security".into()] };
+    let policy = Policy { with_findings: vec![security], ..Policy::default() };
+    let verdict = |worst, all: &[Decision]| evaluate(&policy, &content("eve", worst), all, NOW);
+    assert_eq!(verdict(Some(Severity::Medium), &[]), approved(&[]));
+    assert_eq!(missing(&verdict(Some(Severity::High), &[])), (0, 1, Some(Severity::High)));
+    assert_eq!(verdict(Some(Severity::High), &[yes("sue", "security")]), approved(&["sue"]));
+}
+
+#[test]
 fn an_approval_expires() {
     let policy = Policy { expires_after: Some(60), ..leads(1) };
     let all = [yes("ann", "leads"), Decision { at: Some(Millis(950_000)), ..yes("bob", "leads") }];

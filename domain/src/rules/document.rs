@@ -3,8 +3,8 @@
 use super::cost::Shape;
 use super::model::Scope;
 use super::schema::{
-    CLARIFICATION, CONSTITUTION, CRITERION, DECISION, ENTITY, GATE, PLAN, PRINCIPLE, QUESTION, REQUIREMENT, SCENARIO,
-    SPECIFICATION, STORY, TASK, WORKSPACE,
+    CLARIFICATION, CONSTITUTION, CRITERION, DECISION, ENTITY, FINDING_POLICY, GATE, PLAN, PRINCIPLE, QUESTION,
+    REQUIREMENT, SCENARIO, SPECIFICATION, STORY, TASK, WORKSPACE,
 };
 use super::value::{Value, flag, list, number, record, text, texts};
 use crate::speckit::constitution::Constitution;
@@ -40,6 +40,23 @@ pub struct PlanInput {
     pub four_eyes: bool,
     /// Groups whose members may approve it; none if everybody may.
     pub approver_groups: Vec<String>,
+    /// Machine users who may approve it.
+    pub approver_machines: Vec<String>,
+    /// Seconds after which its approvals expire; 0 if they do not.
+    pub approval_expires_after_seconds: u32,
+    /// Further approvals that open findings require.
+    pub approvals_with_findings: Vec<FindingPolicy>,
+}
+
+/// Further approvals that are required while findings of a severity are open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FindingPolicy {
+    /// The mildest severity that requires them.
+    pub at_least: String,
+    /// Number of people who must approve.
+    pub required: u32,
+    /// Groups whose members count; none if those of the plan count.
+    pub groups: Vec<String>,
 }
 
 /// A task, reduced to the data that rules can read.
@@ -286,6 +303,10 @@ fn plan_value(plan: &PlanInput) -> Value {
         let alternatives = texts(d.alternatives.iter().map(String::as_str));
         record(&DECISION, [text(&d.title), text(&d.decision), text(&d.rationale), alternatives])
     });
+    let with_findings = plan.approvals_with_findings.iter().map(|policy| {
+        let groups = texts(policy.groups.iter().map(String::as_str));
+        record(&FINDING_POLICY, [text(&policy.at_least), number(policy.required), groups])
+    });
     let none = Workspace::default();
     let workspace = plan.workspace.as_ref().unwrap_or(&none);
     record(
@@ -301,6 +322,9 @@ fn plan_value(plan: &PlanInput) -> Value {
             number(plan.required_approvals),
             flag(plan.four_eyes),
             texts(plan.approver_groups.iter().map(String::as_str)),
+            texts(plan.approver_machines.iter().map(String::as_str)),
+            number(plan.approval_expires_after_seconds),
+            list(with_findings),
         ],
     )
 }

@@ -19,7 +19,7 @@ mod program;
 mod schema;
 mod value;
 
-pub use document::{Decision, Document, DocumentMetadata, Gate, PlanInput, TaskInput, Workspace};
+pub use document::{Decision, Document, DocumentMetadata, FindingPolicy, Gate, PlanInput, TaskInput, Workspace};
 pub use inherit::{LoosenedRule, inherit};
 pub use library::builtin;
 pub use model::{

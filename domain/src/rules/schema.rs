@@ -96,7 +96,7 @@ impl Record {
 }
 
 /// Returns every record that rules can see, the four documents first.
-pub fn records() -> [&'static Record; 15] {
+pub fn records() -> [&'static Record; 16] {
     [
         &SPECIFICATION,
         &PLAN,
@@ -113,6 +113,7 @@ pub fn records() -> [&'static Record; 15] {
         &GATE,
         &WORKSPACE,
         &PRINCIPLE,
+        &FINDING_POLICY,
     ]
 }
 
@@ -246,6 +247,19 @@ pub(super) static PLAN: Record = Record {
         number("requiredApprovals", "people who must approve it, by its policy and the minimum of its Tenant"),
         flag("fourEyes", "whether its author may not approve it"),
         texts("approverGroups", 2, "groups whose members may approve it; empty: everybody who may create Approvals"),
+        texts("approverMachines", 1, "machine users, such as service accounts, who may approve it"),
+        number("approvalExpiresAfterSeconds", "after how many seconds its approvals expire; 0: never"),
+        many("approvalsWithFindings", &FINDING_POLICY, 2, "further approvals that it requires while findings are open"),
+    ],
+};
+
+pub(super) static FINDING_POLICY: Record = Record {
+    name: "findingPolicy",
+    about: "Further approvals that are required while findings of a severity are open.",
+    fields: &[
+        text("atLeast", 8, "the mildest severity that requires them: `High`"),
+        number("required", "people who must approve"),
+        texts("groups", 2, "groups whose members count; empty: those of the plan"),
     ],
 };
 

@@ -6,11 +6,13 @@ use enact_crds::document::Finding;
 use enact_crds::plan::Coverage;
 use enact_crds::task::TaskTemplate;
 use enact_crds::{PlanSpec, compile, convert};
-use enact_domain::approval::Policy;
+use enact_domain::approval::{Policy, WithFindings};
 use enact_domain::condition::Readiness;
 use enact_domain::digest::Digest;
 use enact_domain::names;
-use enact_domain::rules::{Budget, Decision, Document, DocumentMetadata, Gate, PlanInput, Scope, TaskInput, Workspace};
+use enact_domain::rules::{
+    Budget, Decision, Document, DocumentMetadata, FindingPolicy, Gate, PlanInput, Scope, TaskInput, Workspace,
+};
 use enact_domain::stamps::Stamps;
 
 use super::observed::{Content, Documents, Observed};
@@ -193,7 +195,14 @@ fn rule_input(name: &str, spec: &PlanSpec, policy: &Policy, tasks: &[TaskTemplat
         required_approvals,
         four_eyes: policy.four_eyes,
         approver_groups: policy.groups_for(None).into_iter().map(str::to_owned).collect(),
+        approver_machines: policy.all_machines().into_iter().map(str::to_owned).collect(),
+        approval_expires_after_seconds: policy.shortest_validity().unwrap_or_default(),
+        approvals_with_findings: policy.all_with_findings().map(finding_policy).collect(),
     }
+}
+
+fn finding_policy(rule: &WithFindings) -> FindingPolicy {
+    FindingPolicy { at_least: rule.at_least.to_string(), required: rule.required, groups: rule.groups.clone() }
 }
 
 #[cfg(test)]

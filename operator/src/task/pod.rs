@@ -179,6 +179,9 @@ pub fn for_agent(frame: &Frame, step: &str, agent: &AgentSpec, credentials: Opti
         RUNNER.to_owned()
     };
     let mut main = container(frame, "agent", image, mounts);
+    // The node must not give the pod an image that it has pulled with the credentials of another tenant.
+    let is_pulled = agent.image.is_some() && frame.member.agent_images.always_pull;
+    main.image_pull_policy = is_pulled.then(|| "Always".to_owned());
     main.command = Some(vec![runner, step.into()]);
     let credentials = agent.mcp_servers.iter().flat_map(McpServer::credentials);
     let env = agent.env.iter().map(agent_var).chain(credentials.map(|(name, key)| secret_var(name, key)));

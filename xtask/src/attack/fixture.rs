@@ -29,7 +29,7 @@ metadata: {name: %own, labels: {LABEL: 'true'}}
 spec:
   namespaces: [%own]
   owners: {groups: [%own-owners]}
-  quota: {pods: 20, cpu: '4', memory: 8Gi, ephemeralStorage: 16Gi, tasks: 100, plans: 20, agents: 20}
+  quota: {pods: 20, cpu: '4', containerCpu: '2', memory: 8Gi, ephemeralStorage: 16Gi, tasks: 100, plans: 20, agents: 20, constitutions: 1}
   isolation: {SANDBOX}
 ---
 apiVersion: enact.dev/v1alpha1
@@ -86,6 +86,11 @@ apiVersion: enact.dev/v1alpha1
 kind: ModelProvider
 metadata: {name: inside, namespace: %own}
 spec: {api: OpenAi, baseUrl: 'http://127.0.0.1:8081', key: inside, prices: [{model: '*', input: '1', output: '4'}]}
+---
+apiVersion: enact.dev/v1alpha1
+kind: Constitution
+metadata: {name: only, namespace: %own}
+spec: {source: {inline: '# Constitution'}}
 ---
 apiVersion: enact.dev/v1alpha1
 kind: Specification

@@ -1,13 +1,14 @@
 //! Attacks by the content of documents, plans, agents and providers.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::case::{Case, Request, Verdict, code, create, short};
+use super::site::Site;
 use super::site::User::{Editor, KubeEditor, Owner, Root};
-use super::site::{Answer, Site};
 
 /// A Plan of `%own`, with its spec.
 macro_rules! plan {
@@ -49,8 +50,11 @@ macro_rules! object {
 const FLOOD: usize = 8;
 /// Size of a document of the flood, in bytes.
 const FLOOD_BYTES: usize = 1_000_000;
-/// Longest wait of another tenant during the flood. On an idle machine it is a quarter of a second.
+/// Longest wait of another tenant during the flood. On an idle machine it is a quarter of a second; here the flood itself takes the time of
+/// the machine on which the suite runs. `cargo xtask bench` measures the webhook alone.
 const FLOOD_PATIENCE: Duration = Duration::from_secs(10);
+/// Requests of another tenant during the flood.
+const FLOOD_REQUESTS: usize = 5;
 
 /// Longest wait until the webhook knows the change of a Tenant, and the time between two tries.
 const TENANT_PATIENCE: Duration = Duration::from_secs(15);
@@ -289,6 +293,26 @@ pub(super) const CASES: &[Case] = &[
     ),
     create(
         "ADM-D3",
+        "request-all-cpu",
+        "let a container use all processors of its node",
+        KubeEditor,
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: attack, namespace: %own}\n\
+         spec: {automountServiceAccountToken: false, securityContext: {runAsNonRoot: true, runAsUser: 10001, seccompProfile: {type: \
+         RuntimeDefault}}, containers: [{name: a, image: attack, resources: {limits: {cpu: '64'}}, securityContext: \
+         {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]}\n",
+        &["maximum cpu usage per Container"],
+    ),
+    create(
+        "ADM-D3",
+        "exceed-a-count",
+        "create more Constitutions than the quota of the tenant",
+        Owner,
+        object!("Constitution", "source: {inline: '# Constitution'}"),
+        // The second text is that of a quota whose use the API server has not counted yet.
+        &["exceeded quota|status unknown for quota", "count/constitutions.enact.dev"],
+    ),
+    create(
+        "ADM-D3",
         "evaluate-without-end",
         "write a rule that takes for ever",
         Owner,
@@ -305,7 +329,7 @@ pub(super) const CASES: &[Case] = &[
         "run an image from a registry that the Tenant does not allow",
         another_registry,
     ),
-    code("ADM-D1", "flood-the-webhook", "send eight documents of 1 MB of brackets at once", flood),
+    code("ADM-D1", "flood-the-webhook", "send documents of 1 MB of brackets, eight at a time", flood),
 ];
 
 /// Lets the Tenant allow one registry, and creates an Agent with an image of another one.
@@ -341,14 +365,56 @@ fn flood(site: &Site) -> Result<Verdict> {
          spec: {source: {inline: '# Feature Specification: A'}}\n",
     );
     let args = ["create", "--dry-run=server", "--output=name", "--filename=-"];
-    let (answer, time) = thread::scope(|scope| -> Result<(Answer, Duration)> {
+    let before = webhooks(site)?;
+    let ended = AtomicBool::new(false);
+    let times = thread::scope(|scope| {
         for _ in 0..FLOOD {
-            // Whether the flood itself is admitted does not matter.
-            scope.spawn(|| drop(site.ask(Editor, &args, &document)));
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    // Whether the flood itself is admitted does not matter.
+                    drop(site.ask(Editor, &args, &document));
+                }
+            });
         }
-        let begun = Instant::now();
-        Ok((site.ask(Root, &args, &victim)?, begun.elapsed()))
+        let times = times_of_another(site, &args, &victim);
+        ended.store(true, Ordering::Relaxed);
+        times
     })?;
-    let said = format!("another tenant's object: {} after {:.1} s", short(&answer.text), time.as_secs_f32());
-    Ok(if answer.accepted && time < FLOOD_PATIENCE { Verdict::Stopped(said) } else { Verdict::NotStopped(said) })
+    let times = match times {
+        Ok(times) => times,
+        Err(refusal) => return Ok(Verdict::NotStopped(format!("another tenant's object was refused: {refusal}"))),
+    };
+    let after = webhooks(site)?;
+    if after != before {
+        return Ok(Verdict::NotStopped(format!("the webhook's pods were restarted: {before}, and then {after}")));
+    }
+    let slowest = times.into_iter().max().unwrap_or_default();
+    let said = format!(
+        "the slowest of {FLOOD_REQUESTS} requests of another tenant took {:.1} s, and no pod was restarted",
+        slowest.as_secs_f32()
+    );
+    Ok(if slowest < FLOOD_PATIENCE { Verdict::Stopped(said) } else { Verdict::NotStopped(said) })
+}
+
+/// Creates an object of another tenant several times, as a dry run. Returns how long each time takes, or the first refusal.
+fn times_of_another(site: &Site, args: &[&str], object: &str) -> Result<Result<Vec<Duration>, String>> {
+    let mut times = Vec::new();
+    for _ in 0..FLOOD_REQUESTS {
+        let begun = Instant::now();
+        let answer = site.ask(Root, args, object)?;
+        if !answer.accepted {
+            return Ok(Err(short(&answer.text)));
+        }
+        times.push(begun.elapsed());
+    }
+    Ok(Ok(times))
+}
+
+/// Returns the webhook's pods, each with the number of its restarts.
+fn webhooks(site: &Site) -> Result<String> {
+    let selector = "--selector=app.kubernetes.io/part-of=enact,app.kubernetes.io/component=webhook";
+    let path = "--output=jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[*].restartCount} {end}";
+    let pods = site.read(&["get", "pods", "--namespace=%system", selector, path])?;
+    ensure!(!pods.is_empty(), "the installation has no pods of the webhook");
+    Ok(pods)
 }

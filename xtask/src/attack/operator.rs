@@ -1,7 +1,7 @@
 //! Attacks with the accounts of the installation, as somebody would make them who has stolen a token.
 
 use super::case::{Case, create, kubectl};
-use super::site::User::{Gateway, Operator, OperatorRoot, Server, Webhook};
+use super::site::User::{Cache, Gateway, Operator, OperatorRoot, Server, Webhook};
 
 /// A restricted pod of the operator, with more metadata, more of its spec, and more of its container.
 macro_rules! pod {
@@ -328,5 +328,37 @@ pub(super) const CASES: &[Case] = &[
         Gateway,
         "get secret theirs --namespace=%other",
         &["cannot get resource \"secrets\""],
+    ),
+    kubectl(
+        "GWY-E6",
+        "gateway-runs-pods",
+        "run a pod as the gateway",
+        Gateway,
+        "run attack --image=attack --namespace=%own --dry-run=server",
+        &["cannot create resource \"pods\""],
+    ),
+    kubectl(
+        "GWY-E6",
+        "gateway-changes-a-provider",
+        "send the keys of a provider elsewhere, with the gateway's account",
+        Gateway,
+        "patch modelprovider inside --namespace=%own --type=merge --patch={\"spec\":{\"baseUrl\":\"https://a.example.org\"}} --dry-run=server",
+        &["cannot patch resource \"modelproviders\""],
+    ),
+    kubectl(
+        "GIT-E3",
+        "cache-reads-secrets",
+        "read the credential of a repository as the clone cache",
+        Cache,
+        "get secrets --namespace=%own",
+        &["cannot list resource \"secrets\""],
+    ),
+    kubectl(
+        "GIT-E3",
+        "cache-runs-pods",
+        "run a pod as the clone cache",
+        Cache,
+        "run attack --image=attack --namespace=%own --dry-run=server",
+        &["cannot create resource \"pods\""],
     ),
 ];

@@ -13,8 +13,13 @@ pub(super) const LABEL: &str = "enact.dev/attack";
 const REQUEST_TIMEOUT: &str = "--request-timeout=30s";
 
 /// The accounts of the installation that attacks use, and the word for the name of each.
-const ACCOUNTS: [(&str, &str); 4] =
-    [("operator", "%operator"), ("server", "%server"), ("webhook", "%webhook"), ("gateway", "%gateway")];
+const ACCOUNTS: [(&str, &str); 5] = [
+    ("operator", "%operator"),
+    ("server", "%server"),
+    ("webhook", "%webhook"),
+    ("gateway", "%gateway"),
+    ("cache", "%cache"),
+];
 
 /// A user of the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,7 @@ pub(super) enum User {
     Server,
     Webhook,
     Gateway,
+    Cache,
 }
 
 /// The API server's answer to a request.
@@ -77,6 +83,7 @@ impl User {
             Self::Server => &["--as=system:serviceaccount:%system:%server"],
             Self::Webhook => &["--as=system:serviceaccount:%system:%webhook"],
             Self::Gateway => &["--as=system:serviceaccount:%system:%gateway"],
+            Self::Cache => &["--as=system:serviceaccount:%system:%cache"],
         }
     }
 }

@@ -41,6 +41,31 @@ fn is_file(name: &str) -> bool {
     name.contains('/') && Path::new(name).extension().is_some()
 }
 
+/// Returns the files that a text names, each with the names in the parentheses behind it.
+fn files_of(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let parts: Vec<&str> = text.split('`').collect();
+    let mut files: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut is_inside = false;
+    for pair in parts.chunks_exact(2) {
+        let &[words, code] = pair else { continue };
+        is_inside = !words.contains(')') && (is_inside || words.ends_with(" ("));
+        if is_file(code) {
+            files.push((code, Vec::new()));
+        } else if let (true, Some((_, names))) = (is_inside, files.last_mut()) {
+            names.push(code);
+        }
+    }
+    files
+}
+
+/// Returns whether a file contains a test of this name: another function shows nothing.
+fn has_test(source: &str, name: &str) -> bool {
+    source.match_indices(&format!("fn {name}(")).any(|(at, _)| {
+        let mut attributes = source[..at].rsplit('\n').skip(1).take_while(|line| line.trim_start().starts_with("#["));
+        attributes.any(|line| line.contains("#[test]") || line.contains("::test"))
+    })
+}
+
 #[test]
 fn each_attack_belongs_to_a_threat_that_names_it() {
     let threats = threats();
@@ -64,14 +89,21 @@ fn each_threat_is_shown_or_accepted() {
         let accepted = threat.shown_by.starts_with("accepted: ");
         assert_eq!(threat.mitigation == "accepted", accepted, "{id}: both columns say that it is accepted, or none");
         assert!(accepted || !shown.is_empty(), "{id}: nothing shows the mitigation");
-        let files: Vec<&str> = shown.iter().copied().filter(|name| is_file(name)).collect();
-        let read = |file: &&str| fs::read_to_string(dirs::workspace().join(file));
-        unknown.extend(files.iter().filter(|file| read(file).is_err()).map(|file| format!("{id}: {file}")));
-        let sources: Vec<String> = files.iter().filter_map(|file| read(file).ok()).collect();
-        for name in shown.iter().filter(|name| !is_file(name)) {
-            let is_test = sources.iter().any(|source| source.contains(&format!("fn {name}(")));
+        let files = files_of(&threat.shown_by);
+        for (file, tests) in &files {
+            let source = fs::read_to_string(dirs::workspace().join(file)).unwrap_or_default();
+            if source.is_empty() {
+                unknown.push(format!("{id}: {file}"));
+            }
+            if tests.is_empty() && Path::new(file).extension().is_some_and(|end| end == "rs") {
+                unknown.push(format!("{id}: a test in {file}"));
+            }
+            unknown.extend(tests.iter().filter(|name| !has_test(&source, name)).map(|name| format!("{id}: {name}")));
+        }
+        let tests: BTreeSet<&str> = files.into_iter().flat_map(|(_, tests)| tests).collect();
+        for name in shown.iter().filter(|name| !is_file(name) && !tests.contains(*name)) {
             // Settings that the reason of an accepted threat names.
-            if !attacks.contains(name) && !is_test && !accepted {
+            if !attacks.contains(name) && !accepted {
                 unknown.push(format!("{id}: {name}"));
             }
         }

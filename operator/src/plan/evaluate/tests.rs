@@ -166,6 +166,35 @@ async fn accepted_findings_about_coverage_are_counted_apart() {
     assert_ne!(after["digest"], before["digest"], "an approval covers what is accepted");
 }
 
+/// Whoever writes a plan writes its policy: a constitution limits what the policy can say.
+#[tokio::test]
+async fn a_rule_sees_the_whole_policy_of_a_plan() {
+    let rule = |name: &str, expression: &str| json!({"name": name, "appliesTo": "Plan", "expression": expression, "message": format!("mind {name}"), "severity": "MUST"});
+    let mut bench = bench(json!([
+        rule("people", "plan.approverMachines.size() == 0"),
+        rule("fresh", "plan.approvalExpiresAfterSeconds == 0 || plan.approvalExpiresAfterSeconds > 3600"),
+        rule("security", "plan.approvalsWithFindings.all(p, p.atLeast == 'High' && 'security' in p.groups)"),
+    ]))
+    .await;
+    assert_eq!(ready(&bench).0, "Running");
+    let further = |groups: &[&str]| json!({"withFindings": [{"atLeast": "High", "required": 1, "groups": groups}]});
+    for (name, policy, broken) in [
+        ("people", json!({"machines": ["system:serviceaccount:ci:bot"]}), true),
+        ("fresh", json!({"expiresAfterSeconds": 60}), true),
+        ("security", further(&["leads"]), true),
+        ("security", further(&["security"]), false),
+    ] {
+        let mut approval = policy.clone();
+        approval["required"] = json!(1);
+        let task = json!({"id": "T001", "title": "t", "script": "true"});
+        let plan = format!("{name}-{broken}");
+        bench.put_plan(&plan, &json!({"agentRef": {"name": "scripts"}, "tasks": [task], "approval": approval}));
+        bench.plan(&plan).await.unwrap();
+        let findings = bench.api.get(&format!("plans/{plan}"))["status"]["topFindings"].to_string();
+        assert_eq!(findings.contains(&format!("rule {name}")), broken, "{policy}: {findings}");
+    }
+}
+
 #[tokio::test]
 async fn four_eyes_need_an_author() {
     let mut bench = bench(json!([])).await;

@@ -32,8 +32,12 @@ fn integration(branches: usize) -> Assignment {
 
 /// Calls `make` with the frame of a pod for this assignment.
 fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
+    framed_with(AgentImages::default(), assignment, make)
+}
+
+/// Calls `make` with the frame of a pod of a tenant with these rules for images.
+fn framed_with<T>(agent_images: AgentImages, assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
     let none = Resources::default();
-    let agent_images = AgentImages::default();
     let member = Membership { tenant: "acme".into(), parallelism: 1, runtime_class: None, agent_images };
     make(&Frame {
         config: &config(),
@@ -113,6 +117,37 @@ fn the_integrations_credential_is_in_reach_of_its_last_step_alone() {
     // The publication never gets the agents' credential instead of its own.
     assert_eq!(of_integration(Some(&agents), None)["publish"], BTreeSet::new());
     assert_eq!(of_integration(None, Some(&integrator))["merge"], BTreeSet::new());
+}
+
+#[test]
+fn a_private_image_of_another_tenant_is_not_taken_from_the_node() {
+    let policies = |always_pull: bool, agent: serde_json::Value| {
+        let agent: AgentSpec = serde_json::from_value(agent).unwrap();
+        let rules = AgentImages { always_pull, ..AgentImages::default() };
+        let pod = framed_with(rules, &integration(0), |frame| for_agent(frame, "task", &agent, None));
+        let spec = pod.spec.unwrap();
+        let containers = spec.init_containers.into_iter().flatten().chain(spec.containers);
+        containers.map(|container| (container.name, container.image_pull_policy)).collect::<BTreeMap<_, _>>()
+    };
+    let of_tenant = || json!({"adapter": "Command", "image": "registry.example.org/theirs:1"});
+    assert_eq!(policies(true, of_tenant())["agent"].as_deref(), Some("Always"));
+    // The images of the installation are for all tenants.
+    assert_eq!(policies(true, of_tenant())["runner"], None);
+    assert_eq!(policies(true, json!({"adapter": "Command"}))["agent"], None);
+    assert_eq!(policies(false, of_tenant())["agent"], None);
+}
+
+#[test]
+fn an_image_of_a_tenant_runs_the_installations_runner() {
+    let agent: AgentSpec = serde_json::from_value(json!({"adapter": "Command", "image": "python:3"})).unwrap();
+    let mut spec = framed(&integration(0), |frame| for_agent(frame, "task", &agent, None)).spec.unwrap();
+    let (runner, agent) = (spec.init_containers.unwrap().remove(0), spec.containers.remove(0));
+    let config = config();
+    assert_eq!(runner.image, config.runner_image.or(Some(config.agent_image)));
+    assert_eq!(agent.image.as_deref(), Some("python:3"));
+    assert_eq!(agent.command.unwrap()[0], format!("{INJECTED}/enact-runner"));
+    let mut injected = agent.volume_mounts.unwrap().into_iter().filter(|mount| mount.mount_path == INJECTED);
+    assert_eq!(injected.next().and_then(|mount| mount.read_only), Some(true));
 }
 
 #[test]
