@@ -6,6 +6,7 @@
 local people = {
   WaitingForApproval = true,
   WaitingForChoice = true,
+  WaitingForConstitution = true,
   WaitingForSpecification = true,
   SpecificationChanged = true,
   AgentChanged = true,
