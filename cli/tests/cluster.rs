@@ -395,6 +395,7 @@ fn set_changes_the_parallelism_only() {
     let ran = api.enact(&["set", "shop", "--parallelism", "2"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(api.writes().pop().unwrap().body, json!({ "spec": { "execution": { "parallelism": 2 } } }));
+    assert_eq!(api.enact(&["set", "plans/shop", "--parallelism", "2"]).code, Some(0), "as kubectl names it");
     assert_ne!(api.enact(&["set", "shop", "--parallelism", "0"]).code, Some(0));
 }
 
