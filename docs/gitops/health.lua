@@ -17,6 +17,10 @@ local people = {
 local health = { status = "Progressing", message = "the operator has not read the object yet" }
 local status = obj.status
 if status == nil or status.conditions == nil then
+  -- The operator writes the conditions of a Task when its first attempt starts.
+  if obj.kind == "Task" then
+    health.message = "no attempt has started; the status of the Plan says what it waits for"
+  end
   return health
 end
 

@@ -4,15 +4,19 @@ local function condition(kind, status, reason)
   return { type = kind, status = status, reason = reason, message = "why" }
 end
 
--- Returns the health of an object with these conditions.
+-- Returns the health of an object, with the libraries that Argo CD gives to a script.
+local function health_of(object)
+  local environment = { obj = object, ipairs = ipairs, pairs = pairs, tostring = tostring, type = type }
+  return assert(loadfile("health.lua", "t", environment))()
+end
+
+-- Returns the health of a Plan or document with these conditions.
 local function health(conditions, observed)
   local object = { metadata = { generation = 2 }, status = { conditions = conditions, observedGeneration = observed } }
   if conditions == nil then
     object.status = nil
   end
-  -- Only what Argo CD gives to a script without the standard libraries.
-  local environment = { obj = object, ipairs = ipairs, pairs = pairs, tostring = tostring, type = type }
-  return assert(loadfile("health.lua", "t", environment))()
+  return health_of(object)
 end
 
 local function stalled(reason)
@@ -71,4 +75,6 @@ for _, case in ipairs(cases) do
 end
 local waits = health(stalled("WaitingForApproval"), 2)
 assert(waits.message == "WaitingForApproval: why", waits.message)
+local idle = { kind = "Task", metadata = { generation = 1 }, status = { phase = "Pending", observedGeneration = -1 } }
+assert(health_of(idle).message:find("no attempt has started", 1, true), health_of(idle).message)
 print("health.lua: " .. #cases .. " cases passed")
