@@ -400,6 +400,20 @@ fn set_changes_the_parallelism_only() {
 }
 
 #[test]
+fn explain_takes_the_name_of_a_plan() {
+    let api = Fake::start(|request| match request.path.trim_start_matches(ENACT) {
+        "/plans/shop" => Answer::Ok(plan("Running", json!({}))),
+        _ => Answer::Failure(404, "not found"),
+    });
+    for name in ["shop", "plan/shop"] {
+        let ran = api.enact(&["explain", name]);
+        assert!(ran.stderr.contains("agents write no tasks for Plan shop"), "{name}: {}", ran.stderr);
+    }
+    let ran = api.enact(&["explain", "nothing"]);
+    assert!(ran.stderr.contains("there is neither a Task nor a Plan nothing in namespace demo"), "{}", ran.stderr);
+}
+
+#[test]
 fn diff_of_a_task_without_work_says_so() {
     let git = json!({ "spec": { "workspace": { "url": "https://git.example.org/shop.git" } } });
     let api = Fake::start(move |request| match request.path.trim_start_matches(ENACT) {
