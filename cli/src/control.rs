@@ -218,14 +218,20 @@ fn summary(stale: &Stale, redo: bool) -> String {
 
 /// Suspends a plan.
 pub async fn suspend(cluster: &Cluster, plan: &str) -> Result<()> {
-    patch(cluster, plan, &json!({ "spec": { "suspend": true } })).await?;
-    terminal::print_line(&format!("Plan {plan} is suspended; running attempts may finish"))
+    let changed = patch(cluster, plan, &json!({ "spec": { "suspend": true } })).await?;
+    let effect = ended(&changed).unwrap_or_else(|| "running attempts may finish".into());
+    terminal::print_line(&format!("Plan {plan} is suspended; {effect}"))
 }
 
 /// Resumes a plan that is suspended, or that has paused after a phase.
 pub async fn resume(cluster: &Cluster, name: &str) -> Result<()> {
     let plan: Plan = cluster.get(name).await?;
     let paused = plan.status.as_ref().and_then(|status| status.paused_after.as_ref());
+    if paused.is_none() && !plan.spec.suspend {
+        return terminal::print_line(&format!(
+            "Plan {name} is neither suspended nor paused; nothing was changed. `kubectl enact status {name}` shows what it waits for"
+        ));
+    }
     let mut change = json!({ "spec": { "suspend": false } });
     let mut effect = "is resumed".to_owned();
     if let Some(PausedAfter { number, phase }) = paused {
@@ -247,8 +253,16 @@ pub async fn cancel(cluster: &Cluster, options: &ConfirmedPlan) -> Result<()> {
     if !options.yes && !terminal::confirm(&question)? {
         bail!("the cancellation was not confirmed; nothing was changed");
     }
-    patch(cluster, plan, &json!({ "spec": { "cancel": true } })).await?;
-    terminal::print_line(&format!("Plan {plan} is being cancelled"))
+    let changed = patch(cluster, plan, &json!({ "spec": { "cancel": true } })).await?;
+    let effect =
+        ended(&changed).map_or_else(|| "is being cancelled".into(), |ended| format!("cannot run again; {ended}"));
+    terminal::print_line(&format!("Plan {plan} {effect}"))
+}
+
+/// Returns that a plan had ended before a command; none if it had not.
+fn ended(plan: &Plan) -> Option<String> {
+    let phase = plan.status.as_ref().map(|status| status.phase).filter(|phase| phase.is_finished())?;
+    Some(format!("it had ended before: {phase:?}"))
 }
 
 async fn patch(cluster: &Cluster, plan: &str, patch: &Value) -> Result<Plan> {

@@ -358,7 +358,7 @@ fn retry_refuses_a_cancelled_plan() {
 
 #[test]
 fn suspends_resumes_and_cancels_a_plan() {
-    let api = Fake::start(|_| Answer::Ok(plan("Running", json!({}))));
+    let api = Fake::start(|_| Answer::Ok(plan("Running", json!({ "spec": { "suspend": true } }))));
     assert_eq!(api.enact(&["cancel", "shop"]).code, Some(1), "nobody was asked");
     for (command, spec) in [
         (vec!["suspend", "shop"], json!({ "suspend": true })),
@@ -371,6 +371,19 @@ fn suspends_resumes_and_cancels_a_plan() {
         assert_eq!((last.line(), &last.body), (format!("PATCH {ENACT}/plans/shop"), &json!({ "spec": spec })));
     }
     assert_eq!(api.writes().len(), 3);
+}
+
+#[test]
+fn commands_do_not_claim_what_they_cannot_do() {
+    let running = Fake::start(|_| Answer::Ok(plan("Running", json!({}))));
+    let ran = running.enact(&["resume", "shop"]);
+    assert!(ran.stdout.starts_with("Plan shop is neither suspended nor paused; nothing was changed"), "{}", ran.stdout);
+    assert_eq!((ran.code, running.writes()), (Some(0), vec![]));
+    let finished = Fake::start(|_| Answer::Ok(plan("Succeeded", json!({}))));
+    let ran = finished.enact(&["cancel", "shop", "--yes"]);
+    assert_eq!(ran.stdout, "Plan shop cannot run again; it had ended before: Succeeded\n", "{}", ran.stderr);
+    let ran = finished.enact(&["suspend", "shop"]);
+    assert_eq!(ran.stdout, "Plan shop is suspended; it had ended before: Succeeded\n", "{}", ran.stderr);
 }
 
 #[test]

@@ -24,7 +24,7 @@ if status == nil or status.conditions == nil then
   return health
 end
 
--- Tasks and Approvals have no generation in their status.
+-- -1 until the operator has read the object.
 local observed = status.observedGeneration
 if observed ~= nil and obj.metadata.generation ~= nil and observed ~= obj.metadata.generation then
   health.message = "the operator has not read the latest change yet"
