@@ -535,6 +535,7 @@ pub struct Suspended {
 #[command(after_help = "Example: kubectl enact set cart --parallelism 2")]
 pub struct Set {
     /// Name of the Plan
+    #[arg(value_parser = plan)]
     pub plan: String,
     /// Maximum number of concurrent attempts; running ones continue
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -219,17 +219,15 @@ fn summary(stale: &Stale, redo: bool) -> String {
 /// Suspends a plan or an agent.
 pub async fn suspend(cluster: &Cluster, target: &PlanOrAgent) -> Result<()> {
     let change = json!({ "spec": { "suspend": true } });
-    let suspended = match target {
-        PlanOrAgent::Plan(plan) => {
-            patch(cluster, plan, &change).await?;
-            format!("Plan {plan}")
-        }
+    let (suspended, effect) = match target {
+        PlanOrAgent::Plan(plan) => (format!("Plan {plan}"), ended(&patch(cluster, plan, &change).await?)),
         PlanOrAgent::Agent(agent) => {
             patch_agent(cluster, agent, &change).await?;
-            format!("Agent {agent}")
+            (format!("Agent {agent}"), None)
         }
     };
-    terminal::print_line(&format!("{suspended} is suspended; running attempts may finish"))
+    let effect = effect.unwrap_or_else(|| "running attempts may finish".into());
+    terminal::print_line(&format!("{suspended} is suspended; {effect}"))
 }
 
 /// Resumes an agent that is suspended, or a plan that is suspended or has paused after a phase.
@@ -246,6 +244,11 @@ pub async fn resume(cluster: &Cluster, target: &PlanOrAgent) -> Result<()> {
 async fn resume_plan(cluster: &Cluster, name: &str) -> Result<()> {
     let plan: Plan = cluster.get(name).await?;
     let paused = plan.status.as_ref().and_then(|status| status.paused_after.as_ref());
+    if paused.is_none() && !plan.spec.suspend {
+        return terminal::print_line(&format!(
+            "Plan {name} is neither suspended nor paused; nothing was changed. `kubectl enact status {name}` shows what it waits for"
+        ));
+    }
     let mut change = json!({ "spec": { "suspend": false } });
     let mut effect = "is resumed".to_owned();
     if let Some(PausedAfter { number, phase }) = paused {
@@ -267,8 +270,16 @@ pub async fn cancel(cluster: &Cluster, options: &ConfirmedPlan) -> Result<()> {
     if !options.yes && !terminal::confirm(&question)? {
         bail!("the cancellation was not confirmed; nothing was changed");
     }
-    patch(cluster, plan, &json!({ "spec": { "cancel": true } })).await?;
-    terminal::print_line(&format!("Plan {plan} is being cancelled"))
+    let changed = patch(cluster, plan, &json!({ "spec": { "cancel": true } })).await?;
+    let effect =
+        ended(&changed).map_or_else(|| "is being cancelled".into(), |ended| format!("cannot run again; {ended}"));
+    terminal::print_line(&format!("Plan {plan} {effect}"))
+}
+
+/// Returns that a plan had ended before a command; none if it had not.
+fn ended(plan: &Plan) -> Option<String> {
+    let phase = plan.status.as_ref().map(|status| status.phase).filter(|phase| phase.is_finished())?;
+    Some(format!("it had ended before: {phase:?}"))
 }
 
 async fn patch(cluster: &Cluster, plan: &str, patch: &Value) -> Result<Plan> {

@@ -9,25 +9,25 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::args::{Explain, ExplainOutput, Kind, kind_and_name};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, api_error};
 use crate::control::{Target, task_of};
 use crate::record::{Record, Selected};
 use crate::text::{align, one_line};
 use crate::{planning, terminal};
 
+/// What an argument names.
+enum Found {
+    Task(Box<Task>),
+    /// The name of a plan.
+    Plan(String),
+}
+
 /// Prints the proposals for a plan, or the candidates of a task with all components of their scores, and why the others were excluded.
 pub async fn run(cluster: &Cluster, options: &Explain) -> Result<()> {
-    if let (Some(Kind::Plan), name) = kind_and_name(&options.task)
-        && !name.contains('/')
-    {
-        return planning::explain(cluster, name, options.output).await;
-    }
-    if options.output == ExplainOutput::Json {
-        bail!("--output json is for plans; name one as plan/NAME");
-    }
-    let task: Task = match Target::parse(&options.task) {
-        Target::TaskOfPlan(plan, id) => task_of(cluster, &plan, &id).await?,
-        Target::Name(name) => cluster.get(&name).await?,
+    let task = match find(cluster, &options.task).await? {
+        Found::Plan(name) => return planning::explain(cluster, &name, options.output).await,
+        Found::Task(_) if options.output == ExplainOutput::Json => bail!("--output json is for plans; name one"),
+        Found::Task(task) => *task,
     };
     let plan: Plan = cluster.get(&task.spec.plan_ref.name).await?;
     terminal::print_line(&format!("{}: {}", task.spec.work.id, one_line(&task.spec.work.title)))?;
@@ -62,6 +62,23 @@ pub async fn run(cluster: &Cluster, options: &Explain) -> Result<()> {
         }
         (None, Some(message)) => terminal::print_line(&message),
         (None, None) => terminal::print_line("no attempt has started; an agent is selected when one starts"),
+    }
+}
+
+/// Returns the task or plan that an argument names. A name without a kind is first that of a Task.
+async fn find(cluster: &Cluster, text: &str) -> Result<Found> {
+    let name = match (Target::parse(text), kind_and_name(text).0) {
+        (Target::TaskOfPlan(plan, id), _) => return Ok(Found::Task(Box::new(task_of(cluster, &plan, &id).await?))),
+        (Target::Name(name), Some(Kind::Plan)) => return Ok(Found::Plan(name)),
+        (Target::Name(name), Some(_)) => return Ok(Found::Task(Box::new(cluster.get(&name).await?))),
+        (Target::Name(name), None) => name,
+    };
+    if let Some(task) = cluster.api::<Task>().get_opt(&name).await.map_err(api_error)? {
+        return Ok(Found::Task(Box::new(task)));
+    }
+    match cluster.api::<Plan>().get_metadata_opt(&name).await.map_err(api_error)? {
+        Some(_) => Ok(Found::Plan(name)),
+        None => bail!("there is neither a Task nor a Plan {name} in namespace {}", cluster.namespace),
     }
 }
 

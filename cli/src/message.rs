@@ -52,7 +52,7 @@ pub async fn send(cluster: &Cluster, options: &SendMessage) -> Result<()> {
                 let number = message::last_id(&sent);
                 return terminal::print_line(&format!(
                     "{id} of Plan {plan}: message {number} is sent; {}",
-                    recipient(phase)
+                    recipient(phase, &format!("{plan}/{id}"))
                 ));
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -62,15 +62,16 @@ pub async fn send(cluster: &Cluster, options: &SendMessage) -> Result<()> {
     bail!("Task {} was changed {TRIES} times in the meantime; try again", options.task)
 }
 
-/// Returns who gets a message to a task in this phase.
-fn recipient(phase: Phase) -> &'static str {
+/// Returns who gets a message to a task in this phase. `task` names it for another command.
+fn recipient(phase: Phase, task: &str) -> String {
     match phase {
         Phase::Running => {
             "the running agent gets it within about a minute, or the next attempt if the agent cannot be interrupted"
+                .into()
         }
-        Phase::Pending => "the next attempt gets it",
+        Phase::Pending => "the next attempt gets it".into(),
         Phase::Succeeded | Phase::Failed | Phase::Cancelled | Phase::Unknown => {
-            "the next attempt gets it; `kubectl enact retry` starts one"
+            format!("the next attempt gets it; `kubectl enact retry {task}` starts one")
         }
     }
 }

@@ -358,7 +358,7 @@ fn retry_refuses_a_cancelled_plan() {
 
 #[test]
 fn suspends_resumes_and_cancels_a_plan() {
-    let api = Fake::start(|_| Answer::Ok(plan("Running", json!({}))));
+    let api = Fake::start(|_| Answer::Ok(plan("Running", json!({ "spec": { "suspend": true } }))));
     assert_eq!(api.enact(&["cancel", "shop"]).code, Some(1), "nobody was asked");
     for (command, spec) in [
         (vec!["suspend", "shop"], json!({ "suspend": true })),
@@ -371,6 +371,19 @@ fn suspends_resumes_and_cancels_a_plan() {
         assert_eq!((last.line(), &last.body), (format!("PATCH {ENACT}/plans/shop"), &json!({ "spec": spec })));
     }
     assert_eq!(api.writes().len(), 3);
+}
+
+#[test]
+fn commands_do_not_claim_what_they_cannot_do() {
+    let running = Fake::start(|_| Answer::Ok(plan("Running", json!({}))));
+    let ran = running.enact(&["resume", "shop"]);
+    assert!(ran.stdout.starts_with("Plan shop is neither suspended nor paused; nothing was changed"), "{}", ran.stdout);
+    assert_eq!((ran.code, running.writes()), (Some(0), vec![]));
+    let finished = Fake::start(|_| Answer::Ok(plan("Succeeded", json!({}))));
+    let ran = finished.enact(&["cancel", "shop", "--yes"]);
+    assert_eq!(ran.stdout, "Plan shop cannot run again; it had ended before: Succeeded\n", "{}", ran.stderr);
+    let ran = finished.enact(&["suspend", "shop"]);
+    assert_eq!(ran.stdout, "Plan shop is suspended; it had ended before: Succeeded\n", "{}", ran.stderr);
 }
 
 #[test]
@@ -395,7 +408,22 @@ fn set_changes_the_parallelism_only() {
     let ran = api.enact(&["set", "shop", "--parallelism", "2"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(api.writes().pop().unwrap().body, json!({ "spec": { "execution": { "parallelism": 2 } } }));
+    assert_eq!(api.enact(&["set", "plans/shop", "--parallelism", "2"]).code, Some(0), "as kubectl names it");
     assert_ne!(api.enact(&["set", "shop", "--parallelism", "0"]).code, Some(0));
+}
+
+#[test]
+fn explain_takes_the_name_of_a_plan() {
+    let api = Fake::start(|request| match request.path.trim_start_matches(ENACT) {
+        "/plans/shop" => Answer::Ok(plan("Running", json!({}))),
+        _ => Answer::Failure(404, "not found"),
+    });
+    for name in ["shop", "plan/shop"] {
+        let ran = api.enact(&["explain", name]);
+        assert!(ran.stderr.contains("agents write no tasks for Plan shop"), "{name}: {}", ran.stderr);
+    }
+    let ran = api.enact(&["explain", "nothing"]);
+    assert!(ran.stderr.contains("there is neither a Task nor a Plan nothing in namespace demo"), "{}", ran.stderr);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use enact_domain::condition::{READY, Readiness};
+use enact_domain::condition::{READY, Readiness, STALLED};
 use enact_domain::digest::Digest;
 use enact_domain::rules::{LoosenedRule, Rule, inherit};
 use kube::ResourceExt as _;
@@ -39,6 +39,8 @@ pub struct ChainLink {
     pub rules: Vec<Rule>,
     /// Digest of its document, when it is in force: ready, and the operator has observed its present generation.
     pub in_force: Option<Digest>,
+    /// Why it waits until a person does something, if it is not in force.
+    pub stalled: Option<String>,
 }
 
 impl ChainLink {
@@ -50,12 +52,14 @@ impl ChainLink {
         let namespace = constitution.namespace().unwrap_or_default();
         let status = constitution.status.as_ref();
         let is_current = status.and_then(|s| s.observed_generation) == constitution.metadata.generation;
-        let is_ready = status.is_some_and(|s| s.conditions.iter().any(|c| c.type_ == READY && c.status == "True"));
+        let conditions = status.filter(|_| is_current).map_or(&[][..], |s| &s.conditions[..]);
+        let true_condition = |type_: &str| conditions.iter().find(|c| c.type_ == type_ && c.status == "True");
         let digest = status.and_then(|s| s.digest.clone()).map(Into::into);
         Some(Self {
             parent: constitution.spec.parent_ref.as_ref().map(|r| NamespacedRef::new(&namespace, &r.name)),
             rules: constitution.spec.rules.iter().map(convert::rule).collect(),
-            in_force: digest.filter(|_| is_ready && is_current),
+            in_force: digest.filter(|_| true_condition(READY).is_some()),
+            stalled: true_condition(STALLED).map(|condition| condition.reason.clone()),
             at: NamespacedRef::new(namespace, constitution.name_any()),
         })
     }
@@ -78,8 +82,12 @@ pub enum ChainError {
     #[error("a chain of more than {MAX_CONSTITUTIONS} constitutions is not allowed; merge some of them")]
     TooMany,
     /// A constitution of the chain is not in force yet.
-    #[error("Constitution {0} is not approved; see `kubectl describe constitution {name} -n {namespace}`", name = .0.name, namespace = .0.namespace)]
+    #[error("Constitution {0} is not in force yet; see `kubectl describe constitution {name} -n {namespace}`", name = .0.name, namespace = .0.namespace)]
     NotInForce(NamespacedRef),
+    /// A constitution of the chain is not in force, and waits until a person does something.
+    #[error("Constitution {constitution} is not {}; see `kubectl describe constitution {name} -n {namespace}`", missing(.reason),
+        name = .constitution.name, namespace = .constitution.namespace)]
+    Stalled { constitution: NamespacedRef, reason: String },
     /// A constitution of the chain loosens a rule that it inherits. Its own conditions say so too.
     #[error("Constitution {constitution} loosens a rule that it inherits: {loosened}")]
     LoosenedRule { constitution: NamespacedRef, loosened: LoosenedRule },
@@ -90,11 +98,18 @@ impl From<ChainError> for Readiness {
     fn from(error: ChainError) -> Self {
         match error {
             ChainError::Circular(_) | ChainError::TooMany => Self::stalled("CircularInheritance", error.to_string()),
+            // Like the constitution, the object then waits until a person does something.
+            ChainError::Stalled { .. } => Self::stalled("WaitingForConstitution", error.to_string()),
             ChainError::Missing { .. } | ChainError::NotInForce(_) | ChainError::LoosenedRule { .. } => {
                 Self::reconciling("WaitingForConstitution", error.to_string())
             }
         }
     }
+}
+
+/// Returns what a constitution with this reason is not.
+fn missing(reason: &str) -> String {
+    if reason == "WaitingForApproval" { "approved".into() } else { format!("ready ({reason})") }
 }
 
 fn join(path: &[NamespacedRef]) -> String {
@@ -121,8 +136,12 @@ impl Chain {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
-        let waiting = self.links.iter().find(|link| link.in_force.is_none());
-        waiting.map_or(Ok(()), |link| Err(ChainError::NotInForce(link.at.clone())))
+        let Some(waiting) = self.links.iter().find(|link| link.in_force.is_none()) else { return Ok(()) };
+        let constitution = waiting.at.clone();
+        Err(match waiting.stalled.clone() {
+            Some(reason) => ChainError::Stalled { constitution, reason },
+            None => ChainError::NotInForce(constitution),
+        })
     }
 
     /// Returns the rules of all constitutions, the farthest first.
@@ -249,6 +268,8 @@ pub fn follow(
 mod tests {
     use std::collections::BTreeMap;
 
+    use enact_domain::condition::Progress;
+
     use super::*;
 
     /// Constitutions by `namespace/name`, and what the Tenants of namespaces name.
@@ -262,7 +283,13 @@ mod tests {
     fn link(at: &str, parent: Option<&str>) -> ChainLink {
         let here = parse(at);
         let parent = parent.map(|name| NamespacedRef::new(&here.namespace, name));
-        ChainLink { at: here, parent, rules: Vec::new(), in_force: Some(Digest::of_bytes(at.as_bytes())) }
+        ChainLink {
+            at: here,
+            parent,
+            rules: Vec::new(),
+            in_force: Some(Digest::of_bytes(at.as_bytes())),
+            stalled: None,
+        }
     }
 
     fn objects(constitutions: &[(&str, Option<&str>)], tenants: &[(&str, &str)]) -> Objects {
@@ -339,6 +366,15 @@ mod tests {
         assert!(error(&objects.follow(None, Some("deep/c0"), "deep")).contains("more than 16"));
         let mut waits = objects.follow(None, Some("t/c"), "t");
         (waits.error, waits.links[0].in_force) = (None, None);
-        assert!(error(&waits).starts_with("Constitution t/c is not approved"));
+        assert!(error(&waits).starts_with("Constitution t/c is not in force yet"));
+        let progress = |waits: &Chain| Readiness::from(waits.check().unwrap_err()).progress;
+        assert_eq!(progress(&waits), Progress::Reconciling);
+        for (reason, expected) in
+            [("WaitingForApproval", "is not approved; see"), ("InvalidRules", "is not ready (InvalidRules); see")]
+        {
+            waits.links[0].stalled = Some(reason.into());
+            assert!(error(&waits).contains(expected), "{}", error(&waits));
+            assert_eq!(progress(&waits), Progress::Stalled, "it waits for the same person");
+        }
     }
 }

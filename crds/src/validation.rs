@@ -112,6 +112,9 @@ pub fn windows_scripts(spec: &PlanSpec) -> Option<String> {
             fields.push(format!("spec.tasks[{i}].script"));
         }
         fields.extend(of_gates(format!("spec.tasks[{i}].gates"), &task.gates));
+        let measurements = task.attempts.iter().flat_map(|attempts| &attempts.measurements).enumerate();
+        let wrong = measurements.filter(|(_, measurement)| has_windows_lines(&measurement.script));
+        fields.extend(wrong.map(|(j, _)| format!("spec.tasks[{i}].attempts.measurements[{j}].script")));
     }
     fields.extend(of_gates("spec.gates".into(), &spec.gates));
     windows_warning(&fields)

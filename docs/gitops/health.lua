@@ -6,6 +6,7 @@
 local people = {
   WaitingForApproval = true,
   WaitingForChoice = true,
+  WaitingForConstitution = true,
   WaitingForSpecification = true,
   SpecificationChanged = true,
   AgentChanged = true,
@@ -16,10 +17,14 @@ local people = {
 local health = { status = "Progressing", message = "the operator has not read the object yet" }
 local status = obj.status
 if status == nil or status.conditions == nil then
+  -- The operator writes the conditions of a Task when its first attempt starts.
+  if obj.kind == "Task" then
+    health.message = "no attempt has started; the status of the Plan says what it waits for"
+  end
   return health
 end
 
--- Tasks and Approvals have no generation in their status.
+-- -1 until the operator has read the object.
 local observed = status.observedGeneration
 if observed ~= nil and obj.metadata.generation ~= nil and observed ~= obj.metadata.generation then
   health.message = "the operator has not read the latest change yet"

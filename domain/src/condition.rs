@@ -18,9 +18,10 @@ pub const STALLED: &str = "Stalled";
 const MAX_MESSAGE_BYTES: usize = 8192;
 
 /// Reasons of an object that waits for a decision of a person, or for an object that does. They are a part of normal work, not a problem.
-const WAITS_FOR_PEOPLE: [&str; 7] = [
+const WAITS_FOR_PEOPLE: [&str; 8] = [
     "WaitingForApproval",
     "WaitingForChoice",
+    "WaitingForConstitution",
     "WaitingForSpecification",
     "SpecificationChanged",
     "AgentChanged",
@@ -163,6 +164,27 @@ mod tests {
     fn cuts_a_long_message() {
         let long = Readiness::reconciling("Waiting".to_owned(), "é".repeat(9000));
         assert_eq!(long.message.len(), 8192);
+    }
+
+    #[test]
+    fn health_checks_of_gitops_tools_know_every_wait_for_people() {
+        let lua = include_str!("../../docs/gitops/health.lua");
+        let table = lua.split_once("local people = {").and_then(|(_, rest)| rest.split_once('}')).expect("the table").0;
+        let mut listed: Vec<&str> = table.lines().filter_map(|line| line.trim().strip_suffix(" = true,")).collect();
+        let mut expected = WAITS_FOR_PEOPLE.to_vec();
+        listed.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(listed, expected);
+        let guide = include_str!("../../docs/guide/gitops.md");
+        for reason in WAITS_FOR_PEOPLE {
+            assert!(guide.contains(&format!("`{reason}`")), "{reason} is not in the text");
+            assert_eq!(
+                guide.matches(&format!("'{reason}'")).count() % 2,
+                0,
+                "{reason} is in `current` and in `failed`"
+            );
+            assert!(guide.contains(&format!("'{reason}'")), "{reason} is not in the expressions for Flux");
+        }
     }
 
     #[test]

@@ -12,14 +12,15 @@ pub fn truncate(text: &mut String, max_bytes: usize) {
     text.truncate(text.floor_char_boundary(max_bytes));
 }
 
-/// Returns a script with the line ends of Unix: a shell takes the other character of a Windows line end for a part of the last word.
+/// Returns a script with the line ends of Unix: a shell takes the other character of a Windows line end for a part of the last word. The
+/// last line may have only that character, because tools remove the last line end of a text.
 pub fn unix_lines(script: &str) -> String {
-    script.replace("\r\n", "\n")
+    script.strip_suffix('\r').unwrap_or(script).replace("\r\n", "\n")
 }
 
 /// Returns whether a script has line ends of Windows.
 pub fn has_windows_lines(script: &str) -> bool {
-    script.contains("\r\n")
+    script.contains("\r\n") || script.ends_with('\r')
 }
 
 /// Returns whether the character controls a terminal: control characters and those that change the text direction.
@@ -60,6 +61,8 @@ mod tests {
     fn line_ends_are_those_of_unix() {
         assert!(has_windows_lines("a\r\n") && !has_windows_lines("a\r b\n"));
         assert_eq!(unix_lines("echo hi > a\r\necho \r > b\n\r\n"), "echo hi > a\necho \r > b\n\n");
+        assert!(has_windows_lines("echo hi > a\r"));
+        assert_eq!(unix_lines("echo hi > a\r"), "echo hi > a");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use enact_domain::assignment::{MAX_MESSAGE_BYTES, Reason, Report};
+use enact_domain::text::truncate;
 
 use crate::text::last_lines;
 
@@ -50,6 +51,13 @@ impl Failure {
         )
     }
 
+    /// Adds a part to the end of the message, which is shortened for it if necessary.
+    pub(crate) fn append(&mut self, part: &str) {
+        truncate(&mut self.message, MAX_MESSAGE_BYTES.saturating_sub(part.len() + 2));
+        self.message.push_str("; ");
+        self.message.push_str(part);
+    }
+
     pub(crate) fn into_report(self) -> Report {
         Report { conflicts: self.conflicts, commit: self.commit, ..Report::new(self.reason, self.message) }
     }
@@ -61,5 +69,18 @@ pub(crate) fn explain(summary: &str, detail: &str) -> String {
     match last_lines(detail, limit.min(MAX_DETAIL_BYTES)) {
         "" => summary.to_owned(),
         detail => format!("{summary}: {detail}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_at_the_end_of_a_long_message_is_not_cut() {
+        let mut failure = Failure::new(Reason::GateFailed, "é".repeat(MAX_MESSAGE_BYTES));
+        failure.append("the work is lost: no space");
+        let message = failure.into_report().message;
+        assert!(message.ends_with("é; the work is lost: no space"), "{message}");
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use enact_domain::agents::checkpoint::UnfinishedWork;
 use enact_domain::agents::run::AgentRun;
 use enact_domain::assignment::{Adapter, Assignment, GitWork, Reason, Report, TaskWork};
+use enact_domain::text::truncated;
 
 use crate::agent::{Environment, MAX_TRANSCRIPT, Script, measure, run_gates};
 use crate::capture::Tail;
@@ -82,6 +83,12 @@ struct Attempt<'a> {
     layout: &'a WorkspaceLayout,
     environment: &'a Environment,
 }
+
+/// Part of the message of an attempt whose work cannot be pushed.
+const GOES_TO_SERVER: &str =
+    "the Git server did not take the work: enact-server gets it, for a next attempt with `retry.from: Work`";
+/// Most bytes of the reason why work is lost.
+const MAX_PROBLEM_BYTES: usize = 300;
 
 /// Where unfinished work is.
 enum Kept {
@@ -223,13 +230,17 @@ impl Attempt<'_> {
         let Some(commit) = commit else { return failure };
         let (mut work, mut bundle) = (None, None);
         if commit != checkout.base {
-            let Some(kept) = self.keep_unfinished(git, checkout, commit, failure.reason) else { return failure };
-            let commit = match kept {
-                Kept::Pushed(commit) => {
+            let commit = match self.keep_unfinished(git, checkout, commit, failure.reason) {
+                Err(problem) => {
+                    failure.append(&format!("the work is lost: {}", truncated(&problem.message, MAX_PROBLEM_BYTES)));
+                    return failure;
+                }
+                Ok(Kept::Pushed(commit)) => {
                     failure.commit = Some(commit.clone());
                     commit
                 }
-                Kept::Bundled(commit, bytes) => {
+                Ok(Kept::Bundled(commit, bytes)) => {
+                    failure.append(GOES_TO_SERVER);
                     bundle = Some(bytes);
                     commit
                 }
@@ -241,24 +252,30 @@ impl Attempt<'_> {
         failure
     }
 
-    /// Pushes unfinished work to the branch of the attempt, or makes a bundle of it; none if neither is possible.
-    fn keep_unfinished(&self, git: &mut Git, checkout: &mut Checkout, commit: String, reason: Reason) -> Option<Kept> {
+    /// Pushes unfinished work to the branch of the attempt, or makes a bundle of it. Fails if neither is possible.
+    fn keep_unfinished(
+        &self,
+        git: &mut Git,
+        checkout: &mut Checkout,
+        commit: String,
+        reason: Reason,
+    ) -> Result<Kept, Failure> {
         let problem = match self.push_unfinished(git, checkout, &commit, reason) {
             Ok(marked) => {
                 log(&format!("pushed the unfinished work {marked} to {}", self.work.branch));
-                return Some(Kept::Pushed(marked));
+                return Ok(Kept::Pushed(marked));
             }
             Err(problem) => problem,
         };
         log(&format!("the unfinished work could not be pushed: {}", problem.message));
         // Before the gates, the same commit was pushed without its mark.
         if checkout.pushed.as_ref() == Some(&commit) {
-            return Some(Kept::Pushed(commit));
+            return Ok(Kept::Pushed(commit));
         }
         git.supervisor.allow_saving();
         let bundle = unfinished::bundle(git, &commit);
-        let bundle = bundle.inspect_err(|problem| log(&format!("the work is lost: {}", problem.message))).ok()?;
-        Some(Kept::Bundled(commit, bundle))
+        let bundle = bundle.inspect_err(|problem| log(&format!("the work is lost: {}", problem.message)))?;
+        Ok(Kept::Bundled(commit, bundle))
     }
 
     fn push_unfinished(

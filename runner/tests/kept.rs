@@ -204,6 +204,7 @@ fn work_goes_to_the_server_while_git_is_down() {
     down.store(true, Ordering::Relaxed);
     let ended = pod("echo one > one.py; git add -A; git commit -qm one; echo two > two.py", 1).run("task");
     assert_eq!((ended.report.reason, ended.report.commit), (Reason::RepositoryUnreachable, None), "{}", ended.log);
+    assert!(ended.report.message.contains("enact-server gets it, for a next attempt"), "{}", ended.report.message);
     assert_eq!(git.tip(BRANCH), None);
     let left: Checkpoint = serde_json::from_slice(saved.lock().unwrap().as_deref().unwrap()).unwrap();
     assert!(left.bundle.is_some() && left.check().is_ok());

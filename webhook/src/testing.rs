@@ -121,6 +121,7 @@ impl Lookup for FakeLookup {
             parent: parent.as_ref().map(|name| NamespacedRef::new(&at.namespace, name)),
             rules: rules.clone(),
             in_force: Some(Digest::of_bytes(at.to_string().as_bytes())),
+            stalled: None,
         }))
     }
 

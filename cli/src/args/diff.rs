@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(compared("shop"), plan(None));
         let task = Compared::Task { plan: "shop".into(), id: "T004".into() };
         assert_eq!(compared("shop/T004"), Ok(task));
-        for wrong in ["shop/", "Shop/T004"] {
+        for wrong in ["shop/", "Shop/T004", "task/shop-t004"] {
             assert!(compared(wrong).unwrap_err().contains("PLAN/TASKID"), "{wrong}");
         }
     }

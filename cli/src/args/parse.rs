@@ -184,7 +184,8 @@ pub(super) fn plan_name(text: &str) -> Result<String, String> {
 pub(super) fn plan_or_task(text: &str) -> Result<PlanOrTask, String> {
     let text = match kind_and_name(text) {
         (Some(Kind::Plan), name) => name,
-        _ => text,
+        (None, _) => text,
+        (Some(_), _) => return Err("it must be PLAN or PLAN/TASKID, alone or as plan/PLAN or plan/PLAN/TASKID".into()),
     };
     let (plan, task) = text.split_once('/').map_or((text, None), |(plan, task)| (plan, Some(task.to_owned())));
     if task.as_ref().is_some_and(String::is_empty) {
@@ -256,5 +257,6 @@ mod tests {
         assert_eq!(plan_or_task("plan/shop/T001"), Ok(both("shop", Some("T001"))));
         assert_eq!(plan_or_task("plan/shop"), Ok(both("shop", None)));
         assert!(plan_or_task("shop/").is_err());
+        assert!(plan_or_task("task/shop-t001").is_err(), "it is not the task shop-t001 of a plan task");
     }
 }

@@ -89,7 +89,7 @@ pub struct Choose {
     after_help = "Examples:\n  kubectl enact explain task/shop-t004\n  kubectl enact explain shop/T004 --attempt 2\n  kubectl enact explain plan/shop\n  kubectl enact explain plan/shop -o json"
 )]
 pub struct Explain {
-    /// PLAN/TASKID, the name of a Task, or plan/NAME
+    /// PLAN/TASKID, or the name of a Task or a Plan
     #[arg(value_name = "TASK|PLAN")]
     pub task: String,
     /// Explain this attempt [default: the newest one]

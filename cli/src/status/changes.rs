@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use enact_crds::task::Phase;
+use enact_domain::condition::STALLED;
 use enact_domain::plan::ReportedState;
 use kube::ResourceExt as _;
 
-use super::snapshot::{Row, Snapshot};
+use super::snapshot::{Row, Snapshot, condition};
 use crate::text::{cut, elapsed, one_line};
 
 /// Most columns of a line. A message may have thousands.
@@ -68,11 +69,43 @@ fn integration(snapshot: &Snapshot) -> String {
 
 fn plan(snapshot: &Snapshot) -> String {
     let status = snapshot.plan.status.clone().unwrap_or_default();
-    // The message of a running plan counts its tasks, which have lines of their own.
-    let waiting = matches!(status.phase, enact_crds::plan::Phase::Pending) || snapshot.outcome().is_some();
+    // The message of a plan that runs counts its tasks, which have lines of their own. A stalled one waits for somebody who may read this.
+    let is_stalled = condition(&status.conditions, STALLED).is_some_and(|stalled| stalled.status == "True");
+    let waiting =
+        matches!(status.phase, enact_crds::plan::Phase::Pending) || is_stalled || snapshot.outcome().is_some();
     let why = snapshot
         .ready()
         .filter(|_| waiting)
         .map_or_else(String::new, |ready| format!(": {}", one_line(&ready.message)));
     format!("Plan {} {:?}{why}", snapshot.plan.name_any(), status.phase)
+}
+
+#[cfg(test)]
+mod tests {
+    use enact_crds::common::{Condition, Time};
+    use enact_crds::plan;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_running_plan_that_waits_for_people_says_so() {
+        let condition = |type_: &str, status: &str| Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: "Paused".into(),
+            message: "phase 1 is done: continue with `kubectl enact resume door`".into(),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+            observed_generation: None,
+        };
+        let mut paused = Snapshot::default();
+        paused.plan.metadata.name = Some("door".into());
+        paused.plan.status = Some(plan::PlanStatus {
+            phase: plan::Phase::Running,
+            conditions: vec![condition("Ready", "False"), condition("Stalled", "True")],
+            ..plan::PlanStatus::default()
+        });
+        let shown = "Plan door Running: phase 1 is done: continue with `kubectl enact resume door`";
+        assert_eq!(changes(None, &paused), [shown]);
+    }
 }

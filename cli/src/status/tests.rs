@@ -202,6 +202,8 @@ fn tree_shows_competing_attempts() {
         shown.lines().find(|line| line.contains("T003   1m05s")).map(str::to_owned).unwrap()
     };
     assert!(line(&contest).ends_with("Paint it  competing attempts 1 ✓, 5 ◐, 3 ✗"), "{}", line(&contest));
+    contest.contestants.get_mut("2").unwrap().message = Some("attempt 5 cannot start".into());
+    assert!(line(&contest).ends_with("1 ✓, 5 ◐, 3 ✗; attempt 5 cannot start"), "{}", line(&contest));
     contest.winner = Some(5);
     assert!(line(&contest).ends_with("Paint it  best of 3: attempt 5 won"), "{}", line(&contest));
 }

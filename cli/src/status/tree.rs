@@ -358,7 +358,11 @@ fn contest(contest: &ContestStatus) -> String {
     }
     let contestants = contest.contestants.values().filter(|contestant| contestant.attempt > 0);
     let shown = contestants.map(|contestant| format!("{} {}", contestant.attempt, symbol(contestant.phase).0));
-    format!("competing attempts {}", shown.collect::<Vec<_>>().join(", "))
+    // While an attempt runs, its message says why its pod does not run yet.
+    let mut running = contest.contestants.values().filter(|contestant| contestant.phase == Phase::Running);
+    let wait = running.find_map(|contestant| contestant.message.as_deref());
+    let wait = wait.map_or_else(String::new, |message| format!("; {}", one_line(message)));
+    format!("competing attempts {}{wait}", shown.collect::<Vec<_>>().join(", "))
 }
 
 /// Returns what a line adds to the phase of a task: the reason, or what it waits for.

@@ -1,6 +1,6 @@
 //! Constitution chains, followed through the caches.
 
-use enact_crds::chain::{self, ChainError, ChainLink, Walk};
+use enact_crds::chain::{self, ChainLink, Walk};
 use enact_crds::common::{LocalRef, NamespacedRef};
 use enact_crds::{Constitution, Specification};
 use enact_domain::condition::Readiness;
@@ -25,13 +25,7 @@ impl Chain {
     /// # Errors
     /// The reason why no document below the chain can be approved.
     pub fn rules(&self) -> Result<Vec<Rule>, Readiness> {
-        self.0.check().and_then(|()| self.0.rules()).map_err(|error| {
-            let message = error.to_string();
-            match error {
-                ChainError::Circular(_) | ChainError::TooMany => Readiness::stalled("CircularInheritance", message),
-                _ => Readiness::reconciling("WaitingForConstitution", message),
-            }
-        })
+        self.0.check().and_then(|()| self.0.rules()).map_err(Readiness::from)
     }
 
     /// Returns whether the constitution governs the document.

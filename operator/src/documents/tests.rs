@@ -170,6 +170,24 @@ async fn violated_must_rule_blocks_a_specification() {
 }
 
 #[tokio::test]
+async fn a_specification_is_stalled_while_its_constitution_waits_for_people() {
+    let mut bench = Bench::new().await;
+    constitution(&bench, "ns", "base", &json!({"approval": {"required": 1}}));
+    specification(&bench, "keys", &json!({"constitutionRef": {"name": "base"}}));
+    let other = |bench: &Bench| status(bench, "specifications/keys")["conditions"][1]["type"].clone();
+    bench.specification("keys").await.unwrap();
+    assert_eq!(other(&bench), "Reconciling", "nobody has read the constitution yet");
+    bench.constitution("base").await.unwrap();
+    bench.settle().await;
+    assert_eq!(other(&bench), "Stalled");
+    assert!(message(&bench, "specifications/keys").starts_with("Constitution ns/base is not approved; see "));
+    approve(&mut bench, "Constitution", "constitutions/base", "ann");
+    bench.constitution("base").await.unwrap();
+    bench.settle().await;
+    assert_eq!(reason(&bench, "specifications/keys"), "Approved");
+}
+
+#[tokio::test]
 async fn reports_all_invalid_rules_together() {
     let mut bench = Bench::new().await;
     let rules = [rule("one", "Plan", "plan.nothing > 1", "MUST"), rule("two", "Task", "task.title +", "MUST")];

@@ -169,15 +169,17 @@ async fn carry_out(
         }
         Action::Judge { node, verdict } => judge(ctx, decided, *node, verdict).await,
         Action::Close { node, phase, reason } => {
+            let attempts = decided.nodes[*node].attempts;
             let integration = |old: IntegrationStatus| IntegrationStatus {
                 phase: (*phase).into(),
                 reason: Some(reason.as_str().into()),
+                message: Some(status::closed_message(attempts)),
                 retry_at: None,
                 ..old
             };
             let task = |_: &TaskEntry| match decided.kept(*node).filter(|_| *phase == TaskPhase::Succeeded) {
                 Some((kept, plan)) => status::kept(kept, plan, now),
-                None => status::closed(*phase, *reason, now),
+                None => status::closed(*phase, *reason, attempts, now),
             };
             change_status(ctx, decided, *node, task, integration).await
         }

@@ -11,8 +11,8 @@ use enact_domain::digest::Digest;
 use enact_domain::graph::{NodeId, PerNode};
 use enact_domain::names;
 use enact_domain::plan::{
-    self as scheduler, Action, Agents, Assignment, Counts, Decision, Executor, NextStep, Node, PlanState, Request,
-    Shared, TaskPhase, Verdict,
+    self as scheduler, Action, Agents, Assignment, Counts, Decision, Executor, NextStep, Node, OnFailure, PlanState,
+    Request, Shared, TaskPhase, Verdict,
 };
 use enact_domain::record::{Kind, Subject};
 use enact_domain::text::truncate;
@@ -462,7 +462,8 @@ impl Decided<'_> {
                 (so_far, Readiness::stalled("Paused", message))
             }
             PlanState::Suspended => {
-                let message = format!("suspended: {progress}; resume with `kubectl enact resume`");
+                let name = self.observed.name();
+                let message = format!("suspended: {progress}; resume with `kubectl enact resume {name}`");
                 (so_far, Readiness::stalled("Suspended", message))
             }
             PlanState::Running if let Some(message) = self.shortage() => {
@@ -584,7 +585,12 @@ impl Decided<'_> {
         let cause = ended.or(judged).or_else(|| self.task_entry(node)?.failure.clone());
         let cause = cause.map(|(reason, message)| format!(": {reason}: {message}")).unwrap_or_default();
         let id = &self.valid.content.compiled.tasks[i].id;
-        let message = format!("task {id} failed{cause}; fix it, then run `kubectl enact retry`");
+        // After `Stop`, the tasks that were stopped run again too. Work of unknown end is named, so that nothing else is repeated.
+        let stopped = self.valid.policy.on_failure == OnFailure::Stop;
+        let all = stopped && self.decision.phases[node] != TaskPhase::Unknown;
+        let target = if all { String::new() } else { format!("/{id}") };
+        let name = self.observed.name();
+        let message = format!("task {id} failed{cause}; fix it, then run `kubectl enact retry {name}{target}`");
         Readiness::stalled("TaskFailed", message)
     }
 }

@@ -38,6 +38,6 @@ pub fn ended(observed: &Observed, old: IntegrationStatus, end: &status::End) -> 
         observed_rerun: old.observed_rerun,
         observed_redo: old.observed_redo,
         reason: Some(end.report.reason.as_str().into()),
-        message: Some(end.report.message.clone()),
+        message: Some(end.report.message.clone()).filter(|message| !message.is_empty()),
     }
 }

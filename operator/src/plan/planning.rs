@@ -214,7 +214,12 @@ impl Planning<'_> {
     /// Reconciles all planners without a proposal. `others` are the UIDs of the pods of judges and of the synthesizer.
     async fn advance(&self, mut proposals: Vec<Proposal>, others: Vec<String>) -> Result<Round, Error> {
         if self.assignment.observed.plan.spec.suspend {
-            return Ok(Round { proposals, records: Vec::new(), pending: suspended(), requeue_at: None });
+            return Ok(Round {
+                proposals,
+                records: Vec::new(),
+                pending: suspended(&self.assignment),
+                requeue_at: None,
+            });
         }
         let effective = self.assignment.constitution;
         let constitutions: Vec<_> = effective.texts.iter().map(|text| &text.parsed.model).collect();
@@ -368,8 +373,10 @@ impl Planning<'_> {
     }
 }
 
-fn suspended() -> Readiness {
-    let message = "suspended before its planners and judges ended; continue with `kubectl enact resume`";
+fn suspended(assignment: &Assignment) -> Readiness {
+    let name = assignment.observed.name();
+    let message =
+        format!("suspended before its planners and judges ended; continue with `kubectl enact resume {name}`");
     Readiness::stalled("Suspended", message)
 }
 

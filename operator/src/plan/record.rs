@@ -153,7 +153,7 @@ fn events(decided: &Decided, subject: &Subject, action: &Action) -> Vec<Event> {
             let key = closing_key(decided, *node);
             let (reason, message) = match decided.kept(*node).filter(|_| *phase == TaskPhase::Succeeded) {
                 Some((_, plan)) => (status::KEPT, status::kept_message(plan)),
-                None => (reason.as_str(), "stopped before it was started".to_owned()),
+                None => (reason.as_str(), status::closed_message(decided.nodes[*node].attempts)),
             };
             task_transition(decided, *node, *phase, &key, reason, &message).into_iter().collect()
         }

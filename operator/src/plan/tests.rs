@@ -277,7 +277,7 @@ async fn a_failed_plan_reports_its_first_failure() {
     bench.succeed("p-t002-1").await;
     bench.plan("p").await.unwrap();
     let ready = bench.api.get("plans/p")["status"]["conditions"][0].clone();
-    let message = "task T001 failed: AgentFailed: attempt 1 failed, and no further attempt follows: no such file; fix it, then run `kubectl enact retry`";
+    let message = "task T001 failed: AgentFailed: attempt 1 failed, and no further attempt follows: no such file; fix it, then run `kubectl enact retry p/T001`";
     assert_eq!((ready["reason"].as_str(), ready["message"].as_str()), (Some("TaskFailed"), Some(message)));
 }
 

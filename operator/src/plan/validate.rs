@@ -278,7 +278,7 @@ fn check_start(
     // After the rules: people are asked to approve only a plan that violates no MUST rule.
     check_approval(observed, loaded, &content.digest, &evaluation)?;
     if observed.plan.spec.suspend {
-        let message = "suspended before its start; start it with `kubectl enact resume`";
+        let message = format!("suspended before its start; start it with `kubectl enact resume {}`", observed.name());
         return Err(Readiness::stalled("Suspended", message));
     }
     Ok(digest)

@@ -79,7 +79,9 @@ pub fn running(state: &State, attempt: u32, since: Millis, waiting: Option<&Wait
         "startedAt": convert::time(since),
         "finishedAt": null,
     });
-    let mut patch = patch(state, &contestant, "Running", &format!("attempt {attempt} is running"), now);
+    let event =
+        waiting.map_or_else(|| format!("attempt {attempt} is running"), |waiting| wait_message(attempt, waiting));
+    let mut patch = patch(state, &contestant, "Running", &event, now);
     patch["startedAt"] = json!(convert::time(since));
     patch
 }
@@ -89,7 +91,7 @@ fn patch(state: &State, contestant: &Value, reason: &'static str, event: &str, n
     let (running, all) = state.running;
     let reason = if state.phase == TaskPhase::Running { "Running" } else { reason };
     let readiness =
-        Readiness::reconciling(reason, format!("{running} of {all} competing attempts are running; {event}"));
+        Readiness::reconciling(reason, format!("{running} of {all} competing attempts are in progress; {event}"));
     let number = state.contestant.to_string();
     json!({
         "phase": Phase::from(state.phase),

@@ -198,9 +198,17 @@ fn end_conditions(phase: TaskPhase, end: &End, now: Millis) -> Vec<Condition> {
     convert::conditions(&[], wanted, None, now)
 }
 
-/// Returns the patch for a task that is finished without an attempt.
-pub fn closed(phase: TaskPhase, reason: Reason, now: Millis) -> Value {
-    let readiness = Readiness::stalled(reason.as_str(), "stopped before it was started");
+/// Returns the message of a task that is finished while it waits for its attempt after this number of attempts.
+pub fn closed_message(attempts: u32) -> String {
+    match attempts {
+        0 => "stopped before it was started".into(),
+        attempts => format!("stopped after attempt {attempts}, before another attempt was started"),
+    }
+}
+
+/// Returns the patch for a task that is finished while it waits for its attempt after this number of attempts.
+pub fn closed(phase: TaskPhase, reason: Reason, attempts: u32, now: Millis) -> Value {
+    let readiness = Readiness::stalled(reason.as_str(), closed_message(attempts));
     json!({
         "phase": Phase::from(phase),
         "finishedAt": convert::time(now),
@@ -344,7 +352,7 @@ mod tests {
             "without budget": ended((1, 0), &end(&stopped_by_budget, Some(FailureClass::Task), parked), NOW),
             "of unknown end": ended((1, 0), &end(&lost, Some(FailureClass::Unknown), NextStep::Finish(TaskPhase::Unknown)), NOW),
             "stopped": ended((1, 0), &end(&stopped, Some(FailureClass::Task), NextStep::Finish(TaskPhase::Cancelled)), NOW),
-            "closed": closed(TaskPhase::Cancelled, Reason::DeadlineExceeded, NOW),
+            "closed": closed(TaskPhase::Cancelled, Reason::DeadlineExceeded, 0, NOW),
             "running": running(2, Some("coder"), NOW, None, NOW),
             "waiting for a node": running(2, None, NOW, Some(&waiting), NOW.plus_seconds(3)),
             "reopened": reopened(Some("2"), None, NOW),
@@ -370,6 +378,16 @@ mod tests {
         assert_eq!(shown(DELIVERED), nothing);
         let conditions = patch["conditions"].as_array().cloned().unwrap_or_default();
         assert!(conditions.iter().all(|c| c["message"].as_str().is_some_and(|m| !m.is_empty())), "{conditions:?}");
+    }
+
+    #[test]
+    fn a_task_that_was_tried_is_not_closed_as_one_that_never_started() {
+        let shown = |attempts| {
+            let patch = closed(TaskPhase::Cancelled, Reason::Cancelled, attempts, NOW);
+            condition(&patch, "Ready").unwrap_or_default()
+        };
+        assert_eq!(shown(0), "False Cancelled: stopped before it was started");
+        assert_eq!(shown(2), "False Cancelled: stopped after attempt 2, before another attempt was started");
     }
 
     #[test]

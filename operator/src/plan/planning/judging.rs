@@ -128,7 +128,8 @@ impl Planning<'_> {
             requeue_at = Some(self.assignment.observed.now);
         } else if open > 0 {
             let message = format!("judges have ended {} of {} comparisons", judgements.len() - open, judgements.len());
-            let working = if is_suspended { suspended() } else { Readiness::reconciling(JUDGING, message) };
+            let working =
+                if is_suspended { suspended(&self.assignment) } else { Readiness::reconciling(JUDGING, message) };
             pending = blocked.or(Some(working));
         }
         if pending.is_none() {

@@ -43,7 +43,15 @@ fn each_contestant_has_its_own_patch() {
     let running = running(&state(1), 1, NOW, None, NOW);
     assert_eq!(running["contest"]["contestants"]["2"], Value::Null, "a patch of one changes no other");
     let message = &running["conditions"][0]["message"];
-    assert_eq!(message, "2 of 3 competing attempts are running; attempt 1 is running");
+    assert_eq!(message, "2 of 3 competing attempts are in progress; attempt 1 is running");
+}
+
+#[test]
+fn a_contestant_that_cannot_start_is_not_called_running() {
+    let waiting =
+        Waiting { reason: "SandboxFailed".into(), message: "cannot start: no runtime".into(), since: NOW, task: None };
+    let message = running(&state(1), 1, NOW, Some(&waiting), NOW)["conditions"][0]["message"].clone();
+    assert_eq!(message, "2 of 3 competing attempts are in progress; attempt 1 cannot start: no runtime");
 }
 
 #[test]

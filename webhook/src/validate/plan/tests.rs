@@ -34,10 +34,13 @@ async fn an_agent_that_is_still_missing_is_only_a_warning() {
 #[tokio::test]
 async fn scripts_from_windows_are_a_warning() {
     let script = "echo hi > result.txt\r\n";
-    let tasks = json!([{ "id": "T001", "title": "a", "script": script, "gates": [{ "name": "g", "script": script }] }]);
+    let measured = json!({ "bestOf": 2, "measurements": [{ "name": "m", "script": script }] });
+    let gates = json!([{ "name": "g", "script": script }]);
+    let tasks = json!([{ "id": "T001", "title": "a", "script": script, "gates": gates, "attempts": measured }]);
     let warnings = assert_admitted(admit(&lookup(), &create(&plan(&tasks))).await);
     let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
-    for part in ["spec.tasks[0].script, spec.tasks[0].gates[0].script", "CRLF", "runs with those of Unix"] {
+    let fields = "spec.tasks[0].script, spec.tasks[0].gates[0].script, spec.tasks[0].attempts.measurements[0].script";
+    for part in [fields, "CRLF", "runs with those of Unix"] {
         assert!(warning.contains(part), "{part}: {warning}");
     }
 }
