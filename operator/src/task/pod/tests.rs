@@ -34,7 +34,13 @@ fn integration(branches: usize) -> Assignment {
 fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
     let none = Resources::default();
     let agent_images = AgentImages::default();
-    let member = Membership { tenant: "acme".into(), parallelism: 1, runtime_class: None, agent_images };
+    let member = Membership {
+        tenant: "acme".into(),
+        parallelism: 1,
+        runtime_class: None,
+        agent_images,
+        shares_decisions: false,
+    };
     make(&Frame {
         config: &config(),
         member: &member,
