@@ -200,8 +200,8 @@ impl RecordStore for InMemoryRecordStore {
         _: &'a str,
     ) -> BoxFuture<'a, Result<Vec<DecisionOutcome>, StoreError>> {
         let is_wanted = |found: &&DecisionOutcome| namespace.is_none_or(|only| found.decision.namespace == only);
-        let found = self.reach(|| self.decision_outcomes.lock().unwrap().iter().filter(is_wanted).cloned().collect());
-        Box::pin(future::ready(found))
+        let found = || self.decision_outcomes.lock().unwrap().iter().filter(is_wanted).cloned().collect::<Vec<_>>();
+        Box::pin(future::ready(self.reach(found)))
     }
 
     fn set_budgets<'a>(&'a self, _: &'a str, budgets: &'a [(Scope, Limit)]) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -3,7 +3,7 @@
 use enact_crds::Plan;
 use enact_crds::subject::Approvable as _;
 use enact_domain::assignment::ASSIGNMENT_ENV;
-use enact_domain::decisions::RecordedDecision;
+use enact_domain::decisions::{DecisionOutcome, PlanOutcome, RecordedDecision};
 use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
 use enact_domain::stamps::Stamp;
 use enact_domain::usage::{Balance, Charge, Limit, Scope, Tokens};
