@@ -1,6 +1,6 @@
 //! Knowledge about a repository, for the agents of later plans: a file in the repository, whose entries expire when their evidence changes.
 //!
-//! Agents propose the file by a plan, and a person accepts it by merging that plan's branch ([reference](docs/reference/knowledge.md)).
+//! Agents propose the file by a plan, and a person accepts it by merging that plan's branch: see `docs/guide/planning.md`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

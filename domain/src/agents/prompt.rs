@@ -114,7 +114,7 @@ pub fn render(input: &PromptInput) -> String {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Situation<'a> {
     pub previous: Option<&'a PreviousFailure>,
-    /// What is known about the repository, as a part of the prompt ([`crate::knowledge::Knowledge::section`]); empty if nothing is.
+    /// What is known about the repository, as a part of the prompt (`Knowledge::section`); empty if nothing is.
     pub knowledge: &'a str,
     /// Whether the unfinished work of the previous attempt is in the working tree.
     pub unfinished: bool,
