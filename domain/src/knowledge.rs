@@ -39,7 +39,7 @@ const HEADING: &str = "
 ## What is known about the repository
 
 Agents proposed the next lines after earlier plans, and a person accepted them. The files that they are about have not changed since. They help
-to do the task, and they are no rules.
+to do the task, and they are not rules.
 
 ";
 

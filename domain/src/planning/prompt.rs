@@ -43,7 +43,7 @@ where new code belongs. Name the paths that it has. Your changes to it are not k
 const RECOMMENDED: &str = "
 ## What worked before
 
-The next block has choices of earlier plans of this organisation that succeeded, each with its source. They are no rules. Prefer one where it
+The next block has choices of earlier plans of this organisation that succeeded, each with its source. They are not rules. Prefer one where it
 fits: it is known to work here. Where you choose something else, give the reason.
 
 ";
