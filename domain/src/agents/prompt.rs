@@ -359,7 +359,8 @@ mod tests {
 
     #[test]
     fn a_session_begins_with_what_is_known() {
-        let situation = Situation { knowledge: "\nKnown.\n", previous: Some(&failed()), ..Situation::default() };
+        let failure = failed();
+        let situation = Situation { knowledge: "\nKnown.\n", ..after_failure(&failure) };
         assert!(first("The task.\n", situation).starts_with("The task.\n\nKnown.\n\n## Attempt 1 failed"));
         assert!(!resumed("T004", situation, None).contains("Known."), "the session knows it");
         assert!(resumed("T004", situation, Some("The task.\n")).ends_with("The task.\n\nKnown.\n"));
