@@ -9,14 +9,14 @@ use enact_e2e::{PATIENCE, Stage, on_stage};
 use serde_json::json;
 
 /// Keeps its prompt as a file, or writes the proposal.
-const SCRIPT: &str = r##"
+const SCRIPT: &str = r#"
 case "$(cat "$ENACT_PROMPT_FILE")" in
 *"Propose what later agents should know"*)
     mkdir -p .enact
     printf '# Knowledge\n\n## Commands\n\n- Test with make test.\n  Evidence: Makefile@%s\n' "$(git rev-parse HEAD:Makefile)" > .enact/knowledge.md ;;
 *) cp "$ENACT_PROMPT_FILE" "$ENACT_TASK_ID.txt" ;;
 esac
-"##;
+"#;
 
 /// Runs a plan with one task of the same name, and returns the prompt of its agent.
 async fn prompt(stage: &Stage, git: &Git, person: &Person, name: &str) -> Result<String> {
