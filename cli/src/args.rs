@@ -14,6 +14,7 @@ pub use diff::{Compared, Diff};
 pub use drift::{Drift, DriftOutput};
 pub use git::Git;
 pub use impact::{Impact, ImpactOutput};
+pub use knowledge::Knowledge;
 pub use parse::{DocumentName, Kind, PlanOrAgent, PlanOrTask, SubjectName, kind_and_name};
 use parse::{
     answer, digest, document, object_name, plan, plan_name, plan_or_agent, plan_or_task, recorded_revision,
@@ -28,6 +29,7 @@ mod diff;
 mod drift;
 mod git;
 mod impact;
+mod knowledge;
 mod parse;
 mod planning;
 mod replan;
@@ -78,6 +80,7 @@ pub enum Command {
     Choose(Choose),
     Replan(Replan),
     Decisions(Decisions),
+    Knowledge(Knowledge),
     /// Show the progress of plans
     #[command(visible_alias = "st")]
     Status(Status),

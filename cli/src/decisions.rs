@@ -1,4 +1,4 @@
-//! `decisions`: the recorded decisions of plans, as a table, JSON or MADR files.
+//! `decisions`: the recorded decisions of plans, as a table, JSON or MADR files, and what they recommend.
 
 use std::fs;
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use enact_crds::approval::SubjectKind;
 use enact_crds::convert;
+use enact_domain::decisions::recommendations::{Recommendation, RecommendationSource};
 use enact_domain::decisions::{DecisionOutcome, PlanOutcome, RecordedDecision, State};
 use enact_domain::names::slug;
 use enact_domain::text::truncated;
@@ -32,10 +33,12 @@ struct Answer {
 
 /// Prints or exports the decisions of the namespace, of one plan, or of the plans for one specification.
 pub async fn run(cluster: &Cluster, options: &Decisions) -> Result<()> {
+    if let Some(question) = &options.recommend {
+        return recommend(cluster, question, options.output).await;
+    }
     let found = Record::open(cluster).await?.decisions(&parameters(options)).await?;
     if options.output == DecisionsOutput::Json {
-        let value: Value = record::parse(&found)?;
-        return terminal::print_line(&safe(&serde_json::to_string_pretty(&value)?));
+        return print_json(&found);
     }
     let Answer { decisions } = record::parse(&found)?;
     if decisions.is_empty() {
@@ -49,6 +52,54 @@ pub async fn run(cluster: &Cluster, options: &Decisions) -> Result<()> {
         Some(folder) => export(folder, &decisions),
         None => terminal::print(&(table(&decisions, options.output == DecisionsOutput::Wide).join("\n") + "\n")),
     }
+}
+
+/// Prints an answer of the server.
+fn print_json(answer: &[u8]) -> Result<()> {
+    let value: Value = record::parse(answer)?;
+    terminal::print_line(&safe(&serde_json::to_string_pretty(&value)?))
+}
+
+/// The answer of the server about what worked.
+#[derive(Debug, Deserialize)]
+struct Recommended {
+    recommendations: Vec<Recommendation>,
+}
+
+/// Prints the choices that worked for a question.
+async fn recommend(cluster: &Cluster, question: &str, output: DecisionsOutput) -> Result<()> {
+    let found = Record::open(cluster).await?.recommendations(question).await?;
+    if output == DecisionsOutput::Json {
+        return print_json(&found);
+    }
+    let Recommended { recommendations } = record::parse(&found)?;
+    if recommendations.is_empty() {
+        note(
+            "no Plan that succeeded has a decision in force with one of these words, in the namespaces that you may read",
+        );
+        return Ok(());
+    }
+    terminal::print(&(recommendation_table(&recommendations).join("\n") + "\n"))
+}
+
+/// Returns a line for each recommendation, the best first.
+fn recommendation_table(recommendations: &[Recommendation]) -> Vec<String> {
+    let titles = ["QUESTION", "CHOICE", "PLANS", "FAILED ATTEMPTS", "SOURCES"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    let source = |source: &RecommendationSource| {
+        one_line(&format!("{}/{} (decision {})", source.namespace, source.plan, source.decision))
+    };
+    rows.extend(recommendations.iter().map(|found| {
+        vec![
+            fit(&found.question, MAX_CELL_WIDTH),
+            fit(&found.choice, MAX_CELL_WIDTH),
+            found.plans.to_string(),
+            format!("{} of {}", found.failed_attempts, found.attempts),
+            found.sources.iter().map(source).collect::<Vec<_>>().join(", "),
+        ]
+    }));
+    align(&mut rows);
+    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
 }
 
 /// Returns the parameters of the request to the server.

@@ -20,6 +20,7 @@ mod git;
 mod history;
 mod impact;
 mod import;
+mod knowledge;
 mod logs;
 mod message;
 mod planning;
@@ -67,6 +68,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Plan(options) => Box::pin(planning::create(&cluster().await?, &options)).await,
         Command::Choose(options) => Box::pin(planning::choose(&cluster().await?, &options)).await,
         Command::Replan(options) => Box::pin(replan::create(&cluster().await?, &options)).await,
+        Command::Knowledge(options) => Box::pin(knowledge::propose(&cluster().await?, &options)).await,
         Command::Decisions(options) => Box::pin(decisions::run(&cluster().await?, &options)).await,
         Command::Status(options) => Box::pin(status::run(&cluster().await?, &options)).await,
         Command::Approve(options) => Box::pin(decide::approve(&cluster().await?, &options)).await,

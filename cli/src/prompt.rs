@@ -114,7 +114,7 @@ async fn given(cluster: &Cluster, task: &Task, attempt: u32) -> Result<String> {
     match assignment.work {
         Work::Task(work) => {
             let (previous, messages) = (work.previous.as_ref(), work.messages.as_slice());
-            Ok(agents::prompt::first(&work.prompt, Situation { previous, messages, unfinished: false }))
+            Ok(agents::prompt::first(&work.prompt, Situation { previous, messages, ..Situation::default() }))
         }
         Work::Integration(_) => bail!("an integration has no prompt"),
     }

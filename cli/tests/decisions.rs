@@ -19,7 +19,7 @@ fn decision(id: i64, state: &str, choice: &str, superseded_by: Option<i64>) -> V
         "planUid": "u", "outcome": if id == 12 { outcome } else { json!(null) },
         "id": id, "state": state, "question": "Where are carts stored?", "choice": choice,
         "rationale": "The team\n# runs it\u{1b}[2J", "consequences": "A migration", "alternatives": ["Redis: loses carts"],
-        "plan": "cart", "specification": "shop", "specificationDigest": "sha256:aa", "proposal": "sha256:bb", "agent": "claude",
+        "namespace": "team", "plan": "cart", "specification": "shop", "specificationDigest": "sha256:aa", "proposal": "sha256:bb", "agent": "claude",
         "chosenBy": if id == 12 { json!("dana") } else { json!(null) }, "at": 1_793_491_200_000_i64,
         "supersedes": if id == 12 { json!(7) } else { json!(null) }, "supersededBy": superseded_by,
     })
@@ -38,6 +38,19 @@ fn answer(request: &Request) -> Answer {
                 json!([decision(12, "InForce", "Postgres", None), superseded, decision(3, "Withdrawn", "A file", None)])
             };
             Answer::Ok(json!({ "decisions": decisions }))
+        }
+        ("GET", path) if path == format!("{PROXY}/recommendations") => {
+            let source = |id: i64, plan: &str| {
+                json!({
+                    "decision": id, "namespace": "team", "plan": plan, "specification": "shop", "agent": "claude", "at": 0,
+                })
+            };
+            let found = json!({
+                "question": "Where are carts stored?", "choice": "Postgres\u{1b}[2J", "rationale": "It runs already.", "plans": 2,
+                "attempts": 12, "failedAttempts": 3, "sources": [source(12, "cart"), source(4, "basket")],
+            });
+            let found = if request.parameter("q") == "nothing" { json!([]) } else { json!([found]) };
+            Answer::Ok(json!({ "recommendations": found }))
         }
         _ => Answer::Failure(404, "not found"),
     }
@@ -94,6 +107,30 @@ fn an_argument_names_a_plan_or_a_specification() {
     let ran = Fake::start(answer).enact(&["decisions", "constitution/shop"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("it must be PLAN, plan/NAME or specification/NAME"), "{}", ran.stderr);
+}
+
+#[test]
+fn recommendations_have_their_sources() {
+    let api = Fake::start(answer);
+    let ran = api.enact(&["decisions", "--recommend", "where are carts stored"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "QUESTION                 CHOICE        PLANS  FAILED ATTEMPTS  SOURCES",
+            "Where are carts stored?  Postgres [2J  2      3 of 12          team/cart (decision 12), team/basket (decision 4)",
+        ]
+    );
+    let request = api.seen().into_iter().find(|request| request.path.ends_with("/recommendations")).unwrap();
+    assert_eq!(request.parameter("q"), "where are carts stored");
+    let ran = api.enact(&["decisions", "--recommend", "carts", "-o", "json"]);
+    let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(printed["recommendations"][0]["sources"][1]["plan"], json!("basket"));
+    let ran = api.enact(&["decisions", "--recommend", "nothing"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no Plan that succeeded"), "{}", ran.stderr);
+    assert_eq!(api.enact(&["decisions", "cart", "--recommend", "carts"]).code, Some(2));
 }
 
 #[test]

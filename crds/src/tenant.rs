@@ -69,6 +69,9 @@ pub struct TenantSpec {
     /// Images that Agents in its namespaces may name. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_images: Option<AgentImages>,
+    /// Whether planners are shown decisions that worked in all namespaces of the tenant. Default: only those of the namespace of their Plan.
+    #[serde(default)]
+    pub share_decisions: bool,
     /// Approvals that its objects require at least. The policy of an object can require more, but not less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_approvals: Option<MinimumApprovals>,

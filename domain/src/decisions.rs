@@ -4,6 +4,7 @@
 //! for one plan, similar questions count as the same, too.
 
 mod conflicts;
+pub mod recommendations;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -80,6 +81,7 @@ pub struct RecordedDecision {
     pub rationale: String,
     pub consequences: String,
     pub alternatives: Vec<String>,
+    pub namespace: String,
     /// Name of the Plan.
     pub plan: String,
     pub plan_uid: String,
@@ -295,6 +297,7 @@ runs it already.
             rationale: String::new(),
             consequences: String::new(),
             alternatives: Vec::new(),
+            namespace: "shop".into(),
             plan: "basket".into(),
             plan_uid: "uid-basket".into(),
             specification: "basket".into(),

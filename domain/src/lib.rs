@@ -19,6 +19,7 @@ pub mod digest;
 pub mod document_job;
 pub mod drafting;
 pub mod graph;
+pub mod knowledge;
 pub mod names;
 pub mod plan;
 pub mod planning;

@@ -77,6 +77,8 @@ pub struct Membership {
     pub runtime_class: Option<String>,
     /// Images that the tenant's Agents may name.
     pub agent_images: AgentImages,
+    /// Whether planners are shown decisions of all its namespaces.
+    pub shares_decisions: bool,
 }
 
 impl Membership {
@@ -114,6 +116,7 @@ impl Context {
                 parallelism: tenant.spec.parallelism,
                 runtime_class: tenant.spec.isolation.runtime_class_name.clone(),
                 agent_images: tenant.spec.agent_images.clone().unwrap_or_default(),
+                shares_decisions: tenant.spec.share_decisions,
             });
         }
         self.is_of_default_tenant(namespace).then(|| Membership {
@@ -121,6 +124,7 @@ impl Context {
             parallelism: u32::MAX,
             runtime_class: None,
             agent_images: AgentImages::default(),
+            shares_decisions: false,
         })
     }
 

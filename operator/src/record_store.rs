@@ -1,6 +1,6 @@
 //! The record store as controllers use it. Apart from the API server it is their only dependency, and tests replace it.
 
-use enact_domain::decisions::RecordedDecision;
+use enact_domain::decisions::{DecisionOutcome, RecordedDecision};
 use enact_domain::digest::Digest;
 use enact_domain::record::{Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
@@ -83,6 +83,15 @@ pub trait RecordStore: RecordOwners + Send + Sync {
         plan_uid: &'a str,
         questions: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<RecordedDecision>, StoreError>>;
+
+    /// Returns the newest decisions of a tenant with what became of their plans, the newest first. `namespace` is the only namespace whose
+    /// decisions are returned; those of one plan are not.
+    fn decision_outcomes<'a>(
+        &'a self,
+        tenant: &'a str,
+        namespace: Option<&'a str>,
+        plan_uid: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<DecisionOutcome>, StoreError>>;
 
     /// Sets the limits that the model gateway enforces.
     fn set_budgets<'a>(
@@ -229,6 +238,15 @@ impl RecordStore for PostgresRecordStore {
         questions: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<RecordedDecision>, StoreError>> {
         Box::pin(self.store.decisions_in_force(tenant, namespace, plan_uid, questions))
+    }
+
+    fn decision_outcomes<'a>(
+        &'a self,
+        tenant: &'a str,
+        namespace: Option<&'a str>,
+        plan_uid: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<DecisionOutcome>, StoreError>> {
+        Box::pin(self.store.decision_outcomes(tenant, namespace, Some(plan_uid)))
     }
 
     fn set_budgets<'a>(

@@ -31,9 +31,10 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
-    /// Returns a beginning without a session. `unfinished` says that the work of an earlier attempt is in the working tree.
-    pub(crate) fn fresh(task: &TaskWork, unfinished: bool) -> Self {
-        let situation = Situation { previous: task.previous.as_ref(), messages: &task.messages, unfinished };
+    /// Returns a beginning without a session. `unfinished` says that the work of an earlier attempt is in the working tree, and `knowledge` is
+    /// the part of the prompt with what is known about the repository.
+    pub(crate) fn fresh(task: &TaskWork, unfinished: bool, knowledge: &str) -> Self {
+        let situation = Situation { previous: task.previous.as_ref(), knowledge, messages: &task.messages, unfinished };
         let prompt = prompt::first(&task.prompt, situation);
         Self { prompt, session: None, last_message: message::last_id(&task.messages) }
     }
@@ -57,8 +58,9 @@ impl Checkpoints<'_> {
         git: &mut Git,
         work: &GitWork,
         definition: &AdapterDefinition,
+        knowledge: &str,
     ) -> Result<Beginning, Failure> {
-        let fresh = |unfinished| Beginning::fresh(self.task, unfinished);
+        let fresh = |unfinished| Beginning::fresh(self.task, unfinished, knowledge);
         // A session without the files that it wrote would be misled.
         let Some(checkpoint) = self.take_work(git, work)? else { return Ok(fresh(false)) };
         let (attempt, unfinished) = (checkpoint.attempt, checkpoint.work.is_some());
@@ -69,7 +71,8 @@ impl Checkpoints<'_> {
                 let changed = (known != prompt_digest(self.task)).then_some(self.task.prompt.as_str());
                 let TaskWork { id, previous, messages, .. } = self.task;
                 let new = messages.partition_point(|message| message.id <= known_messages);
-                let situation = Situation { previous: previous.as_ref(), messages: &messages[new..], unfinished };
+                let situation =
+                    Situation { previous: previous.as_ref(), knowledge, messages: &messages[new..], unfinished };
                 let prompt = prompt::resumed(id, situation, changed);
                 let last_message = message::last_id(messages).max(known_messages);
                 Ok(Beginning { prompt, session: Some(session), last_message })

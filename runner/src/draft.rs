@@ -13,6 +13,7 @@ use crate::coding_agent;
 use crate::document::{self, Document};
 use crate::failure::Failure;
 use crate::git::{Git, Identity, PLAN_FIELDS};
+use crate::knowledge;
 use crate::log::log;
 use crate::process::Supervisor;
 use crate::report::Evidence;
@@ -38,10 +39,11 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
     let layout = WorkspaceLayout::new(settings);
     // A restarted container must not deliver the document of the previous one.
     layout.clear()?;
+    let mut prompt = work.prompt.clone();
     if let Some(url) = &work.repository {
-        check_out(supervisor, settings, &layout, url)?;
+        prompt.push_str(&check_out(supervisor, settings, &layout, url, &work.prompt)?);
     }
-    layout.write_prompt(&work.prompt)?;
+    layout.write_prompt(&prompt)?;
     let file = layout.outputs.join(DOCUMENT);
     match &work.adapter {
         Adapter::Command { script } => {
@@ -63,7 +65,7 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
                 environment: &environment,
                 run,
                 id: &work.name,
-                prompt: &work.prompt,
+                prompt: &prompt,
                 session: None,
                 last_message: 0,
                 identity,
@@ -79,17 +81,21 @@ pub(crate) fn run(supervisor: &mut Supervisor, settings: &Settings, work: &Draft
     Ok(Document { commit: None, content: Some(content) })
 }
 
-/// Fills the working tree from the clone that the container before this one fetched.
+/// Fills the working tree from the clone that the container before this one fetched. Returns what is known about the repository, as a part of
+/// the prompt `about`.
 fn check_out(
     supervisor: &mut Supervisor,
     settings: &Settings,
     layout: &WorkspaceLayout,
     url: &str,
-) -> Result<(), Failure> {
+    about: &str,
+) -> Result<String, Failure> {
     if !layout.take_clone()? {
         return Err(Failure::new(Reason::ContainerConfigError, "the container before this one left no clone"));
     }
-    repository::check_out_base(&mut Git::new(supervisor, settings, url, &PLAN_FIELDS)?)
+    let mut git = Git::new(supervisor, settings, url, &PLAN_FIELDS)?;
+    repository::check_out_base(&mut git)?;
+    knowledge::section(&mut git, repository::BASE, about)
 }
 
 /// Copies recorded work: `<name>.<attempt>.md` if it exists, otherwise `<name>.md`.

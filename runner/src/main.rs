@@ -26,6 +26,7 @@ mod failure;
 mod fetch;
 mod git;
 mod integration;
+mod knowledge;
 mod log;
 mod outputs;
 mod probe;

@@ -19,11 +19,11 @@ use crate::git::{Git, Identity, PLAN_FIELDS};
 use crate::log::log;
 use crate::process::Supervisor;
 use crate::report::Evidence;
-use crate::repository::{Checkout, UNFINISHED_MARK};
+use crate::repository::{BASE, Checkout, UNFINISHED_MARK};
 use crate::settings::Settings;
 use crate::text::one_line;
 use crate::workspace::WorkspaceLayout;
-use crate::{coding_agent, outputs, repository, unfinished};
+use crate::{coding_agent, knowledge, outputs, repository, unfinished};
 
 /// Most characters in the first line of a commit message.
 const MAX_SUBJECT: usize = 200;
@@ -51,7 +51,7 @@ pub(crate) fn run(
         Adapter::Command { script } => run_script(supervisor, script, &layout, &environment, evidence)?,
         Adapter::Agent(run) => {
             // Without a repository, nothing keeps the files of an attempt, so that its session is not resumed either.
-            let beginning = Beginning::fresh(task, false);
+            let beginning = Beginning::fresh(task, false, "");
             layout.write_prompt(&beginning.prompt)?;
             let work = agent_work(settings, assignment, task, run, &layout, &environment, &beginning);
             let ended = work.execute(supervisor, evidence)?;
@@ -111,6 +111,7 @@ impl Attempt<'_> {
         let (executed, ended) = match &task.adapter {
             Adapter::Command { script } => {
                 self.checkpoints().take_work(git, work)?;
+                self.layout.write_prompt(&(task.prompt.clone() + &self.knowledge(git)?))?;
                 (run_script(git.supervisor, script, self.layout, self.environment, evidence), None)
             }
             Adapter::Replay {} => (self.replay(git, evidence), None),
@@ -168,6 +169,7 @@ impl Attempt<'_> {
         let changed = commit != checkout.base;
         let mut pushed = commit.to_owned();
         if changed {
+            knowledge::check(git, &checkout.base, commit, &self.task.title)?;
             pushed = repository::push_work(git, self.work, checkout, pushed)?;
         }
         let outputs = outputs::read(&self.layout.outputs)?;
@@ -201,11 +203,17 @@ impl Attempt<'_> {
     /// Runs a coding agent. It continues with the work and the session of an earlier attempt.
     fn run_agent(&self, git: &mut Git, run: &AgentRun, evidence: &mut Evidence) -> Result<Ended, Failure> {
         let definition = run.definition().map_err(|problem| Failure::new(Reason::InvalidAssignment, problem))?;
-        let beginning = self.checkpoints().begin(git, self.work, &definition)?;
+        let known = self.knowledge(git)?;
+        let beginning = self.checkpoints().begin(git, self.work, &definition, &known)?;
         self.layout.write_prompt(&beginning.prompt)?;
         let work =
             agent_work(self.settings, self.assignment, self.task, run, self.layout, self.environment, &beginning);
         work.execute(git.supervisor, evidence)
+    }
+
+    /// Returns what is known about the repository at the revision that the plan starts from: no task of the plan can have changed it there.
+    fn knowledge(&self, git: &mut Git) -> Result<String, Failure> {
+        knowledge::section(git, BASE, &self.task.prompt)
     }
 
     fn checkpoints(&self) -> Checkpoints<'_> {

@@ -117,6 +117,8 @@ pub enum Resource {
     Proposal { of: ObjectName, digest: Digest },
     /// Decisions of chosen proposals.
     Decisions(DecisionFilter),
+    /// Choices that worked for a question.
+    Recommendations { question: String },
     /// The attempts at a task of a plan.
     Attempts {
         of: ObjectName,
@@ -164,6 +166,7 @@ impl Resource {
             Self::Selections { .. } => "selections",
             Self::Proposal { .. } => "proposal",
             Self::Decisions(_) => "decisions",
+            Self::Recommendations { .. } => "recommendations",
             Self::Attempts { .. } => "attempts",
             Self::Log { .. } => "log",
             Self::Related { .. } => "related",
@@ -187,6 +190,7 @@ impl Resource {
             | Self::Log { of, .. }
             | Self::Related { of, .. } => Some(of),
             Self::Decisions(_)
+            | Self::Recommendations { .. }
             | Self::Search { .. }
             | Self::Usage(_)
             | Self::Requests { .. }
@@ -198,8 +202,10 @@ impl Resource {
     pub fn kinds(&self) -> Vec<Kind> {
         let kinds = match self {
             Self::Search { kinds, .. } => kinds,
-            // Usage and decisions belong to plans.
-            Self::Usage(_) | Self::Budgets { .. } | Self::Decisions(_) => return vec![Kind::Plan],
+            // Usage, decisions and what they recommend belong to plans.
+            Self::Usage(_) | Self::Budgets { .. } | Self::Decisions(_) | Self::Recommendations { .. } => {
+                return vec![Kind::Plan];
+            }
             // The texts quote the documents, and those of drafts belong to no plan.
             Self::Requests { .. } => return vec![Kind::Plan, Kind::Specification],
             _ => return self.object().map(|object| object.kind).into_iter().collect(),
@@ -238,6 +244,7 @@ impl ReadRequest {
                 let (plan, specification) = (plan(query)?, specification(query)?);
                 Resource::Decisions(DecisionFilter { plan, specification })
             }
+            ["recommendations"] => Resource::Recommendations { question: searched_text(query)? },
             ["budgets"] => Resource::Budgets { plan: plan(query)?, month: month(query)? },
             ["plans", name, "tasks", task, "selections"] => {
                 Resource::Selections { of: object_name("plans", name)?, task: task_name(task)? }
@@ -282,6 +289,7 @@ impl Resource {
             Self::Requests { .. } => &["limit", "plan", "task", "agent"],
             Self::Budgets { .. } => &["plan", "month"],
             Self::Decisions(_) => &["plan", "specification"],
+            Self::Recommendations { .. } => &["q"],
             _ => &[],
         };
         if query.names().any(|name| !allowed.contains(&name)) {
@@ -311,9 +319,13 @@ fn revisions(of: ObjectName, rest: &[&str], query: &Parameters) -> Result<Resour
     })
 }
 
-fn search(query: &Parameters) -> Result<Resource, Problem> {
+fn searched_text(query: &Parameters) -> Result<String, Problem> {
     let text = query.q.clone().filter(|text| !text.trim().is_empty() && text.len() <= MAX_QUERY_BYTES);
-    let text = text.ok_or_else(|| bad(format!("q must hold the text to search for, 1 to {MAX_QUERY_BYTES} bytes")))?;
+    text.ok_or_else(|| bad(format!("q must hold the text to search for, 1 to {MAX_QUERY_BYTES} bytes")))
+}
+
+fn search(query: &Parameters) -> Result<Resource, Problem> {
+    let text = searched_text(query)?;
     let kinds = match &query.kind {
         None => Vec::new(),
         Some(word) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use enact_domain::decisions::DecisionOutcome;
+use enact_domain::decisions::{DecisionOutcome, recommendations};
 use enact_domain::record::Kind;
 use enact_domain::time::Millis;
 use enact_domain::usage;
@@ -90,10 +90,19 @@ impl Reading {
         filter: &DecisionFilter,
     ) -> Result<Vec<DecisionOutcome>, Problem> {
         let found = read(self.store.decisions(tenant, namespace, filter).await)?;
-        let plans: BTreeSet<String> = found.iter().map(|decision| decision.plan_uid.clone()).collect();
-        let plans: Vec<String> = plans.into_iter().collect();
-        let outcomes = read(self.store.plan_outcomes(tenant, &plans).await)?;
-        Ok(DecisionOutcome::join(found, &outcomes))
+        read(self.store.with_outcomes(tenant, found).await)
+    }
+
+    /// Returns the choices that worked for a question, from the namespaces of the tenant whose plans the reader may read.
+    async fn recommendations(&self, token: &Token, tenant: &str, question: &str) -> Result<Value, Problem> {
+        let mut found = read(Box::pin(self.store.decision_outcomes(tenant, None, None)).await)?;
+        let namespaces: BTreeSet<String> = found.iter().map(|found| found.decision.namespace.clone()).collect();
+        for namespace in namespaces {
+            if !self.may_see(token, Kind::Plan, &namespace).await? {
+                found.retain(|found| found.decision.namespace != namespace);
+            }
+        }
+        Ok(json!({ "recommendations": recommendations::for_question(question, &found) }))
     }
 
     async fn find(&self, token: &Token, tenant: &str, request: &ReadRequest) -> Result<Response, Problem> {
@@ -138,6 +147,7 @@ impl Reading {
                 let found = Box::pin(self.decisions(tenant, namespace, filter)).await?;
                 Ok(json(&json!({ "decisions": found })))
             }
+            Resource::Recommendations { question } => Ok(json(&self.recommendations(token, tenant, question).await?)),
             Resource::Attempts { of, task } => {
                 let found = Box::pin(self.store.attempts_of_task(tenant, namespace, &of.name, task)).await;
                 Ok(json(&json!({ "attempts": read(found)? })))

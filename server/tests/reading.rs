@@ -8,6 +8,7 @@ use enact_domain::agents::selection::Selection;
 use enact_domain::decisions::Decision;
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event, Kind, Record};
+use enact_domain::time::Millis;
 use enact_store::{Item, ItemKind};
 use serde_json::{Value, json};
 use sqlx::Executor as _;
@@ -287,6 +288,41 @@ async fn decisions_are_shown_to_whoever_may_get_plans() {
     assert_eq!(server.read("reader", "team/decisions?specification=shop").await.json(), found);
     assert_eq!(server.read("reader", "team/decisions?plan=q").await.json(), json!({ "decisions": [] }));
     server.read("elsewhere", "team/decisions").await.assert_problem(403, "forbidden", "plans");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recommendations_come_from_namespaces_that_the_reader_may_read() {
+    let (database, api, server) = scene().await;
+    let records = [("acme", "team", "p", "Postgres"), ("acme", "second", "q", "Redis"), ("other", "far", "r", "Tape")];
+    for (tenant, namespace, plan, choice) in records {
+        let decision = Decision { question: "Storage of carts".into(), choice: choice.into(), ..Decision::default() };
+        let digest = Digest::of_bytes(choice.as_bytes());
+        let event = Event::ProposalChosen {
+            key: "1".into(),
+            agent: "claude".into(),
+            digest: digest.clone(),
+            specification: "shop".into(),
+            specification_digest: digest,
+            decisions: vec![decision],
+        };
+        let mut succeeded = database::plan_transition(tenant, plan, "Succeeded", 600);
+        succeeded.subject.namespace = namespace.into();
+        let chosen = Record { event, at: Millis(500), ..succeeded.clone() };
+        database.store().record(vec![chosen, succeeded]).await.unwrap();
+    }
+    let choices = async || -> Vec<String> {
+        let found = server.read("reader", "team/recommendations?q=where%20are%20carts").await.json();
+        let found = found["recommendations"].as_array().unwrap().iter();
+        found.map(|found| format!("{} of {}", found["choice"], found["sources"][0]["plan"])).collect()
+    };
+    assert_eq!(choices().await, [r#""Postgres" of "p""#]);
+    api.change(|cluster| {
+        cluster.namespaces.insert("second".into(), json!({ "enact.dev/tenant": "acme" }));
+        let user = "system:serviceaccount:team:enact-reader".to_owned();
+        cluster.rights.push((user, "second".into(), "plans".into()));
+    });
+    assert_eq!(choices().await.len(), 2, "never one of another tenant");
+    server.read("elsewhere", "team/recommendations?q=carts").await.assert_problem(403, "forbidden", "plans");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

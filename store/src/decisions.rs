@@ -1,6 +1,8 @@
 //! Decisions of the proposals that were chosen for plans.
 
-use enact_domain::decisions::{RecordedDecision, State};
+use std::collections::BTreeSet;
+
+use enact_domain::decisions::{DecisionOutcome, RecordedDecision, State};
 use enact_domain::record::ACTOR;
 use enact_domain::time::Millis;
 use serde_json::Value;
@@ -21,9 +23,11 @@ pub struct DecisionFilter {
     pub specification: Option<String>,
 }
 
-/// What is read of the decisions of a namespace.
+/// What is read of the decisions of a tenant.
 #[derive(Default)]
 struct Selection<'a> {
+    /// Namespace of the decisions; all namespaces of the tenant when none.
+    namespace: Option<&'a str>,
     /// UID of a plan whose decisions do not count.
     without: Option<&'a str>,
     /// Keys of questions; all questions when empty.
@@ -41,6 +45,7 @@ struct Found {
     rationale: String,
     consequences: String,
     alternatives: Value,
+    namespace: String,
     plan: String,
     plan_uid: String,
     specification: String,
@@ -65,8 +70,39 @@ impl Store {
         filter: &DecisionFilter,
     ) -> Result<Vec<RecordedDecision>, StoreError> {
         let (plan, specification) = (filter.plan.as_deref(), filter.specification.as_deref());
-        let selection = Selection { plan, specification, ..Selection::default() };
-        self.select_decisions(tenant, namespace, &selection).await
+        let selection = Selection { namespace: Some(namespace), plan, specification, ..Selection::default() };
+        self.select_decisions(tenant, &selection).await
+    }
+
+    /// Returns the newest decisions of a tenant with what became of their plans, at most 500, the newest first. `namespace` is the only
+    /// namespace whose decisions are returned, `plan_uid` the plan whose decisions are not.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub async fn decision_outcomes(
+        &self,
+        tenant: &str,
+        namespace: Option<&str>,
+        plan_uid: Option<&str>,
+    ) -> Result<Vec<DecisionOutcome>, StoreError> {
+        let selection = Selection { namespace, without: plan_uid, ..Selection::default() };
+        let found = self.select_decisions(tenant, &selection).await?;
+        self.with_outcomes(tenant, found).await
+    }
+
+    /// Adds to decisions what became of their plans.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub async fn with_outcomes(
+        &self,
+        tenant: &str,
+        decisions: Vec<RecordedDecision>,
+    ) -> Result<Vec<DecisionOutcome>, StoreError> {
+        let plans: BTreeSet<String> = decisions.iter().map(|decision| decision.plan_uid.clone()).collect();
+        let plans: Vec<String> = plans.into_iter().collect();
+        let outcomes = self.plan_outcomes(tenant, &plans).await?;
+        Ok(DecisionOutcome::join(decisions, &outcomes))
     }
 
     /// Returns the decisions about these questions that are in force in a namespace when those of one plan do not count. The questions are
@@ -84,8 +120,9 @@ impl Store {
         if questions.is_empty() {
             return Ok(Vec::new());
         }
-        let selection = Selection { without: Some(plan_uid), questions, ..Selection::default() };
-        let mut found = self.select_decisions(tenant, namespace, &selection).await?;
+        let namespace = Some(namespace);
+        let selection = Selection { namespace, without: Some(plan_uid), questions, ..Selection::default() };
+        let mut found = self.select_decisions(tenant, &selection).await?;
         found.retain(|decision| decision.state == State::InForce);
         Ok(found)
     }
@@ -93,7 +130,6 @@ impl Store {
     async fn select_decisions(
         &self,
         tenant: &str,
-        namespace: &str,
         selection: &Selection<'_>,
     ) -> Result<Vec<RecordedDecision>, StoreError> {
         let found = self
@@ -114,16 +150,17 @@ impl Store {
                                 ) and not exists (select from enact.plans p where p.tenant_id = $1 and p.plan_uid = d.plan_uid)
                             ) as withdrawn
                         from enact.decisions d
-                        where d.tenant_id = $1 and d.namespace = $2 and ($3::text is null or d.plan_uid <> $3::text)
+                        where d.tenant_id = $1 and ($2::text is null or d.namespace = $2::text)
+                            and ($3::text is null or d.plan_uid <> $3::text)
                             and (cardinality($4::text[]) = 0 or d.question_key = any($4::text[]))
                     ), ordered as (
                         select known.*, lag(id) over same_question as supersedes, lead(id) over same_question as superseded_by
                         from known
-                        window same_question as (partition by withdrawn, question_key order by decided_at, id)
+                        window same_question as (partition by namespace, withdrawn, question_key order by decided_at, id)
                     )
                     select id as "id!", withdrawn as "withdrawn!", question as "question!", choice as "choice!",
                            rationale as "rationale!", consequences as "consequences!", alternatives as "alternatives!",
-                           plan::text as "plan!", plan_uid::text as "plan_uid!", specification::text as "specification!",
+                           namespace::text as "namespace!", plan::text as "plan!", plan_uid::text as "plan_uid!", specification::text as "specification!",
                            specification_digest as "specification_digest!", proposal as "proposal!", agent::text as "agent!",
                            actor as "actor!", (extract(epoch from decided_at) * 1000)::bigint as "at!",
                            case when withdrawn then null else supersedes end as "supersedes?",
@@ -133,7 +170,7 @@ impl Store {
                     order by decided_at desc, id
                     limit $7"#,
                     tenant,
-                    namespace,
+                    selection.namespace,
                     selection.without,
                     selection.questions,
                     selection.plan,
@@ -162,6 +199,7 @@ fn recorded(found: Found) -> Result<RecordedDecision, StoreError> {
         consequences: found.consequences,
         alternatives: serde_json::from_value(found.alternatives)
             .map_err(StoreError::unreadable("the alternatives of a decision"))?,
+        namespace: found.namespace,
         plan: found.plan,
         plan_uid: found.plan_uid,
         specification: found.specification,

@@ -4,7 +4,7 @@
 
 mod support;
 
-use enact_domain::decisions::{Decision, PlanOutcome, RecordedDecision, State, question_key};
+use enact_domain::decisions::{Decision, DecisionOutcome, PlanOutcome, RecordedDecision, State, question_key};
 use enact_domain::digest::Digest;
 use enact_domain::record::{ACTOR, Event, Kind, Record};
 use enact_domain::time::Millis;
@@ -59,6 +59,7 @@ async fn a_decision_has_its_choice_and_its_options() {
         rationale: "It is there.".into(),
         consequences: String::new(),
         alternatives: vec!["Nothing".into()],
+        namespace: "team".into(),
         plan: "cart".into(),
         plan_uid: "uid-cart".into(),
         specification: "cart".into(),
@@ -128,6 +129,34 @@ async fn a_plan_that_was_deleted_before_its_start_decides_nothing() {
         [state("wrong", "C", State::Withdrawn), state("done", "Rust", State::InForce)],
         "what was built stays decided"
     );
+}
+
+#[tokio::test]
+async fn decisions_of_all_namespaces_stay_in_their_tenant() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let mut other_namespace = chosen("basket", 2_000, &[("Storage", "Postgres")]);
+    other_namespace.subject.namespace = "second".into();
+    let mut other_tenant = chosen("orders", 3_000, &[("Storage", "Tape")]);
+    other_tenant.tenant = "b".into();
+    store.record(vec![chosen("cart", 1_000, &[("Storage", "Redis")]), other_namespace]).await.unwrap();
+    store.record(vec![other_tenant]).await.unwrap();
+    store.record(vec![plan_transition("a", "cart", "Succeeded", 4_000)]).await.unwrap();
+    let found = async |namespace: Option<&str>, without: Option<&str>| -> Vec<(String, String, State, bool)> {
+        let found = store.decision_outcomes("a", namespace, without).await.unwrap();
+        let shown = |found: DecisionOutcome| {
+            let succeeded = found.outcome.is_some_and(|outcome| outcome.state.as_deref() == Some("Succeeded"));
+            (found.decision.namespace, found.decision.choice, found.decision.state, succeeded)
+        };
+        found.into_iter().map(shown).collect()
+    };
+    let (team, second) = (
+        ("team".to_owned(), "Redis".to_owned(), State::InForce, true),
+        ("second".to_owned(), "Postgres".to_owned(), State::InForce, false),
+    );
+    assert_eq!(found(None, None).await, [second.clone(), team.clone()], "a namespace supersedes no other");
+    assert_eq!(found(Some("team"), None).await, [team]);
+    assert_eq!(found(None, Some("uid-cart")).await, [second]);
 }
 
 #[tokio::test]

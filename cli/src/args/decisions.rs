@@ -13,7 +13,7 @@ use super::parse::{SubjectName, subject};
 /// chose it. A later decision about the same question in the namespace supersedes the earlier one.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl enact decisions cart\n  kubectl enact decisions specification/cart -o wide\n  kubectl enact decisions --madr docs/decisions"
+    after_help = "Examples:\n  kubectl enact decisions cart\n  kubectl enact decisions specification/cart -o wide\n  kubectl enact decisions --madr docs/decisions\n  kubectl enact decisions --recommend \"where are carts stored\""
 )]
 pub struct Decisions {
     /// PLAN, plan/NAME or specification/NAME [default: all decisions of the namespace]
@@ -22,6 +22,11 @@ pub struct Decisions {
     /// Write a file in the form of MADR for each decision into this directory, and overwrite those of an earlier export
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub madr: Option<PathBuf>,
+    /// List choices about this question that worked: all tasks of a Plan with this choice succeeded, and no later decision replaced it
+    ///
+    /// They come from all namespaces of the tenant in which you may get Plans, each with its sources.
+    #[arg(long, value_name = "QUESTION", conflicts_with_all = ["of", "madr"])]
+    pub recommend: Option<String>,
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
     pub output: DecisionsOutput,

@@ -196,6 +196,18 @@ impl Record {
         })
     }
 
+    /// Reads the choices that worked for a question, as JSON.
+    pub async fn recommendations(&self, question: &str) -> Result<Vec<u8>> {
+        let found = self.get(&format!("recommendations{}", query(&[("q", question.to_owned())]))).await?;
+        found.with_context(|| {
+            format!(
+                "the server has no recommendations for namespace {}; check that a Tenant contains it, and that the server has the version \
+                 of this tool",
+                self.namespace
+            )
+        })
+    }
+
     async fn required(&self, path: &str) -> Result<Vec<u8>> {
         self.get(path).await?.with_context(|| {
             format!(

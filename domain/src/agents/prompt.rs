@@ -114,6 +114,8 @@ pub fn render(input: &PromptInput) -> String {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Situation<'a> {
     pub previous: Option<&'a PreviousFailure>,
+    /// What is known about the repository, as a part of the prompt (`Knowledge::section`); empty if nothing is.
+    pub knowledge: &'a str,
     /// Whether the unfinished work of the previous attempt is in the working tree.
     pub unfinished: bool,
     /// Messages of people that the agent has not got yet.
@@ -123,6 +125,7 @@ pub struct Situation<'a> {
 /// Returns the prompt that begins a session.
 pub fn first(prompt: &str, situation: Situation) -> String {
     let mut prompt = prompt.to_owned();
+    prompt.push_str(situation.knowledge);
     failure(&mut prompt, situation.previous);
     messages(&mut prompt, situation.messages);
     if situation.unfinished {
@@ -142,6 +145,7 @@ pub fn resumed(id: &str, situation: Situation, changed: Option<&str>) -> String 
             "\nThe task has changed since the session began. What follows replaces all of its first prompt.\n\n",
         );
         prompt.push_str(changed);
+        prompt.push_str(situation.knowledge);
     }
     prompt
 }
@@ -351,6 +355,15 @@ mod tests {
 
     fn failed() -> PreviousFailure {
         PreviousFailure { attempt: 1, reason: "GateFailed".into(), message: "gate `tests` exited with 1".into() }
+    }
+
+    #[test]
+    fn a_session_begins_with_what_is_known() {
+        let failure = failed();
+        let situation = Situation { knowledge: "\nKnown.\n", ..after_failure(&failure) };
+        assert!(first("The task.\n", situation).starts_with("The task.\n\nKnown.\n\n## Attempt 1 failed"));
+        assert!(!resumed("T004", situation, None).contains("Known."), "the session knows it");
+        assert!(resumed("T004", situation, Some("The task.\n")).ends_with("The task.\n\nKnown.\n"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ const LEAST_SHARED: usize = 2;
 /// … and if these are at least two thirds of the different words of both. Of two questions with five significant words, one may differ.
 const SIMILAR: (usize, usize) = (2, 3);
 /// Maximum number of significant words of a question that are compared, so that long questions cost little.
-const MAX_TERMS: usize = 16;
+pub(super) const MAX_TERMS: usize = 16;
 
 /// A question on which proposals decide differently.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -94,7 +94,7 @@ impl Topic<'_> {
 }
 
 /// Returns whether two sets of words belong to similar questions.
-fn are_similar(one: &HashSet<String>, other: &HashSet<String>) -> bool {
+pub(super) fn are_similar(one: &HashSet<String>, other: &HashSet<String>) -> bool {
     let shared = one.intersection(other).count();
     let all = one.len() + other.len() - shared;
     shared >= LEAST_SHARED && shared * SIMILAR.1 >= all * SIMILAR.0

@@ -8,6 +8,7 @@ mod bad;
 mod bound;
 mod edited;
 mod example;
+mod known;
 mod overlapping;
 mod planned;
 mod remembered;

@@ -139,6 +139,8 @@ fn the_best_proposal_is_approved_and_built() {
         ensure!(done.approved_digest == status.digest && done.generated == status.generated, "{done:#?}");
         ensure!(done.tasks.succeeded == 4, "{:#?}", done.tasks);
         stage.task("keys", "T004").await?;
+        let worked = dana.enact(&["decisions", "--recommend", "where do we keep the keys"])?.stdout;
+        holds(&worked, &["Where are keys stored?", "In a file", "/keys (decision "])?;
         let proposals = recorded(&stage, "Proposal")?;
         ensure!(proposals == ["system:enact hasty", "system:enact thorough"], "{proposals:?}");
         let chosen = recorded(&stage, "ProposalChosen")?;

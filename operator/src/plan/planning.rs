@@ -6,6 +6,7 @@
 mod choice;
 mod conflicts;
 mod judging;
+mod recommended;
 mod spending;
 mod synthesis;
 
@@ -227,12 +228,15 @@ impl Planning<'_> {
         let remark =
             self.assignment.observed.plan.spec.replaces.as_ref().and_then(|replaced| replaced.because.as_deref());
         let predecessor = self.assignment.documents.predecessor().ok().flatten();
+        let is_open = proposals.iter().any(|proposal| proposal.digest.is_none());
+        let recommendations = if is_open { self.recommendations().await? } else { Vec::new() };
         let prompt = |previous: Option<PreviousAttempt<'_>>| {
             planning::prompt(&PromptInput {
                 specification: &self.assignment.specification.parsed.model.source,
                 effective: EffectiveConstitution { constitutions: &constitutions, rules: &rules },
                 guidance: self.generate.guidance.as_deref(),
                 has_repository: self.assignment.observed.plan.spec.workspace.is_some(),
+                recommendations: &recommendations,
                 replaced: predecessor.map(|predecessor| predecessor.for_prompt(remark)),
                 previous,
             })

@@ -316,6 +316,7 @@ mod tests {
             parallelism: 1,
             runtime_class: None,
             agent_images: AgentImages::default(),
+            shares_decisions: false,
         };
         jobs.reserve(&member, JobRole::Draft, &("ns".to_owned(), name.to_owned()), |namespace| namespace == "ns")
     }

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clap::Parser as _;
 use enact_crds::{Agent, Approval, Constitution, ModelProvider, Plan, Specification, Tenant};
-use enact_domain::decisions::RecordedDecision;
+use enact_domain::decisions::{DecisionOutcome, RecordedDecision};
 use enact_domain::digest::Digest;
 use enact_domain::record::{Event as Happened, Kind, Record, RecordedAttempt, Subject};
 use enact_domain::time::Millis;
@@ -35,9 +34,12 @@ use deletions::{recorded_plans, recorded_subjects};
 pub use enact_testing::FakeApi;
 
 mod recorded;
+mod settings;
+
+pub use settings::config;
 
 use crate::caches::{Caches, NamespaceEntry};
-use crate::config::{Cli, Command, Config};
+use crate::config::Config;
 use crate::contexts::{Contexts, Environment};
 use crate::deleted::Deleted;
 use crate::error::Error;
@@ -51,22 +53,6 @@ use crate::references::Requeued;
 use crate::search::IndexJob;
 use crate::tenant::objects::ObjectKind;
 use owners::Owners;
-
-/// Settings of an installation in the namespace `enact-system`, whose default tenant owns the namespace `ns`.
-pub fn config() -> Config {
-    let args = [
-        "enact-operator",
-        "run",
-        "--database-url=postgres://enact@127.0.0.1:1/enact",
-        "--agent-image=agent:1",
-        "--runner-image=enact:1",
-        "--server-url=http://enact-server.enact-system.svc:8080",
-        "--namespace=enact-system",
-        "--default-tenant-namespaces=ns",
-    ];
-    let Command::Run(config) = Cli::parse_from(args).command else { unreachable!("`run` was asked for") };
-    *config
-}
 
 /// The time at which every test begins, in milliseconds: 2026-01-01T00:00:00Z. The fake API server uses it as creation time.
 const START: i64 = 1_767_225_600_000;
@@ -82,6 +68,8 @@ pub struct InMemoryRecordStore {
     pub documents: Mutex<Vec<Vec<u8>>>,
     /// Decisions of chosen proposals.
     pub decisions: Mutex<Vec<RecordedDecision>>,
+    /// Decisions with what became of their plans.
+    pub decision_outcomes: Mutex<Vec<DecisionOutcome>>,
     /// Limits of budgets, in the order in which they were written.
     pub limits: Mutex<Vec<(Scope, Limit)>>,
     /// What is spent and reserved.
@@ -203,6 +191,17 @@ impl RecordStore for InMemoryRecordStore {
         _: &'a [String],
     ) -> BoxFuture<'a, Result<Vec<RecordedDecision>, StoreError>> {
         Box::pin(future::ready(self.reach(|| self.decisions.lock().unwrap().clone())))
+    }
+
+    fn decision_outcomes<'a>(
+        &'a self,
+        _: &'a str,
+        namespace: Option<&'a str>,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<DecisionOutcome>, StoreError>> {
+        let is_wanted = |found: &&DecisionOutcome| namespace.is_none_or(|only| found.decision.namespace == only);
+        let found = || self.decision_outcomes.lock().unwrap().iter().filter(is_wanted).cloned().collect::<Vec<_>>();
+        Box::pin(future::ready(self.reach(found)))
     }
 
     fn set_budgets<'a>(&'a self, _: &'a str, budgets: &'a [(Scope, Limit)]) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -173,6 +173,20 @@ fn a_search_asks_for_rights_on_what_it_searches() {
 }
 
 #[test]
+fn recommendations_need_a_question_and_the_right_to_get_plans() {
+    let path = "/v1/namespaces/team/recommendations";
+    let asked = |text: &str| Parameters { q: Some(text.to_owned()), ..Parameters::default() };
+    let found = ReadRequest::parse(path, &asked("storage of carts")).unwrap().resource;
+    assert_eq!(found, Resource::Recommendations { question: "storage of carts".into() });
+    assert_eq!((found.kinds(), found.object()), (vec![Kind::Plan], None));
+    for wrong in
+        [Parameters::default(), asked(" "), asked(&"x".repeat(3000)), Parameters { limit: Some(1), ..asked("storage") }]
+    {
+        assert_eq!(ReadRequest::parse(path, &wrong).unwrap_err().kind, ProblemKind::BadParameter, "{wrong:?}");
+    }
+}
+
+#[test]
 fn decisions_need_the_right_to_get_plans() {
     let decisions =
         |query: Parameters| ReadRequest::parse("/v1/namespaces/team/decisions", &query).map(|request| request.resource);

@@ -3,7 +3,7 @@
 use enact_crds::Plan;
 use enact_crds::subject::Approvable as _;
 use enact_domain::assignment::ASSIGNMENT_ENV;
-use enact_domain::decisions::RecordedDecision;
+use enact_domain::decisions::{DecisionOutcome, PlanOutcome, RecordedDecision};
 use enact_domain::document_job::{DocumentJob, DocumentWork, DraftWork};
 use enact_domain::stamps::Stamp;
 use enact_domain::usage::{Balance, Charge, Limit, Scope, Tokens};
@@ -27,6 +27,12 @@ const POOR: &str = "# Tasks: Keys\n\n## Phase 1: Setup\n\n- [ ] T001 Show the li
 /// of the specification.
 async fn bench(more: &Value, approval: &Value) -> Bench {
     let mut bench = Bench::new().await;
+    plan(&mut bench, more, approval).await;
+    bench
+}
+
+/// Creates that plan.
+async fn plan(bench: &mut Bench, more: &Value, approval: &Value) {
     for agent in ["scripts", "a", "b"] {
         bench.agent_with(agent, json!({"adapter": "Command", "script": "true"}));
     }
@@ -41,8 +47,7 @@ async fn bench(more: &Value, approval: &Value) -> Bench {
     bench.api.put("plans/p", object("Plan", "p", &plan));
     bench.specification("keys").await.unwrap();
     bench.settle().await;
-    reconcile(&mut bench).await;
-    bench
+    reconcile(bench).await;
 }
 
 async fn reconcile(bench: &mut Bench) {
@@ -464,7 +469,7 @@ fn a_plan_without_proposals_says_why() {
 fn decided(question: &str, choice: &str) -> RecordedDecision {
     serde_json::from_value(json!({
         "id": 7, "state": "InForce", "question": question, "choice": choice, "rationale": "", "consequences": "",
-        "alternatives": [], "plan": "older", "planUid": "u", "specification": "older", "specificationDigest": "sha256:1",
+        "alternatives": [], "namespace": "ns", "plan": "older", "planUid": "u", "specification": "older", "specificationDigest": "sha256:1",
         "proposal": "sha256:2", "agent": "a", "chosenBy": null, "at": 0, "supersedes": null, "supersededBy": null,
     }))
     .unwrap()
@@ -489,6 +494,33 @@ async fn the_decisions_of_the_chosen_proposal_are_recorded() {
     assert!(shown && status["phase"] == "Running", "people see it, and it stops nothing: {status}");
     let records = bench.record_store.summaries().join("\n");
     assert!(records.contains("p: a chosen by system:enact Postgres"), "{records}");
+}
+
+#[tokio::test]
+async fn planners_are_told_what_worked_in_their_namespace() {
+    let mut bench = Bench::new().await;
+    let outcome = |question: &str, choice: &str, namespace: &str| {
+        let mut decision = decided(question, choice);
+        decision.namespace = namespace.into();
+        let outcome = PlanOutcome { state: Some("Succeeded".into()), attempts: 4, ..PlanOutcome::default() };
+        DecisionOutcome { decision, outcome: Some(outcome) }
+    };
+    let decisions = [
+        outcome("How does a key expire?", "By a sweeper", "ns"),
+        outcome("When does a key expire?", "At midnight", "elsewhere"),
+    ];
+    bench.record_store.decision_outcomes.lock().unwrap().extend(decisions);
+    plan(&mut bench, &json!({}), &json!({})).await;
+    let found = work(&bench);
+    assert_eq!(found.len(), 2);
+    for (_, work) in found {
+        assert!(work.prompt.contains("How does a key expire?: By a sweeper"), "{}", work.prompt);
+        assert!(
+            work.prompt.contains("decision 7 of Plan ns/older") && !work.prompt.contains("midnight"),
+            "{}",
+            work.prompt
+        );
+    }
 }
 
 #[tokio::test]

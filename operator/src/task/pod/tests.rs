@@ -38,7 +38,13 @@ fn framed<T>(assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
 /// Calls `make` with the frame of a pod of a tenant with these rules for images.
 fn framed_with<T>(agent_images: AgentImages, assignment: &Assignment, make: impl FnOnce(&Frame) -> T) -> T {
     let none = Resources::default();
-    let member = Membership { tenant: "acme".into(), parallelism: 1, runtime_class: None, agent_images };
+    let member = Membership {
+        tenant: "acme".into(),
+        parallelism: 1,
+        runtime_class: None,
+        agent_images,
+        shares_decisions: false,
+    };
     make(&Frame {
         config: &config(),
         member: &member,
