@@ -31,9 +31,9 @@ const ID_DIGITS: (usize, usize) = (12, 64);
 const MAX_TERMS: usize = 2048;
 /// Maximum number of problems that one message names.
 const MAX_NAMED: usize = 10;
-/// Maximum size of the failures in the text of a task, in bytes, and of one message.
-const MAX_FAILURES: usize = 6 << 10;
-const MAX_FAILURE: usize = 400;
+/// Maximum size of the gates, and of the failures, in the text of a task, and of each text in them, in bytes.
+const MAX_LIST: usize = 6 << 10;
+const MAX_SHOWN: usize = 400;
 
 const HEADING: &str = "
 ## What is known about the repository
@@ -333,26 +333,28 @@ fn is_path(path: &str) -> bool {
 /// Returns the text of a task that proposes knowledge after a plan. `gates` are those of the plan and its tasks.
 pub fn proposal(plan: &str, gates: &[Gate], failures: &[FailedAttempt]) -> String {
     let mut text = format!("Plan {} has succeeded. {FORM}", one_line(plan));
-    if !gates.is_empty() {
-        text.push_str("\nGates of the plan, which succeed in the repository as it is:\n\n");
-        for Gate { name, script } in gates {
-            let _ = writeln!(text, "- {}: {}", one_line(name), text::message(one_line(script), MAX_FAILURE));
-        }
-    }
-    if !failures.is_empty() {
-        text.push_str(
-            "\nAttempts that failed before the plan succeeded. Find out what a later agent should know about them:\n\n",
-        );
-        let start = text.len();
-        for FailedAttempt { task, attempt, reason, message } in failures {
-            let message = text::message(one_line(message), MAX_FAILURE);
-            let line = format!("- attempt {attempt} at {}: {}: {message}\n", one_line(task), one_line(reason));
-            if text.len() - start + line.len() <= MAX_FAILURES {
-                text.push_str(&line);
-            }
-        }
-    }
+    let shown = |long: &str| text::message(one_line(long), MAX_SHOWN);
+    let gates = gates.iter().map(|Gate { name, script }| format!("- {}: {}\n", shown(name), shown(script)));
+    list(&mut text, "Gates of the plan, which succeed in the repository as it is:", gates);
+    let failures = failures.iter().map(|FailedAttempt { task, attempt, reason, message }| {
+        format!("- attempt {attempt} at {}: {}: {}\n", shown(task), shown(reason), shown(message))
+    });
+    let heading = "Attempts that failed before the plan succeeded. Find out what a later agent should know about them:";
+    list(&mut text, heading, failures);
     text
+}
+
+/// Adds a list with as many lines as fit; nothing if there is none.
+fn list(text: &mut String, heading: &str, lines: impl Iterator<Item = String>) {
+    let mut shown = String::new();
+    for line in lines {
+        if shown.len() + line.len() <= MAX_LIST {
+            shown.push_str(&line);
+        }
+    }
+    if !shown.is_empty() {
+        let _ = write!(text, "\n{heading}\n\n{shown}");
+    }
 }
 
 #[cfg(test)]
@@ -464,12 +466,12 @@ mod tests {
             reason: "GateFailed".into(),
             message: "no table\n`cart`".into(),
         };
-        let text = proposal("cart", &gates, &vec![failure; 1000]);
+        let text = proposal("cart", &vec![gates[0].clone(); 1000], &vec![failure; 1000]);
         assert!(
             text.contains("- tests: make test\n")
                 && text.contains("- attempt 1 at T004: GateFailed: no table `cart`\n")
         );
-        assert!(text.len() < FORM.len() + MAX_FAILURES + 1000);
+        assert!(text.len() < FORM.len() + 2 * MAX_LIST + 1000);
         let text = proposal("cart", &[], &[]);
         assert!(
             text.starts_with("Plan cart has succeeded. Write the file") && !text.contains("failed before"),
