@@ -39,7 +39,7 @@ pub async fn diff(cluster: &Cluster, plan: &str, id: &str) -> Result<()> {
     let status = task.status.clone().unwrap_or_default();
     let Some(branch) = status.branch else {
         bail!(
-            "no attempt at {id} of Plan {plan_name} has left work; `kubectl enact status {plan_name}` shows its state"
+            "no attempt at {id} of Plan {plan_name} has left work in its repository; `kubectl enact status {plan_name}` shows its state"
         );
     };
     // Both come from objects that others can write, and Git gets them as arguments.

@@ -87,6 +87,8 @@ struct Attempt<'a> {
 /// Part of the message of an attempt whose work cannot be pushed.
 const GOES_TO_SERVER: &str =
     "the Git server did not take the work: enact-server gets it, for a next attempt with `retry.from: Work`";
+/// The same without an enact-server.
+const LOST_WITHOUT_SERVER: &str = "the work is lost: the Git server did not take it, and there is no enact-server";
 /// Most bytes of the reason why work is lost.
 const MAX_PROBLEM_BYTES: usize = 300;
 
@@ -248,7 +250,8 @@ impl Attempt<'_> {
                     commit
                 }
                 Ok(Kept::Bundled(commit, bytes)) => {
-                    failure.append(GOES_TO_SERVER);
+                    let has_server = self.assignment.server_url.is_some();
+                    failure.append(if has_server { GOES_TO_SERVER } else { LOST_WITHOUT_SERVER });
                     bundle = Some(bytes);
                     commit
                 }

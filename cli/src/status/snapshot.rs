@@ -44,6 +44,8 @@ pub struct Row<'a> {
     /// The task in the plan.
     pub work: &'a TaskTemplate,
     pub phase: Phase,
+    /// Creation of the Task.
+    pub created: Option<&'a Time>,
     /// Number of attempts that were started.
     pub attempts: u32,
     /// Start of the last attempt.
@@ -144,6 +146,7 @@ impl Snapshot {
         Row {
             work,
             phase: status.map(|status| status.phase).unwrap_or_default(),
+            created: object.and_then(|task| task.metadata.creation_timestamp.as_ref()),
             attempts: status.map(|status| status.attempts).unwrap_or_default(),
             started: status.and_then(|status| status.started_at.as_ref()),
             finished: status.and_then(|status| status.finished_at.as_ref()),

@@ -352,11 +352,15 @@ fn tree_shows_why_and_since_when_something_waits() {
     });
     status.last_activity_at = Some(time(110));
     snapshot.plan.spec.tasks[4].depends_on.clear();
+    let mut idle = Task::clone(&task(&snapshot.plan.spec.tasks[6], TaskStatus::default()));
+    idle.metadata.creation_timestamp = Some(time(5));
+    snapshot.tasks.push(Arc::new(idle));
     let text = shown(&snapshot, 160, Length::Whole);
     assert!(text.contains("◐ Running  2m05s, last activity 15s ago"), "{text}");
     assert!(text.contains("Suspended for 25s: suspended: 2 of 7 tasks done"), "{text}");
     assert!(text.contains("attempt 2: SandboxFailed for 2m05s: cannot start: no runtime for"), "{text}");
-    assert!(text.contains("Cut the keys  waits with its plan: Suspended"), "{text}");
+    assert!(text.contains("Cut the keys  waits with its plan: Suspended, for 25s"), "{text}");
+    assert!(text.contains("Sweep up  waits for T003, T004, T005, T006, for 2m00s"), "{text}");
 }
 
 #[test]

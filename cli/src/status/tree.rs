@@ -10,6 +10,7 @@ use enact_domain::approval::{Requirement, Verdict};
 use enact_domain::digest::Digest;
 use enact_domain::names;
 use enact_domain::plan::ReportedState;
+use enact_domain::time::Millis;
 use enact_domain::waiting::{Facts, Idle, last_activity, waiting};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -381,14 +382,19 @@ fn detail(row: &Row<'_>, now: Timestamp) -> Option<String> {
         (Phase::Pending, ready) => {
             let seconds = |at: &Time| u64::try_from(at.0.duration_since(now).as_secs()).unwrap_or_default();
             let last = ready.as_ref().filter(|_| row.attempts > 0);
+            let since = row.ready.map(|ready| &ready.last_transition_time).or(row.created);
             let idle = Idle {
-                since: row.ready.map(|ready| convert::millis(&ready.last_transition_time)).unwrap_or_default(),
+                since: since.map(convert::millis).unwrap_or_default(),
                 last: last.map(|(reason, message)| (*reason, message.as_str())),
                 retry_seconds: row.retry_at.map(seconds),
                 dependencies: &row.waits_for,
                 plan: row.plan_waits.as_ref(),
             };
-            waiting(&Facts::Task(idle), None).map(|wait| wait.message)
+            let wait = waiting(&Facts::Task(idle), None)?;
+            // What is said about another attempt has the time of that.
+            let is_known = last.is_none() && wait.since != Millis::default();
+            let since = is_known.then(|| format!(", for {}", between(&convert::time(wait.since), None, now)));
+            Some(wait.message + &since.unwrap_or_default())
         }
         (_, Some((reason, message))) => Some(format!("{reason}: {message}")),
         (_, None) => None,
