@@ -59,7 +59,7 @@ not right any more. Leave out a task that is not needed any more. Give new tasks
 ";
 
 /// The required form of the document, as a part of the prompt.
-pub(super) const FORM: &str = "\
+const FORM: &str = "\
 The document is Markdown in the form of Spec Kit's `tasks.md`:
 
 1. The title: `# Tasks: <name>`.
@@ -131,16 +131,22 @@ pub fn prompt(input: &PromptInput) -> String {
         text.push_str("\n## What a person adds\n\n");
         fence::write(&mut text, "guidance", guidance, MAX_GUIDANCE);
     }
+    write_form(&mut text, input.previous, MAX_PREVIOUS);
+    text
+}
+
+/// Writes the required form of the document, and what was wrong with the previous attempt. At most `most` bytes of the previous document are
+/// shown.
+pub(super) fn write_form(text: &mut String, previous: Option<PreviousAttempt<'_>>, most: usize) {
     let _ = write!(text, "\n## The form\n\n{FORM}");
-    if let Some(PreviousAttempt { problem, document }) = input.previous {
+    if let Some(PreviousAttempt { problem, document }) = previous {
         text.push_str("\n## What was wrong with the previous attempt\n\n");
-        fence::write(&mut text, "problem", problem, MAX_PROBLEM);
+        fence::write(text, "problem", problem, MAX_PROBLEM);
         if let Some(document) = document {
             text.push_str("\n## The previous document\n\n");
-            fence::write(&mut text, "tasks", document, MAX_PREVIOUS);
+            fence::write(text, "tasks", document, most);
         }
     }
-    text
 }
 
 /// Writes the recommendations that fit as a whole, the best first.

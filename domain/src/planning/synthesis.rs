@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::prompt::{FORM, REPOSITORY};
+use super::prompt::{REPOSITORY, write_form};
 use crate::agents::fence;
 use crate::agents::prompt::constitution;
 use crate::decisions::{self, Conflict};
@@ -19,8 +19,7 @@ const MAX_CONFLICTS: usize = 6 << 10;
 /// Of the reasons of all judges together.
 const MAX_REASONS: usize = 6 << 10;
 const MAX_GUIDANCE: usize = 4 << 10;
-const MAX_PROBLEM: usize = 2 << 10;
-const MAX_PREVIOUS: usize = 6 << 10;
+const MAX_PREVIOUS: usize = 4 << 10;
 /// Maximum length of the texts about one decision, in bytes.
 const MAX_CHOICE: usize = 200;
 /// Maximum number of decisions that a problem names.
@@ -113,15 +112,7 @@ pub fn synthesis_prompt(input: &SynthesisInput) -> String {
         let _ = write!(text, "\n## What judge {judge} says of {first} (A) and {second} (B)\n\n");
         fence::write(&mut text, "reasons", reasons, MAX_REASONS / input.reasons.len());
     }
-    let _ = write!(text, "\n## The form\n\n{FORM}");
-    if let Some(PreviousAttempt { problem, document }) = input.previous {
-        text.push_str("\n## What was wrong with the previous attempt\n\n");
-        fence::write(&mut text, "problem", problem, MAX_PROBLEM);
-        if let Some(document) = document {
-            text.push_str("\n## The previous document\n\n");
-            fence::write(&mut text, "tasks", document, MAX_PREVIOUS);
-        }
-    }
+    write_form(&mut text, input.previous, MAX_PREVIOUS);
     text
 }
 
