@@ -1,14 +1,12 @@
-//! Parsing and compiling of as many tasks as a plan may have. One tasks.md may not have so many, so they are in several.
+//! Parsing and compiling of a tasks.md with as many tasks as a plan may have.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::ops::Range;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use enact_crds::compile::{self, MAX_TASKS};
 use enact_crds::plan::UnreadTasks;
-use enact_domain::speckit::tasks::MAX_TASKS as MAX_TASKS_OF_FILE;
 
 use crate::figures::{Figure, Figures};
 
@@ -20,24 +18,22 @@ const RUNS: u32 = 10;
 /// # Errors
 /// If the tasks are not read or do not compile.
 pub fn measure(repeats: u32, figures: &mut Figures) -> Result<()> {
-    let starts = (0..MAX_TASKS).step_by(MAX_TASKS_OF_FILE);
-    let files: Vec<String> = starts.map(|start| file(start..MAX_TASKS.min(start + MAX_TASKS_OF_FILE))).collect();
+    let file = file();
     let (mut compiled, mut lines) = (Vec::new(), Vec::new());
-    compile_all(&files)?;
+    compile_all(&file)?;
     for _ in 0..repeats {
         let began = Instant::now();
         for _ in 0..RUNS {
-            black_box(compile_all(black_box(&files))?);
+            black_box(compile_all(black_box(&file))?);
         }
         compiled.push(milliseconds(began));
         let began = Instant::now();
         for _ in 0..RUNS {
-            black_box(black_box(&files).iter().flat_map(|file| file.lines()).map(str::len).max());
+            black_box(black_box(&file).lines().map(str::len).max());
         }
         lines.push(milliseconds(began));
     }
-    let size = files.iter().map(String::len).sum::<usize>() >> 10;
-    let work = format!("parse and compile {MAX_TASKS} tasks in {} tasks.md ({size} KiB)", files.len());
+    let work = format!("parse and compile a tasks.md of {MAX_TASKS} tasks ({} KiB)", file.len() >> 10);
     figures.push(Figure::new(work, "ms", compiled).against("split into lines", lines).goal("≤ 50 ms"));
     Ok(())
 }
@@ -46,14 +42,10 @@ fn milliseconds(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1000.0 / f64::from(RUNS)
 }
 
-/// Compiles the tasks of all files as one plan, and returns their number.
-fn compile_all(files: &[String]) -> Result<usize> {
-    let mut tasks = Vec::with_capacity(MAX_TASKS);
-    for file in files {
-        let (read, diagnostics) = compile::from_markdown(file.as_bytes(), UnreadTasks::Refuse);
-        ensure!(!read.is_empty(), "a tasks.md is not read: {diagnostics:?}");
-        tasks.extend(read);
-    }
+/// Compiles the tasks of the file as a plan, and returns their number.
+fn compile_all(file: &str) -> Result<usize> {
+    let (tasks, diagnostics) = compile::from_markdown(file.as_bytes(), UnreadTasks::Refuse);
+    ensure!(!tasks.is_empty(), "the tasks.md is not read: {diagnostics:?}");
     let compiled =
         compile::compile("bench", tasks).map_err(|errors| anyhow!("the tasks do not compile: {errors:?}"))?;
     ensure!(compiled.tasks.len() == MAX_TASKS, "{} of {MAX_TASKS} tasks were read", compiled.tasks.len());
@@ -61,9 +53,9 @@ fn compile_all(files: &[String]) -> Result<usize> {
 }
 
 /// Returns a tasks.md as Spec Kit writes it: phases of fifty tasks, some in parallel, some with dependencies of their own.
-fn file(tasks: Range<usize>) -> String {
+fn file() -> String {
     let mut text = String::from("# Tasks: Orders\n\n");
-    for n in tasks {
+    for n in 0..MAX_TASKS {
         if n.is_multiple_of(50) {
             let story = n / 50 + 1;
             let _ =

@@ -249,9 +249,16 @@ fn card(cluster: &Cluster, subject: &Subject, content: &Content, digest: &str) -
 /// Returns the line about an Agent, whose content a person reviews with the plan.
 fn agent_line(agent: &PlanAgent, namespace: &str) -> String {
     let by = agent.author.as_ref().map_or_else(String::new, |author| format!(" by {}", one_line(author)));
+    let of_providers = match agent.provider_authors.as_slice() {
+        [] => String::new(),
+        authors => format!(", its ModelProviders by {}", one_line(&authors.join(", "))),
+    };
     let namespace = agent.namespace.as_deref().unwrap_or(namespace);
     let name = one_line(&agent.name);
-    format!("  Agent {name} {}{by}: kubectl get agent {name} --namespace {namespace} -o yaml", short(&agent.digest))
+    format!(
+        "  Agent {name} {}{by}{of_providers}: kubectl get agent {name} --namespace {namespace} -o yaml",
+        short(&agent.digest)
+    )
 }
 
 /// Returns the line about accepted findings, which an approval covers. A Plan's are in its content.
@@ -510,6 +517,9 @@ mod tests {
             agent_line(&agent, "demo"),
             "  Agent coder 000000000000 by bob: kubectl get agent coder --namespace enact-system -o yaml"
         );
+        agent.provider_authors = vec!["eve".into(), "mia".into()];
+        let line = agent_line(&agent, "demo");
+        assert!(line.contains("by bob, its ModelProviders by eve, mia: kubectl get agent coder"), "{line}");
     }
 
     #[test]

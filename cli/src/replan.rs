@@ -10,7 +10,6 @@ use enact_crds::replan::{Kept, KeptWork};
 use enact_crds::task::TaskTemplate;
 use enact_crds::{Plan, PlanSpec, Task};
 use enact_domain::names;
-use kube::ResourceExt as _;
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
 
@@ -146,13 +145,13 @@ fn list(count: usize, ids: &[String]) -> String {
 /// Returns the finished work that a plan which has not started keeps, as the operator saw it.
 pub async fn kept(cluster: &Cluster, plan: &Plan, tasks: &[TaskTemplate]) -> Result<KeptWork> {
     let replaced = plan.status.as_ref().and_then(|status| status.replaced.as_ref());
-    let (Some(replaces), Some(replaced)) = (&plan.spec.replaces, replaced) else { return Ok(KeptWork::new()) };
+    let (Some(old), Some(replaced)) = (&plan.spec.replaces, replaced) else { return Ok(KeptWork::new()) };
     let ids: BTreeSet<&str> = replaced.kept.iter().map(String::as_str).collect();
     let ids: BTreeSet<&str> = tasks.iter().map(|task| task.id.as_str()).filter(|id| ids.contains(id)).collect();
     if ids.is_empty() {
         return Ok(KeptWork::new());
     }
-    let of_plan = ListParams::default().fields(&format!("spec.planRef.name={}", replaces.name));
+    let of_plan = ListParams::default().fields(&format!("spec.planRef.name={}", old.name));
     let found = cluster.api::<Task>().list(&of_plan).await.map_err(api_error)?;
     let finished = found.iter().filter(|task| ids.contains(task.spec.work.id.as_str()));
     let work = finished.filter_map(|task| Some((task.spec.work.id.clone(), Kept::of(task.status.as_ref()?)?)));

@@ -1,7 +1,11 @@
 //! `diff PLAN/TASK`: what the last attempt at a task changed, from its branch in Git.
 
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use enact_crds::Plan;
@@ -14,12 +18,15 @@ use crate::control::task_of;
 use crate::git;
 use crate::status::phase_of;
 use crate::terminal::{self, note};
-use crate::text::{one_line, safe};
+use crate::text::{LogFilter, one_line, safe};
 
 /// Fields of a commit: its ID, and the trailers that every commit of an attempt has.
 const FORMAT: &str = "--format=%H%x09%(trailers:key=Enact-Plan,valueonly,separator=%x2C)%x09\
                       %(trailers:key=Enact-Task,valueonly,separator=%x2C)%x09\
                       %(trailers:key=Enact-Attempt,valueonly,separator=%x2C)";
+
+/// Longest wait for messages after the end of Git. A process that Git leaves behind, such as a shared connection of SSH, can keep the pipe open.
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// Prints the changes of the last attempt at a task that changed something, finished or not.
 pub async fn diff(cluster: &Cluster, plan: &str, id: &str) -> Result<()> {
@@ -71,8 +78,20 @@ fn range(log: &str, plan: &str, task: &str) -> Option<(String, String)> {
 /// Clones one branch, without the contents of files as far as the server supports that. Git asks for a credential as it always does.
 fn fetch(directory: &Path, url: &str, branch: &str) -> Result<()> {
     let args = ["clone", "--quiet", "--bare", "--filter=blob:none", "--single-branch", "--no-tags", "--branch", branch];
-    let status = git::command(directory).args(args).args(["--", url, "."]).stderr(Stdio::inherit()).status();
-    if !status.map_err(git::not_installed)?.success() {
+    // Git and SSH ask on the terminal itself.
+    let clone = git::command(directory).args(args).args(["--", url, "."]).stderr(Stdio::piped()).spawn();
+    let mut clone = clone.map_err(git::not_installed)?;
+    let (end, ended) = mpsc::channel::<()>();
+    if let Some(messages) = clone.stderr.take() {
+        thread::spawn(move || {
+            relay(messages);
+            drop(end);
+        });
+    }
+    let status = clone.wait().context("cannot wait for Git")?;
+    // It returns when the thread has ended.
+    let _ = ended.recv_timeout(LAST_MESSAGES);
+    if !status.success() {
         bail!(
             "branch {branch} of {} cannot be read. Check that you can read the repository. An attempt that was stopped leaves no branch if it \
              had changed nothing",
@@ -80,6 +99,19 @@ fn fetch(directory: &Path, url: &str, branch: &str) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Shows the messages of Git as they arrive, without terminal control characters: the server chooses some of them.
+fn relay(mut messages: impl Read) {
+    let (mut filter, mut chunk) = (LogFilter::default(), [0; 4096]);
+    loop {
+        match messages.read(&mut chunk) {
+            Ok(0) => return,
+            Ok(count) => terminal::note_text(&filter.push(&chunk[..count])),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -411,6 +411,30 @@ fn diff_of_a_task_without_work_says_so() {
     assert!(ran.stderr.contains("no attempt at T001 of Plan shop has left work"), "{}", ran.stderr);
 }
 
+/// Git shows what the server of the repository sends.
+#[test]
+fn a_git_server_does_not_control_the_terminal() {
+    let git = json!({ "spec": { "workspace": { "url": "ssh://git.example.org/shop.git" } } });
+    let mut failed = task("T001", "Failed", 1);
+    failed["status"]["branch"] = json!("enact/shop/t001");
+    let api = Fake::start(move |request| match request.path.trim_start_matches(ENACT) {
+        "/tasks" => list("Task", std::slice::from_ref(&failed)),
+        "/plans/shop" => Answer::Ok(plan("Failed", git.clone())),
+        _ => Answer::Failure(404, "not found"),
+    });
+    let path = std::env::var("PATH").unwrap();
+    let ssh = r"printf 'remote: \033[2Jpassed\n' >&2; exit 1; :";
+    let environment = [("PATH", path.as_str()), ("GIT_SSH_COMMAND", ssh), ("GIT_SSH_VARIANT", "simple")];
+    let ran = api.enact_with(&["diff", "shop/T001"], &environment);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("remote: \u{fffd}[2Jpassed\n"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("branch enact/shop/t001 of ssh://git.example.org/shop.git cannot be read"),
+        "{}",
+        ran.stderr
+    );
+}
+
 // Logs.
 
 fn of_shop(request: &Request, now: &Value, next: &Value) -> Answer {

@@ -297,3 +297,17 @@ fn amendment_of_a_constitution_is_shown_without_a_file() {
     let both: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!((&both["amendment"], &both["impact"]["tasks"]), (&Value::Null, &json!(3)));
 }
+
+#[test]
+fn json_does_not_control_the_terminal() {
+    let api = Fake::start(|request| match request.path.strip_prefix(ENACT) {
+        Some("/constitutions/rules") => {
+            let mut rules = constitution();
+            rules["status"]["impact"]["some"] = json!(["Specification demo/shop\u{9b}2J\u{202e}"]);
+            Answer::Ok(rules)
+        }
+        _ => answer(request, specification(json!({})), &digest(OLD)),
+    });
+    let ran = api.enact(&["impact", "constitution/rules", "-o", "json"]);
+    assert!(ran.stdout.contains("shop\u{fffd}2J\u{fffd}"), "{:?} {}", ran.stdout, ran.stderr);
+}

@@ -42,6 +42,8 @@ struct World {
     /// The text that another user writes just before the next change arrives.
     rival: Option<String>,
     away: bool,
+    /// The text that the server returns as the content of each revision, if it lies.
+    forged: Option<String>,
 }
 
 impl World {
@@ -121,7 +123,7 @@ impl World {
                 None => Answer::Problem(404, "no such revision"),
             },
             [kind, "shop", "revisions", which, "content"] => match self.revision(kind, which) {
-                Some((_, text)) => Answer::Text(text.clone()),
+                Some((_, text)) => Answer::Text(self.forged.as_ref().unwrap_or(text).clone()),
                 None => Answer::Problem(404, "no such revision"),
             },
             ["specifications", "shop", "revisions", _, "findings"] => Answer::Ok(json!({
@@ -151,7 +153,8 @@ fn world() -> (Arc<Mutex<World>>, Fake) {
         "status": { "observedGeneration": 2, "conditions": [], "digest": digest(ONE), "approvedDigest": digest(ONE) },
     });
     let plan = plan(&json!([{ "id": "T001", "title": "Sell mugs", "script": "true" }]));
-    let mut world = World { object, plan, plans: vec![], revisions: vec![ONE.to_owned()], rival: None, away: false };
+    let mut world =
+        World { object, plan, plans: vec![], revisions: vec![ONE.to_owned()], rival: None, away: false, forged: None };
     world.set(&two());
     let world = Arc::new(Mutex::new(world));
     let played = Arc::clone(&world);
@@ -468,6 +471,15 @@ fn approval_shows_the_difference_first() {
     assert!(away.stderr.contains(message) && away.stderr.contains("Approve this content?"), "{}", away.stderr);
     world.lock().unwrap().object["status"]["approvedDigest"] = Value::Null;
     assert!(approve(&api).stderr.contains("nothing was approved before"));
+}
+
+#[test]
+fn another_content_than_that_of_the_digest_is_not_shown() {
+    let (world, api) = world();
+    world.lock().unwrap().forged = Some(ONE.replace("sell", "give"));
+    let ran = approve(&api);
+    let message = "cannot be shown: the answer of the server is not the content with the digest sha256:";
+    assert!(ran.stderr.contains(message) && !ran.stderr.contains("MUST give"), "{}", ran.stderr);
 }
 
 #[test]

@@ -24,8 +24,8 @@ use crate::plan::{PlanDecision, PoolMember, UnreadTasks, Workspace};
 use crate::replan::KeptWork;
 use crate::task::{Measurement, TaskTemplate};
 
-/// Most tasks of one plan.
-pub const MAX_TASKS: usize = 5000;
+/// Most tasks of one plan, whether they are in a list or in a tasks.md.
+pub const MAX_TASKS: usize = enact_domain::speckit::tasks::MAX_TASKS;
 
 /// Most bytes of a task's id, and of its prompt: what the schema of a Task allows.
 const MAX_ID: usize = 63;

@@ -165,9 +165,11 @@ pub struct DraftStatus {
     /// Earliest time of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
-    /// Users who had changed the Agent last when an attempt started. They are authors of the document for `fourEyes`.
+    /// Users who had changed the Agent, or a ModelProvider of its models, last when an attempt started. They are authors of the document for
+    /// `fourEyes`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10))]
+    // One Agent and the providers of its models, for each attempt.
+    #[schemars(length(max = 90))]
     pub authors: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use crate::approval::SubjectKind;
 use crate::common::ApprovalPolicy;
-use crate::plan::GeneratedPlan;
+use crate::plan::{GeneratedPlan, PlanAgent};
 use crate::specification::DraftStatus;
 use crate::{Constitution, Plan, Specification, Tenant, convert};
 
@@ -49,8 +49,8 @@ pub fn document_authors<K: ResourceExt>(object: &K, draft: Option<&DraftStatus>)
     Authors::of(object.annotations()).with(of_agent.map(String::as_str))
 }
 
-/// Returns the authors of a Plan. Among them are `agents`, who wrote the Agents that the approval covers, and whoever wrote the planner and the
-/// judges of the proposal that is its tasks.md.
+/// Returns the authors of a Plan. Among them are `agents`, who wrote the Agents that the approval covers and the ModelProviders of their models,
+/// and whoever wrote the planner and the judges of the proposal that is its tasks.md.
 pub fn plan_authors<'a>(
     plan: &Plan,
     agents: impl IntoIterator<Item = &'a str>,
@@ -133,7 +133,7 @@ impl Approvable for Plan {
     fn authors(&self) -> Authors {
         // The digest covers the Agents, and the operator writes both together.
         let status = self.status.as_ref();
-        let agents = status.into_iter().flat_map(|status| &status.agents).filter_map(|agent| agent.author.as_deref());
+        let agents = status.into_iter().flat_map(|status| &status.agents).flat_map(PlanAgent::authors);
         plan_authors(self, agents, status.and_then(|status| status.generated.as_ref()))
     }
 }

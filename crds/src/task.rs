@@ -77,7 +77,7 @@ pub struct TaskTemplate {
     pub requirements: Vec<String>,
     /// Ids of the tasks that must succeed before this task starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 2000), inner(length(min = 1, max = 63)))]
+    #[schemars(length(max = 5000), inner(length(min = 1, max = 63)))]
     pub depends_on: Vec<String>,
     /// Capabilities that the agent of the task must declare, if it is selected from the pool of the plan. Default: they are derived from
     /// title and prompt.

@@ -5,8 +5,9 @@
 //! also compared with the `tasks.md` beside it, with the constitution of its project, and with the specification before it in the same
 //! directory. The end has the number of findings by code.
 //!
-//! With `--counts` it prints instead what was read in each document: `path  tasks=12`, or `path  stories=2 requirements=9 criteria=4`, to
-//! compare it with the count of another tool.
+//! With `--counts` it prints instead what was read in each document: `path  tasks=12 dependencies=3`,
+//! `path  stories=2 requirements=9 criteria=4`, or `path  principles=5`, to compare it with the count of another tool. With `--edges` it
+//! prints each dependency that a document states: `path:line  T003 waits for T001`.
 
 #[path = "../tests/support/corpus.rs"]
 mod corpus;
@@ -116,10 +117,30 @@ fn is_checked(root: &Path, path: &Path) -> bool {
     wanted && !outside
 }
 
-/// Prints the number of tasks, or of stories, requirements and criteria, in a document.
+/// Prints the dependencies that a list of tasks states, each with the line of the statement.
+fn edges(path: &Path, bytes: &[u8]) {
+    let file = tasks::parse(bytes).model;
+    let lines: Vec<&str> = file.source.lines().collect();
+    for task in &file.tasks {
+        for dependency in &task.depends_on {
+            let at = usize::try_from(dependency.line).unwrap_or_default();
+            let text = at.checked_sub(1).and_then(|at| lines.get(at)).unwrap_or(&"");
+            println!("{}:{at}\t{} waits for {}\n\t| {text}", path.display(), task.id, dependency.on);
+        }
+    }
+}
+
+/// Prints the number of tasks and dependencies, of stories, requirements and criteria, or of principles in a document.
 fn count(path: &Path, bytes: &[u8]) {
     match path.file_name().and_then(|name| name.to_str()) {
-        Some("tasks.md") => println!("{}\ttasks={}", path.display(), tasks::parse(bytes).model.tasks.len()),
+        Some("tasks.md") => {
+            let tasks = tasks::parse(bytes).model.tasks;
+            let edges: usize = tasks.iter().map(|task| task.depends_on.len()).sum();
+            println!("{}\ttasks={} dependencies={edges}", path.display(), tasks.len());
+        }
+        Some("constitution.md") => {
+            println!("{}\tprinciples={}", path.display(), constitution::parse(bytes).model.principles.len());
+        }
         Some("spec.md") => {
             let Spec { stories, requirements, success_criteria, .. } = spec::parse(bytes).model;
             let (stories, requirements, criteria) = (stories.len(), requirements.len(), success_criteria.len());
@@ -131,11 +152,12 @@ fn count(path: &Path, bytes: &[u8]) {
 
 fn main() {
     let mut output = Output::default();
-    let (mut root, mut counts) = (None, false);
+    let (mut root, mut counts, mut dependencies) = (None, false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--hints" => output.hints = true,
             "--counts" => counts = true,
+            "--edges" => dependencies = true,
             _ if root.is_none() => root = Some(PathBuf::from(argument)),
             _ => drop(output.codes.insert(argument)),
         }
@@ -146,6 +168,12 @@ fn main() {
         let Ok(bytes) = fs::read(&path) else { continue };
         if counts {
             count(&path, &bytes);
+            continue;
+        }
+        if dependencies {
+            if path.ends_with("tasks.md") {
+                edges(&path, &bytes);
+            }
             continue;
         }
         match path.file_name().and_then(|name| name.to_str()) {
@@ -168,7 +196,7 @@ fn main() {
             _ => {}
         }
     }
-    if counts {
+    if counts || dependencies {
         return;
     }
     let Output { tally, .. } = output;

@@ -545,10 +545,7 @@ fn scenarios_of_a_story_are_not_stories() {
         analysis::coverage(&model, tasks).findings.into_iter().map(|f| f.code).collect::<Vec<_>>()
     };
     assert_eq!(found(&[task("T001", "checks US1-4", Some("US1")), task("T002", "leave", Some("US2"))]), [""; 0]);
-    assert_eq!(
-        found(&[task("T001", "", Some("US1")), task("T002", "", Some("US7"))]),
-        ["StoryWithoutTask", "UnknownIdInTask"]
-    );
+    assert_eq!(found(&[task("T001", "", Some("US1")), task("T002", "", Some("US7"))]), ["UnknownIdInTask"]);
     // Tasks in English can describe a story in another language.
     let chinese = document
         .replace("Leave (Priority: P2)", "下船 (Priority: P2)")
@@ -573,5 +570,5 @@ fn stories_without_numbers_have_none_that_a_task_could_miss() {
     };
     assert_eq!(found(document), [""; 0]);
     let numbered = document.replace("### As a s", "### US1: As a s").replace("### As a c", "### US2: As a c");
-    assert_eq!(found(&numbered), ["StoryWithoutTask", "UnknownIdInTask"]);
+    assert_eq!(found(&numbered), ["UnknownIdInTask"]);
 }

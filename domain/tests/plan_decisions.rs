@@ -61,7 +61,7 @@ fn kept_work_succeeds_without_an_attempt() {
     nodes.tasks[0].exists = true;
     let closed = Action::Close { node: Task(0), phase: TaskPhase::Succeeded, reason: Reason::Succeeded };
     let decision = decide(&policy(), &graph, &nodes, 9, Millis(5));
-    assert_eq!(decision.actions, [closed.clone()], "its dependents start when the status shows the work");
+    assert_eq!(decision.actions, std::slice::from_ref(&closed), "its dependents start when the status shows the work");
     assert!(decision.requeue_at.is_some() && decision.state == PlanState::Running);
     let cancelled = decide(&Policy { cancelled: true, ..policy() }, &graph, &nodes, 9, Millis(5));
     assert_eq!(cancelled.actions[0], closed, "another plan can keep it");

@@ -385,6 +385,20 @@ fn a_file_without_tasks_says_so() {
 }
 
 #[test]
+fn tasks_beyond_the_limit_are_an_error() {
+    let list = |tasks: usize| {
+        let lines = (1..=tasks).map(|n| format!("- [ ] T{n:04} Hang door {n}\n"));
+        format!("# Tasks: Doors\n\n## Phase 1: Setup\n\n{}", lines.collect::<String>())
+    };
+    let full = tasks::parse(list(tasks::MAX_TASKS).as_bytes());
+    assert_eq!((full.model.tasks.len(), full.diagnostics), (5_000, vec![]));
+    let parsed = tasks::parse(list(tasks::MAX_TASKS + 1).as_bytes());
+    assert_eq!(parsed.model.tasks.len(), tasks::MAX_TASKS);
+    let errors: Vec<(&str, u32)> = parsed.errors().map(|d| (d.code, d.line)).collect();
+    assert_eq!(errors, [("TooManyTasks", 5_005)]);
+}
+
+#[test]
 fn too_many_dependencies_are_counted_not_built() {
     let phase = |number: usize, tasks: std::ops::Range<usize>| {
         let tasks: String = tasks.map(|n| format!("- [ ] T{n:04} [P] Write\n")).collect();

@@ -1,14 +1,15 @@
 //! The context that every controller needs. It imports no controller: what only one of them needs is in the context of its folder.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use enact_crds::agent_images::AgentImages;
 use enact_crds::models::{self, ModelProblem, Resolved};
 use enact_crds::validation::{self, FieldError};
-use enact_crds::{Agent, ModelProviderSpec, Tenant};
+use enact_crds::{Agent, ModelProvider, ModelProviderSpec, Tenant};
 use enact_domain::condition::STALLED;
-use enact_domain::names::DEFAULT_TENANT;
+use enact_domain::names::{ANNOTATION_AUTHOR, DEFAULT_TENANT};
 use enact_domain::record::Record;
 use enact_domain::text;
 use enact_domain::time::Millis;
@@ -138,6 +139,20 @@ impl Context {
     pub fn provider(&self, namespace: &str, tenant: &str, name: &str) -> Resolved<ModelProviderSpec> {
         let spec = |namespace: &str| lookup(&self.caches.providers, namespace, name).map(|found| found.spec.clone());
         models::resolve(spec(namespace), spec(&self.config.namespace), tenant)
+    }
+
+    /// Returns the users who changed the ModelProviders of an Agent last, as far as they are known. The pods of the Agent belong to `tenant`.
+    pub fn provider_authors(&self, agent: &Agent, tenant: &str) -> Vec<String> {
+        let namespace = agent.namespace().unwrap_or_default();
+        let author = |name: &str| {
+            let found = |namespace: &str| lookup::<ModelProvider>(&self.caches.providers, namespace, name);
+            let (own, installed) = (found(&namespace), found(&self.config.namespace));
+            let (own_spec, installed_spec) = (own.as_ref().map(|p| &p.spec), installed.as_ref().map(|p| &p.spec));
+            let is_found = matches!(models::resolve(own_spec, installed_spec, tenant), Resolved::Found(_));
+            own.or(installed).filter(|_| is_found)?.annotations().get(ANNOTATION_AUTHOR).cloned()
+        };
+        let authors: BTreeSet<String> = agent.spec.models.iter().filter_map(|model| author(&model.provider)).collect();
+        authors.into_iter().collect()
     }
 
     /// Returns the Agent that a name refers to in a namespace of `tenant`.

@@ -18,9 +18,9 @@ use serde::de::value::{Error as Unknown, StrDeserializer};
 use serde_json::Value;
 
 /// Returns whether objects of this kind have content with an author, which another person may have to approve. The approval of a Plan covers
-/// its Agents.
+/// its Agents, and the URLs of their ModelProviders.
 pub fn has_author(kind: Kind) -> bool {
-    matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan | Kind::Agent)
+    matches!(kind, Kind::Constitution | Kind::Specification | Kind::Plan | Kind::Agent | Kind::ModelProvider)
 }
 
 /// Returns whether objects of this kind have an approval policy. Their content can have several authors.

@@ -50,7 +50,8 @@ pub async fn run(cluster: &Cluster, options: &Impact) -> Result<()> {
 
 fn print(report: &impl Serialize, lines: Vec<String>, output: ImpactOutput) -> Result<()> {
     match output {
-        ImpactOutput::Json => terminal::print(&format!("{}\n", serde_json::to_string_pretty(report)?)),
+        // JSON escapes only a part of what controls a terminal.
+        ImpactOutput::Json => terminal::print_line(&serde_json::to_string_pretty(report)?),
         ImpactOutput::Text => lines.into_iter().try_for_each(|line| terminal::print_line(&line)),
     }
 }
@@ -65,7 +66,7 @@ async fn amended(cluster: &Cluster, options: &Impact) -> Result<()> {
     let status = constitution.status.unwrap_or_default();
     if options.output == ImpactOutput::Json {
         let both = json!({ "amendment": status.amendment, "impact": status.impact });
-        return terminal::print(&format!("{both:#}\n"));
+        return terminal::print_line(&format!("{both:#}"));
     }
     let amendment = status.amendment.iter().flat_map(report::amendment);
     let lines: Vec<String> = amendment.chain(status.impact.iter().flat_map(report::affected)).collect();

@@ -116,7 +116,8 @@ impl Record {
 
     /// Reads the content of a revision; none if the record does not have it.
     pub async fn find_content(&self, subject: &Subject, revision: &str) -> Result<Option<Vec<u8>>> {
-        self.get(&format!("{}/revisions/{revision}/content", path(subject))).await
+        let found = self.get(&format!("{}/revisions/{revision}/content", path(subject))).await?;
+        found.map(|content| checked(content, &Digest::from(revision.to_owned()))).transpose()
     }
 
     /// Reads the text of a proposal for a plan.
@@ -125,7 +126,8 @@ impl Record {
             bail!("the status of Plan {plan} names a proposal without a valid digest");
         }
         let found = self.get(&format!("plans/{plan}/proposals/{digest}")).await?;
-        let bytes = found.with_context(|| format!("the record has no proposal {digest} of Plan {plan}"))?;
+        let bytes =
+            checked(found.with_context(|| format!("the record has no proposal {digest} of Plan {plan}"))?, digest)?;
         String::from_utf8(bytes).map_err(|_| anyhow!("the proposal {digest} of Plan {plan} is not UTF-8 text"))
     }
 
@@ -233,6 +235,19 @@ impl Record {
         }
         Err(refusal(status, from_server, response.body()))
     }
+}
+
+/// Refuses another content than that of the whole digest that was requested. An annotation in the namespace says where the server is, and what
+/// answers there must not choose what people see before they decide.
+fn checked(content: Vec<u8>, digest: &Digest) -> Result<Vec<u8>> {
+    // A number, or the start of a digest, names what the server takes it for.
+    if digest.is_valid() && Digest::of_bytes(&content) != *digest {
+        bail!(
+            "the answer of the server is not the content with the digest {digest}; check the annotation {ANNOTATION_SERVER} of ServiceAccount \
+             {READER_SERVICE_ACCOUNT}, or name the server with --server NAMESPACE/SERVICE"
+        );
+    }
+    Ok(content)
 }
 
 /// Parses an answer of the server.

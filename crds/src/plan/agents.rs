@@ -17,4 +17,15 @@ pub struct PlanAgent {
     /// User who changed the Agent last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
+    /// Users who changed the ModelProviders of its models last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub provider_authors: Vec<String>,
+}
+
+impl PlanAgent {
+    /// Returns the users who changed the Agent, or a ModelProvider of its models, last.
+    pub fn authors(&self) -> impl Iterator<Item = &str> {
+        self.author.iter().chain(&self.provider_authors).map(String::as_str)
+    }
 }

@@ -168,9 +168,9 @@ pub struct Proposal {
     /// Earliest time of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
-    /// Users who had changed the planner last when an attempt started.
+    /// Users who had changed the planner, or a ModelProvider of its models, last when an attempt started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10))]
+    #[schemars(length(max = 90))]
     pub authors: Vec<String>,
 }
 
@@ -306,9 +306,9 @@ pub struct GeneratedPlan {
     /// Why it was chosen, if neither a person nor its score alone decided: the votes, or what became of the synthesis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Users who wrote the planner, and the judges that compared the proposals; for a synthesis also the planners whose proposals it combines,
-    /// and after votes all planners. They are authors of the plan for `fourEyes`.
+    /// Users who wrote the planner, the judges that compared the proposals, or ModelProviders of their models; for a synthesis also the
+    /// planners whose proposals it combines, and after votes all planners. They are authors of the plan for `fourEyes`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 260))]
+    #[schemars(length(max = 1710))]
     pub authors: Vec<String>,
 }

@@ -10,12 +10,12 @@ use super::directives;
 use super::finding::{Finding, Position};
 use super::findings::Findings;
 use super::identifiers::{family, identifiers};
-use super::kinds::{REQUIREMENT_WITHOUT_TASK, STORY_WITHOUT_TASK, UNKNOWN_ID_IN_TASK};
+use super::kinds::{REQUIREMENT_WITHOUT_TASK, UNKNOWN_ID_IN_TASK};
 use super::references::{Defined, own_number, unknown};
 use super::structure::{comments, outside};
-use super::text::{Language, Word, is_struck, terms, words};
+use super::text::{Word, is_struck, terms, words};
 use crate::speckit::StoryKey;
-use crate::speckit::spec::{Spec, UserStory};
+use crate::speckit::spec::Spec;
 
 /// Maximum number of tasks that are named for one requirement, story or criterion.
 const MAX_LINKS: usize = 64;
@@ -166,7 +166,6 @@ fn stories_in(text: &str) -> Vec<String> {
 fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Finding> {
     let mut findings = Findings::default();
     requirements_without_task(spec, coverage, &mut findings);
-    stories_without_task(spec, tasks, coverage, &mut findings);
     let (defined, own) = (Defined::new(spec), own_number(spec));
     let mut missing: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for task in tasks {
@@ -187,6 +186,15 @@ fn findings(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage) -> Vec<Fin
         findings.push(&UNKNOWN_ID_IN_TASK, place, summary, format!("define {id}, or correct the identifier"));
     }
     findings.finish()
+}
+
+/// Returns whether a requirement says that it is not part of this work: `Deferred (no export in the first version)`.
+fn is_postponed(text: &str) -> bool {
+    const LATER: [&str; 6] = ["deferred", "postponed", "out of scope", "not in scope", "future work", "optional"];
+    let lower = text.to_lowercase();
+    // A title can stand before the words: `Export cleaning**: Deferred`.
+    let parts = lower.split(": ").take(2).map(|part| part.trim_start_matches(|c: char| !c.is_alphanumeric()));
+    parts.into_iter().any(|part| LATER.iter().any(|word| part.starts_with(word)))
 }
 
 /// Adds findings for requirements without a task. Only if the tasks name nearly all requirements, a missing identifier has a meaning.
@@ -212,7 +220,7 @@ fn requirements_without_task(spec: &Spec, coverage: &Coverage, findings: &mut Fi
             || by(covered, Evidence::Terms)
             || (!covered.tasks.is_empty() && !stories_in(&item.text).is_empty());
         // What must not happen and what limits the rest need no work of their own.
-        if served || !demands(&words) {
+        if served || !demands(&words) || is_postponed(&item.text) {
             continue;
         }
         let place = Position { line: item.line, location: &item.id, excerpt: &item.text };
@@ -228,38 +236,6 @@ fn demands(words: &[Word<'_>]) -> bool {
     let modal = |w: &Word<'_>| matches!(w.lower.as_str(), "must" | "shall" | "should");
     let forbids = |pair: &[Word<'_>]| modal(&pair[0]) && matches!(pair[1].lower.as_str(), "not" | "never" | "only");
     !words.windows(2).any(forbids) && words.iter().all(|w| w.lower != "only")
-}
-
-/// Adds findings for stories without a task. If few stories have tagged tasks, a missing tag has no meaning.
-fn stories_without_task(spec: &Spec, tasks: &[TaskText<'_>], coverage: &Coverage, findings: &mut Findings) {
-    let tagged = |covered: &&CoveredItem| covered.tasks.iter().any(|link| link.by != Evidence::Terms);
-    if coverage.stories.iter().filter(tagged).count() * 2 < spec.stories.len() {
-        return;
-    }
-    let mut everything: Option<HashSet<String>> = None;
-    for (story, _) in
-        spec.stories.iter().zip(&coverage.stories).filter(|(s, covered)| s.numbered && covered.tasks.is_empty())
-    {
-        let known = everything.get_or_insert_with(|| {
-            tasks.iter().flat_map(|t| [t.title, t.text]).flat_map(|text| terms(&words(text))).collect()
-        });
-        // The work may be in a phase without tags, or be described in another language.
-        let language = Language::new(&words(story.span.text(&spec.source)));
-        let foreign = !language.is_english() && !language.is_open();
-        if foreign || is_described(story, known) {
-            continue;
-        }
-        let key = story.key.as_str();
-        let place = Position { line: story.line, location: key, excerpt: &story.title };
-        let remedy = format!("add tasks tagged with [{key}]");
-        findings.push(&STORY_WITHOUT_TASK, place, format!("no task covers {key}"), remedy);
-    }
-}
-
-/// Returns whether at least half of the terms of a story's title are among these.
-fn is_described(story: &UserStory, known: &HashSet<String>) -> bool {
-    let own: HashSet<String> = terms(&words(&story.title)).into_iter().collect();
-    own.iter().filter(|term| known.contains(*term)).count() * 2 >= own.len()
 }
 
 /// Returns a list for a message: `T001, T002, T003 and 9 more`.

@@ -25,7 +25,7 @@ pub(super) fn readable(parsed: &[Diagnostic], source: &str) -> Vec<Diagnostic> {
     };
     let empty = parsed.iter().any(|d| d.code == TEMPLATE_NOT_FILLED);
     let early = is_early_layout(source);
-    let other = parsed.iter().any(|d| d.code == DELTA_DOCUMENT || d.code == WRONG_DOCUMENT);
+    let other = is_other_document(parsed);
     let applies = |d: &&Diagnostic| match d.code {
         OPEN_QUESTION => false,
         MISSING_TITLE | MISSING_SECTION if other => false,
@@ -159,4 +159,9 @@ fn is_remark(line: &str) -> bool {
         let counted = after[1..].starts_with(|c: char| c.is_ascii_digit());
         quoted || path || counted || is_one_of(STATES, state)
     })
+}
+
+/// Returns whether a document is of another kind than its name says, so that its statements mean something else.
+pub(super) fn is_other_document(parsed: &[Diagnostic]) -> bool {
+    parsed.iter().any(|d| d.code == DELTA_DOCUMENT || d.code == WRONG_DOCUMENT)
 }

@@ -54,7 +54,6 @@ kinds! {
     REFUSES_CONSTITUTION = "RefusesConstitution", Constitution, Critical;
 
     REQUIREMENT_WITHOUT_TASK = "RequirementWithoutTask", Coverage, High;
-    STORY_WITHOUT_TASK = "StoryWithoutTask", Coverage, High;
     UNKNOWN_ID_IN_TASK = "UnknownIdInTask", Coverage, Medium;
 
     SHARED_ENTITY = "SharedEntity", Overlap, Medium;

@@ -55,10 +55,12 @@ pub fn specification(parsed: &Parsed<Spec>) -> Report {
     let mut findings = Findings::default();
     let statements = Statements::new(spec);
     findings.format(&parsed.diagnostics, &spec.source, |offset| statements.location(offset));
-    ambiguity::find(spec, &statements, &mut findings);
-    duplication::find(spec, &statements, &mut findings);
-    structure::find(spec, &statements, &mut findings);
-    references::find(spec, &statements, &mut findings);
+    if !format::is_other_document(&parsed.diagnostics) {
+        ambiguity::find(spec, &statements, &mut findings);
+        duplication::find(spec, &statements, &mut findings);
+        structure::find(spec, &statements, &mut findings);
+        references::find(spec, &statements, &mut findings);
+    }
     let found = findings.finish_with_hints();
     let quality = quality::specification(spec, &statements, &found.0);
     Report::new(found, quality).with_comments(&spec.source)

@@ -15,6 +15,7 @@ use super::findings::Findings;
 use super::kinds::{SHARED_ENTITY, SHARED_PATH, SIMILAR_REQUIREMENT};
 use super::statements::{entity_name, is_entity};
 use super::text::{Word, is_one_of, shared, terms, words};
+use crate::speckit::markdown;
 use crate::speckit::spec::{Entity, Spec};
 
 /// Maximum number each of entities, paths and requirements of a sketch.
@@ -58,6 +59,14 @@ impl Name {
     fn of_path(path: &str, line: u32) -> Self {
         let key = path.trim_end_matches('/').to_owned();
         Self { text: shortened(path), key, line, description: Vec::new() }
+    }
+
+    /// Returns the same path below a folder, unless it names the folder itself.
+    fn below(mut self, folder: Option<&str>) -> Self {
+        if let Some(folder) = folder.filter(|folder| !self.key.starts_with(*folder)) {
+            self.key = format!("{}/{}", folder.trim_end_matches('/'), self.key);
+        }
+        self
     }
 }
 
@@ -103,10 +112,11 @@ impl Sketch {
         });
         // All features of a product have the same constraints and quality requirements.
         let own = spec.requirements.iter().filter(|r| is_functional(&r.id));
+        let folder = target(&spec.source);
         let requirements = own.map(|r| Terms { id: r.id.clone(), line: r.line, hashes: hashes(&r.text) });
         Self {
             entities: unique(entities.filter(|e| !is_common(&e.key))),
-            paths: unique(changed(&spec.source).map(|(path, line)| Name::of_path(path, line))),
+            paths: unique(changed(&spec.source).map(|(path, line)| Name::of_path(path, line).below(folder))),
             requirements: requirements.filter(|r| r.hashes.len() >= LEAST_TERMS).take(MAX_ITEMS).collect(),
         }
     }
@@ -166,6 +176,28 @@ fn changed(source: &str) -> impl Iterator<Item = (&str, u32)> {
     paths(source).into_iter().filter(move |(path, _)| !is_document(path))
 }
 
+/// Returns the folder, package or repository that a line such as `**Target**: `apps/web`` names: the paths of the document are relative to
+/// it.
+fn target(source: &str) -> Option<&str> {
+    const LABELS: [&str; 8] = [
+        "target",
+        "target folder",
+        "target directory",
+        "target package",
+        "target path",
+        "target repository",
+        "root",
+        "working directory",
+    ];
+    source.lines().take_while(|line| !line.starts_with("## ")).find_map(|line| {
+        let (label, value) = markdown::label(line.trim_start_matches(['-', '*', '>', ' ']).trim_start())
+            .or_else(|| markdown::label(line))?;
+        let value = value.split('`').nth(1).unwrap_or(value).trim();
+        let path = !value.is_empty() && value.len() <= 256 && !value.contains(char::is_whitespace);
+        (path && LABELS.contains(&label.to_lowercase().as_str())).then_some(value)
+    })
+}
+
 /// Returns the files in inline code, with their lines. Code blocks are skipped, since they show trees and commands.
 fn paths(source: &str) -> Vec<(&str, u32)> {
     let mut found = Vec::new();
@@ -173,7 +205,9 @@ fn paths(source: &str) -> Vec<(&str, u32)> {
     for (number, line) in (1..).zip(source.lines()) {
         fenced ^= line.trim_start().starts_with("```");
         // The input of a specification names what its author has read.
-        if !fenced && !line.starts_with("**Input**") {
+        // What exists already is used, not changed.
+        let used = ["existing ", "already ", "unchanged"].iter().any(|word| line.contains(word));
+        if !fenced && !used && !line.starts_with("**Input**") {
             found.extend(line.split('`').skip(1).step_by(2).filter(|code| is_path(code)).map(|code| (code, number)));
         }
     }

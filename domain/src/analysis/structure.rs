@@ -15,6 +15,7 @@ use super::text::{Vocabulary, Word, is_one_of, is_struck, words};
 use super::vague::{self, Around};
 use crate::speckit::Span;
 use crate::speckit::spec::{Spec, UserStory};
+use crate::speckit::words::names_independent_test;
 
 /// Number of letters with which words that mean the same begin.
 const START: usize = 5;
@@ -67,9 +68,7 @@ fn stories(spec: &Spec, statements: &Statements<'_>, findings: &mut Findings) {
             let remedy = "add `**Acceptance Scenarios**:` with `1. **Given** … **When** … **Then** …`";
             findings.push(&NO_SCENARIO, place, format!("{} has no acceptance scenario", story.key), remedy);
         }
-        if tests
-            && story.independent_test.as_ref().is_none_or(|t| t.text.is_empty())
-            && !lower.contains("independent test")
+        if tests && story.independent_test.as_ref().is_none_or(|t| t.text.is_empty()) && !names_independent_test(&lower)
         {
             let remedy = "add `**Independent Test**:` and describe how to test this story without the others";
             findings.push(&NO_INDEPENDENT_TEST, place, format!("{} has no independent test", story.key), remedy);
@@ -107,7 +106,37 @@ fn has_priority(body: &str) -> bool {
 /// Returns whether the title of a story says that nobody builds from it: it is deferred, or done.
 fn is_closed(title: &str) -> bool {
     const CLOSED: &str = "DEFERRED REMOVED CANCELLED CANCELED DROPPED COMPLETE COMPLETED DONE SUPERSEDED";
-    is_struck(title) || words(title).iter().any(|w| is_one_of(CLOSED, w.raw))
+    /// Words for what is not part of this specification, in lower case.
+    const OUTSIDE: [&str; 24] = [
+        "out of scope",
+        "not in scope",
+        "out-of-scope",
+        "future phase",
+        "follow-up cycle",
+        "hors périmètre",
+        "außerhalb des umfangs",
+        "fuera de alcance",
+        "fora do escopo",
+        "fuori ambito",
+        "вне рамок",
+        "вне области",
+        "스펙 제외",
+        "구현 제외",
+        "범위 외",
+        "범위 밖",
+        "별도 스펙",
+        "対象外",
+        "スコープ外",
+        "范围外",
+        "範圍外",
+        "不在范围",
+        "不在範圍",
+        "不包含在本",
+    ];
+    let lower = title.to_lowercase();
+    is_struck(title)
+        || words(title).iter().any(|w| is_one_of(CLOSED, w.raw))
+        || OUTSIDE.iter().any(|words| lower.contains(words))
 }
 
 /// Adds a finding for a scenario that states no result. A scenario without Given or without When can be tested as it is.

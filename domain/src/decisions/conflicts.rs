@@ -102,7 +102,7 @@ fn are_similar(one: &HashSet<String>, other: &HashSet<String>) -> bool {
 
 /// Returns the votes for the choices of each planner in conflicts. In each conflict, every planner that decides it votes for its own choice,
 /// with its weight, and a planner gets all votes for the choice that it made. A planner without a decision in a conflict has no entry.
-pub fn votes<'c>(conflicts: &'c [Conflict], weight: impl Fn(&str) -> u32) -> BTreeMap<&'c str, u32> {
+pub fn votes(conflicts: &[Conflict], weight: impl Fn(&str) -> u32) -> BTreeMap<&str, u32> {
     let mut votes: BTreeMap<&str, u32> = BTreeMap::new();
     for Conflict { positions, .. } in conflicts {
         let mut by_choice: BTreeMap<String, u32> = BTreeMap::new();

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::diagnostic::{Diagnostic, MISSING_VERSION, Parsed, TEMPLATE_NOT_FILLED};
-use super::markdown::{self, Item, LineKind, Markdown, Span, joined, strip_marker};
+use super::markdown::{self, Item, LineKind, Markdown, Section, Span, joined, strip_marker};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Constitution {
@@ -61,6 +61,13 @@ fn title(markdown: &Markdown) -> Option<Item> {
 /// Words for the version, in lower case.
 const VERSION: [&str; 8] = ["version", "versão", "versión", "versione", "версия", "版本", "バージョン", "버전"];
 
+/// Returns whether a label in lower case is that of the version: `version`, `constitution version`, `宪章版本`.
+fn is_version_label(label: &str) -> bool {
+    const ENDS: [&str; 3] = ["版本", "バージョン", "버전"];
+    let han = ENDS.iter().find_map(|end| label.strip_suffix(end)).is_some_and(|name| name.chars().count() <= 3);
+    VERSION.contains(&label) || label == "constitution version" || han
+}
+
 /// Returns the version that is the paragraph below a heading: `## Version`.
 fn below_heading(markdown: &Markdown) -> Option<Item> {
     let section = markdown.sections.iter().find(|s| VERSION.contains(&s.title.to_lowercase().as_str()))?;
@@ -75,13 +82,15 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
         let text = markdown.clean(line.span);
         let marked = text.contains('|') || text.trim_start().starts_with("**");
         for (name, value) in markdown::fields(text) {
-            let field = match name.as_str() {
-                name if VERSION.contains(&name) => &mut constitution.version,
-                "ratified" | "ratificada" | "ratificado" | "ratifiée" | "ratifié" | "ratifiziert" | "ratificata"
-                | "принята" | "批准日期" | "批准" | "制定日" | "비준" | "제정일" => {
-                    &mut constitution.ratified
-                }
+            // A translation can stand in brackets: `宪章版本（Constitution Version）`.
+            let plain = name.split(['(', '（']).next().unwrap_or_default().trim();
+            let field = match plain {
+                name if is_version_label(name) => &mut constitution.version,
+                "ratified" | "ratification_date" | "ratificada" | "ratificado" | "ratifiée" | "ratifié"
+                | "ratifiziert" | "ratificata" | "принята" | "批准日期" | "批准" | "制定日" | "制定日期" | "비준"
+                | "제정일" => &mut constitution.ratified,
                 "last amended"
+                | "last_amended_date"
                 | "amended"
                 | "última emenda"
                 | "última enmienda"
@@ -119,26 +128,97 @@ fn footer(markdown: &Markdown, constitution: &mut Constitution, diagnostics: &mu
 }
 
 fn principles(markdown: &Markdown) -> Vec<Principle> {
-    let mut found = Vec::new();
     // Computed once for each title, because many sections may be below a long one.
     let holding: Vec<bool> = markdown.sections.iter().map(|section| holds_principles(&section.title)).collect();
-    for (section, holds) in markdown.sections.iter().zip(&holding) {
-        let (number, name) = numbered(&section.title);
+    let found = named_principles(markdown, &holding);
+    if found.is_empty() { plain_principles(markdown) } else { found }
+}
+
+/// Returns the sections of a constitution that has no heading about principles: those with a number, `## 1. Doors first`, else those of a
+/// flat document, which has nothing but sections with text. Sections about the document itself are not principles.
+fn plain_principles(markdown: &Markdown) -> Vec<Principle> {
+    const FEWEST: usize = 2;
+    let level = |section: &&Section| section.level == 2 && !is_about_document(&section.title);
+    let sections: Vec<&Section> = markdown.sections.iter().filter(level).collect();
+    let is_numbered = |section: &&Section| numbered(&section.title).0.is_some();
+    let several = sections.iter().copied().filter(|section| is_numbered(section)).count() >= FEWEST;
+    let says = |section: &Section| markdown.prose(section.heading + 1..section.end).is_some();
+    let flat = sections.iter().all(|section| section.own_end == section.end && says(section));
+    if sections.len() < FEWEST || !(several || flat) {
+        return Vec::new();
+    }
+    let chosen = sections.into_iter().filter(|section| !several || is_numbered(section));
+    chosen.map(|section| principle(markdown, section)).collect()
+}
+
+/// Returns whether a section of a constitution is about the document: its scope, its history, how it changes.
+fn is_about_document(title: &str) -> bool {
+    const WORDS: [&str; 35] = [
+        "governance",
+        "version",
+        "amendment",
+        "purpose",
+        "preamble",
+        "overview",
+        "introduction",
+        "history",
+        "ratification",
+        "scope",
+        "compliance",
+        "enforcement",
+        "references",
+        "glossary",
+        "changelog",
+        "project",
+        "summary",
+        "context",
+        "table of contents",
+        "document",
+        "gouvernance",
+        "préambule",
+        "gobernanza",
+        "governança",
+        "управление",
+        "преамбула",
+        "治理",
+        "治理",
+        "概述",
+        "修订",
+        "거버넌스",
+        "개정",
+        "ガバナンス",
+        "改定",
+        "目次",
+    ];
+    let lower = title.to_lowercase();
+    WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// Returns the principles below headings about them, and those with Roman numbers.
+fn named_principles(markdown: &Markdown, holding: &[bool]) -> Vec<Principle> {
+    let mut found = Vec::new();
+    for (section, holds) in markdown.sections.iter().zip(holding) {
+        let number = numbered(&section.title).0;
         let below = section.parent.is_some_and(|parent| holding[parent]);
         // Roman numbers mark a principle in any section; other numbers are common in all sections.
-        let roman = section.level <= 3 && number.as_ref().is_some_and(|n| n.starts_with(char::is_alphabetic));
+        let letter = |n: &String| n.starts_with(|c: char| c.is_ascii_alphabetic());
+        let roman = section.level <= 3 && number.as_ref().is_some_and(letter);
         // `Hiring Principles` below `Operating Principles` is a principle, unless it has parts of its own.
         let has_parts = section.own_end < section.end;
         if section.level < 2 || (*holds && (!below || has_parts)) || !(below || roman) {
             continue;
         }
-        let lines = section.heading + 1..section.end;
-        let (heading, span) = (markdown.lines[section.heading], markdown.span_of(section.heading..section.end));
-        let body = Span { start: heading.span.end.min(span.end), end: span.end };
-        let musts = musts(markdown, lines);
-        found.push(Principle { number, name, line: heading.number, span, body, musts });
+        found.push(principle(markdown, section));
     }
     found
+}
+
+fn principle(markdown: &Markdown, section: &Section) -> Principle {
+    let (number, name) = numbered(&section.title);
+    let (heading, span) = (markdown.lines[section.heading], markdown.span_of(section.heading..section.end));
+    let body = Span { start: heading.span.end.min(span.end), end: span.end };
+    let musts = musts(markdown, section.heading + 1..section.end);
+    Principle { number, name, line: heading.number, span, body, musts }
 }
 
 fn holds_principles(title: &str) -> bool {
@@ -146,6 +226,19 @@ fn holds_principles(title: &str) -> bool {
     let words = [
         "core principle",
         "principles",
+        "core values",
+        "core rules",
+        "valeurs fondamentales",
+        "grundwerte",
+        "kernwerte",
+        "valores fundamentales",
+        "valores fundamentais",
+        "valori fondamentali",
+        "основные ценности",
+        "核心价值",
+        "核心價值",
+        "핵심 가치",
+        "コアバリュー",
         "articles",
         "princípios",
         "principios",
@@ -181,6 +274,10 @@ fn numbered(title: &str) -> (Option<String>, String) {
     .iter()
     .find_map(|w| plain.strip_prefix(w));
     let rest = worded.unwrap_or(plain);
+    let han = rest.find(|c: char| !"一二三四五六七八九十".contains(c)).unwrap_or(0);
+    if let Some(name) = rest[han..].strip_prefix(['、', '.', '．']).filter(|_| han > 0) {
+        return (Some(rest[..han].to_owned()), name.trim_start().to_owned());
+    }
     let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
     let number = &rest[..len];
     let roman = !number.is_empty() && number.len() <= 6 && number.bytes().all(|b| b"IVXLC".contains(&b));
@@ -218,14 +315,18 @@ fn musts(markdown: &Markdown, lines: std::ops::Range<usize>) -> Vec<Item> {
 
 /// Returns one past the end of the first sentence: a full stop before white space, or a full-width one.
 pub(crate) fn sentence_end(text: &str) -> usize {
-    let mut characters = text.char_indices().peekable();
-    while let Some((at, c)) = characters.next() {
-        let spaced = characters.peek().is_none_or(|(_, next)| next.is_whitespace());
+    // The text is searched by its bytes, since most are letters. The last one is the first byte of `。`.
+    let mark = |byte: &u8| matches!(byte, b'.' | b'!' | b'?' | 0xE3);
+    let mut from = 0;
+    while let Some(at) = text.as_bytes()[from..].iter().position(mark).map(|at| from + at) {
+        from = at + 1;
+        if text[at..].starts_with('。') {
+            return at + '。'.len_utf8();
+        }
+        let spaced = text.get(from..).is_some_and(|rest| rest.chars().next().is_none_or(char::is_whitespace));
         // The full stop of `e.g.` and `i.e.` does not end a sentence.
-        if (matches!(c, '.' | '!' | '?') && spaced && !text[..at].ends_with("e.g") && !text[..at].ends_with("i.e"))
-            || c == '。'
-        {
-            return at + c.len_utf8();
+        if spaced && !text[..at].ends_with("e.g") && !text[..at].ends_with("i.e") {
+            return from;
         }
     }
     text.len()
@@ -256,8 +357,11 @@ const HAN_DEMANDS: [&str; 6] = ["必须", "必須", "なければならない", 
 
 /// Returns whether a sentence contains a demand, in the words of RFC 2119 or their equivalents in other languages.
 pub(crate) fn demands(sentence: &str) -> bool {
-    let words = || sentence.split(|c: char| !c.is_alphanumeric());
-    words().any(|w| DEMANDS.contains(&w)) || HAN_DEMANDS.iter().any(|w| sentence.contains(w))
+    // Few words begin with two capitals.
+    let capitals = |word: &str| word.bytes().take(2).all(|byte| !byte.is_ascii_lowercase());
+    let mut words = sentence.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| capitals(word) && DEMANDS.contains(&word))
+        || !sentence.is_ascii() && HAN_DEMANDS.iter().any(|word| sentence.contains(word))
 }
 
 fn check(markdown: &Markdown, constitution: &Constitution, diagnostics: &mut Vec<Diagnostic>) {

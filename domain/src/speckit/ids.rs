@@ -35,7 +35,7 @@ impl TaskId {
             let rest = text.strip_prefix(ASSIGNED)?;
             (!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')).then_some(text.len())
         };
-        let forms = [id_len, parted_len, outline_len, prefixed_len];
+        let forms = [id_len, parted_len, outline_len, prefixed_len, cell_len];
         let len = forms.iter().find_map(|form| form(text)).or_else(assigned)?;
         (len == text.len()).then(|| Self::written(text))
     }
@@ -43,8 +43,9 @@ impl TaskId {
     /// Returns the identifier that is written like this.
     fn written(text: &str) -> Self {
         let plain = text.trim_end_matches(PRIMES);
-        let primes = text[plain.len()..].chars().count();
-        Self([plain, &PRIME.repeat(primes)].concat())
+        let mut id = plain.to_owned();
+        text[plain.len()..].chars().for_each(|_| id.push_str(PRIME));
+        Self(id)
     }
 
     /// Returns the identifier without any words behind hyphens: `T058` for `T058-edge-case`.
@@ -76,6 +77,12 @@ impl TaskId {
         let short = digest.short().get(..8).unwrap_or_default();
         let suffix = if repeated == 0 { String::new() } else { format!("-{}", repeated + 1) };
         Self(format!("{ASSIGNED}{short}{suffix}"))
+    }
+
+    /// Returns the identifier without the letter behind its number: `T048` for `T048b`.
+    pub(super) fn without_letter(&self) -> Option<Self> {
+        let base = self.0.strip_suffix(|c: char| c.is_ascii_lowercase())?;
+        base.ends_with(|c: char| c.is_ascii_digit()).then(|| Self(base.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -325,14 +332,34 @@ pub(super) fn prefixed_len(text: &str) -> Option<usize> {
         (2..=12).contains(&letters)
     } else {
         // Shorter numbers are those of other things: `V8`, `H1`, `UTF8`.
-        (1..=3).contains(&letters) && &text[..letters] != "T" && digits(&bytes[letters..]) >= 3
+        let fewest = if letters == 1 { 3 } else { 2 };
+        (1..=3).contains(&letters) && &text[..letters] != "T" && digits(&bytes[letters..]) >= fewest
     };
     if !own || NOT_TASKS.contains(&&text[..letters]) {
         return None;
     }
     let prefix = letters + usize::from(hyphen);
-    let len = suffixed_len(text, numbered_len(bytes, prefix)?, &text[..prefix]);
+    let number = numbered_len(bytes, prefix)?;
+    // `TK-015-001` is the first task of feature 015; `BE-012-014` is a range.
+    let part = digits(bytes.get(number + 1..).unwrap_or_default());
+    let feature = hyphen && bytes.get(number) == Some(&b'-') && part == 3 && bytes[number + 1..].starts_with(b"00");
+    let number = if feature && ends(bytes, number + 1 + part) { number + 1 + part } else { number };
+    let len = suffixed_len(text, number, &text[..prefix]);
     (len <= MAX_ID_BYTES).then_some(len)
+}
+
+/// Returns the length of an identifier with the number of its feature at the start of `text`: `TK-015-001`.
+pub(super) fn feature_len(text: &str) -> Option<usize> {
+    let len = prefixed_len(text)?;
+    (text[..len].matches('-').count() == 2).then_some(len)
+}
+
+/// Returns the length of an identifier of one letter and a hyphen at the start of `text`, which only a cell of a table can be: `A-01`.
+pub(super) fn cell_len(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let letter = bytes.first().is_some_and(u8::is_ascii_uppercase) && bytes.get(1) == Some(&b'-');
+    let len = 2 + digits(bytes.get(2..).unwrap_or_default());
+    (letter && bytes[0] != b'T' && len > 2 && ends(bytes, len)).then_some(len)
 }
 
 fn digits(bytes: &[u8]) -> usize {
@@ -406,16 +433,15 @@ pub(super) const ISSUE_WORDS: [&str; 2] = ["issues", "issue"];
 /// Returns every mention of tasks in `text`, in order. `T016-T018`, `T016–18`, `T011..T015` and `T011 to T015` are ranges.
 pub(super) fn mentions(text: &str, forms: &Forms) -> Vec<Mention> {
     let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(offset) = text[at..].find('T') {
-        let start = at + offset;
-        match (attached(text, start), id_len(&text[start..])) {
-            (false, Some(len)) => {
-                let mention = mention_at(text, start, len);
-                at = mention.end;
-                found.push(mention);
-            }
-            _ => at = start + 1,
+    let mut end = 0;
+    for start in memchr::memchr_iter(b'T', text.as_bytes()) {
+        if start >= end
+            && let Some(len) = id_len(&text[start..])
+            && !attached(text, start)
+        {
+            let mention = mention_at(text, start, len);
+            end = mention.end;
+            found.push(mention);
         }
     }
     for prefix in &forms.prefixes {
@@ -424,7 +450,7 @@ pub(super) fn mentions(text: &str, forms: &Forms) -> Vec<Mention> {
             let start = at + offset;
             at = start + prefix.len();
             if !attached(text, start)
-                && let Some(len) = prefixed_len(&text[start..])
+                && let Some(len) = prefixed_len(&text[start..]).or_else(|| cell_len(&text[start..]))
             {
                 let mention = mention_at(text, start, len);
                 at = mention.end;
@@ -541,6 +567,7 @@ pub(super) fn mention_at(text: &str, start: usize, len: usize) -> Mention {
         let same = |last: &TaskId| last.prefix() == mention.first.prefix();
         let len_after = id_len(after)
             .or_else(|| prefixed_len(after))
+            .or_else(|| cell_len(after))
             .or_else(|| outline_len(after).filter(|_| mention.first.is_outline()));
         if let Some(last_len) = len_after {
             let last = id(&after[..last_len]);

@@ -18,7 +18,7 @@ pub mod tasks;
 mod diagnostic;
 mod ids;
 pub(crate) mod markdown;
-mod words;
+pub(crate) mod words;
 
 pub use diagnostic::{
     DELTA_DOCUMENT, Diagnostic, MISSING_SECTION, MISSING_TITLE, MISSING_VERSION, NEEDS_CLARIFICATION, OPEN_QUESTION,

@@ -131,7 +131,8 @@ fn context(markdown: &Markdown, section: &Section) -> Vec<ContextEntry> {
         let end = (index + 1..next).find(heading).unwrap_or(next);
         let span = markdown.span_of(*index..end);
         let value = markdown::label(strip_marker(markdown.clean(span))).map(|(_, v)| joined(v)).unwrap_or_default();
-        let needs_clarification = value.contains("NEEDS CLARIFICATION") && !value.contains("or NEEDS CLARIFICATION");
+        let needs_clarification = value.contains("NEEDS CLARIFICATION")
+            && !["or NEEDS", "No NEEDS", "no NEEDS", "without NEEDS"].iter().any(|words| value.contains(words));
         let line = markdown.lines[*index].number;
         entries.push(ContextEntry { key: key.clone(), value, needs_clarification, line, span });
     }
@@ -160,8 +161,12 @@ fn complexity<'a>(markdown: &'a Markdown, section: &Section) -> impl Iterator<It
             return None;
         };
         let blank = |cell: &str| cell.trim_matches(['-', '—', '–', ' ', '*', '_']).is_empty();
+        let plain = violation.trim_matches(['(', ')', '[', ']', '*', '_', ' ', '.']).to_lowercase();
         if blank(violation)
-            || matches!(violation.to_lowercase().as_str(), "none" | "n/a" | "(none)")
+            || matches!(
+                plain.as_str(),
+                "none" | "n/a" | "no violations" | "无" | "無" | "なし" | "없음" | "нет" | "nenhuma" | "ninguna"
+            )
             || violation.starts_with("[e.g.")
         {
             return None;

@@ -78,6 +78,26 @@ enum Part {
 
 /// The label of the sources of a decision, in lower case.
 const TAKEN_FROM: &str = "taken from";
+const ALTERNATIVES: [&str; 18] = [
+    "alternative",
+    "rejected",
+    "options considered",
+    "alternativas",
+    "alternativen",
+    "opciones consideradas",
+    "opções consideradas",
+    "альтернатив",
+    "替代",
+    "备选",
+    "備選",
+    "考虑过的",
+    "考虑的",
+    "考慮的",
+    "代替案",
+    "検討した",
+    "대안",
+    "고려한 대안",
+];
 const CONSEQUENCES: [&str; 6] =
     ["consequence", "implication", "consecuencia", "conséquence", "konsequenz", "auswirkung"];
 
@@ -130,26 +150,6 @@ impl Part {
             "根拠",
             "근거",
             "이유",
-        ];
-        const ALTERNATIVES: [&str; 18] = [
-            "alternative",
-            "rejected",
-            "options considered",
-            "alternativas",
-            "alternativen",
-            "opciones consideradas",
-            "opções consideradas",
-            "альтернатив",
-            "替代",
-            "备选",
-            "備選",
-            "考虑过的",
-            "考虑的",
-            "考慮的",
-            "代替案",
-            "検討した",
-            "대안",
-            "고려한 대안",
         ];
         let name = name.trim().trim_matches(['*', '_', '.']).to_lowercase();
         let starts = |words: &[&str]| words.iter().any(|word| name.starts_with(word));

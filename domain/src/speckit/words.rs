@@ -38,7 +38,8 @@ impl Table {
 }
 
 /// Words before the number of a user story.
-pub(super) const STORY: [&str; 27] = [
+pub(super) const STORY: [&str; 28] = [
+    "قصة المستخدم",
     "user story",
     "user stories",
     "story",
@@ -67,6 +68,64 @@ pub(super) const STORY: [&str; 27] = [
     "使用者故事",
     "用戶故事",
 ];
+
+/// Labels of the test of one story without the others.
+pub(super) const INDEPENDENT_TEST: [&str; 49] = [
+    "اختبار مستقل",
+    "independent test",
+    "independent tests",
+    "independent testing",
+    "independent test criteria",
+    "independent verification",
+    "test indépendant",
+    "tests indépendants",
+    "vérification indépendante",
+    "test autonome",
+    "unabhängiger test",
+    "unabhängige prüfung",
+    "unabhängige tests",
+    "eigenständiger test",
+    "prueba independiente",
+    "pruebas independientes",
+    "test independiente",
+    "verificación independiente",
+    "test indipendente",
+    "verifica indipendente",
+    "prova indipendente",
+    "teste independente",
+    "testes independentes",
+    "verificação independente",
+    "независимый тест",
+    "независимая проверка",
+    "независимое тестирование",
+    "самостоятельная проверка",
+    "独立テスト",
+    "独立したテスト",
+    "独立検証",
+    "独立した検証",
+    "単独テスト",
+    "独立テスト方法",
+    "독립 테스트",
+    "독립테스트",
+    "독립적 테스트",
+    "독립적인 테스트",
+    "독립 검증",
+    "독립 테스트 방법",
+    "独立测试",
+    "獨立測試",
+    "独立验证",
+    "獨立驗證",
+    "独立测试方法",
+    "獨立測試方法",
+    "独立测试标准",
+    "獨立測試標準",
+    "独立可测试",
+];
+
+/// Returns whether a text in lower case contains the label of an independent test.
+pub(crate) fn names_independent_test(lower: &str) -> bool {
+    INDEPENDENT_TEST.iter().any(|label| lower.contains(label))
+}
 
 /// Returns the text after a word for a user story at the start of `lower`, which is in lower case.
 pub(super) fn after_story(lower: &str) -> Option<&str> {

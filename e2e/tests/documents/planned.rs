@@ -248,7 +248,7 @@ fn a_synthesizer_combines_proposals() {
                         **Rationale**: There are few keys.\n\n## Phase 1";
         let hasty = HASTY.replacen("## Phase 1", decision, 1);
         // It cites a planner that there is not, and learns from the diagnostics.
-        let merges = format!(
+        let script = format!(
             "{}{}{}if test \"$ENACT_ATTEMPT\" = 1; then\n{}exit\nfi\n{}{}",
             unless_asked("## The plan of thorough"),
             unless_asked("- hasty: Postgres, because: There are few keys."),
@@ -261,7 +261,7 @@ fn a_synthesizer_combines_proposals() {
             agent("worker", "echo done"),
             agent("thorough", &delivers(THOROUGH)),
             agent("hasty", &delivers(&hasty)),
-            agent("merger", &merges),
+            agent("merger", &script),
         ];
         stage.apply(&agents.concat()).await?;
         dana.applies(&inline("Specification", "keys", KEYS, &json!({}))).await?;

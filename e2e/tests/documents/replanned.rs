@@ -10,7 +10,7 @@ use enact_e2e::documents::{holds, inline, manifest};
 use enact_e2e::git::Git;
 use enact_e2e::people::Person;
 use enact_e2e::{PATIENCE, Stage, on_stage};
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::texts::KEYS;
@@ -83,12 +83,12 @@ fn a_failed_plan_is_replaced_and_its_finished_work_kept() {
 
         let created = dana.enact(&["replan", "keys", "--because", "No key is broken."])?.stdout;
         holds(&created, &["Plan keys-2 is created in place of Plan keys", "planner"])?;
-        let waits = stage.await_reason::<Plan>("keys-2", "WaitingForApproval").await?;
-        let differs = replaced(waits)?;
-        ensure!(differs.added.ids == ["T003"] && differs.changed.ids == ["T002"], "{differs:#?}");
-        ensure!(differs.kept == ["T001"] && differs.removed.count + differs.repeated.count == 0, "{differs:#?}");
-        let words = ["replaces Plan keys because “No key is broken.”", "1 (T003) added", "1 (T001) kept"];
-        holds(&lee.enact(&["explain", "plan/keys-2"])?.stdout, &words)?;
+        let waiting = stage.await_reason::<Plan>("keys-2", "WaitingForApproval").await?;
+        let change = replaced(waiting)?;
+        ensure!(change.added.ids == ["T003"] && change.changed.ids == ["T002"], "{change:#?}");
+        ensure!(change.kept == ["T001"] && change.removed.count + change.repeated.count == 0, "{change:#?}");
+        let expected = ["replaces Plan keys because “No key is broken.”", "1 (T003) added", "1 (T001) kept"];
+        holds(&lee.enact(&["explain", "plan/keys-2"])?.stdout, &expected)?;
         let counts = "replaces Plan keys: 1 added, 1 changed, 0 removed, 1 kept, 0 done again";
         holds(&lee.enact(&["status", "keys-2"])?.stdout, &[counts])?;
         lee.enact(&["approve", "plan/keys-2", "--yes"])?;
@@ -97,7 +97,7 @@ fn a_failed_plan_is_replaced_and_its_finished_work_kept() {
         ensure!(done.status.unwrap_or_default().tasks.succeeded == 3);
         let (old, new) = (status_of(&stage, "keys", "T001").await?, status_of(&stage, "keys-2", "T001").await?);
         ensure!(new.attempts == 0 && new.commit.is_some() && new.commit == old.commit, "{old:#?} {new:#?}");
-        let pods: Vec<String> = stage.pods("keys-2").await?.iter().map(|pod| pod.name_any()).collect();
+        let pods: Vec<String> = stage.pods("keys-2").await?.iter().map(ResourceExt::name_any).collect();
         ensure!(!pods.iter().any(|pod| pod.contains("t001")), "finished work runs again: {pods:?}");
         // To the branch of the first plan, with the work of both.
         for file in ["list.txt", "overdue.txt", "test.txt"] {

@@ -47,6 +47,10 @@ pub fn observe(ctx: &Context, plan: Arc<Plan>) -> Observed {
         model_problems: model_problems(ctx, tenant, &agents),
         agent_digests: digests.iter().map(|(name, digests)| (name.clone(), digests.content.clone())).collect(),
         model_digests: digests.into_iter().map(|(name, digests)| (name, digests.models)).collect(),
+        provider_authors: agents
+            .iter()
+            .map(|(name, agent)| (name.clone(), ctx.provider_authors(agent, tenant)))
+            .collect(),
         caps: caps(ctx, &plan, &agents),
         member,
         agents,

@@ -129,6 +129,8 @@ pub struct Observed {
     pub agent_digests: AgentDigests,
     /// Digests of the models in these contents, and of the endpoints that serve them.
     pub model_digests: AgentDigests,
+    /// The users who changed the ModelProviders of these agents last, by the name of the agent.
+    pub provider_authors: HashMap<String, Vec<String>>,
     /// The approvals that the plan needs.
     pub policy: Policy,
     /// People's decisions on the plan; empty once it has started.
@@ -298,7 +300,8 @@ impl Observed {
     /// Returns the authors of the content, whose tasks.md can be a proposal of a planner.
     pub fn authors(&self, generated: Option<&GeneratedPlan>) -> Authors {
         let of_agents = self.agents.values().filter_map(|agent| agent.annotations().get(names::ANNOTATION_AUTHOR));
-        plan_authors(&self.plan, of_agents.map(String::as_str), generated)
+        let of_providers = self.provider_authors.values().flatten();
+        plan_authors(&self.plan, of_agents.chain(of_providers).map(String::as_str), generated)
     }
 
     /// Returns the value of an annotation of the plan.

@@ -61,10 +61,10 @@ pub async fn load(
         _ => BTreeSet::new(),
     };
     let children = ctx.index.children(&observed.namespace, &plan.uid().unwrap_or_default());
-    let (mut finished, mut stale, mut states) = (KeptWork::new(), BTreeSet::new(), String::new());
+    let (mut finished, mut stale, mut lines) = (KeptWork::new(), BTreeSet::new(), String::new());
     for (i, (task, object)) in compiled.tasks.iter().zip(&compiled.names).enumerate() {
         let (entry, is_stale) = (children.tasks.get(object).map(AsRef::as_ref), outdated.contains(&i));
-        states.push_str(&format!("{}: {}\n", task.id, state(entry, is_stale)));
+        lines.push_str(&format!("{}: {}\n", task.id, state(entry, is_stale)));
         if let Some(entry) = entry.filter(|entry| entry.phase == TaskPhase::Succeeded) {
             finished.insert(task.id.clone(), Kept { work: entry.work.clone(), outputs: entry.outputs.clone() });
             stale.extend(is_stale.then(|| task.id.clone()));
@@ -72,7 +72,7 @@ pub async fn load(
     }
     let document = markdown(&compiled.tasks);
     let waits = (!status.phase.is_finished()).then(|| waiting(name));
-    Ok(Some(Ok(Predecessor { tasks: content.compiled.tasks, finished, stale, document, states, waits })))
+    Ok(Some(Ok(Predecessor { tasks: content.compiled.tasks, finished, stale, document, states: lines, waits })))
 }
 
 /// Checks that a plan can be replaced.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
 use enact_domain::names::{ANNOTATION_AUTHOR, ANNOTATION_CHANGES};
 use enact_domain::plan::{Action, NextStep, TaskPhase, Verdict};
@@ -82,14 +81,16 @@ fn records(decided: &Decided) -> Vec<Record> {
     out
 }
 
-/// Returns who changed the Agents of a started plan, if it was one person.
+/// Returns who changed the Agents of a started plan, or the ModelProviders of their models, if it was one person.
 fn author_of_agents(decided: &Decided) -> Option<String> {
     let before = &decided.loaded.content.as_ref()?.agents;
-    let content = &decided.valid.content;
-    let changed = content.agents.iter().filter(|(name, digest)| before.get(*name) != Some(*digest));
-    let author =
-        |(name, _): (&String, &Digest)| decided.observed.agents.get(name)?.annotations().get(ANNOTATION_AUTHOR);
-    let authors: BTreeSet<&String> = changed.map(author).collect::<Option<_>>()?;
+    let (observed, content) = (decided.observed, &decided.valid.content);
+    let mut authors: BTreeSet<&String> = BTreeSet::new();
+    for (name, _) in content.agents.iter().filter(|(name, digest)| before.get(*name) != Some(*digest)) {
+        authors.insert(observed.agents.get(name)?.annotations().get(ANNOTATION_AUTHOR)?);
+        // The digest does not say whether the Agent or the URL of a ModelProvider has changed.
+        authors.extend(observed.provider_authors.get(name).into_iter().flatten());
+    }
     authors.first().filter(|_| authors.len() == 1).map(|author| (*author).clone())
 }
 

@@ -237,7 +237,8 @@ fn set_content(new: &mut PlanStatus, observed: &Observed, content: &Content) {
         let present = observed.agents.get(name).filter(|_| observed.agent_digests.get(name) == Some(digest));
         let namespace = present.and_then(|agent| agent.namespace()).filter(|other| *other != observed.namespace);
         let author = present.and_then(|agent| agent.annotations().get(names::ANNOTATION_AUTHOR).cloned());
-        PlanAgent { name: name.clone(), digest: digest.to_string(), namespace, author }
+        let provider_authors = present.and_then(|_| observed.provider_authors.get(name)).cloned().unwrap_or_default();
+        PlanAgent { name: name.clone(), digest: digest.to_string(), namespace, author, provider_authors }
     };
     new.agents = content.agents.iter().map(agent).collect();
     // A started plan keeps what its approvers saw.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use enact_crds::{Agent, convert};
+use enact_crds::{Agent, agent_content, convert};
 use enact_domain::assignment::Report;
 use enact_domain::digest::Digest;
 use enact_domain::graph::NodeId;
@@ -63,13 +63,18 @@ fn take_for(ctx: &Context, decided: &Decided, node: NodeId, attempt: u32) -> Opt
     taken
 }
 
-/// Returns the agent of a task, if it has a warm pool in the namespace of the plan.
+/// Returns the agent of a task, if it has a warm pool in the namespace of the plan that may serve the plan.
 fn pooled_agent<'a>(ctx: &Context, decided: &'a Decided, node: NodeId, attempt: u32) -> Option<&'a Arc<Agent>> {
     node.task()?;
     // Waiting pods get their work from the server.
     ctx.config.server_url.as_ref()?;
     let agent = decided.observed.agents.get(decided.agent(node, attempt))?;
     let has_pool = agent.spec.warm_pool.as_ref().is_some_and(|pool| pool.size > 0);
+    // The kubelet updates the volume of a running pod up to minutes after the ConfigMap: somebody could change it, restore what was approved, and
+    // a waiting pod would still have what was not. A new pod begins with what the ConfigMap has then.
+    if decided.observed.policy.requires_people() && agent_content::config_maps(&agent.spec).next().is_some() {
+        return None;
+    }
     (has_pool && agent.namespace().as_deref() == Some(&*decided.observed.namespace)).then_some(agent)
 }
 

@@ -110,18 +110,19 @@ pub fn adopt(ctx: &Context, subject: &Subject, mut draft: DraftStatus) -> DraftS
         draft.attempts += 1;
         draft.pod_uid = Some(entry.uid);
         draft.retry_at = None;
-        let author = ctx.jobs.author(subject, &pod_of(subject, &draft, draft.attempts));
-        add_author(&mut draft, author);
+        let authors = ctx.jobs.authors(subject, &pod_of(subject, &draft, draft.attempts));
+        add_authors(&mut draft, authors);
     }
     draft
 }
 
-/// Adds who had changed the Agent of an attempt last when its pod was created. Those of earlier attempts stay: the prompt has their document.
-fn add_author(draft: &mut DraftStatus, author: Option<String>) {
-    if let Some(author) = author
-        && !draft.authors.contains(&author)
-    {
-        draft.authors.push(author);
+/// Adds who had changed the Agent of an attempt, and the ModelProviders of the Agent, last when its pod was created. Those of earlier attempts
+/// stay: the prompt has their document.
+fn add_authors(draft: &mut DraftStatus, authors: Vec<String>) {
+    for author in authors {
+        if !draft.authors.contains(&author) {
+            draft.authors.push(author);
+        }
     }
 }
 
@@ -239,6 +240,9 @@ impl AgentJob<'_> {
             return Ok(Self::after(draft, Step::Blocked(hold.clone()), None));
         }
         let author = agent.annotations().get(names::ANNOTATION_AUTHOR).cloned();
+        // The server at the URL of a ModelProvider chooses the words of the document.
+        let of_providers = self.ctx.provider_authors(&agent, &self.member.tenant);
+        let authors: Vec<String> = author.into_iter().chain(of_providers).collect();
         let waiting =
             |draft, why: String, seconds| Self::after(draft, Step::Waiting(why), Some(self.now.plus_seconds(seconds)));
         if agent.spec.suspend {
@@ -246,12 +250,12 @@ impl AgentJob<'_> {
             let why = format!("the Agent {} is suspended; set its spec.suspend to false to go on", self.agent);
             return Ok(waiting(draft, why, WATCH_SECONDS));
         }
-        match job_pods::start(self.ctx, self.member, JobRole::Draft, &pod, author.as_deref()).await? {
+        match job_pods::start(self.ctx, self.member, JobRole::Draft, &pod, &authors).await? {
             StartResult::Started(uid) => {
                 draft.attempts = attempt;
                 draft.pod_uid = Some(uid);
                 draft.retry_at = None;
-                add_author(&mut draft, author);
+                add_authors(&mut draft, authors);
                 Ok(self.running(draft, None, None))
             }
             StartResult::NoSlot => {

@@ -266,7 +266,7 @@ impl GitReconcile<'_> {
         // Counted before the pod is created: the pod may not see a push that arrives from now on.
         let pushes = self.pushes();
         let refused = match self.pod(name) {
-            Ok(pod) => match job_pods::start(self.ctx, &self.member, JobRole::Fetch, &pod, None).await? {
+            Ok(pod) => match job_pods::start(self.ctx, &self.member, JobRole::Fetch, &pod, &[]).await? {
                 StartResult::Started(_) => {
                     self.ctx.jobs.saw_pushes(&self.subject.uid, pushes);
                     // If the pod vanishes, the next poll comes soon.

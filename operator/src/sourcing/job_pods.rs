@@ -42,7 +42,8 @@ pub enum StartResult {
     Refused(String),
 }
 
-/// Creates the pod of a job, if the tenant has a free slot. `author` changed its Agent last.
+/// Creates the pod of a job, if the tenant has a free slot. `authors` changed its Agent, and the ModelProviders of the
+/// Agent, last.
 ///
 /// # Errors
 /// When the API server fails temporarily.
@@ -51,20 +52,20 @@ pub async fn start(
     member: &Membership,
     role: JobRole,
     pod: &Pod,
-    author: Option<&str>,
+    authors: &[String],
 ) -> Result<StartResult, Error> {
     let key = key(pod);
     let is_own = |namespace: &str| ctx.is_of_tenant(namespace, &member.tenant);
     let Some(_reserved) = ctx.jobs.reserve(member, role, &key, is_own) else { return Ok(StartResult::NoSlot) };
     // It adds the pod to the cache, where `reserve` counts it from then on.
-    create(ctx, &key, pod, author).await
+    create(ctx, &key, pod, authors).await
 }
 
 async fn create(
     ctx: &Context,
     (namespace, name): &ObjectKey,
     pod: &Pod,
-    author: Option<&str>,
+    authors: &[String],
 ) -> Result<StartResult, Error> {
     let api: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
     ctx.metrics.wrote("create", "Pod");
@@ -80,7 +81,7 @@ async fn create(
         Err(e) => return Err(Error::kube(format!("create Pod {name}"))(e)),
     };
     // The next reconcile must see the pod even if the watch delivers it late: otherwise it would start another.
-    ctx.jobs.add(&AttemptPod::of(&created)?, author);
+    ctx.jobs.add(&AttemptPod::of(&created)?, authors);
     Ok(StartResult::Started(created.uid().unwrap_or_default()))
 }
 

@@ -84,8 +84,8 @@ struct Owner {
 /// A pod that this process created.
 struct Created {
     uid: String,
-    /// Who had changed its Agent last.
-    author: Option<String>,
+    /// Who had changed its Agent, and the ModelProviders of the Agent, last.
+    authors: Vec<String>,
 }
 
 /// The pods of all document jobs, and the polls of all repositories.
@@ -132,13 +132,14 @@ impl DocumentJobs {
         self.pods.follow(events, JobPod::of, on_change).await;
     }
 
-    /// Adds a pod that this process created, as the API server returned it. `author` had changed its Agent last.
-    pub fn add(&self, pod: &AttemptPod, author: Option<&str>) {
+    /// Adds a pod that this process created, as the API server returned it. `authors` had changed its Agent, and the ModelProviders of the
+    /// Agent, last.
+    pub fn add(&self, pod: &AttemptPod, authors: &[String]) {
         if let Some(entry) = JobPod::of(pod) {
             self.put_owner(pod);
             // The lock covers both insertions: the watch may deliver the deletion of an earlier pod with this name in between.
             let mut created = self.created.lock();
-            created.insert(key(pod), Created { uid: entry.uid.clone(), author: author.map(str::to_owned) });
+            created.insert(key(pod), Created { uid: entry.uid.clone(), authors: authors.to_vec() });
             self.pods.put(pod, entry);
         }
     }
@@ -166,10 +167,10 @@ impl DocumentJobs {
         is_known.then_some(pod)
     }
 
-    /// Returns who had changed the Agent of a pod last when this process created the pod.
-    pub fn author(&self, subject: &Subject, name: &str) -> Option<String> {
+    /// Returns who had changed the Agent of a pod, and the ModelProviders of the Agent, last when this process created the pod.
+    pub fn authors(&self, subject: &Subject, name: &str) -> Vec<String> {
         let key = (subject.namespace.clone(), name.to_owned());
-        self.created.lock().get(&key).and_then(|created| created.author.clone())
+        self.created.lock().get(&key).map(|created| created.authors.clone()).unwrap_or_default()
     }
 
     /// Returns whether a pod has the name of a subject's pod, and is not deleted, although [`Self::get`] does not return it.
@@ -335,7 +336,7 @@ mod tests {
             let owner = json!({"apiVersion": "v1", "kind": "Any", "name": "any", "uid": "any", "controller": true});
             let pod = json!({"metadata": {"name": "one", "namespace": namespace, "uid": namespace,
                 "labels": {"enact.dev/tenant": "acme", "enact.dev/role": "draft"}, "ownerReferences": [owner]}});
-            jobs.add(&serde_json::from_value(pod).unwrap(), None);
+            jobs.add(&serde_json::from_value(pod).unwrap(), &[]);
             assert_eq!(reserve(&jobs, "two").is_some(), is_free, "{namespace}");
         }
     }

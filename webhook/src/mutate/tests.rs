@@ -109,6 +109,20 @@ async fn the_author_is_who_wrote_the_content() {
     assert_eq!(stamped(&update(&unknown, &old)).await.pointer(AUTHOR), None);
 }
 
+/// The approval of a plan covers the URL of a provider.
+#[tokio::test]
+async fn the_author_of_a_model_provider_is_who_changed_it_last() {
+    let spec = json!({ "api": "OpenAi", "baseUrl": "https://api.example.org" });
+    assert_eq!(stamped(&create(&bare("ModelProvider", &spec))).await.pointer(AUTHOR), Some(&json!(ANN)));
+    let old = with(object("ModelProvider", "o", &spec), AUTHOR, json!("bob"));
+    let moved = with(old.clone(), "/spec/baseUrl", json!("https://evil.example.org"));
+    assert_eq!(stamped(&update(&old, &moved)).await.pointer(AUTHOR), Some(&json!(ANN)));
+    let blamed = admit(&FakeLookup::two_tenants(), &update(&old, &moved)).await;
+    assert_refused(blamed, "forbidden", &["enact.dev/author", "not by bob"]);
+    let labelled = with(old.clone(), "/metadata/labels/team", json!("red"));
+    assert_eq!(stamped(&update(&old, &labelled)).await.pointer(AUTHOR), Some(&json!("bob")));
+}
+
 #[tokio::test]
 async fn who_suspends_an_agent_is_named_and_does_not_become_its_author() {
     let old = with(object("Agent", "o", &json!({ "adapter": "Command", "script": "make" })), AUTHOR, json!("bob"));

@@ -73,14 +73,16 @@ impl<L: Lookup> Validator<L> {
     }
 }
 
-/// Returns the authors of the stored content. Among them are those of Agents, which the operator writes into the status: of the Agents that the
-/// approval of a Plan covers, and of those that drafted the document or proposed the plan.
+/// Returns the authors of the stored content. Among them are those of Agents and of their ModelProviders, which the operator writes into the
+/// status: of the Agents that the approval of a Plan covers, and of those that drafted the document or proposed the plan.
 fn stored_authors(request: &Request) -> Authors {
     let status = part(request.old(), "status");
     let list = |pointer: &'static str| status.and_then(|status| status.pointer(pointer)).and_then(Value::as_array);
-    let of_agents = list("/agents").into_iter().flatten().filter_map(|agent| agent.get("author"));
+    let agents: Vec<&Value> = list("/agents").into_iter().flatten().collect();
+    let of_agents = agents.iter().filter_map(|agent| agent.get("author"));
+    let of_providers = agents.iter().filter_map(|agent| agent.get("providerAuthors")?.as_array()).flatten();
     let of_documents = ["/draft/authors", "/generated/authors"].into_iter().filter_map(list).flatten();
-    let users = of_agents.chain(of_documents).filter_map(Value::as_str);
+    let users = of_agents.chain(of_providers).chain(of_documents).filter_map(Value::as_str);
     request.old().map(|old| Authors::of(old.annotations())).unwrap_or_default().with(users)
 }
 

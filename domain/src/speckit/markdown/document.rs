@@ -94,7 +94,13 @@ fn broken(markdown: &Markdown) -> Option<Diagnostic> {
 /// Returns the error of a document whose headings are all inside of one code fence, with at most a few words outside of it.
 fn fenced(markdown: &Markdown) -> Option<Diagnostic> {
     const MAX_OUTSIDE: usize = 3;
-    if !markdown.sections.is_empty() {
+    // A block in the document can close the fence around it, so that the rest of the document is outside.
+    let opens = markdown.lines.iter().position(|line| !line.span.text(&markdown.source).trim().is_empty());
+    let named = opens.filter(|at| {
+        let fence = markdown.source_line(*at).trim_matches(['`', '~', ' ', '\r']);
+        markdown.lines[*at].kind == LineKind::Verbatim && matches!(fence, "markdown" | "md")
+    });
+    if !markdown.sections.is_empty() && (named.is_none() || markdown.sections.iter().any(|s| s.level == 1)) {
         return None;
     }
     let filled = |index: &usize| !markdown.source_line(*index).trim().is_empty();
@@ -106,7 +112,7 @@ fn fenced(markdown: &Markdown) -> Option<Diagnostic> {
         let text = markdown.source_line(at).trim_start();
         text.trim_start_matches('#').starts_with(' ') && text.starts_with('#')
     });
-    (heading && outside <= MAX_OUTSIDE).then(|| {
+    (heading && (outside <= MAX_OUTSIDE || named.is_some())).then(|| {
         Diagnostic::error(
             markdown.lines[fence].number,
             "FencedDocument",

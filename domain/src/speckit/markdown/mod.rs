@@ -9,4 +9,5 @@ pub(crate) use document::{Markdown, read};
 pub use model::{Item, MAX_DOCUMENT_BYTES, Span};
 pub(crate) use model::{LineKind, Row, Section};
 pub(crate) use reader::front_matter;
-pub(super) use text::{bold, fields, is_rule, joined, label, strip_marker};
+pub(crate) use text::label;
+pub(super) use text::{bold, fields, is_rule, joined, strip_marker};

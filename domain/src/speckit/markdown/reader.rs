@@ -49,13 +49,15 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a str) -> Self {
-        let mut lines = Vec::new();
+        let bytes = source.as_bytes();
+        let mut lines = Vec::with_capacity(memchr::memchr_iter(b'\n', bytes).count() + 1);
         let mut start = 0;
-        for (index, raw) in source.split_inclusive('\n').enumerate() {
-            let text = raw.trim_end_matches(['\n', '\r']);
+        let last = Some(source.len()).filter(|_| !source.ends_with('\n'));
+        for end in memchr::memchr_iter(b'\n', bytes).map(|at| at + 1).chain(last) {
+            let text = source[start..end].trim_end_matches(['\n', '\r']);
             let span = Span { start, end: start + text.len() };
-            lines.push(Line { number: line_number(index + 1), span, kind: LineKind::Text });
-            start += raw.len();
+            lines.push(Line { number: line_number(lines.len() + 1), span, kind: LineKind::Text });
+            start = end;
         }
         Self {
             source,
@@ -145,7 +147,8 @@ impl<'a> Reader<'a> {
                 self.cells.iter_mut().for_each(|(_, cells)| cells.push(cell.clone()));
             }
             Event::End(TagEnd::TableRow) => {
-                if let Some((span, cells)) = self.cells.take() {
+                let row = self.cells.take().filter(|(span, _)| !is_glued(span.text(self.source)));
+                if let Some((span, cells)) = row {
                     let line = self.lines[self.line_index(span.start)].number;
                     let table = self.headers.len().saturating_sub(1);
                     self.rows.push(Row { line, span, cells, table });
@@ -257,4 +260,14 @@ fn fence_is_closed(block: &str) -> bool {
     let width = block.chars().take_while(|c| *c == fence).count();
     let last = block.lines().skip(1).last().map_or("", |l| l.trim_start_matches(['>', ' ', '\t']).trim_end());
     last.chars().count() >= width && last.chars().all(|c| c == fence)
+}
+
+/// Returns whether a row is a line directly below a table that does not belong to it: CommonMark makes every line up to the next empty one a
+/// row, also those of a tree of folders.
+fn is_glued(row: &str) -> bool {
+    let text = row.trim_start();
+    let branch = text.strip_prefix('|').map_or(text, str::trim_start);
+    !text.contains('|')
+        || branch.starts_with(['├', '└', '│', '┌'])
+        || text.starts_with("|--") && !row.trim_end().ends_with('|')
 }

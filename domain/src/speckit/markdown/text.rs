@@ -22,7 +22,12 @@ pub(crate) fn label(text: &str) -> Option<(&str, &str)> {
 /// Returns the text after a label in `names`, also in the forms `**Label.** text` and `**Label** — text`. Only known names are accepted,
 /// since any sentence may begin in bold.
 pub(super) fn named<'a>(text: &'a str, names: &[&str]) -> Option<&'a str> {
-    let known = |name: &str| names.contains(&name.to_lowercase().as_str());
+    let known = |name: &str| {
+        let lower = name.to_lowercase();
+        // A translation can stand in brackets or behind a slash: `독립 테스트 (Independent Test)`.
+        let mut parts = lower.split(['(', '（', '/']).map(|part| part.trim_end_matches([')', '）', ' ']).trim());
+        names.contains(&lower.as_str()) || parts.any(|part| names.contains(&part))
+    };
     if let Some((name, rest)) = label(text) {
         return known(name).then_some(rest);
     }
@@ -73,10 +78,10 @@ pub(super) fn enclosed<'a>(text: &'a str, open: &'a str, close: u8) -> impl Iter
     // The first `close` or line break at or after all brackets so far. It also is that of the next bracket before it, so that no byte is
     // searched twice, however many brackets are open.
     let mut next = 0;
-    text.match_indices(open).filter_map(move |(start, _)| {
+    memchr::memmem::find_iter(bytes, open).filter_map(move |start| {
         let from = start + open.len();
         if next < from {
-            let found = bytes[from..].iter().position(|byte| *byte == close || *byte == b'\n');
+            let found = memchr::memchr2(close, b'\n', &bytes[from..]);
             next = found.map_or(bytes.len(), |found| from + found);
         }
         (bytes.get(next) == Some(&close)).then(|| Enclosed { start, inner: &text[from..next], end: next + 1 })
@@ -85,6 +90,23 @@ pub(super) fn enclosed<'a>(text: &'a str, open: &'a str, close: u8) -> impl Iter
 
 /// Returns whether the text between square brackets is a placeholder of a template.
 pub(super) fn is_placeholder(inner: &str) -> bool {
+    /// Last words of states such as `[IN PROGRESS]` and `[HIGH PRIORITY]`.
+    const STATES: [&str; 14] = [
+        "PROGRESS",
+        "PRIORITY",
+        "CLARIFICATION",
+        "DONE",
+        "COMPLETE",
+        "COMPLETED",
+        "STARTED",
+        "BLOCKED",
+        "REVIEW",
+        "DEFERRED",
+        "NEGOTIABLE",
+        "BREAKING",
+        "SCOPE",
+        "REQUIRED",
+    ];
     let words = inner.trim_start();
     if words.starts_with("e.g., ") || words.starts_with("e.g. ") {
         return true;
@@ -111,7 +133,8 @@ pub(super) fn is_placeholder(inner: &str) -> bool {
         "action",
         "expected outcome",
     ];
-    (named && words != "NEEDS CLARIFICATION") || known.contains(&words)
+    let state = words.rsplit([' ', '_', '-']).next().is_some_and(|last| STATES.contains(&last));
+    (named && !state) || known.contains(&words)
 }
 
 /// Joins wrapped lines with single spaces.
@@ -131,9 +154,9 @@ pub(crate) fn joined(text: &str) -> String {
 
 /// Returns whether all white space of a line is single spaces.
 fn is_single_spaced(line: &str) -> bool {
-    let wide = |pair: &[u8]| matches!(pair[0], b'\t'..=b'\r') || pair == b"  ";
-    // The loop has no early exit, so that the compiler can process many pairs in one step.
-    let plain = !line.as_bytes().windows(2).fold(false, |found, pair| found | wide(pair));
+    // The loop has no early exit, so that the compiler can process many bytes in one step.
+    let control = line.bytes().fold(false, |found, byte| found | matches!(byte, b'\t'..=b'\r'));
+    let plain = !control && memchr::memmem::find(line.as_bytes(), b"  ").is_none();
     plain && (line.is_ascii() || !line.contains(|c: char| !c.is_ascii() && c.is_whitespace()))
 }
 

@@ -11,6 +11,11 @@ pub(super) enum Kind {
 
 /// Returns the length of an identifier such as `FR-001`, `FR-012a`, `FR-3.1` or `FR-DIAG-001` at the start of `text`.
 pub(crate) fn id_len(text: &str) -> Option<usize> {
+    // Most texts do not begin with two capitals, as all prefixes do.
+    let capitals = text.as_bytes().get(..2).is_some_and(|start| start.iter().all(u8::is_ascii_uppercase));
+    if !capitals {
+        return None;
+    }
     numbered_len(text).or_else(|| named_len(text))
 }
 
@@ -64,8 +69,9 @@ fn plain_id_len(text: &str) -> Option<usize> {
     let ends = !text[len..].starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
     let prefix = &text[..letters];
     let own = !matches!(prefix, "T" | "US" | "AC" | "CHK");
-    // A known prefix also has small numbers: `FR4`.
-    let fewest = if PREFIXES.contains(&prefix) { 1 } else { 3 };
+    // A known prefix also has small numbers, `FR4`, and so has an identifier that is a whole cell: `| A-01 |`.
+    let whole = hyphen == 1 && len == text.len();
+    let fewest = if PREFIXES.contains(&prefix) || whole { 1 } else { 3 };
     (own && ends && (1..=3).contains(&letters) && (fewest..7).contains(&digits)).then_some(len)
 }
 
@@ -113,7 +119,41 @@ pub(crate) fn definition(text: &str) -> Option<(&str, &str)> {
         return None;
     }
     let text = after.trim_start_matches([':', '：', '—', '–', '-', ' ', '*']);
-    Some((id, text))
+    (!is_about(after)).then_some((id, text))
+}
+
+/// Returns whether an item is nothing but a word with a number, such as `PDF417`, which names something else than a statement.
+pub(super) fn is_lone((id, text): (&str, &str)) -> bool {
+    text.is_empty() && !id.contains('-') && !PREFIXES.contains(&prefix(id))
+}
+
+/// Returns whether the words behind an identifier say that the line is about its statement: `**FR-022 implementation notes**:`.
+fn is_about(after: &str) -> bool {
+    const WORDS: [&str; 18] = [
+        "note",
+        "notes",
+        "implementation note",
+        "implementation notes",
+        "rationale",
+        "clarification",
+        "details",
+        "example",
+        "examples",
+        "实现说明",
+        "说明",
+        "實作說明",
+        "說明",
+        "补充说明",
+        "備考",
+        "補足",
+        "비고",
+        "примечание",
+    ];
+    let Some((name, _)) = after.split_once(['*', ':', '：']) else { return false };
+    let name = name.trim().to_lowercase();
+    let last = name.rsplit(' ').next().unwrap_or_default();
+    let translated = |word: &str| !word.is_ascii() && last.ends_with(word);
+    WORDS.contains(&name.as_str()) || WORDS.iter().any(|word| translated(word))
 }
 
 /// Returns the identifier at the start of a text, without emphasis and a box before it, and the rest of the text.

@@ -15,6 +15,8 @@ static STORIES: LazyLock<Table> = LazyLock::new(|| {
     Table::new(&[
         "user scenario",
         "user stor",
+        "قصص المستخدم",
+        "سيناريوهات المستخدم",
         "用户场景",
         "用户故事",
         "使用者場景",
@@ -186,7 +188,7 @@ fn lines(markdown: &Markdown, section: &Section) -> Vec<Line> {
             continue;
         }
         let text = unnumbered::without_box(&item.text);
-        let plain = text.replace(['*', '`'], "");
+        let plain = priority_last(&text.replace(['*', '`'], ""));
         let numbered = numbered(text, &plain);
         let says = says(numbered.as_ref().map_or(plain.as_str(), |(_, title, _)| title));
         if numbered.is_none() && !says {
@@ -206,6 +208,19 @@ fn lines(markdown: &Markdown, section: &Section) -> Vec<Line> {
         line.end = line.end.min(section.own_end);
     }
     found
+}
+
+/// Returns the text of a story with its priority at the end: `As a sailor, … (P1)` for `P1: As a sailor, …`.
+fn priority_last(text: &str) -> String {
+    let inner = text.strip_prefix('[').unwrap_or(text);
+    let digits = inner.strip_prefix('P').map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+    let after = inner.get(digits + 1..).map(|rest| rest.trim_start_matches([']', ')']));
+    match after.and_then(|rest| rest.strip_prefix([':', '：', ' '])) {
+        Some(rest) if digits == 1 && says(rest.trim_start()) => {
+            format!("{} ({})", rest.trim_start(), &inner[..=digits])
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// Returns the key, title and priority of `**US1**: …`, `US1 - …`, `[US1] …`, `User Story 1 (P1): …`; none for a text about several stories,

@@ -1,6 +1,6 @@
 //! Parses a specification from the Markdown tree.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::identifiers::Kind;
 use super::model::{Entity, Requirement, Spec, UserStory};
@@ -159,13 +159,30 @@ fn read_section(markdown: &Markdown, section: &Section, spec: &mut Spec) {
 pub(crate) fn entity(item: Item) -> Entity {
     let Item { text, line, span } = item;
     let bold = || markdown::bold(&text).map(|(name, rest)| (name, rest.trim_start_matches([' ', ',', '-', '–', '—'])));
-    let plain = || text.split_once([':', '：', '—']);
+    // `User 1:N Boat` is a relation, not a name with a text.
+    let ratio = |at: usize| {
+        let (left, right) = (&text[..at], &text[at + 1..]);
+        left.ends_with(['1', 'N', 'M', '*']) && right.starts_with(['1', '0', 'N', 'M', '*'])
+    };
+    let ends = |(at, mark): &(usize, &str)| *mark != ":" || !ratio(*at);
+    let mut marks = text.match_indices([':', '：', '—']).filter(ends);
+    let colon = marks.next().map(|(at, mark)| (&text[..at], &text[at + mark.len()..]));
+    let plain = || colon;
     let (name, text) = markdown::label(&text).or_else(bold).or_else(plain).unwrap_or((&text, ""));
     Entity { name: name.replace(['*', '`'], "").trim().to_owned(), text: text.trim().to_owned(), line, span }
 }
 
 /// Returns the stories whose number occurs for the first time; each other story is a diagnostic with both lines.
-fn unique(stories: Vec<UserStory>, diagnostics: &mut Vec<Diagnostic>) -> Vec<UserStory> {
+fn unique(mut stories: Vec<UserStory>, diagnostics: &mut Vec<Diagnostic>) -> Vec<UserStory> {
+    /// Words in the heading of a part about a story: `User Story 4 (P4) Scope Breakdown`.
+    const ABOUT: [&str; 7] = ["breakdown", "scope", "status", "notes", "summary", "details", "progress"];
+    let told: HashSet<StoryKey> =
+        stories.iter().filter(|story| !story.scenarios.is_empty()).map(|story| story.key.clone()).collect();
+    stories.retain(|story| {
+        let title = story.title.to_lowercase();
+        let about = || ABOUT.iter().any(|word| title.ends_with(word));
+        !story.scenarios.is_empty() || !told.contains(&story.key) || !about()
+    });
     let mut first: HashMap<StoryKey, u32> = HashMap::new();
     let mut kept = Vec::with_capacity(stories.len());
     for story in stories {
@@ -237,7 +254,9 @@ fn check(markdown: &Markdown, spec: &Spec, diagnostics: &mut Vec<Diagnostic>) {
         ));
     }
     diagnostics.extend(foreign(markdown, spec));
-    if spec.stories.is_empty() {
+    // A specification of OpenSpec has scenarios below each requirement instead.
+    let open_spec = markdown.sections.iter().any(|section| unnumbered::named(&section.title).is_some());
+    if spec.stories.is_empty() && !open_spec {
         let remedy = "add `### User Story 1 - <title> (Priority: P1)` under `## User Scenarios & Testing`";
         diagnostics.push(match unread_stories(markdown) {
             Some((line, titles)) => {
@@ -254,7 +273,7 @@ fn check(markdown: &Markdown, spec: &Spec, diagnostics: &mut Vec<Diagnostic>) {
             "add `- **FR-001**: …` under `### Functional Requirements`",
         ));
     }
-    if spec.success_criteria.is_empty() {
+    if spec.success_criteria.is_empty() && !open_spec {
         diagnostics.push(missing(
             SpecPart::SuccessCriteria,
             "success criteria",

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::identifiers::{Kind, definition, is_own, is_requirement, kind_of};
+use super::identifiers::{Kind, definition, is_lone, is_own, is_requirement, kind_of};
 use super::model::Requirement;
 use super::roles::{self, Purpose, Role};
 use crate::speckit::diagnostic::Diagnostic;
@@ -124,16 +124,24 @@ fn in_section(markdown: &Markdown, section: &Section, role: Role, found: &mut Ve
             pieces.push((markdown.lines[index].number, span, joined(text), None));
         }
     }
+    let mut whole_cells: Vec<(String, String, &Row)> = Vec::new();
     for row in markdown.rows_in(lines).iter().filter(|_| defining) {
         if let Some(at) = id_column(&row.cells) {
             let id = row.cells[at].trim_matches(['*', '`']);
-            pieces.push((row.line, row.span, format!("{id}: {}", row.cells[at + 1..].join(" | ")), Some(row)));
+            let text = row.cells[at + 1..].join(" | ");
+            match definition(id).filter(|(whole, rest)| rest.is_empty() && is_requirement(whole, defining)) {
+                Some((whole, _)) => whole_cells.push((whole.to_owned(), text, row)),
+                None => pieces.push((row.line, row.span, format!("{id}: {text}"), Some(row))),
+            }
         }
     }
     pieces.sort_by_key(|(line, ..)| *line);
     pieces.dedup_by_key(|(line, ..)| *line);
+    for (id, text, row) in &whole_cells {
+        push((id, text), row.line, row.span, Some(row));
+    }
     for (line, span, text, row) in &pieces {
-        if let Some(parts) = definition(text).filter(|(id, _)| is_requirement(id, defining)) {
+        if let Some(parts) = definition(text).filter(|parts| is_requirement(parts.0, defining) && !is_lone(*parts)) {
             push(parts, *line, *span, *row);
         }
     }

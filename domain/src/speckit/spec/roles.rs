@@ -228,7 +228,13 @@ fn of(section: &Section, first: bool, above: Option<Role>) -> Role {
     } else {
         None
     };
-    let other = above.other || kind.is_none() && is(&OTHER) || title == "section requirements";
+    // Requirements of tests say how to check the feature, not what it does.
+    let tests = ["test requirements", "testing requirements"].iter().any(|words| title.ends_with(words));
+    let other = above.other
+        || kind.is_none() && is(&OTHER)
+        || title == "section requirements"
+        || tests
+        || title.starts_with("scenario:");
     let criteria = is(&CRITERIA).then_some(Kind::Criterion);
     let constraints = is(&CONSTRAINTS).then_some(Kind::Requirement);
     let own = kind.or(criteria).or(constraints).or(above.own);

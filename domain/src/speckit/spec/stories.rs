@@ -53,7 +53,13 @@ pub(super) fn numbered(plain: &str) -> Option<(StoryKey, &str)> {
     let after = words::after_story(&lower).or_else(|| SHORT.iter().find_map(|short| lower.strip_prefix(short)))?;
     let rest = plain.get(plain.len().checked_sub(after.len())?..)?.trim_start_matches([' ', '#', '　']);
     let len = ids::story_number_len(rest);
-    (len > 0).then(|| (StoryKey::from_number(&rest[..len]), &rest[len..]))
+    if len > 0 {
+        return Some((StoryKey::from_number(&rest[..len]), &rest[len..]));
+    }
+    // `US-F01` has the letter of its area before the number.
+    let letter = lower.starts_with("us-") && rest.starts_with(|c: char| c.is_ascii_uppercase());
+    let len = ids::story_number_len(rest.get(1..).filter(|_| letter)?);
+    (len > 1).then(|| (StoryKey::from_number(&format!("-{}", &rest[..=len])), &rest[len + 1..]))
 }
 
 /// Returns whether a character can be between the number of a story and its title.
@@ -63,9 +69,9 @@ pub(super) fn is_joint(c: char) -> bool {
 
 /// Returns whether a heading in lower case names the only story: `Primary User Story`, `主要使用者故事`.
 pub(super) fn is_primary(lower: &str) -> bool {
-    let story = words::STORY.iter().filter(|word| word.len() > 5).any(|word| lower.contains(word));
     let short = lower.chars().count() <= 40 && !lower.contains(|c: char| c.is_ascii_digit());
-    story && short && PRIMARY.iter().any(|word| words::contains(lower, word))
+    let story = || words::STORY.iter().filter(|word| word.len() > 5).any(|word| lower.contains(word));
+    short && story() && PRIMARY.iter().any(|word| words::contains(lower, word))
 }
 
 /// Splits `Title (Priority: P1) 🎯` into title and priority; the brackets may be full-width.
@@ -88,22 +94,6 @@ pub(super) fn split_priority(text: &str) -> (String, Option<String>) {
     }
     (text.trim().to_owned(), None)
 }
-
-/// Labels of the independent test.
-const TESTS: [&str; 12] = [
-    "independent test",
-    "独立测试",
-    "獨立測試",
-    "独立テスト",
-    "독립 테스트",
-    "teste independente",
-    "prueba independiente",
-    "test indépendant",
-    "unabhängiger test",
-    "test indipendente",
-    "независимый тест",
-    "независимая проверка",
-];
 
 /// Reads the story under a heading.
 pub(super) fn read(markdown: &Markdown, section: &Section) -> Option<UserStory> {
@@ -138,7 +128,7 @@ pub(super) fn story(
             .map(|i| i.text)
             .filter(|t| t.len() < 16);
     }
-    let independent_test = markdown.labelled(lines.clone(), &TESTS);
+    let independent_test = markdown.labelled(lines.clone(), &words::INDEPENDENT_TEST);
     let scenarios = scenarios(markdown, lines, &key);
     let line = markdown.lines[whole.start].number;
     let span = markdown.span_of(whole);
@@ -159,7 +149,8 @@ pub(super) fn adopt(markdown: &Markdown, stories: &mut [UserStory]) {
 }
 
 /// Beginnings of the headings and labels of scenarios.
-const ACCEPTANCE: [&str; 19] = [
+const ACCEPTANCE: [&str; 20] = [
+    "سيناريوهات القبول",
     "acceptance",
     "scenarios",
     "验收",
@@ -216,7 +207,8 @@ fn items(markdown: &Markdown, lines: Range<usize>, announced: bool, key: &StoryK
     found
 }
 
-const GIVEN: [&str; 19] = [
+const GIVEN: [&str; 20] = [
+    "نظرا",
     "given",
     "假设",
     "假設",
@@ -238,7 +230,8 @@ const GIVEN: [&str; 19] = [
     "주어졌",
 ];
 
-const THEN: [&str; 16] = [
+const THEN: [&str; 17] = [
+    "إذن",
     "then",
     "那么",
     "那麼",

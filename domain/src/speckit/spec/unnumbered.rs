@@ -50,6 +50,12 @@ fn statements(markdown: &Markdown, section: &Section, role: Role, beside: bool) 
     if definition(&section.title).is_some() || role.other {
         return Vec::new();
     }
+    if let Some(name) = named(&section.title) {
+        let lines = section.heading + 1..section.own_end;
+        let text = markdown.prose(lines).map_or_else(|| name.to_owned(), |prose| format!("{name}: {}", prose.text));
+        let span = markdown.span_of(section.heading..section.own_end);
+        return vec![Item { text, line: markdown.lines[section.heading].number, span }];
+    }
     let items = items(markdown, section);
     if items.is_empty() && !beside {
         return rows(markdown, section);
@@ -57,6 +63,13 @@ fn statements(markdown: &Markdown, section: &Section, role: Role, beside: bool) 
     let states =
         |item: &Item| leading(&item.text).is_none() && (!beside || demands(&item.text)) && says_something(&item.text);
     items.into_iter().filter(states).map(|item| Item { text: without_box(&item.text).to_owned(), ..item }).collect()
+}
+
+/// Returns the name in the heading of a requirement of OpenSpec: `Requirement: Doors close`. What must hold is below it, and its scenarios are
+/// sections of their own.
+pub(super) fn named(title: &str) -> Option<&str> {
+    let name = title.strip_prefix("Requirement:").or_else(|| title.strip_prefix("Requirement："))?.trim();
+    (!name.is_empty()).then_some(name)
 }
 
 /// Returns the items of the outermost list of a section, and instead of an item that only announces others (`Speed:`) those below it.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::line::{self, Form, TaskLine};
 use super::marks::Legend;
 use super::model::TaskState;
-use super::phase::Role;
+use super::phase::{self, Role};
 use super::scopes::Scope;
 use super::table;
 use crate::speckit::diagnostic::Diagnostic;
@@ -55,7 +55,9 @@ pub(super) fn legend(markdown: &Markdown) -> Legend {
     let mut kiro = false;
     for (index, line) in markdown.lines.iter().enumerate() {
         let text = markdown.text(index);
-        if !matches!(line.kind, LineKind::Text | LineKind::Table) || !text.contains(['[', '_']) {
+        if !matches!(line.kind, LineKind::Text | LineKind::Table)
+            || memchr::memchr2(b'[', b'_', text.as_bytes()).is_none()
+        {
             continue;
         }
         kiro |= text.trim_start().starts_with("- _Requirements:") || text.trim_start().starts_with("_Requirements:");
@@ -127,33 +129,42 @@ pub(super) fn find(markdown: &Markdown, scopes: &[Scope], legend: &Legend) -> Ca
         let Some(scope) = scopes.get(index).copied().filter(|scope| scope.role == Role::Work) else { continue };
         let Some(table::TaskRow { parsed, waits, lists }) = table::read(markdown, row, legend) else { continue };
         let level = if lists && !parsed.mention { Level::Listed } else { Level::Weak };
-        // A range in a summary is never a task.
-        if !parsed.mention {
+        // A range in a summary is never a task, and identifiers of the project's own can be those of anything.
+        if !parsed.mention && (lists || !parsed.own_prefix) {
             let id = parsed.ids[0].first.clone();
             found.named.push(Candidate { line: index, id, parsed, level, scope, waits, section: None });
         }
     }
     found.named.sort_by_key(|candidate| candidate.line);
-    found.without_strange_prefixes();
+    found.without_strange_prefixes(markdown);
     found.without_lone_words();
     found
 }
 
 impl Candidates {
-    /// Makes lines with a prefix that occurs only once boxes without identifier: `- [ ] UTF-8 everywhere`.
-    fn without_strange_prefixes(&mut self) {
-        let mut counts: HashMap<String, usize> = HashMap::new();
+    /// Makes boxes with a prefix that only one identifier has boxes without identifier: `- [ ] UTF-8 everywhere`. Beside other prefixes of the
+    /// project's own, `**SYS-001**: …` has one. Headings and rows with a lone prefix are not tasks.
+    fn without_strange_prefixes(&mut self, markdown: &Markdown) {
+        const WIDTH: usize = 3;
+        let mut ids: HashMap<String, HashSet<TaskId>> = HashMap::new();
         for candidate in self.named.iter().filter(|candidate| candidate.parsed.own_prefix) {
-            *counts.entry(candidate.id.prefix().to_owned()).or_default() += 1;
+            ids.entry(candidate.id.prefix().to_owned()).or_default().insert(candidate.id.clone());
         }
-        if counts.is_empty() {
+        if ids.is_empty() {
             return;
         }
+        let several = |candidate: &Candidate| ids.get(candidate.id.prefix()).is_some_and(|ids| ids.len() > 1);
+        let own = self.named.iter().any(|candidate| candidate.parsed.own_prefix && several(candidate));
+        let labelled = |candidate: &Candidate| {
+            let (id, text) = (candidate.id.as_str(), markdown.text(candidate.line));
+            let behind = text.split_once(id).map_or("", |(_, behind)| behind);
+            id.contains('-') && candidate.id.width() >= WIDTH && (behind.starts_with("**") || behind.starts_with(':'))
+        };
         let (named, strange): (Vec<_>, Vec<_>) = std::mem::take(&mut self.named)
             .into_iter()
-            .partition(|c| !c.parsed.own_prefix || counts.get(c.id.prefix()).is_some_and(|count| *count > 1));
+            .partition(|c| !c.parsed.own_prefix || several(c) || own && labelled(c));
         self.named = named;
-        for Candidate { line, mut parsed, .. } in strange {
+        for Candidate { line, mut parsed, .. } in strange.into_iter().filter(|c| c.parsed.form == Form::Boxed) {
             parsed.text = format!("{} {}", parsed.ids[0].first, parsed.text);
             parsed.ids.clear();
             self.boxes.push((line, parsed));
@@ -308,6 +319,14 @@ fn is_trace(text: &str) -> bool {
     tasks.is_some_and(|tasks| ids::id_len(tasks.trim_start_matches([' ', '*', '`'])).is_some())
 }
 
+/// Returns whether the text of a box is the name of a phase, whose tasks are elsewhere: `Phase 1: Setup (7/7 complete)`.
+fn is_summary(text: &str) -> bool {
+    let plain = text.replace(['*', '`'], "");
+    let Some(number) = phase::heading(&plain).and_then(|heading| heading.number) else { return false };
+    let behind = plain.split_once(&number).map_or("", |(_, behind)| behind.trim_start());
+    behind.is_empty() || behind.starts_with([':', '：', '-', '–', '—', '(', '（'])
+}
+
 /// Assigns identifiers to boxes without any: those that are work and not part of another task. `inside` says whether a line is part of a
 /// task, `end` where the item of a line ends. Returns the tasks, and the lines of boxes that are conditions.
 pub(super) fn assign(
@@ -327,7 +346,7 @@ pub(super) fn assign(
         }
         until = end(line);
         let scope = scopes[line];
-        if scope.role != Role::Work || is_trace(&parsed.text) {
+        if scope.role != Role::Work || is_trace(&parsed.text) || !only_boxes && is_summary(&parsed.text) {
             conditions.push(line);
         } else if scope.phase.is_none() && !only_boxes {
             unread.push(line);

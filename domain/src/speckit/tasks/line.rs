@@ -6,6 +6,7 @@
 use super::marks::{self, Legend};
 use super::model::TaskState;
 use super::relations::prefix_len;
+use super::remarks::{is_only_state, refers_back, stated};
 use crate::speckit::ids::{self, ISSUE_WORDS, Mention, StoryKey, TASK_WORDS};
 use crate::speckit::markdown::Span;
 
@@ -90,6 +91,9 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
     let mut scan = Scan { line, at: 0, marks: Vec::new(), sign: None };
     scan.skip(|c| c.is_whitespace() || c == '\u{feff}');
     let item = scan.list_marker();
+    if !(heading || scan.may_begin()) {
+        return None;
+    }
     // Markdown also ends a line at a lone carriage return, so that a heading can stand behind a list item.
     let heading = heading && !item;
     if heading {
@@ -135,7 +139,7 @@ pub(super) fn parse(line: &str, heading: bool, legend: &Legend) -> Option<TaskLi
     let known = content.map_or(Some(TaskState::Open), |mark| legend.state(mark));
     let state = known.unwrap_or(TaskState::Open);
     let state = [glyph, scan.sign, done].into_iter().flatten().find(|_| state == TaskState::Open).unwrap_or(state);
-    let state = if state == TaskState::Done { state } else { stated(&text, &tags).unwrap_or(state) };
+    let state = if state == TaskState::Done { state } else { stated(&text, &tags.other).unwrap_or(state) };
     Some(TaskLine {
         form,
         mention: several || sentence || (!ids.is_empty() && (is_only_state(&text) || refers_back(&text))),
@@ -191,68 +195,6 @@ fn heading_box(line: &str, title: usize, tags: &mut Tags) -> Option<Span> {
     })
 }
 
-/// Returns whether a text is nothing but the state of a task that is defined elsewhere.
-fn is_only_state(text: &str) -> bool {
-    const FEW: usize = 24;
-    text.len() <= FEW && marks::worded(text).is_some() && text.split_whitespace().count() <= 2
-}
-
-/// Returns whether a remark in brackets says that the task is elsewhere in the document: `(see above)`.
-fn refers_back(text: &str) -> bool {
-    const WORDS: [&str; 18] = [
-        "see above",
-        "see below",
-        "as above",
-        "same as above",
-        "listed above",
-        "defined above",
-        "described above",
-        "voir ci-dessus",
-        "voir plus haut",
-        "siehe oben",
-        "véase arriba",
-        "ver arriba",
-        "ver acima",
-        "vedi sopra",
-        "см. выше",
-        "見上",
-        "见上",
-        "上記",
-    ];
-    text.split(['(', '（']).skip(1).any(|inner| {
-        let lower = inner.chars().take(24).collect::<String>().to_lowercase();
-        WORDS.iter().any(|word| lower.trim_start().starts_with(word))
-    })
-}
-
-/// Returns the state that a tag or a remark of the line states: `[DEFERRED]`, `SUPERSEDED by T031: …`, `… — DEFERRED (no device)`.
-fn stated(text: &str, tags: &Tags) -> Option<TaskState> {
-    const PLAIN: [&str; 8] =
-        ["deferred", "cancelled", "canceled", "superseded", "retired", "postponed", "obsolete", "won't do"];
-    let capitals = |text: &str| {
-        let word = text.trim_start_matches(|c: char| !c.is_alphanumeric());
-        let word = word.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-        word.len() > 2 && !word.chars().any(char::is_lowercase)
-    };
-    if let Some(state) = tags.other.iter().find_map(|tag| marks::remark(tag)) {
-        return Some(state);
-    }
-    if capitals(text)
-        && let Some(state) = marks::remark(text)
-    {
-        return Some(state);
-    }
-    let dashed = ["— ", "– ", " - "].iter().filter_map(|dash| text.rfind(dash).map(|at| &text[at + dash.len()..]));
-    if let Some(state) = dashed.filter(|rest| capitals(rest)).find_map(marks::remark) {
-        return Some(state);
-    }
-    let open = text.trim_end().strip_suffix([')', '）']).and_then(|t| t.rfind(['(', '（']).map(|at| &t[at..]))?;
-    let inner = open.trim_start_matches(['(', '（']);
-    let lower = inner.to_lowercase();
-    let plain = PLAIN.iter().any(|word| lower.starts_with(word)) || inner.chars().any(|c| u32::from(c) >= 0x2E80);
-    marks::remark(inner).filter(|_| plain || capitals(inner))
-}
-
 struct Scan<'a> {
     line: &'a str,
     at: usize,
@@ -286,6 +228,13 @@ impl<'a> Scan<'a> {
             self.at += token.len();
         }
         found
+    }
+
+    /// Returns whether the rest of a line that is not a heading can begin a task. Most lines begin with a letter that begins neither a box nor
+    /// an identifier nor a word for a task.
+    fn may_begin(&self) -> bool {
+        let first = self.rest().as_bytes().first();
+        first.is_some_and(|byte| !byte.is_ascii() || b"[(~*_`TtAaIi".contains(byte))
     }
 
     /// Skips the marker of a list item, also one that is not followed by a space, if a box follows. Returns whether there is one.
@@ -418,7 +367,8 @@ impl<'a> Scan<'a> {
         loop {
             let rest = self.rest();
             let mut forms = FORMS.iter().filter(|(_, announced_only, _)| announced || !announced_only);
-            let (len, own_prefix) = forms.find_map(|(len, _, own)| Some((len(rest)?, *own)))?;
+            let feature = || ids::feature_len(rest).filter(|_| form == Form::Heading).map(|len| (len, true));
+            let (len, own_prefix) = forms.find_map(|(len, _, own)| Some((len(rest)?, *own))).or_else(feature)?;
             let outline = rest.starts_with(|c: char| c.is_ascii_digit());
             if outline && !named && !is_outline_id(&rest[..len], &rest[len..]) {
                 return None;
@@ -506,7 +456,11 @@ impl<'a> Scan<'a> {
 
     /// Returns the rest of the line, without the closing marks of emphasis that was opened before the identifier.
     fn description(&self) -> String {
-        let mut text = self.rest().trim().to_owned();
+        let text = self.rest().trim();
+        if self.marks.is_empty() {
+            return text.to_owned();
+        }
+        let mut text = text.to_owned();
         for mark in &self.marks {
             if let Some(at) = text.find(mark) {
                 text.replace_range(at..at + mark.len(), "");

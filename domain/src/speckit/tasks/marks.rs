@@ -273,7 +273,7 @@ pub(super) struct Legend {
 impl Legend {
     /// Returns whether a line contains a mark that a legend can explain. Most lines with brackets contain only `[ ]`, `[P]` and tags.
     pub(super) fn may_explain(line: &str) -> bool {
-        line.match_indices('[').any(|(at, _)| {
+        memchr::memchr_iter(b'[', line.as_bytes()).any(|at| {
             mark_at(line, at)
                 .is_some_and(|mark| mark.chars().count() <= 2 && !matches!(mark.trim(), "" | "x" | "X" | "P"))
         })

@@ -13,6 +13,7 @@ mod paths;
 mod phase;
 mod references;
 mod relations;
+mod remarks;
 mod resolve;
 mod scopes;
 mod sentences;

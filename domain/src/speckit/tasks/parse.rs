@@ -17,9 +17,10 @@ use super::{order, paths, table, template, unread};
 use crate::speckit::diagnostic::{Diagnostic, Parsed};
 use crate::speckit::ids::{Forms, Mention, TaskId};
 use crate::speckit::markdown::{self, Item, LineKind, Markdown, Section, Span, joined};
+use crate::speckit::words;
 
-/// Maximum number of tasks in one file.
-pub const MAX_TASKS: usize = 2_000;
+/// Maximum number of tasks in one file, and of one plan. Each of them is an object in the cluster, and can wait for all others.
+pub const MAX_TASKS: usize = 5_000;
 
 /// Maximum number of dependencies that follow from the order of phases. Between two phases of parallel tasks, they are the product of
 /// both sizes.
@@ -154,7 +155,7 @@ impl Builder {
         let wanted = |p: &mut Phase| -> bool {
             let field = match label.as_str() {
                 "purpose" | "goal" => &mut p.purpose,
-                "independent test" => &mut p.independent_test,
+                name if words::INDEPENDENT_TEST.contains(&name) => &mut p.independent_test,
                 "checkpoint" => &mut p.checkpoint,
                 _ => return false,
             };
@@ -170,7 +171,7 @@ impl Builder {
         if let Some(phase) = self.phases.get_mut(&opened) {
             match label.as_str() {
                 "checkpoint" => phase.checkpoint = item,
-                "independent test" => phase.independent_test = item,
+                name if words::INDEPENDENT_TEST.contains(&name) => phase.independent_test = item,
                 _ => phase.purpose = item,
             }
         }

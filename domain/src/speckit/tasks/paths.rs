@@ -31,7 +31,14 @@ pub(crate) fn find(text: &str) -> Vec<String> {
 /// Adds the paths in `text` to `found`, in order, without repetition.
 pub(super) fn add(text: &str, found: &mut Vec<String>) {
     let named = FILE.find(text.as_bytes()).is_some();
-    for (index, piece) in text.split('`').enumerate() {
+    let mut rest = Some(text);
+    let pieces = std::iter::from_fn(|| {
+        let piece = rest?;
+        let end = memchr::memchr(b'`', piece.as_bytes());
+        rest = end.map(|end| &piece[end + 1..]);
+        Some(end.map_or(piece, |end| &piece[..end]))
+    });
+    for (index, piece) in pieces.enumerate() {
         let quoted = index % 2 == 1;
         for word in words(piece, named).filter(|word| may_hold(word)) {
             let word = trimmed(word);
@@ -54,10 +61,32 @@ fn words(text: &str, named: bool) -> impl Iterator<Item = &str> {
         let rest = &text.as_bytes()[from..];
         let telling = |byte: &u8| matches!(byte, b'.' | b'/' | b'M' | b'D' | b'C');
         let at = from + if named { rest.iter().position(telling) } else { memchr::memchr2(b'.', b'/', rest) }?;
-        let start = at - text[from..at].rsplit(separates).next().map_or(0, str::len);
-        from = text[at..].find(separates).map_or(text.len(), |len| at + len);
+        let start = word_start(text, at).max(from);
+        from = word_end(text, at);
         Some(&text[start..from])
     })
+}
+
+/// Returns where the word that contains this byte begins. Most words are ASCII, whose bytes need not be decoded.
+fn word_start(text: &str, at: usize) -> usize {
+    let Some(before) = text.as_bytes()[..at].iter().rposition(|byte| may_separate(*byte)) else { return 0 };
+    if text.as_bytes()[before].is_ascii() {
+        return before + 1;
+    }
+    at - text[..at].rsplit(separates).next().map_or(0, str::len)
+}
+
+/// Returns where the word that contains this byte ends.
+fn word_end(text: &str, at: usize) -> usize {
+    let Some(len) = text.as_bytes()[at..].iter().position(|byte| may_separate(*byte)) else { return text.len() };
+    if text.as_bytes()[at + len].is_ascii() {
+        return at + len;
+    }
+    text[at..].find(separates).map_or(text.len(), |len| at + len)
+}
+
+fn may_separate(byte: u8) -> bool {
+    !byte.is_ascii() || separates(char::from(byte))
 }
 
 /// Returns whether a character separates words. There are no spaces around full-width ones.
@@ -94,7 +123,8 @@ fn is_path(word: &str, quoted: bool) -> bool {
         |c| matches!(c, '/' | '.' | '_' | '-' | '@' | '[' | ']' | '{' | '}' | '(' | ')' | '*' | '+' | '#' | '~' | '$');
     let allowed = |c: char| c.is_alphanumeric() || mark(c);
     let balanced = word.contains('{') == word.contains('}');
-    if !balanced || word.len() < 3 || word.len() > 256 || word.contains("//") || !word.chars().all(allowed) {
+    let doubled = || word.as_bytes().windows(2).any(|pair| pair == b"//");
+    if !balanced || word.len() < 3 || word.len() > 256 || doubled() || !word.chars().all(allowed) {
         return false;
     }
     let name = word.trim_end_matches('/').rsplit('/').next().unwrap_or_default();

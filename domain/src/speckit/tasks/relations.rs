@@ -275,6 +275,13 @@ pub(super) fn ends(text: &str) -> bool {
 
 /// Returns the length of `words` at the start of `text`, ignoring case.
 pub(super) fn prefix_len(text: &str, words: &str) -> Option<usize> {
+    // Most texts already differ in their first letter.
+    if let (Some(first), Some(wanted)) = (text.as_bytes().first(), words.as_bytes().first())
+        && first.is_ascii()
+        && !first.eq_ignore_ascii_case(wanted)
+    {
+        return None;
+    }
     if words.is_ascii() {
         let start = text.as_bytes().get(..words.len())?;
         return start.eq_ignore_ascii_case(words.as_bytes()).then_some(words.len());

@@ -193,6 +193,10 @@ impl<'a> Resolver<'a> {
     fn mention(&self, mention: &Mention, resolved: &mut Resolved) {
         let before = resolved.tasks.len();
         resolved.tasks.extend(self.index.covered(mention));
+        // Without a task of its own, `T048b` is a part of T048.
+        if resolved.tasks.len() == before && mention.last.is_none() {
+            resolved.tasks.extend(mention.first.without_letter().and_then(|id| self.index.get(&id)));
+        }
         // `T4` can be the name of a machine, unless the file numbers its tasks like this.
         let width = mention.first.width();
         let named = width > 2 || self.index.has_form(mention.first.prefix(), width);

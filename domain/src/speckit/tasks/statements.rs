@@ -103,10 +103,12 @@ fn names_work(text: &str) -> bool {
 fn label<'a>(sentence: &'a str, context: Context, forms: &Forms) -> Option<(Statement, &'a str)> {
     const LONGEST: usize = 48;
     const MAX_LABELS: usize = 16;
-    for (at, mark) in sentence.match_indices([':', '：']).take(MAX_LABELS) {
+    // The first byte of a colon of full width is that of other signs too.
+    let colons = memchr::memchr2_iter(b':', 0xEF, sentence.as_bytes());
+    let mark_at = |at: usize| Some((at, [":", "："].into_iter().find(|mark| sentence[at..].starts_with(mark))?));
+    for (at, mark) in colons.filter_map(mark_at).take(MAX_LABELS) {
         let before = &sentence[..at];
-        let dash = |dash: &str| before.rfind(dash).map_or(0, |start| start + dash.len());
-        let start = [" — ", " – ", " - ", "(", "（", "[", ", ", "，"].into_iter().map(dash).max().unwrap_or(0);
+        let start = clause_start(before);
         if start > 0 && context == Context::Section {
             return None;
         }
@@ -126,6 +128,20 @@ fn label<'a>(sentence: &'a str, context: Context, forms: &Forms) -> Option<(Stat
         return Some((statement, &sentence[..start]));
     }
     None
+}
+
+/// Returns where the last clause of a text begins: behind a dash, a bracket or a comma.
+fn clause_start(text: &str) -> usize {
+    const MARKS: [&str; 8] = [" — ", " – ", " - ", "(", "（", "[", ", ", "，"];
+    let bytes = text.as_bytes();
+    // The last bytes of the marks. A space is that of most words too, and is preceded by a hyphen or a comma, or by a sign that is not ASCII.
+    let ends = |end: &usize| match bytes[*end - 1] {
+        b'(' | b'[' | 0x88 | 0x8C => true,
+        b' ' => *end > 1 && (matches!(bytes[*end - 2], b'-' | b',') || !bytes[*end - 2].is_ascii()),
+        _ => false,
+    };
+    let marked = |end: &usize| MARKS.iter().any(|mark| bytes[..*end].ends_with(mark.as_bytes()));
+    (1..=bytes.len()).rev().filter(ends).find(marked).unwrap_or(0)
 }
 
 /// Returns the references that a list names: those at the start of its parts, without remarks such as `(the layout)` and `- the layout`.
@@ -217,7 +233,10 @@ fn phrases(sentence: &str, context: Context, forms: &Forms, found: &mut Vec<Stat
         let (pronoun, named) = objects(sentence, verb, next, forms);
         let earlier = if pronoun { first_operand(left, forms) } else { Vec::new() };
         subject = match (context, from) {
-            (Context::Task, _) => vec![adjacent(left, forms).unwrap_or(Reference::Itself)],
+            (Context::Task, _) => {
+                let other = adjacent(left, forms).or_else(|| remarked(left, &sentence[verb.start..verb.end], forms));
+                vec![other.unwrap_or(Reference::Itself)]
+            }
             (Context::Section, Some(_)) => {
                 adjacent(left, forms).or_else(|| clause_subject(left, forms)).map_or(subject, |own| vec![own])
             }
@@ -382,6 +401,16 @@ fn adjacent(left: &str, forms: &Forms) -> Option<Reference> {
     // A quick check: most words do not end a reference, so that the text before them need not be scanned.
     let last = left.ends_with(char::is_alphanumeric).then(|| located(left, forms).pop()).flatten()?;
     (last.end == left.len()).then_some(last.what)
+}
+
+/// Returns the task in a bracket before a verb, which names the subject: T037 in `its screen wiring (T037) needs`.
+fn remarked(left: &str, verb: &str, forms: &Forms) -> Option<Reference> {
+    const VERBS: [&str; 5] = ["needs", "requires", "depends", "waits", "uses"];
+    VERBS.iter().find(|word| prefix_len(verb, word).is_some())?;
+    let (_, inner) = left.trim_end().strip_suffix(')')?.rsplit_once('(')?;
+    let mut refs = located(inner, forms);
+    let whole = refs.first().is_some_and(|first| first.start == 0 && first.end == inner.len());
+    (whole && refs.len() == 1).then(|| refs.pop()).flatten().map(|found| found.what)
 }
 
 /// Returns the task that begins the last clause before a phrase: T004 in `…, T004 sequential`.

@@ -102,7 +102,10 @@ fn is(header: &str, names: &[&str]) -> bool {
 pub(super) fn read(markdown: &Markdown, row: &Row, legend: &Legend) -> Option<TaskRow> {
     let headers = markdown.headers.get(row.table).map(Vec::as_slice).unwrap_or_default();
     let column = |names: &[&str]| headers.iter().position(|header| is(header, names));
-    let (id_at, mention) = row.cells.iter().take(2).enumerate().find_map(|(at, cell)| Some((at, whole(cell)?)))?;
+    let (id_at, mention, own_prefix) = row.cells.iter().take(2).enumerate().find_map(|(at, cell)| {
+        let (mention, own) = whole(cell)?;
+        Some((at, mention, own))
+    })?;
     let mut tags = Tags::default();
     let status = column(&STATUS);
     let boxed = status.and_then(|at| row.cells.get(at)).map(|cell| cell.trim().to_owned());
@@ -141,7 +144,7 @@ pub(super) fn read(markdown: &Markdown, row: &Row, legend: &Legend) -> Option<Ta
             form: Form::Row,
             mention: mention.last.is_some(),
             ids: vec![mention],
-            own_prefix: false,
+            own_prefix,
             checkbox: mark.and_then(|_| checkbox(markdown, row)),
             unknown_mark: mark.filter(|_| state.is_none()).map(str::to_owned),
             state: if struck { TaskState::Cancelled } else { state.unwrap_or(TaskState::Open) },
@@ -151,12 +154,13 @@ pub(super) fn read(markdown: &Markdown, row: &Row, legend: &Legend) -> Option<Ta
     })
 }
 
-/// Returns the identifier that is the whole text of a cell.
-fn whole(cell: &str) -> Option<Mention> {
+/// Returns the identifier that is the whole text of a cell, and whether its prefix is the project's own.
+fn whole(cell: &str) -> Option<(Mention, bool)> {
     let plain = cell.trim().trim_matches(['*', '`', '~', '[', ']', ' ']);
-    let len = ids::id_len(plain).or_else(|| ids::outline_len(plain).filter(|len| plain[..*len].contains('.')))?;
-    let mention = ids::mention_at(plain, 0, len);
-    (mention.end == plain.len()).then_some(mention)
+    let known = ids::id_len(plain).or_else(|| ids::outline_len(plain).filter(|len| plain[..*len].contains('.')));
+    let own = || ids::prefixed_len(plain).or_else(|| ids::cell_len(plain));
+    let mention = ids::mention_at(plain, 0, known.or_else(own)?);
+    (mention.end == plain.len()).then_some((mention, known.is_none()))
 }
 
 /// Returns the text between the brackets of a box at the start of a cell.

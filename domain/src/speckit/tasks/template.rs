@@ -17,13 +17,18 @@ pub(super) fn check(markdown: &Markdown, file: &TasksFile) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (index, line) in markdown.lines.iter().enumerate() {
         let text = markdown.text(index);
-        if !matches!(line.kind, LineKind::Text | LineKind::Heading(_)) || !text.contains('[') {
+        if !matches!(line.kind, LineKind::Text | LineKind::Heading(_)) {
             continue;
         }
         let code = |at: usize| markdown.in_code_span(line.span.start + at);
         // Few brackets are placeholders, so each bracket is compared, and not each placeholder searched.
+        let initial = |byte: &u8| PLACEHOLDERS.iter().any(|name| name.as_bytes()[1] == *byte);
         let longer = |at: &usize| text.as_bytes().get(at + 2).is_some_and(|byte| *byte != b']');
-        let opened: Vec<usize> = text.match_indices('[').map(|(at, _)| at).filter(longer).collect();
+        let begins = |at: &usize| longer(at) && text.as_bytes().get(at + 1).is_some_and(initial);
+        let opened: Vec<usize> = memchr::memchr_iter(b'[', text.as_bytes()).filter(begins).collect();
+        if opened.is_empty() {
+            continue;
+        }
         let here = |name: &str, at: usize| text[at..].starts_with(name) && (!code(at) || name.starts_with("[###"));
         let names: Vec<&str> =
             PLACEHOLDERS.iter().filter(|name| opened.iter().any(|at| here(name, *at))).copied().collect();

@@ -132,8 +132,14 @@ async fn a_plan_without_approvals_is_not_held() {
 
 /// Serves the model of the agent of the plan at a URL, and returns the digest of both.
 fn serve_models(bench: &mut Bench, url: &str) -> Digest {
+    serve_models_by("ann", bench, url)
+}
+
+/// Does the same in the name of a user.
+fn serve_models_by(author: &str, bench: &mut Bench, url: &str) -> Digest {
+    let metadata = json!({"name": "claude", "namespace": "ns", "annotations": {"enact.dev/author": author}});
     bench.add_provider(&json!({
-        "apiVersion": "enact.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"name": "claude", "namespace": "ns"},
+        "apiVersion": "enact.dev/v1alpha1", "kind": "ModelProvider", "metadata": metadata,
         "spec": {"api": "Anthropic", "baseUrl": url},
     }));
     let models = json!([{"provider": "claude", "model": "claude-5"}]);
@@ -275,6 +281,33 @@ async fn who_changed_an_agent_cannot_approve_it_with_four_eyes() {
     bench.succeed("p-t001-1").await;
     bench.plan("p").await.unwrap();
     assert_eq!(status(&bench)["agents"][0]["author"], "kim");
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t002-1")), ("AgentChanged", false));
+    decide(&mut bench, "lee", "Approve");
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t002-1"), "{}", status(&bench));
+}
+
+/// The approval covers the URL that the models are served at.
+#[tokio::test]
+async fn who_changed_a_model_provider_cannot_approve_it_with_four_eyes() {
+    let mut bench = bench(1).await;
+    bench.api.change("plans/p", &json!({"spec": {"approval": {"fourEyes": true}}}));
+    serve_models_by("ann", &mut bench, "https://api.example.org");
+    bench.plan("p").await.unwrap();
+    assert_eq!(status(&bench)["agents"][0]["providerAuthors"], json!(["ann"]));
+    decide(&mut bench, "ann", "Approve");
+    bench.plan("p").await.unwrap();
+    assert_eq!(reason(&bench), "WaitingForApproval", "{}", status(&bench));
+    decide(&mut bench, "kim", "Approve");
+    bench.plan("p").await.unwrap();
+    bench.plan("p").await.unwrap();
+    assert!(bench.api.has("pods/p-t001-1"), "{}", status(&bench));
+    serve_models_by("kim", &mut bench, "https://evil.example.org");
+    bench.succeed("p-t001-1").await;
+    bench.plan("p").await.unwrap();
+    assert_eq!(status(&bench)["agents"][0]["providerAuthors"], json!(["kim"]));
     decide(&mut bench, "kim", "Approve");
     bench.plan("p").await.unwrap();
     assert_eq!((reason(&bench).as_str(), bench.api.has("pods/p-t002-1")), ("AgentChanged", false));

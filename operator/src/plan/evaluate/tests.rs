@@ -149,7 +149,7 @@ async fn accepted_findings_about_coverage_are_counted_apart() {
 
     let accepted = json!([
         {"code": "RequirementWithoutTask", "at": "FR-002", "reason": "the alarms are bought"},
-        {"code": "StoryWithoutTask", "at": "US9", "reason": "there is no such story"},
+        {"code": "UnknownIdInTask", "at": "US9", "reason": "there is no such story"},
         {"code": "RuleBroken", "at": "gates", "reason": "a rule is not accepted here"},
     ]);
     bench.api.change("plans/p", &json!({"metadata": {"generation": 2}, "spec": {"accepted": accepted}}));

@@ -144,6 +144,31 @@ async fn an_attempt_that_needs_another_pod_gets_its_own() {
     }
 }
 
+/// The volume of a waiting pod can have a content that the ConfigMap had before the approved one was restored.
+#[tokio::test]
+async fn a_plan_with_approvals_gets_no_waiting_pod_with_config_maps() {
+    for (required, expected) in [(0, 1), (1, 0)] {
+        let bench = Bench::new().await;
+        let work = json!({"metadata": {"name": "work", "namespace": "ns"}, "data": {"T001.patch": "one"}});
+        bench.api.put("configmaps/work", work);
+        let replay = json!({"configMapRef": {"name": "work"}});
+        let agent = json!({"adapter": "Replay", "replay": replay, "warmPool": {"size": 1}});
+        let tasks = json!([{"id": "T001", "title": "One"}]);
+        let plan = json!({"agentRef": {"name": "scripts"}, "tasks": tasks, "approval": {"required": required}});
+        let mut bench = begin(bench, &agent, &plan).await;
+        assert_eq!(pods(&bench, "waiting").len(), 1);
+        bench.agent_is("scripts");
+        bench.plan("p").await.unwrap();
+        bench.decide_on_plan("kim", "Approve", &json!({}));
+        for _ in 0..3 {
+            bench.plan("p").await.unwrap();
+        }
+        let status = bench.api.get("plans/p")["status"].clone();
+        assert_eq!(attempts(&bench, "assigned"), expected, "{required}: {status}");
+        assert_eq!(bench.api.has("pods/p-t001-1"), expected == 0, "{required}: {status}");
+    }
+}
+
 #[tokio::test]
 async fn an_attempt_whose_waiting_pod_is_gone_gets_its_own() {
     let mut bench = bench(1, &json!({})).await;

@@ -69,6 +69,22 @@ async fn who_wrote_the_agent_of_each_attempt_is_kept() {
     assert_eq!(scene.poll().await.draft.unwrap().authors, ["bob"], "the document is replaced");
 }
 
+#[tokio::test]
+async fn who_serves_the_models_of_an_agent_is_an_author_of_its_draft() {
+    let mut scene = Scene::drafting().await;
+    let metadata = json!({"name": "claude", "namespace": "ns", "annotations": {"enact.dev/author": "mia"}});
+    scene.bench.add_provider(&json!({
+        "apiVersion": "enact.dev/v1alpha1", "kind": "ModelProvider", "metadata": metadata,
+        "spec": {"api": "Anthropic", "baseUrl": "https://api.example.org"},
+    }));
+    let models = json!([{"provider": "claude", "model": "claude-5"}]);
+    scene.bench.agent_by("eve", "scribe", json!({"adapter": "Command", "script": "true", "models": models}));
+    assert_eq!(scene.poll().await.draft.unwrap().authors, ["eve", "mia"]);
+    // The status that counts the pod could not be written.
+    scene.draft = None;
+    assert_eq!(scene.poll().await.draft.unwrap().authors, ["eve", "mia"]);
+}
+
 /// Bob makes the request, and eve's Agent writes the document.
 #[tokio::test]
 async fn who_wrote_the_agent_does_not_approve_its_draft() {

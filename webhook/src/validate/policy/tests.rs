@@ -80,6 +80,11 @@ async fn no_author_loosens_a_policy_with_four_eyes() {
     let (before, after) = (plan(&strict()), loosened(ANN));
     let of_the_agent = update(&with_agents(before.clone()), &with_agents(after.clone()));
     assert_refused(admit(&lookup(), &of_the_agent).await, "forbidden", &["spec.approval", "four eyes"]);
+    let served = |plan: Value| {
+        with(plan, "/status", json!({ "agents": [{ "name": "coder", "author": "bob", "providerAuthors": [ANN] }] }))
+    };
+    let of_the_provider = update(&served(before.clone()), &served(after.clone()));
+    assert_refused(admit(&lookup(), &of_the_provider).await, "forbidden", &["spec.approval", "four eyes"]);
     let planned = |plan: Value| with(plan, "/status", json!({ "generated": { "agent": "a", "authors": [ANN] } }));
     let of_the_planner = update(&planned(before.clone()), &planned(after.clone()));
     assert_refused(admit(&lookup(), &of_the_planner).await, "forbidden", &["spec.approval", "four eyes"]);
