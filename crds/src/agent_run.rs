@@ -26,6 +26,7 @@ pub fn agent_run(
         mcp_servers: spec.mcp_servers.iter().map(mcp_server).collect(),
         skills: spec.skills.iter().map(|skill| skill.name.clone()).collect(),
         max_turns: spec.max_turns,
+        max_tokens: None,
         max_cost_micro_usd: None,
         timeout_seconds,
     }))

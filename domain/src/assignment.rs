@@ -317,6 +317,11 @@ impl Usage {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Returns the number of all tokens. Those of reasoning are a part of the output.
+    pub fn tokens(&self) -> u64 {
+        self.input_tokens.saturating_add(self.cached_input_tokens).saturating_add(self.output_tokens)
+    }
 }
 
 /// The full result, sent to the server as JSON of at most [`MAX_RESULT_BYTES`].

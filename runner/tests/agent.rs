@@ -137,6 +137,32 @@ fn own_usage_is_reported_without_a_gateway() {
 }
 
 #[test]
+fn own_usage_beyond_the_budget_of_the_attempt_stops_the_agent() {
+    // OpenCode reports each request. This one would go on without an end.
+    let step = r#"say '{"type":"step_finish","sessionID":"s-1","part":{"reason":"tool-calls","cost":0.01,"tokens":{"input":100,"output":20}}}'"#;
+    let script =
+        format!("echo half > half.txt; {step}; {step}; {step}; trap 'exit 0' TERM; while :; do sleep 0.1; done");
+    let scene = |max_tokens: Option<u64>, max_cost_micro_usd: Option<u64>, timeout_seconds: u32| {
+        let scene = Scene::new(&script);
+        fs::rename(scene.pod.path("bin/claude"), scene.pod.path("bin/opencode")).unwrap();
+        scene.agent(|run| {
+            run.adapter = "OpenCode".into();
+            (run.max_tokens, run.max_cost_micro_usd) = (max_tokens, max_cost_micro_usd);
+            run.timeout_seconds = timeout_seconds;
+        })
+    };
+    for (max_tokens, max_cost_micro_usd) in [(Some(300), None), (None, Some(25_000))] {
+        let scene = scene(max_tokens, max_cost_micro_usd, 600);
+        let ended = scene.run();
+        assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::BudgetExceeded), "{}", ended.log);
+        assert!(ended.report.message.contains("360 tokens and 0.030000 USD"), "{}", ended.report.message);
+        assert_eq!(scene.git.git(&["show", &format!("{BRANCH}:half.txt")]), "half");
+    }
+    let ended = scene(Some(100_000), Some(100_000_000), 7).run();
+    assert_eq!(ended.report.reason, Reason::DeadlineExceeded, "it has budget left: {}", ended.log);
+}
+
+#[test]
 fn exit_0_without_work_is_no_success() {
     let ended = Scene::new("begin; message 'I will write the cart.'; end").run();
     assert_eq!((ended.code, ended.report.reason), (Some(1), Reason::NothingDone), "{}", ended.log);

@@ -36,7 +36,11 @@ pub struct AgentRun {
     /// Maximum number of requests to the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_turns: Option<u32>,
-    /// Largest cost in millionths of a US dollar, for an agent that stops itself: no gateway counts what it uses.
+    /// Largest number of tokens, for an agent without the gateway: the runner stops it when it has reported them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    /// Largest cost in millionths of a US dollar, for an agent without the gateway: it stops itself, or the runner stops it when it has reported
+    /// this cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cost_micro_usd: Option<u64>,
     /// Time limit of the attempt, in seconds: the one of the pod. The runner stops the agent a little earlier, so that its work is pushed.

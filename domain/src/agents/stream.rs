@@ -64,6 +64,11 @@ impl EventReader {
         }
     }
 
+    /// Returns what the agent has reported so far about this run; none before its first report, and after the end of the session.
+    pub fn usage_so_far(&self) -> Option<Usage> {
+        self.summary.usage.filter(|_| self.summary.end.is_none())
+    }
+
     /// Reads the next bytes and returns the events that they complete.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<AgentEvent> {
         let mut events = Vec::new();

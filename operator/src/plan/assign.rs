@@ -59,9 +59,9 @@ fn task_pod(ctx: &Context, decided: &Decided, task: usize, attempt: u32, name: S
     if let Adapter::Agent(run) = &mut adapter
         && run.gateway_url.is_none()
     {
-        // No gateway enforces the budget of the attempt. The agent does, if it can.
-        let budget = spec.execution.attempt_budget.as_ref().map(convert::limit);
-        run.max_cost_micro_usd = budget.and_then(|limit| limit.cost_micro_usd);
+        // No gateway enforces the budget of the attempt. The agent does, if it can, and the runner by what the agent reports.
+        let budget = spec.execution.attempt_budget.as_ref().map(convert::limit).unwrap_or_default();
+        (run.max_tokens, run.max_cost_micro_usd) = (budget.tokens, budget.cost_micro_usd);
     }
     let inputs = inputs(decided, node);
     let work = TaskWork {

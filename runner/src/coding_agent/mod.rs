@@ -21,6 +21,7 @@ use enact_domain::agents::run::AgentRun;
 use enact_domain::agents::stream::{EventReader, Summary};
 use enact_domain::assignment::{Reason, Usage};
 use enact_domain::digest::Digest;
+use enact_domain::usage::Limit;
 
 use crate::agent::{Environment, out_of_memory_kills};
 use crate::failure::Failure;
@@ -145,8 +146,10 @@ impl Work<'_> {
         let reader = EventReader::new(definition.events.clone(), earlier);
         let program = &start.argv[0];
         let failed = |error| Failure::program(program, &error);
-        let (command, output) =
-            Output::follow(command, reader, Arc::clone(supervisor.secrets()), stopper.clone()).map_err(failed)?;
+        // With a gateway, its numbers count, and it refuses requests.
+        let limit = if gateway.is_some() { Limit::default() } else { self.left(&evidence.usage) };
+        let secrets = Arc::clone(supervisor.secrets());
+        let (command, output) = Output::follow(command, reader, secrets, stopper.clone(), limit).map_err(failed)?;
         let interrupter = definition.capabilities.resume.then(|| inbox.watch(stopper.clone(), output.session()));
         let watch = gateway.map(|gateway| gateway.watch(stopper));
         // The counter is that of the container and only grows, so only an increase during this run counts.
@@ -169,13 +172,16 @@ impl Work<'_> {
             // A program that is interrupted reports nothing; the next report contains what came before.
             summary.session_usage = earlier;
         }
+        // An agent that completes its session while it is stopped needs no more budget.
+        let exceeded = seen.exceeded && summary.end != Some(definition::End::Completed);
+        let refusal = answer.refusal.or_else(|| exceeded.then(|| over_budget(&definition.title, &evidence.usage)));
         Ok(Ended {
             definition: definition.clone(),
             end: end.map_err(failed)?,
             out_of_memory: out_of_memory_kills() > killed_before,
             summary,
             stderr: seen.stderr,
-            refusal: answer.refusal,
+            refusal,
             flooded: seen.flooded,
             last_message: inbox.last(),
             not_resumed: None,
@@ -217,6 +223,15 @@ impl Work<'_> {
         // The variables of the Agent come last, so that its author can change a setting of the adapter.
         command.envs(start.env.iter().map(|(name, value)| (name, value))).envs(self.environment.variables());
         Ok(command)
+    }
+
+    /// Returns what is left of the budget of the attempt for a turn, when the agent has reported `spent` before.
+    fn left(&self, spent: &Usage) -> Limit {
+        let left = |limit: Option<u64>, spent: u64| limit.map(|limit| limit.saturating_sub(spent));
+        Limit {
+            tokens: left(self.run.max_tokens, spent.tokens()),
+            cost_micro_usd: left(self.run.max_cost_micro_usd, spent.cost_micro_usd),
+        }
     }
 
     /// Returns the time limit of the agent: what is left of the attempt's, without the time for what comes after the agent.
@@ -292,6 +307,18 @@ impl Ended {
         let outcome = Outcome { exit, summary: &self.summary, stderr: &self.stderr, changed, outputs };
         classify::classify(&self.definition, &outcome).or_else(|(reason, message)| fail(reason, message))
     }
+}
+
+/// Returns why an agent without the gateway was stopped after it had reported this usage.
+fn over_budget(title: &str, used: &Usage) -> Refusal {
+    let message = format!(
+        "{title} has reported {} tokens and {}.{:06} USD, as much as the budget of the attempt allows; raise spec.execution.attemptBudget of the \
+         plan",
+        used.tokens(),
+        used.cost_micro_usd / 1_000_000,
+        used.cost_micro_usd % 1_000_000
+    );
+    Refusal { reason: Reason::BudgetExceeded, message }
 }
 
 /// Shows messages in the pod's log and in the transcript.

@@ -15,6 +15,7 @@ use enact_domain::agents::definition::{EventFormat, StreamFormat};
 use enact_domain::agents::events::{AgentEvent, RAW_PREFIX};
 use enact_domain::agents::stream::{EventReader, Summary};
 use enact_domain::assignment::Usage;
+use enact_domain::usage::Limit;
 
 use crate::agent::MAX_TRANSCRIPT;
 use crate::capture::Tail;
@@ -51,6 +52,8 @@ pub(super) struct Seen {
     pub(super) stderr: String,
     /// The agent printed more than [`MAX_OUTPUT`].
     pub(super) flooded: bool,
+    /// The agent was stopped because it had reported as much usage as it may have.
+    pub(super) exceeded: bool,
 }
 
 /// What both threads write.
@@ -60,6 +63,9 @@ struct Shown {
     raw: usize,
     read: u64,
     stopper: Stopper,
+    /// What the agent may report before it is stopped.
+    limit: Limit,
+    exceeded: bool,
     /// Whether the agent has reported its session.
     session: Arc<AtomicBool>,
 }
@@ -73,18 +79,28 @@ struct Transcript {
 }
 
 impl Output {
-    /// Connects the output of `command` to two threads that read it. Returns the command, ready to start.
+    /// Connects the output of `command` to two threads that read it. Returns the command, ready to start. An agent that reports more usage than
+    /// `limit` before its end is stopped.
     pub(super) fn follow(
         mut command: Command,
         reader: EventReader,
         secrets: Arc<Secrets>,
         stopper: Stopper,
+        limit: Limit,
     ) -> io::Result<(Command, Self)> {
         let (stdout, stdout_writer) = io::pipe()?;
         let (stderr, stderr_writer) = io::pipe()?;
         command.stdout(stdout_writer).stderr(stderr_writer);
-        let shown =
-            Shown { transcript: Transcript::default(), readable: 0, raw: 0, read: 0, stopper, session: Arc::default() };
+        let shown = Shown {
+            transcript: Transcript::default(),
+            readable: 0,
+            raw: 0,
+            read: 0,
+            stopper,
+            limit,
+            exceeded: false,
+            session: Arc::default(),
+        };
         let shown = Arc::new(Mutex::new(shown));
         let stdout = spawn_stdout(stdout, reader, Arc::clone(&shown), Arc::clone(&secrets));
         let stderr = spawn_stderr(stderr, Arc::clone(&shown), Arc::clone(&secrets));
@@ -110,7 +126,7 @@ impl Output {
         }
         let mut shown = lock(&self.shown);
         let transcript = std::mem::take(&mut shown.transcript).into_text();
-        Seen { transcript, summary, stderr, flooded: shown.read > MAX_OUTPUT }
+        Seen { transcript, summary, stderr, flooded: shown.read > MAX_OUTPUT, exceeded: shown.exceeded }
     }
 }
 
@@ -128,6 +144,7 @@ fn spawn_stdout(
             raw.push(chunk, &mut shown.raw);
             shown.show(events, &secrets);
             shown.count(size);
+            shown.limit(reader.usage_so_far());
         });
         raw.end(&mut lock(&shown).raw);
         reader
@@ -209,6 +226,19 @@ impl Shown {
                 log("the log has as much output as it may have; the agent continues");
             }
             self.transcript.push(&event);
+        }
+    }
+
+    /// Stops the agent when it has reported as much usage as it may have.
+    fn limit(&mut self, used: Option<Usage>) {
+        let reached = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used >= limit);
+        let reaches = |used: Usage| {
+            reached(self.limit.tokens, used.tokens()) || reached(self.limit.cost_micro_usd, used.cost_micro_usd)
+        };
+        if !self.exceeded && used.is_some_and(reaches) {
+            log("the agent has used the budget of the attempt, as it reports; stopping it");
+            self.exceeded = true;
+            self.stopper.stop();
         }
     }
 

@@ -340,13 +340,13 @@ async fn an_agent_without_models_reports_its_usage() {
 
 #[tokio::test]
 async fn an_agent_without_models_gets_the_budget_of_its_attempt() {
-    let mut bench = bench(1, json!({"attemptBudget": usd("0.50")})).await;
+    let mut bench = bench(1, json!({"attemptBudget": {"usd": "0.50", "tokens": 7000}})).await;
     bench.agent_with("coder", json!({"adapter": "ClaudeCode"}));
     bench.plan("p").await.unwrap();
     bench.plan("p").await.unwrap();
     let pod = bench.api.get("pods/p-t001-1");
     let assignment = pod["spec"]["containers"][0]["env"][0]["value"].as_str().unwrap();
-    assert!(assignment.contains(r#""maxCostMicroUsd":500000"#), "{assignment}");
+    assert!(assignment.contains(r#""maxTokens":7000,"maxCostMicroUsd":500000"#), "{assignment}");
 }
 
 #[tokio::test]

@@ -291,6 +291,18 @@ async fn draft_waits_for_its_agent() {
 }
 
 #[tokio::test]
+async fn a_draft_waits_for_an_agent_that_is_suspended() {
+    let mut scene = Scene::drafting().await;
+    scene.bench.agent_with("scribe", json!({"adapter": "Command", "script": "true", "suspend": true}));
+    let waits = scene.poll().await.bytes.unwrap_err();
+    assert_eq!((waits.progress, &*waits.reason), (Progress::Reconciling, "Drafting"));
+    assert!(waits.message.contains("the Agent scribe is suspended"), "{}", waits.message);
+    scene.bench.agent_with("scribe", json!({"adapter": "Command", "script": "true"}));
+    scene.poll().await;
+    assert_eq!(scene.drafts().attempt, 1);
+}
+
+#[tokio::test]
 async fn an_agent_that_the_installation_shares_drafts() {
     let mut scene = Scene::drafting().await;
     scene.bench.no_agent("scribe");
