@@ -439,7 +439,7 @@ mod tests {
         for path in ["", "/etc/passwd", "../x", "a/../b", "-x", ":(glob)**", "a//b", ".git/config", "a\"b"] {
             assert!(problem(&format!("{path}@8ab686eafeb1")).contains("is not a path"), "{path}");
         }
-        let many = vec!["a@8ab686eafeb1"; MAX_EVIDENCE + 1].join(", ");
+        let many = ["a@8ab686eafeb1"; MAX_EVIDENCE + 1].join(", ");
         assert!(problem(&many).contains("at most 8"));
         let found = Knowledge::parse(b"Some prose.\n- No section\n## Notes\n## Commands\n- No evidence\n");
         let lines: Vec<usize> = found.problems.iter().map(|problem| problem.line).collect();

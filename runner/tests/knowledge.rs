@@ -30,8 +30,8 @@ fn scene() -> GitServer {
 
 /// Runs a task with this script on a branch of its own.
 fn run(git: &GitServer, branch: &str, title: &str, script: &str) -> Ended {
-    let pod = Pod::task(git, script).with(|assignment| assignment.git.as_mut().unwrap().branch = branch.to_owned());
-    pod.with_task(|task| task.title = title.to_owned()).run("task")
+    let pod = Pod::task(git, script).with(|assignment| branch.clone_into(&mut assignment.git.as_mut().unwrap().branch));
+    pod.with_task(|task| title.clone_into(&mut task.title)).run("task")
 }
 
 /// Returns the prompt of a task.

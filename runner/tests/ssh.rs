@@ -1,5 +1,7 @@
 //! Git over SSH: how the client is run, and what an agent can change of that.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
 use std::fs;

@@ -160,17 +160,16 @@ impl Reading {
             }
             Resource::Related { of, limit } => Ok(json(&self.related(token, tenant, (namespace, of), *limit).await?)),
             Resource::Usage(usage) => {
-                let query = usage.query(namespace, Millis(Timestamp::now().as_millisecond()));
+                let query = usage.query(namespace, now());
                 let rows = read(Box::pin(self.store.usage(tenant, &query)).await)?;
                 Ok(usage.answer(&query, &rows))
             }
             Resource::Requests { filter, limit } => {
-                let now = Millis(Timestamp::now().as_millisecond());
-                let found = read(Box::pin(self.store.logged_requests(tenant, filter, now, *limit)).await)?;
+                let found = read(Box::pin(self.store.logged_requests(tenant, filter, now(), *limit)).await)?;
                 Ok(json(&json!({ "requests": found })))
             }
             Resource::Budgets { plan, month } => {
-                let month = month.clone().unwrap_or_else(|| usage::month(Millis(Timestamp::now().as_millisecond())));
+                let month = month.clone().unwrap_or_else(|| usage::month(now()));
                 let found = Box::pin(self.store.budgets(tenant, namespace, plan.as_deref(), &month)).await;
                 Ok(json(&json!({ "month": month, "budgets": read(found)? })))
             }
@@ -290,4 +289,8 @@ fn document(media: &'static str, content: Vec<u8>) -> Response {
     let mut response = warp::reply::with_status(content, StatusCode::OK).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     response
+}
+
+fn now() -> Millis {
+    Millis(Timestamp::now().as_millisecond())
 }

@@ -231,9 +231,9 @@ impl Shown {
 
     /// Stops the agent when it has reported as much usage as it may have.
     fn limit(&mut self, used: Option<Usage>) {
-        let reached = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used >= limit);
+        let is_at = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used >= limit);
         let reaches = |used: Usage| {
-            reached(self.limit.tokens, used.tokens()) || reached(self.limit.cost_micro_usd, used.cost_micro_usd)
+            is_at(self.limit.tokens, used.tokens()) || is_at(self.limit.cost_micro_usd, used.cost_micro_usd)
         };
         if !self.exceeded && used.is_some_and(reaches) {
             log("the agent has used the budget of the attempt, as it reports; stopping it");

@@ -118,7 +118,7 @@ impl Planning<'_> {
         }
         let field = "spec.generate.synthesizer";
         let refused = self.refused(field, &proposal.agent);
-        let suspended = self.assignment.observed.plan.spec.suspend.then(suspended);
+        let suspended = self.assignment.observed.plan.spec.suspend.then(|| suspended(&self.assignment));
         if let Some(pending) = suspended.or(refused) {
             return Ok(Synthesized { proposal: Some(proposal), pending: Some(pending), ..Synthesized::default() });
         }
