@@ -122,3 +122,24 @@ async fn an_attempt_has_few_requests_at_once() {
     gateway.provider.answer("p", answered(1, 1));
     eventually("the request is not in progress any more", async || gateway.chat("m").await.0 == 200).await;
 }
+
+#[tokio::test]
+async fn a_count_of_tokens_is_in_progress_until_its_end() {
+    let change = |settings: &mut enact_gateway::config::Settings| settings.attempt_concurrent_requests = Some(1);
+    let gateway = Gateway::start_with(enact_gateway::app::Overrides::default(), change).await;
+    let body = json!({ "model": "claude-x", "messages": [] });
+    let count = async || read(gateway.send("token-claude", "/v1/messages/count_tokens", &body).await).await;
+    gateway.provider.answer("anthropic", support::provider::Answer::never());
+    let second = async {
+        eventually("the provider has the first request", async || !gateway.provider.seen().is_empty()).await;
+        count().await
+    };
+    let (status, text) = tokio::select! {
+        first = count() => panic!("the first request has ended: {first:?}"),
+        second = second => second,
+    };
+    assert_eq!(status, 429, "{text}");
+    assert!(text.contains("limit of concurrent requests of one attempt"), "{text}");
+    gateway.provider.answer("anthropic", support::provider::Answer::json(200, &json!({ "input_tokens": 5 })));
+    eventually("the client of the first request has left", async || count().await.0 == 200).await;
+}
