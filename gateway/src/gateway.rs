@@ -442,7 +442,12 @@ impl Gateway {
 
     /// Records why an attempt cannot continue, so that its runner stops the agent.
     async fn record_refusal(&self, pod: &AgentPod, denial: &Denial) {
-        let waits = || self.waiting.refused(attempt_key(pod), self.patience.limited);
+        let waits = || {
+            let (task, number) = attempt_key(pod);
+            // An attempt with requests in progress gets answers to these.
+            !self.limiter.is_running(&Holder::Attempt(task.clone(), number))
+                && self.waiting.refused((task, number), self.patience.limited)
+        };
         let ends = denial.kind.ends_attempt() || (denial.kind == DenialKind::RateLimited && waits());
         if !ends {
             return;

@@ -237,6 +237,11 @@ impl Limiter {
         }
     }
 
+    /// Returns whether a holder has requests in progress at this replica.
+    pub fn is_running(&self, holder: &Holder) -> bool {
+        self.state.lock().running.contains_key(holder)
+    }
+
     /// Returns how many requests may be in progress at this replica, of one of `sharers`.
     fn slots(&self, limits: &RateLimits, sharers: u32) -> Option<u32> {
         let part = self.replicas.saturating_mul(sharers.max(1));
