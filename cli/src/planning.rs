@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, api_error};
 use crate::record::Record;
 use crate::replan;
 use crate::terminal;
-use crate::text::{align, one_line, safe};
+use crate::text::{aligned, one_line, safe};
 use differences::Differences;
 
 /// Cell of a value that does not exist.
@@ -292,8 +292,7 @@ fn table(proposals: &[Proposal]) -> Vec<String> {
         row.extend(names.iter().map(|name| number(points(name))));
         rows.push(row);
     }
-    align(&mut rows);
-    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+    aligned(rows)
 }
 
 #[cfg(test)]
