@@ -10,7 +10,7 @@ use crate::cluster::Cluster;
 use crate::control::task_of;
 use crate::record::{Attempt, Gate, Record};
 use crate::terminal::{self, note};
-use crate::text::{align, elapsed, fit, one_line};
+use crate::text::{aligned, elapsed, fit, one_line};
 
 /// Most attempts to compare: those of one contest.
 const MAX_ATTEMPTS: usize = 9;
@@ -75,8 +75,7 @@ fn table(plan: &Plan, task: &Task, attempts: &[&Attempt]) -> Vec<String> {
         add("branch", &|attempt| commit(attempt).map(|_| branch(plan, task, attempt.number)));
         add("commit", &|attempt| commit(attempt).map(str::to_owned));
     }
-    align(&mut rows);
-    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+    aligned(rows)
 }
 
 fn result(attempt: &Attempt, winner: Option<u32>) -> String {

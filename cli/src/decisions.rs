@@ -18,7 +18,7 @@ use crate::args::{Decisions, DecisionsOutput};
 use crate::cluster::Cluster;
 use crate::record::{self, Record};
 use crate::terminal::{self, note};
-use crate::text::{align, fit, one_line, safe};
+use crate::text::{aligned, fit, one_line, safe};
 
 /// Most columns of a cell with untrusted text.
 const MAX_CELL_WIDTH: usize = 48;
@@ -98,8 +98,7 @@ fn recommendation_table(recommendations: &[Recommendation]) -> Vec<String> {
             found.sources.iter().map(source).collect::<Vec<_>>().join(", "),
         ]
     }));
-    align(&mut rows);
-    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+    aligned(rows)
 }
 
 /// Returns the parameters of the request to the server.
@@ -133,8 +132,7 @@ fn table(decisions: &[DecisionOutcome], wide: bool) -> Vec<String> {
         }
         cells
     }));
-    align(&mut rows);
-    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+    aligned(rows)
 }
 
 fn outcome_cells(outcome: &PlanOutcome) -> [String; 6] {

@@ -12,7 +12,7 @@ use crate::args::{Explain, ExplainOutput, Kind, kind_and_name};
 use crate::cluster::{Cluster, api_error};
 use crate::control::{Target, task_of};
 use crate::record::{Record, Selected};
-use crate::text::{align, one_line};
+use crate::text::{aligned, one_line};
 use crate::{planning, terminal};
 
 /// What an argument names.
@@ -116,8 +116,7 @@ fn contest(task: &Task) -> Vec<String> {
     }
     if rows.len() > 1 {
         lines.push(String::new());
-        align(&mut rows);
-        lines.extend(rows.iter().map(|row| row.concat().trim_end().to_owned()));
+        lines.extend(aligned(rows));
     }
     lines.push(String::new());
     lines
@@ -167,8 +166,7 @@ fn table(selection: &Selection) -> Vec<String> {
             }
         });
     }
-    align(&mut rows);
-    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+    aligned(rows)
 }
 
 #[cfg(test)]

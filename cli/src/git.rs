@@ -3,22 +3,24 @@
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::text::one_line;
 
+/// Longest wait for messages after the end of Git. A process that Git leaves behind, such as a shared connection of SSH, can keep the pipe open.
+pub const LAST_MESSAGES: Duration = Duration::from_secs(1);
+/// Most bytes that Git may print where no other limit is given.
+const MAX_OUTPUT_BYTES: u64 = 1 << 30;
 /// Most bytes of Git's error message that are read.
 const MAX_ERROR_BYTES: u64 = 64 << 10;
 
 /// Runs Git in a directory and returns what it prints.
 pub fn output(directory: &Path, args: &[&str]) -> Result<String> {
-    let output = command(directory).args(args).output().map_err(not_installed)?;
-    if !output.status.success() {
-        return Err(failed(args, &output.stderr));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    limited_output(directory, args, MAX_OUTPUT_BYTES)
 }
 
 /// Runs Git in a directory and returns what it prints, at most `max` bytes.
@@ -31,7 +33,12 @@ pub fn limited_output(directory: &Path, args: &[&str], max: u64) -> Result<Strin
     let mut child = command.spawn().map_err(not_installed)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     // Git waits when nobody reads one of the two.
-    let errors = thread::spawn(move || stderr.map(read_errors).unwrap_or_default());
+    let (sender, errors) = mpsc::channel();
+    thread::spawn(move || {
+        let errors = stderr.map(read_errors).unwrap_or_default();
+        // Nobody waits for the messages of a process that Git has left behind.
+        let _ = sender.send(errors);
+    });
     let mut printed = Vec::new();
     let read = stdout.context("Git has no output")?.take(max + 1).read_to_end(&mut printed);
     let is_too_long = printed.len() as u64 > max;
@@ -40,7 +47,7 @@ pub fn limited_output(directory: &Path, args: &[&str], max: u64) -> Result<Strin
         let _ = child.kill();
     }
     let status = child.wait().context("Git cannot be awaited")?;
-    let errors = errors.join().unwrap_or_default();
+    let errors = errors.recv_timeout(LAST_MESSAGES).unwrap_or_default();
     read.context("the output of Git cannot be read")?;
     if is_too_long {
         bail!("`git {}` prints more than {} MiB", args[0], max >> 20);
@@ -79,6 +86,8 @@ pub fn not_installed(error: io::Error) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -90,5 +99,16 @@ mod tests {
         assert_eq!(error.to_string(), "`git help` prints more than 0 MiB");
         let error = limited_output(directory.path(), &["rev-parse", "HEAD"], 16).unwrap_err();
         assert!(error.to_string().starts_with("`git rev-parse` failed: fatal: "), "{error}");
+    }
+
+    #[test]
+    fn a_process_that_git_leaves_behind_is_not_awaited() {
+        let directory = tempfile::tempdir().unwrap();
+        let begun = Instant::now();
+        // It keeps the pipe of the messages open.
+        let printed =
+            output(directory.path(), &["-c", "alias.leave=!echo done; sleep 60 >/dev/null &", "leave"]).unwrap();
+        assert_eq!(printed, "done\n");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     }
 }

@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, api_error};
 use crate::record::Record;
 use crate::replan;
 use crate::terminal;
-use crate::text::{align, one_line, safe};
+use crate::text::{aligned, one_line, safe};
 use differences::Differences;
 
 /// Cell of a value that does not exist.
@@ -189,11 +189,19 @@ fn finding_line(finding: &Finding) -> String {
     one_line(&format!("{code} in line {line}: {message}; {remedy}"))
 }
 
-/// Prints the proposals for a plan with all components of their scores, and what they decide differently.
+/// Prints the proposals for a plan with all components of their scores, and what they decide differently. Of a plan whose tasks a person wrote,
+/// prints how they differ from those of the plan that it replaces.
 pub async fn explain(cluster: &Cluster, name: &str, output: ExplainOutput) -> Result<()> {
     let plan: Plan = cluster.get(name).await?;
     if plan.spec.generate.is_none() {
-        bail!("agents write no tasks for Plan {name}; name a task as {name}/TASKID to see why its agent was selected");
+        let replaced = plan.status.as_ref().and_then(|status| status.replaced.as_ref());
+        let summary = replan::summary(&plan.spec, replaced).filter(|_| output == ExplainOutput::Table);
+        let Some(summary) = summary else {
+            bail!(
+                "agents write no tasks for Plan {name}; name a task as {name}/TASKID to see why its agent was selected"
+            );
+        };
+        return terminal::print_line(&summary);
     }
     let differences = differences::read(cluster, &plan).await;
     match output {
@@ -215,7 +223,7 @@ fn as_json(plan: &Plan, Differences { conflicts, synthesis }: &Differences) -> V
     let status = plan.status.clone().unwrap_or_default();
     json!({
         "proposals": status.proposals, "judgements": status.judgements, "conflicts": conflicts, "synthesis": synthesis,
-        "generated": status.generated,
+        "generated": status.generated, "replaced": status.replaced,
     })
 }
 
@@ -284,8 +292,7 @@ fn table(proposals: &[Proposal]) -> Vec<String> {
         row.extend(names.iter().map(|name| number(points(name))));
         rows.push(row);
     }
-    align(&mut rows);
-    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+    aligned(rows)
 }
 
 #[cfg(test)]

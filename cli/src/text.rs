@@ -58,6 +58,12 @@ pub fn align(rows: &mut [Vec<String>]) {
     }
 }
 
+/// Returns the rows of a table as lines, with aligned columns.
+pub fn aligned(mut rows: Vec<Vec<String>>) -> Vec<String> {
+    align(&mut rows);
+    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+}
+
 /// Formats a budget or an amount of usage: `12.50 USD and 1000 tokens`.
 pub fn amount(budget: &Budget) -> String {
     let usd = budget.usd.as_ref().map(|usd| format!("{} USD", one_line(usd)));

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use enact_crds::Plan;
@@ -24,9 +23,6 @@ use crate::text::{LogFilter, one_line, safe};
 const FORMAT: &str = "--format=%H%x09%(trailers:key=Enact-Plan,valueonly,separator=%x2C)%x09\
                       %(trailers:key=Enact-Task,valueonly,separator=%x2C)%x09\
                       %(trailers:key=Enact-Attempt,valueonly,separator=%x2C)";
-
-/// Longest wait for messages after the end of Git. A process that Git leaves behind, such as a shared connection of SSH, can keep the pipe open.
-const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// Prints the changes of the last attempt at a task that changed something, finished or not.
 pub async fn diff(cluster: &Cluster, plan: &str, id: &str) -> Result<()> {
@@ -90,7 +86,7 @@ fn fetch(directory: &Path, url: &str, branch: &str) -> Result<()> {
     }
     let status = clone.wait().context("cannot wait for Git")?;
     // It returns when the thread has ended.
-    let _ = ended.recv_timeout(LAST_MESSAGES);
+    let _ = ended.recv_timeout(git::LAST_MESSAGES);
     if !status.success() {
         bail!(
             "branch {branch} of {} cannot be read. Check that you can read the repository. An attempt that was stopped leaves no branch if it \

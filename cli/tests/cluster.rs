@@ -416,12 +416,23 @@ fn set_changes_the_parallelism_only() {
 fn explain_takes_the_name_of_a_plan() {
     let api = Fake::start(|request| match request.path.trim_start_matches(ENACT) {
         "/plans/shop" => Answer::Ok(plan("Running", json!({}))),
+        "/plans/shop-2" => {
+            let replaced = json!({ "kept": ["T001"], "changed": { "count": 1, "ids": ["T002"] } });
+            let more = json!({ "spec": { "replaces": { "name": "shop" } }, "status": { "replaced": replaced } });
+            Answer::Ok(plan("Pending", more))
+        }
         _ => Answer::Failure(404, "not found"),
     });
     for name in ["shop", "plan/shop"] {
         let ran = api.enact(&["explain", name]);
         assert!(ran.stderr.contains("agents write no tasks for Plan shop"), "{name}: {}", ran.stderr);
     }
+    let ran = api.enact(&["explain", "plan/shop-2"]);
+    assert!(
+        ran.stdout.contains("replaces Plan shop: 0 added, 1 (T002) changed, 0 removed, 1 (T001) kept"),
+        "{}",
+        ran.stderr
+    );
     let ran = api.enact(&["explain", "nothing"]);
     assert!(ran.stderr.contains("there is neither a Task nor a Plan nothing in namespace demo"), "{}", ran.stderr);
 }

@@ -28,7 +28,7 @@ use crate::denial::{Denial, DenialKind};
 use crate::identity::Identifier;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
-use crate::limits::{Holder, Limited as LimitedHolder, Limiter, lower, or_default};
+use crate::limits::{Holder, Limited as LimitedHolder, Limiter, SettledOnDrop, lower, or_default};
 use crate::memory::{Held, Memory, counted};
 use crate::metering::{Metering, Reservation};
 use crate::metrics::Metrics;
@@ -192,7 +192,8 @@ impl Gateway {
             Outcomes::Next(denial.retry_after(seconds(reached.wait)))
         })?;
         if call.action == Action::CountTokens {
-            self.limiter.settle(&call.pod.attempt.tenant, &limited, tokens.total(), 0);
+            // It uses no tokens, and is in progress until it is answered or the client has left.
+            let _settled = SettledOnDrop::new(&self.limiter, &call.pod.attempt.tenant, &limited, tokens.total());
             return self.count_tokens(candidate, request, key.as_deref()).await;
         }
         let estimate = Charge { tokens, cost_micro_usd: candidate.pricing.cost(&tokens) };
@@ -441,7 +442,12 @@ impl Gateway {
 
     /// Records why an attempt cannot continue, so that its runner stops the agent.
     async fn record_refusal(&self, pod: &AgentPod, denial: &Denial) {
-        let waits = || self.waiting.refused(attempt_key(pod), self.patience.limited);
+        let waits = || {
+            let (task, number) = attempt_key(pod);
+            // An attempt with requests in progress gets answers to these.
+            !self.limiter.is_running(&Holder::Attempt(task.clone(), number))
+                && self.waiting.refused((task, number), self.patience.limited)
+        };
         let ends = denial.kind.ends_attempt() || (denial.kind == DenialKind::RateLimited && waits());
         if !ends {
             return;

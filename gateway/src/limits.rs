@@ -121,6 +121,27 @@ pub fn lower(own: &RateLimits, most: &RateLimits) -> RateLimits {
     }
 }
 
+/// A request that uses no tokens. It is settled when this is dropped.
+pub struct SettledOnDrop<'a> {
+    limiter: &'a Limiter,
+    tenant: &'a str,
+    limited: &'a [Limited],
+    taken: u64,
+}
+
+impl<'a> SettledOnDrop<'a> {
+    /// Takes over a request for which `taken` tokens were taken.
+    pub fn new(limiter: &'a Limiter, tenant: &'a str, limited: &'a [Limited], taken: u64) -> Self {
+        Self { limiter, tenant, limited, taken }
+    }
+}
+
+impl Drop for SettledOnDrop<'_> {
+    fn drop(&mut self) {
+        self.limiter.settle(self.tenant, self.limited, self.taken, 0);
+    }
+}
+
 /// A token bucket. Its level may be negative: a request that is larger than the bucket passes when the bucket is full.
 struct Bucket {
     level: f64,
@@ -214,6 +235,11 @@ impl Limiter {
             }
             add(holder.clone());
         }
+    }
+
+    /// Returns whether a holder has requests in progress at this replica.
+    pub fn is_running(&self, holder: &Holder) -> bool {
+        self.state.lock().running.contains_key(holder)
     }
 
     /// Returns how many requests may be in progress at this replica, of one of `sharers`.

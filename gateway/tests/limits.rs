@@ -6,6 +6,8 @@ mod support;
 
 use std::time::Duration;
 
+use enact_gateway::app::Overrides;
+use enact_gateway::gateway::Patience;
 use serde_json::{Value, json};
 
 use support::{Gateway, TOKEN, answered, chat, eventually, read};
@@ -84,7 +86,7 @@ async fn an_agents_limit_is_its_own() {
 #[tokio::test]
 async fn a_tenants_own_limit_replaces_that_of_the_installation() {
     let change = |settings: &mut enact_gateway::config::Settings| settings.tenant_requests_per_minute = Some(4);
-    let gateway = Gateway::start_with(enact_gateway::app::Overrides::default(), change).await;
+    let gateway = Gateway::start_with(Overrides::default(), change).await;
     let (passed, seconds, _) = until_refused(&gateway).await;
     assert_eq!(passed, 1);
     assert!(seconds <= 15, "{seconds}");
@@ -102,7 +104,7 @@ async fn a_tenants_own_limit_replaces_that_of_the_installation() {
 #[tokio::test]
 async fn an_attempt_has_few_requests_at_once() {
     let change = |settings: &mut enact_gateway::config::Settings| settings.attempt_concurrent_requests = Some(1);
-    let gateway = Gateway::start_with(enact_gateway::app::Overrides::default(), change).await;
+    let gateway = Gateway::start_with(Overrides::default(), change).await;
     let (sender, answer) = support::provider::Answer::sent();
     gateway.provider.answer("p", answer);
     let running = gateway.send(TOKEN, "/v1/chat/completions", &chat("m")).await;
@@ -121,4 +123,42 @@ async fn an_attempt_has_few_requests_at_once() {
     read(running).await;
     gateway.provider.answer("p", answered(1, 1));
     eventually("the request is not in progress any more", async || gateway.chat("m").await.0 == 200).await;
+}
+
+#[tokio::test]
+async fn a_count_of_tokens_is_in_progress_until_its_end() {
+    let change = |settings: &mut enact_gateway::config::Settings| settings.attempt_concurrent_requests = Some(1);
+    let gateway = Gateway::start_with(Overrides::default(), change).await;
+    let body = json!({ "model": "claude-x", "messages": [] });
+    let count = async || read(gateway.send("token-claude", "/v1/messages/count_tokens", &body).await).await;
+    gateway.provider.answer("anthropic", support::provider::Answer::never());
+    let second = async {
+        eventually("the provider has the first request", async || !gateway.provider.seen().is_empty()).await;
+        count().await
+    };
+    let (status, text) = tokio::select! {
+        first = count() => panic!("the first request has ended: {first:?}"),
+        second = second => second,
+    };
+    assert_eq!(status, 429, "{text}");
+    assert!(text.contains("limit of concurrent requests of one attempt"), "{text}");
+    gateway.provider.answer("anthropic", support::provider::Answer::json(200, &json!({ "input_tokens": 5 })));
+    eventually("the client of the first request has left", async || count().await.0 == 200).await;
+}
+
+#[tokio::test]
+async fn an_attempt_with_an_answer_in_progress_is_not_stopped() {
+    let patience = Patience { limited: Duration::ZERO, ..Patience::default() };
+    let overrides = Overrides { patience, ..Overrides::default() };
+    let gateway = Gateway::start_with(overrides, |settings| settings.attempt_concurrent_requests = Some(1)).await;
+    let (sender, answer) = support::provider::Answer::sent();
+    gateway.provider.answer("p", answer);
+    let running = gateway.send(TOKEN, "/v1/chat/completions", &chat("m")).await;
+    assert_eq!(running.status(), 200);
+    for _ in 0..10 {
+        assert_eq!(gateway.chat("m").await.0, 429);
+    }
+    assert!(gateway.ledger.refusal("uid-task-coder").is_none(), "the attempt gets an answer");
+    drop(sender);
+    read(running).await;
 }

@@ -6,7 +6,7 @@ use std::iter;
 use enact_domain::revisions::drift::{ChangedFile, TaskDrift};
 use serde::Serialize;
 
-use crate::text::{align, fit, one_line, some};
+use crate::text::{aligned, fit, one_line, some};
 
 /// Most columns of a cell with untrusted text.
 const MAX_CELL_WIDTH: usize = 60;
@@ -71,8 +71,7 @@ impl Report {
                 rows.extend(own);
             }
         }
-        align(&mut rows);
-        rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
+        aligned(rows)
     }
 
     /// Returns the plans of all specifications.

@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 
 use crate::cluster::Cluster;
 use crate::record::Record;
-use crate::text::{align, fit, one_line};
+use crate::text::{aligned, fit, one_line};
 
 /// Most columns of a cell with untrusted text.
 const MAX_CELL_WIDTH: usize = 48;
@@ -98,11 +98,6 @@ impl Differences {
         }
         aligned(rows)
     }
-}
-
-fn aligned(mut rows: Vec<Vec<String>>) -> Vec<String> {
-    align(&mut rows);
-    rows.iter().map(|row| row.concat().trim_end().to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -37,9 +37,9 @@ impl<'a> Document<'a> {
         })
     }
 
-    /// Returns the names of all fields.
+    /// Returns the names of all fields that are not null.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map(|(name, _)| name.as_ref())
+        self.fields.iter().filter(|(_, raw)| raw.get() != "null").map(|(name, _)| name.as_ref())
     }
 
     /// Returns a field, if it exists and is not null.

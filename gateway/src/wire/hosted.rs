@@ -259,6 +259,7 @@ mod tests {
             ),
             (Format::Responses, r#""input":[{"type":"message","role":"user","content":"web_search"}],"tools":[]"#),
             (Format::Gemini, r#""tools":[{"functionDeclarations":[{"name":"read"}]},{"function_declarations":[]}]"#),
+            (Format::Gemini, r#""tools":[{"functionDeclarations":[{"name":"read"}],"googleSearch":null}]"#),
         ] {
             assert_eq!(found(format, fields), None, "{fields}");
         }

@@ -18,6 +18,10 @@ const MODELS: [&str; 8] = [
     "user_config",
     "preset",
 ];
+/// The object whose fields LiteLLM adds to the request that it sends, in place of those that were checked, such as the model.
+const ADDED: &str = "extra_body";
+/// The only field that it may have: settings of Gemini's front end for OpenAI's clients, and which of them.
+const ADDED_SETTINGS: (&str, [&str; 3]) = ("google", ["thinking_config", "thought_tag_marker", "safety_settings"]);
 /// Fields that name what the provider has stored. Its length, which counts as input, is not known, nor who stored it with the same key.
 const STORED: [&str; 5] = ["previous_response_id", "conversation", "prompt", "cachedContent", "cached_content"];
 /// Fields and their values for which a provider charges more than the price of the model.
@@ -44,6 +48,14 @@ pub(super) fn check(document: &Document<'_>) -> Result<(), Denial> {
             "the field {name} can name further models; remove it, and list the models in the Agent's spec.models"
         )));
     }
+    if document.raw(ADDED).is_some_and(|added| !may_be_added(added)) {
+        let (field, settings) = ADDED_SETTINGS;
+        return Err(refused(format!(
+            "the field {ADDED} can replace what was checked; it may have only the field {field}, with {}; put other settings into the request \
+             itself",
+            settings.join(", ")
+        )));
+    }
     if let Some(name) = STORED.into_iter().find(|name| document.raw(name).is_some()) {
         return Err(refused(format!(
             "the field {name} refers to what the provider has stored, which cannot be metered; send the whole conversation"
@@ -66,6 +78,16 @@ pub(super) fn check(document: &Document<'_>) -> Result<(), Denial> {
     Ok(())
 }
 
+/// Returns whether an object changes nothing that was checked.
+fn may_be_added(added: &str) -> bool {
+    let (field, settings) = ADDED_SETTINGS;
+    let Ok(added) = Document::parse(added.as_bytes()) else { return false };
+    let are_known = |found: &str| {
+        Document::parse(found.as_bytes()).is_ok_and(|found| found.names().all(|name| settings.contains(&name)))
+    };
+    added.names().all(|name| name == field) && added.raw(field).is_none_or(are_known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +102,11 @@ mod tests {
         for fields in [
             r#""models":["expensive"]"#,
             r#""fallbacks":["expensive"],"mock_testing_fallbacks":true"#,
+            r#""extra_body":{"model":"expensive"}"#,
+            r#""Extra_Body":{"google":{},"tools":[{"type":"web_search"}]}"#,
+            r#""extra_body":{"google":{"cached_content":"cachedContents/x"}}"#,
+            r#""extra_body":{"google":"x"}"#,
+            r#""extra_body":[]"#,
             r#""tools":[{"type":"function","name":"a"},{"type":"image_generation"}]"#,
             r#""tools":[{"type":"advisor","model":"expensive"}]"#,
             r#""tools":[{"type":"function","type":"image_generation"}]"#,
@@ -105,7 +132,9 @@ mod tests {
     fn other_fields_pass() {
         for fields in [
             r#""previous_response_id":null,"service_tier":"flex","speed":"standard","store":false"#,
-            r#""tools":null"#,
+            r#""tools":null,"extra_body":null"#,
+            r#""extra_body":{"google":{"thinking_config":{"include_thoughts":true}}}"#,
+            r#""extra_body":{}"#,
             r#""tools":[]"#,
             r#""tools":[{"name":"read","input_schema":{"type":"object","properties":{"model":{}}}},{"type":"web_search"}]"#,
             r#""tools":[{"functionDeclarations":[{"name":"read"}]},{"googleSearch":{}}]"#,
