@@ -186,7 +186,7 @@ struct Planning<'a> {
     subject: &'a Subject,
     member: &'a Membership,
     assignment: Assignment<'a>,
-    /// The reason why no planner or judge that uses models may start, if the budget of the plan is used up.
+    /// The reason why no planner, judge or synthesizer that uses models may start, if the budget of the plan is used up.
     used_up: Option<Readiness>,
 }
 
