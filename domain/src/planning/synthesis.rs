@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::prompt::{REPOSITORY, write_form};
+use super::prompt::{REPOSITORY, ReplacedPlan, write_form, write_states};
 use crate::agents::fence;
 use crate::agents::prompt::constitution;
 use crate::decisions::{self, Conflict};
@@ -11,6 +11,8 @@ use crate::text::{one_line, truncated};
 
 /// Maximum sizes of the parts of the prompt, in bytes. Together they fit into the environment of a pod, even with an escape for each line.
 const MAX_SPECIFICATION: usize = 20 << 10;
+/// Maximum size of the specification if the prompt has the states of the plan that is replaced, too.
+const MAX_SPECIFICATION_REPLANNED: usize = 13 << 10;
 /// Of each proposal; there are at most [`MAX_COMPARED`](super::MAX_COMPARED).
 const MAX_PROPOSAL: usize = 10 << 10;
 /// Of the components of each score.
@@ -39,6 +41,16 @@ that the environment variable ENACT_DOCUMENT_FILE names. Nothing else that you w
 - Decide each question that the plans decide differently, in favour of one of them. Decide nothing that no plan decides.
 - Every decision needs one more paragraph, `**Taken from**: <planner>`, with the name of the plan that it comes from; with several names,
   `**Taken from**: <planner>, <planner>`.
+";
+
+/// What the prompt says about the plan that the new one replaces.
+const REPLACED: &str = "
+## The plan that the new one replaces
+
+A plan for this specification has begun. The next blocks have the states of its tasks, and why another plan is wanted. The work of a finished
+task is kept if its line, its number, and the tasks that it depends on, are the same. Keep such a line where a plan has copied it, unless it is
+not right any more. Do not give its number to another task; here the numbers may have gaps.
+
 ";
 
 /// A proposal that the synthesizer combines with others.
@@ -82,16 +94,23 @@ pub struct SynthesisInput<'a> {
     pub conflicts: &'a [Conflict],
     /// What judges say about them.
     pub reasons: &'a [Reasons<'a>],
+    /// The plan that the new one replaces.
+    pub replaced: Option<ReplacedPlan<'a>>,
     pub previous: Option<PreviousAttempt<'a>>,
 }
 
 /// Returns the prompt for a synthesizer.
 pub fn synthesis_prompt(input: &SynthesisInput) -> String {
     let mut text = format!("{RULES}\n## The specification\n\n");
-    fence::write(&mut text, "specification", input.specification, MAX_SPECIFICATION);
+    let max = if input.replaced.is_some() { MAX_SPECIFICATION_REPLANNED } else { MAX_SPECIFICATION };
+    fence::write(&mut text, "specification", input.specification, max);
     constitution(&mut text, input.effective);
     if input.has_repository {
         text.push_str(REPOSITORY);
+    }
+    if let Some(replaced) = input.replaced {
+        text.push_str(REPLACED);
+        write_states(&mut text, replaced);
     }
     if let Some(guidance) = input.guidance.filter(|guidance| !guidance.trim().is_empty()) {
         text.push_str("\n## What a person adds\n\n");
@@ -195,6 +214,7 @@ mod tests {
                 second: "claude",
                 text: "Verdict: B\n\nIt has tests.",
             }],
+            replaced: Some(ReplacedPlan { tasks: "", states: "T001: finished", remark: Some("Too slow.") }),
             previous: Some(PreviousAttempt { problem: "line 3: no task", document: Some("# Nothing") }),
             ..SynthesisInput::default()
         });
@@ -208,6 +228,7 @@ mod tests {
             "`**Taken from**: <planner>`",
             "`## Decisions`",
             "## The repository",
+            "```text states\nT001: finished\n```\n\n```text remark\nToo slow.\n```",
             "```text guidance\nUse Rust.\n```",
             "```text problem\nline 3: no task\n```",
             "```text tasks\n# Nothing\n```",
@@ -232,6 +253,8 @@ mod tests {
             ..SynthesisInput::default()
         };
         assert!(synthesis_prompt(&input).len() < 92 << 10);
+        let replaced = Some(ReplacedPlan { tasks: &long, states: &long, remark: Some(&long) });
+        assert!(synthesis_prompt(&SynthesisInput { replaced, ..input }).len() < 92 << 10);
     }
 
     #[test]

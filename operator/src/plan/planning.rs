@@ -17,7 +17,7 @@ use enact_domain::decisions::{self, Decision};
 use enact_domain::digest::Digest;
 use enact_domain::drafting::{EffectiveConstitution, PreviousAttempt};
 use enact_domain::names;
-use enact_domain::planning::{self, PromptInput};
+use enact_domain::planning::{self, PromptInput, ReplacedPlan};
 use enact_domain::record::{ACTOR, Event, Record};
 use enact_domain::rules::Program;
 use enact_domain::stamps::Stamps;
@@ -186,7 +186,7 @@ struct Planning<'a> {
     subject: &'a Subject,
     member: &'a Membership,
     assignment: Assignment<'a>,
-    /// The reason why no planner or judge that uses models may start, if the budget of the plan is used up.
+    /// The reason why no planner, judge or synthesizer that uses models may start, if the budget of the plan is used up.
     used_up: Option<Readiness>,
 }
 
@@ -225,9 +225,6 @@ impl Planning<'_> {
         let effective = self.assignment.constitution;
         let constitutions: Vec<_> = effective.texts.iter().map(|text| &text.parsed.model).collect();
         let rules: Vec<_> = effective.programs.iter().map(Program::rule).collect();
-        let remark =
-            self.assignment.observed.plan.spec.replaces.as_ref().and_then(|replaced| replaced.because.as_deref());
-        let predecessor = self.assignment.documents.predecessor().ok().flatten();
         let is_open = proposals.iter().any(|proposal| proposal.digest.is_none());
         let recommendations = if is_open { self.recommendations().await? } else { Vec::new() };
         let prompt = |previous: Option<PreviousAttempt<'_>>| {
@@ -237,7 +234,7 @@ impl Planning<'_> {
                 guidance: self.generate.guidance.as_deref(),
                 has_repository: self.assignment.observed.plan.spec.workspace.is_some(),
                 recommendations: &recommendations,
-                replaced: predecessor.map(|predecessor| predecessor.for_prompt(remark)),
+                replaced: self.replaced(),
                 previous,
             })
         };
@@ -300,6 +297,13 @@ impl Planning<'_> {
             prompt,
             check,
         }
+    }
+
+    /// Returns what prompts say about the plan that the plan replaces, if it replaces one.
+    fn replaced(&self) -> Option<ReplacedPlan<'_>> {
+        let Assignment { observed, documents, .. } = &self.assignment;
+        let remark = observed.plan.spec.replaces.as_ref().and_then(|replaced| replaced.because.as_deref());
+        Some(documents.predecessor().ok().flatten()?.for_prompt(remark))
     }
 
     /// Returns the reason why the agent that `field` names may not run: it could push to the target branch.

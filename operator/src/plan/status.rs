@@ -1,6 +1,6 @@
 //! Status: builds the status of a plan from what was applied, and writes it when it has changed.
 
-use enact_crds::plan::{Discarded, Phase, PlanAgent, PlanStatus, PlanUsage, TaskCounts};
+use enact_crds::plan::{Discarded, JudgementState, Phase, PlanAgent, PlanStatus, PlanUsage, ProposalState, TaskCounts};
 use enact_crds::{Plan, convert};
 use enact_domain::analysis::Category;
 use enact_domain::condition::{Condition, Progress, Readiness, waits_for_people};
@@ -273,15 +273,18 @@ async fn set_usage(ctx: &Context, new: &mut PlanStatus, decided: &Decided<'_>, o
     new.usage = Some(usage);
 }
 
-/// Sets what planners and judges have used. As [`set_usage`], from time to time: each write causes a reconcile, which reads it again. Returns
-/// the time of the last change of the usage.
+/// Sets what planners, judges and the synthesizer have used. As [`set_usage`], from time to time while they work: each write causes a
+/// reconcile, which reads it again. Returns the time of the last change of the usage.
 fn set_planning_usage(new: &mut PlanStatus, observed: &Observed, loaded: &Loaded, last: &LastWrite) -> Option<Millis> {
     let Some(usage) = loaded.planning_usage.as_ref().filter(|usage| new.usage.as_ref() != Some(*usage)) else {
         return last.usage_at;
     };
     let same_budget = new.usage.as_ref().is_some_and(|old| old.budget == usage.budget);
     let is_due = last.usage_at.is_none_or(|at| observed.now >= at.plus_seconds(USAGE_SECONDS));
-    if same_budget && !is_due {
+    // When all have ended, nothing may reconcile the plan again before a person reads its usage.
+    let works = loaded.proposals.iter().any(|proposal| proposal.state == ProposalState::Planning)
+        || loaded.judgements.iter().any(|judgement| judgement.state == JudgementState::Judging);
+    if same_budget && !is_due && works {
         return last.usage_at;
     }
     new.usage = Some(usage.clone());

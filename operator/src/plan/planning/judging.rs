@@ -104,7 +104,7 @@ impl Planning<'_> {
         mut judgements: Vec<Judgement>,
     ) -> Result<Judged, Error> {
         let is_open = |judgement: &Judgement| judgement.state == JudgementState::Judging;
-        let (mut records, mut blocked, mut requeue_at) = (Vec::new(), None, None);
+        let (mut records, mut blocked, mut waits, mut requeue_at) = (Vec::new(), None, None, None);
         let is_suspended = self.assignment.observed.plan.spec.suspend;
         if judgements.iter().any(is_open) && !is_suspended {
             let texts = self.texts(proposals).await?;
@@ -116,7 +116,10 @@ impl Planning<'_> {
                     Step::Delivered(document) => records.extend(self.decided(judgement, &document)),
                     Step::Failed => judgement.state = JudgementState::Dropped,
                     Step::Blocked(missing) => blocked = blocked.or(Some(missing)),
-                    Step::Running(_) | Step::Retrying | Step::Waiting(_) => {}
+                    Step::Waiting(why) => {
+                        waits = waits.or_else(|| Some(format!("; Agent {} waits: {why}", judgement.judge)));
+                    }
+                    Step::Running(_) | Step::Retrying => {}
                 }
             }
         }
@@ -127,7 +130,8 @@ impl Planning<'_> {
             pending = Some(Readiness::reconciling(JUDGING, "judges compare the proposals"));
             requeue_at = Some(self.assignment.observed.now);
         } else if open > 0 {
-            let message = format!("judges have ended {} of {} comparisons", judgements.len() - open, judgements.len());
+            let (ended, all, waits) = (judgements.len() - open, judgements.len(), waits.unwrap_or_default());
+            let message = format!("judges have ended {ended} of {all} comparisons{waits}");
             let working =
                 if is_suspended { suspended(&self.assignment) } else { Readiness::reconciling(JUDGING, message) };
             pending = blocked.or(Some(working));

@@ -1,4 +1,4 @@
-//! What planners and judges use of models, which counts for the budget of their plan.
+//! What planners, judges and the synthesizer use of models, which counts for the budget of their plan.
 
 use std::slice;
 
@@ -19,7 +19,7 @@ use crate::plan::shortage;
 #[derive(Debug, Default)]
 pub(super) struct Spending {
     pub(super) usage: Option<PlanUsage>,
-    /// The reason why no planner or judge that uses models may start: the budget is used up.
+    /// The reason why no planner, judge or synthesizer that uses models may start: the budget is used up.
     pub(super) used_up: Option<Readiness>,
 }
 
@@ -49,7 +49,9 @@ pub(super) async fn read(ctx: &Context, observed: &Observed, tenant: &str) -> Re
     let used_up = balance.is_exhausted().then(|| {
         let used = shortage::describe_use(&limit, &balance.spent, Amount::default());
         let message = format!(
-            "planners and judges have used up the budget of the plan: {used}; raise spec.execution.budget, or write the tasks into spec.source"
+            "planners, judges and synthesizer have used up the budget of the plan: {used}; raise spec.execution.budget, choose a proposal that the \
+             status has with `kubectl enact choose {} --agent <planner>`, or write the tasks into spec.source",
+            observed.name()
         );
         Readiness::stalled(Reason::BudgetExceeded.as_str(), message)
     });

@@ -73,11 +73,14 @@ impl Planning<'_> {
         let sources: Vec<_> = sources.iter().map(|source| (&source.agent, &source.digest)).collect();
         let verdicts: Vec<_> = judgements.iter().filter_map(|judgement| judgement.verdict.digest.as_ref()).collect();
         let workspace = self.assignment.observed.plan.spec.workspace.as_ref();
-        let inputs = json!({
+        let mut inputs = json!({
             "specification": self.assignment.specification.digest, "guidance": self.generate.guidance,
             "agent": synthesizer, "sources": sources, "verdicts": verdicts,
             "repository": workspace.map(|workspace| (&workspace.url, &workspace.revision)),
         });
+        if let Some(replaced) = &self.assignment.observed.plan.spec.replaces {
+            inputs["replaces"] = json!(replaced);
+        }
         let inputs =
             Digest::of_json(&inputs).map_err(|source| Error::Json { what: "a synthesis", source })?.to_string();
         let known = known.iter().find(|known| known.agent == synthesizer && known.inputs == inputs).cloned();
@@ -196,6 +199,7 @@ impl Planning<'_> {
                 sources: &sources,
                 conflicts: &material.conflicts,
                 reasons: &reasons,
+                replaced: self.replaced(),
                 previous,
             })
         };

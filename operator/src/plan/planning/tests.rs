@@ -242,6 +242,19 @@ async fn equal_proposals_are_compared_in_both_orders() {
 }
 
 #[tokio::test]
+async fn the_plan_says_why_its_judges_wait() {
+    let mut bench = bench(&json!({"judges": [{"name": "scripts"}]}), &json!({})).await;
+    bench.agent_with("scripts", json!({"adapter": "Command", "script": "true", "suspend": true}));
+    delivers(&mut bench, "a", 1, GOOD).await;
+    delivers(&mut bench, "b", 1, POOR).await;
+    reconcile(&mut bench).await;
+    let message = status(&bench)["conditions"][0]["message"].as_str().unwrap().to_owned();
+    let expected = "judges have ended 0 of 2 comparisons; Agent scripts waits: the Agent scripts is suspended";
+    assert!(message.starts_with(expected), "{message}");
+    assert_eq!((reason(&bench).as_str(), work(&bench).len()), ("Judging", 0));
+}
+
+#[tokio::test]
 async fn a_judge_without_a_verdict_decides_nothing() {
     let mut bench = bench(&json!({"judges": [{"name": "scripts"}], "maxAttempts": 1}), &json!({})).await;
     delivers(&mut bench, "a", 1, GOOD).await;
@@ -441,6 +454,27 @@ async fn the_budget_of_the_plan_holds_its_planners() {
 }
 
 #[tokio::test]
+async fn the_usage_of_planners_that_have_ended_is_shown_at_once() {
+    let mut bench = bench(&json!({"selection": "Person"}), &json!({})).await;
+    let scope = Scope::Plan { uid: bench.api.get("plans/p")["metadata"]["uid"].as_str().unwrap().to_owned() };
+    let spend = |bench: &Bench, output: u64| {
+        let spent = Charge { tokens: Tokens { output, ..Tokens::default() }, ..Charge::default() };
+        let balance = Balance { spent, ..Balance::default() };
+        bench.record_store.balances.lock().unwrap().insert(scope.clone(), balance);
+    };
+    spend(&bench, 10);
+    reconcile(&mut bench).await;
+    assert_eq!(status(&bench)["usage"]["tokens"], 10);
+    spend(&bench, 40);
+    delivers(&mut bench, "a", 1, GOOD).await;
+    reconcile(&mut bench).await;
+    assert_eq!(status(&bench)["usage"]["tokens"], 10, "while planners work, it is written from time to time");
+    delivers(&mut bench, "b", 1, POOR).await;
+    reconcile(&mut bench).await;
+    assert_eq!((reason(&bench).as_str(), &status(&bench)["usage"]["tokens"]), ("WaitingForChoice", &json!(40)));
+}
+
+#[tokio::test]
 async fn a_plan_whose_planners_a_budget_has_stopped_says_so() {
     let mut bench = bench(&json!({"maxAttempts": 1}), &json!({})).await;
     for agent in ["a", "b"] {
@@ -523,8 +557,9 @@ async fn planners_are_told_what_worked_in_their_namespace() {
     }
 }
 
-#[tokio::test]
-async fn planners_read_the_plan_that_is_replaced() {
+/// Starts the plan `p`, whose task T001 succeeds, and the planners of the plan `q`, which replaces it. `more` contains fields of `generate` of
+/// `q`.
+async fn replacing(more: &Value) -> Bench {
     let mut bench = bench(&json!({}), &json!({})).await;
     delivers(&mut bench, "a", 1, GOOD).await;
     delivers(&mut bench, "b", 1, POOR).await;
@@ -532,7 +567,7 @@ async fn planners_read_the_plan_that_is_replaced() {
     bench.plan("p").await.unwrap();
     bench.succeed("p-t001-1").await;
     reconcile(&mut bench).await;
-    let generate = generate(&json!({}));
+    let generate = generate(more);
     let replaces = json!({"name": "p", "because": "Keys are lost."});
     let spec = json!({
         "agentRef": {"name": "scripts"}, "specificationRef": {"name": "keys"}, "generate": generate,
@@ -542,6 +577,12 @@ async fn planners_read_the_plan_that_is_replaced() {
     for _ in 0..3 {
         bench.plan("q").await.unwrap();
     }
+    bench
+}
+
+#[tokio::test]
+async fn planners_read_the_plan_that_is_replaced() {
+    let bench = replacing(&json!({})).await;
     let prompts: Vec<String> = work(&bench).into_iter().map(|(_, work)| work.prompt).collect();
     assert_eq!(prompts.len(), 2);
     for part in ["- [ ] T001 [P] [US1] Test the list in `tests/a.rs` (FR-001)", "T001: finished", "Keys are lost."] {

@@ -129,6 +129,21 @@ async fn a_single_proposal_is_not_combined() {
 }
 
 #[tokio::test]
+async fn the_synthesizer_reads_what_became_of_the_replaced_plan() {
+    let mut bench = replacing(&json!({"selection": "Synthesis", "synthesizer": {"name": "merger"}})).await;
+    bench.agent_with("merger", json!({"adapter": "Command", "script": "true"}));
+    delivers(&mut bench, "a", 1, GOOD).await;
+    delivers(&mut bench, "b", 1, POOR).await;
+    for _ in 0..3 {
+        bench.plan("q").await.unwrap();
+    }
+    let (_, started) = work(&bench).into_iter().find(|(_, work)| work.agent == "merger").unwrap();
+    for part in ["T001: finished", "Keys are lost."] {
+        assert!(started.prompt.contains(part), "{part}: {}", started.prompt);
+    }
+}
+
+#[tokio::test]
 async fn the_synthesizer_reads_what_judges_say() {
     let fields = json!({
         "selection": "Synthesis", "synthesizer": {"name": "merger"}, "maxAttempts": 1, "judges": [{"name": "scripts"}],
