@@ -113,8 +113,7 @@ fn limit_of_plan(observed: &Observed, valid: &Valid) -> PlanLimit {
         .filter(|(decision, _)| decision.choice == Choice::Approve && decision.digest == valid.content.digest);
     let named =
         |(decision, budget): &(Decision, Limit)| (format!("Approval {} by {}", decision.name, decision.user), *budget);
-    let limits: Vec<(String, Limit)> =
-        [(OWN_BUDGET.to_owned(), own)].into_iter().chain(accepted.map(named)).collect();
+    let limits: Vec<(String, Limit)> = [(OWN_BUDGET.to_owned(), own)].into_iter().chain(accepted.map(named)).collect();
     let limit = limits.iter().fold(Limit::default(), |lowest, (_, limit)| lowest.lower(*limit));
     // The first one that has the lowest amount, for each unit.
     let tokens = limits.iter().find(|(_, one)| limit.tokens.is_some() && one.tokens == limit.tokens);

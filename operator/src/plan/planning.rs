@@ -225,8 +225,9 @@ impl Planning<'_> {
         let effective = self.assignment.constitution;
         let constitutions: Vec<_> = effective.texts.iter().map(|text| &text.parsed.model).collect();
         let rules: Vec<_> = effective.programs.iter().map(Program::rule).collect();
-        let is_open = proposals.iter().any(|proposal| proposal.digest.is_none());
-        let recommendations = if is_open { self.recommendations().await? } else { Vec::new() };
+        let may_start =
+            |proposal: &Proposal| proposal.digest.is_none() && proposal.attempts < self.generate.max_attempts;
+        let recommendations = if proposals.iter().any(may_start) { self.recommendations().await? } else { Vec::new() };
         let prompt = |previous: Option<PreviousAttempt<'_>>| {
             planning::prompt(&PromptInput {
                 specification: &self.assignment.specification.parsed.model.source,
