@@ -125,20 +125,20 @@ pub fn lower(own: &RateLimits, most: &RateLimits) -> RateLimits {
 pub struct SettledOnDrop<'a> {
     limiter: &'a Limiter,
     tenant: &'a str,
-    limited: &'a [Limited],
+    all: &'a [Limited],
     taken: u64,
 }
 
 impl<'a> SettledOnDrop<'a> {
     /// Takes over a request for which `taken` tokens were taken.
-    pub fn new(limiter: &'a Limiter, tenant: &'a str, limited: &'a [Limited], taken: u64) -> Self {
-        Self { limiter, tenant, limited, taken }
+    pub fn new(limiter: &'a Limiter, tenant: &'a str, all: &'a [Limited], taken: u64) -> Self {
+        Self { limiter, tenant, all, taken }
     }
 }
 
 impl Drop for SettledOnDrop<'_> {
     fn drop(&mut self) {
-        self.limiter.settle(self.tenant, self.limited, self.taken, 0);
+        self.limiter.settle(self.tenant, self.all, self.taken, 0);
     }
 }
 
