@@ -11,7 +11,7 @@ use serde_json::json;
 /// Keeps its prompt as a file, or writes the proposal.
 const SCRIPT: &str = r#"
 case "$(cat "$ENACT_PROMPT_FILE")" in
-*"Propose what later agents should know"*)
+*"has succeeded. Write the file"*)
     mkdir -p .enact
     printf '# Knowledge\n\n## Commands\n\n- Test with make test.\n  Evidence: Makefile@%s\n' "$(git rev-parse HEAD:Makefile)" > .enact/knowledge.md ;;
 *) cp "$ENACT_PROMPT_FILE" "$ENACT_TASK_ID.txt" ;;
